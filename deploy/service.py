@@ -1,0 +1,282 @@
+"""The service: starting, asking and stopping supervisord for one home.
+
+Called by the `batos` command and by the upgrader, from one thread at a time in each process; two processes that start
+the same home at once are kept apart by a lock in its run directory. supervisord listens on a Unix socket in the run
+directory, and asks for a password that only its configuration file there has, so that a process confined to other
+directories cannot steer it.
+"""
+
+import configparser
+import fcntl
+import http.client
+import os
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from deploy import supervision
+from deploy.settings import Configuration
+from deploy.supervision import Program
+
+_ANSWER_S = 10.0
+_START_S = 30.0
+_POLL_S = 0.05
+
+
+class ServiceError(Exception):
+    """supervisord could not be started, asked or stopped; the message says why, and what can be done."""
+
+
+class NotRunning(ServiceError):
+    """Nobody answers for this home."""
+
+
+class ProgramStatus(Struct, frozen=True):
+    """One program. `state` is supervisord's (RUNNING, STARTING, BACKOFF, STOPPED, FATAL, …), `uptime_s` 0 unless it runs."""
+
+    name: str
+    state: str
+    pid: int
+    uptime_s: float
+    description: str
+
+
+def start(configuration: Configuration, programs: Sequence[Program] | None = None) -> None:
+    """Start the service and return once supervisord answers; its programs may still be starting.
+
+    A service that runs already is left as it is: settings changed since then need a `stop` first. `programs` replaces
+    the service's own. Raises ServiceError.
+    """
+    home = configuration.home
+    home.ensure()
+    with _alone(home.run / "start.lock"):
+        if _answers(configuration):
+            return
+        _end_leftover(configuration)
+        file = _file(configuration)
+        chosen = supervision.programs(configuration) if programs is None else programs
+        _write_private(file, supervision.render(configuration, chosen, secrets.token_hex(16)))
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(file)],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_START_S,
+            check=False,
+            cwd=home.path,
+            env=supervision.environment(configuration, dict(os.environ)),
+        )
+        if done.returncode != 0:
+            raise ServiceError(f"supervisord refused to start: {(done.stderr or done.stdout).strip()[-800:]}")
+        if not _until(lambda: _answers(configuration), _START_S):
+            raise ServiceError(f"supervisord does not answer on {home.supervisor_socket}; see {home.logs / 'supervisord.log'}")
+
+
+def stop(configuration: Configuration, timeout: float = 90.0) -> None:
+    """Stop every program and supervisord itself, the last started first; a service that is not running is fine.
+
+    `timeout` in seconds; past it everything that is left is killed. Raises ServiceError when even that fails.
+    """
+    try:
+        supervisor = _supervisor(configuration)
+        process = int(supervisor.getPID())
+        supervisor.shutdown()
+    except NotRunning:
+        _end_leftover(configuration)
+        return
+    if _gone(process, timeout):
+        return
+    _kill_with_children(process)
+    if not _gone(process, _ANSWER_S):
+        raise ServiceError(f"supervisord, process {process}, does not end; end it and remove {configuration.home.supervisor_socket}")
+
+
+def statuses(configuration: Configuration) -> list[ProgramStatus]:
+    """Every program's state, in the order of their start. Raises NotRunning, ServiceError."""
+    order = {section: number for number, section in enumerate(_written(configuration).sections())}
+    answers = sorted(_call(configuration, "getAllProcessInfo"), key=lambda answer: order.get(f"program:{answer['name']}", len(order)))
+    return [
+        ProgramStatus(
+            name=answer["name"],
+            state=answer["statename"],
+            pid=answer["pid"],
+            uptime_s=float(answer["now"] - answer["start"]) if answer["statename"] == "RUNNING" else 0.0,
+            description=answer["description"] or answer["spawnerr"],
+        )
+        for answer in answers
+    ]
+
+
+def restart(configuration: Configuration, program: str) -> None:
+    """Stop one program as `stop` does, and start it again. Raises NotRunning, ServiceError for an unknown program."""
+    known = {status.name: status for status in statuses(configuration)}
+    if program not in known:
+        raise ServiceError(f"no program {program!r}; the service has {', '.join(known) or 'none'}")
+    if known[program].state in ("RUNNING", "STARTING", "BACKOFF"):
+        _call(configuration, "stopProcess", program, True, patience=120.0)
+    _call(configuration, "startProcess", program, True, patience=60.0)
+
+
+# --- asking supervisord ------------------------------------------------------------------------------------------------
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, path: Path, timeout: float, headers: list[tuple[str, str]]) -> None:
+        super().__init__(headers=headers)
+        self._path = path
+        self._timeout = timeout
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        return _UnixConnection(self._path, self._timeout)
+
+
+def _supervisor(configuration: Configuration, patience: float = _ANSWER_S) -> Any:
+    password = _written(configuration).get("unix_http_server", "password", fallback="")
+    path = configuration.home.supervisor_socket
+    token = b64encode(f"batos:{password}".encode()).decode()
+    transport = _Transport(path, patience, [("Authorization", f"Basic {token}")])
+    return _Guarded(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport, allow_none=True), path)
+
+
+class _Guarded:
+    """supervisord's methods, whose failures come out as ServiceError."""
+
+    def __init__(self, proxy: xmlrpc.client.ServerProxy, path: Path) -> None:
+        self._proxy = proxy
+        self._path = path
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            try:
+                return getattr(self._proxy.supervisor, name)(*arguments)
+            except (FileNotFoundError, ConnectionRefusedError) as error:
+                raise NotRunning(f"the service is not running: nobody listens on {self._path}; start it with `batos up`") from error
+            except xmlrpc.client.Fault as error:
+                raise ServiceError(f"supervisord refused {name}{arguments}: {error.faultString}") from error
+            except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
+                raise ServiceError(f"supervisord did not answer {name}{arguments}: {error}") from error
+
+        return call
+
+
+def _call(configuration: Configuration, name: str, *arguments: Any, patience: float = _ANSWER_S) -> Any:
+    return getattr(_supervisor(configuration, patience), name)(*arguments)
+
+
+def _answers(configuration: Configuration) -> bool:
+    with suppress(NotRunning):
+        return bool(_call(configuration, "getState")["statename"] == "RUNNING")
+    return False
+
+
+def _file(configuration: Configuration) -> Path:
+    return configuration.home.run / "supervisord.conf"
+
+
+def _written(configuration: Configuration) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(strict=False)
+    try:
+        parser.read_string(_file(configuration).read_text())
+    except (OSError, configparser.Error) as error:
+        raise NotRunning("the service is not running: it was never started in this home; start it with `batos up`") from error
+    return parser
+
+
+# --- processes ---------------------------------------------------------------------------------------------------------
+
+
+def _end_leftover(configuration: Configuration) -> None:
+    """End a supervisord of this home that runs and does not answer; what a dead one left behind it removes itself."""
+    try:
+        process = int((configuration.home.run / "supervisord.pid").read_text())
+        command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return
+    if os.fsencode(_file(configuration)) not in command:
+        return
+    if _until(lambda: _answers(configuration), _ANSWER_S / 2):
+        return
+    with suppress(ProcessLookupError):
+        os.kill(process, signal.SIGTERM)
+    if not _gone(process, _START_S):
+        _kill_with_children(process)
+        _gone(process, _ANSWER_S)
+
+
+def _gone(process: int, timeout: float) -> bool:
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], timeout)[0])
+    finally:
+        os.close(descriptor)
+
+
+def _kill_with_children(process: int) -> None:
+    children: list[int] = []
+    with suppress(OSError):
+        children = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    for one in (process, *children):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
+def _until(holds: Callable[[], bool], timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not _until(lambda: _locked(descriptor), 2 * _START_S):
+            raise ServiceError(f"another process has been starting this service for {2 * _START_S:.0f} s; it holds {lock}")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_private(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    temporary.replace(path)

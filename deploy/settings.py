@@ -1,0 +1,300 @@
+"""The one configuration: typed, read from `batos.toml`, each key overridable by the environment.
+
+Called once by the `main()` of every process and by the `batos` command. A key `[section] name` is overridden by the
+environment variable `BATOS_SECTION_NAME`. Unknown keys and values out of range are refused with an error that names
+the key, the value and what is allowed. State lives under `BATOS_HOME` (default `./var`).
+"""
+
+import hashlib
+import os
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Port = Annotated[int, Meta(ge=0, le=65_535)]
+
+# A Unix socket's path has room for 107 bytes; the longest name that is put into the run directory needs 24.
+_LONGEST_RUN_DIRECTORY = 107 - 24
+
+
+class SettingsError(Exception):
+    """A configuration that cannot be used: the message names the key, what was seen and what is allowed."""
+
+
+class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The ZEO server and its clients' connection to it."""
+
+    transaction_timeout_s: Annotated[
+        int,
+        Meta(ge=1, le=600, description="a client that votes and goes silent loses its turn after this many seconds"),
+    ] = 30
+    invalidation_queue: Annotated[Count, Meta(description="transactions a client may miss and still keep its cache")] = 10_000
+    cache_mb: Annotated[int, Meta(ge=4, le=65_536, description="client cache of each ZEO client, MB")] = 64
+    object_cache_mb: Annotated[int, Meta(ge=1, le=65_536, description="live objects kept by each connection, MB")] = 64
+    wait_timeout_s: Annotated[Seconds, Meta(description="how long a client waits for a server that is away, seconds")] = 5.0
+
+
+class BridgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Synaptic Bridge."""
+
+    endpoint: Annotated[str, Meta(description="address tools connect to; empty: a Unix socket in the run directory")] = ""
+    events: Annotated[str, Meta(description="address events are published on; empty: a Unix socket in the run directory")] = ""
+    queue: Annotated[Count, Meta(description="messages held for all UVMs together; past it a tool is answered Busy")] = 10_000
+    dead_after_s: Annotated[Seconds, Meta(description="a UVM that is silent for so long counts as dead, seconds")] = 10.0
+    max_frame_bytes: Annotated[Count, Meta(description="largest message a tool may send, bytes")] = 4_000_000
+
+
+class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The Universal Virtual Machines."""
+
+    processes: Annotated[int, Meta(ge=1, le=64, description="how many UVM processes run")] = 2
+    batch: Annotated[int, Meta(ge=1, le=1024, description="most messages in one transaction")] = 32
+    message_limit_s: Annotated[Seconds, Meta(description="wall time one message may run, seconds; below bridge.dead_after_s")] = 4.0
+    ticks: Annotated[
+        int,
+        Meta(ge=1000, le=1_000_000_000, description="loop rounds, calls and units of built-in work one message may use"),
+    ] = 2_000_000
+    restarts: Annotated[
+        int,
+        Meta(ge=1, le=1000, description="how often a message may end its attempt to wait for a method or a thought"),
+    ] = 32
+    generation: Annotated[
+        Literal["confined", "always", "off"],
+        Meta(description="write missing methods: only where the trial is fully confined, always, or never"),
+    ] = "confined"
+    drafts: Annotated[int, Meta(ge=1, le=16, description="drafts asked for per missing method, unless the image's plan says otherwise")] = 4
+    depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
+    generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
+
+
+class TrialSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The confined child in which a draft is tried."""
+
+    wall_s: Annotated[Seconds, Meta(description="wall time of one trial, seconds")] = 3.0
+    cpu_s: Annotated[int, Meta(ge=1, le=600, description="processor time of one trial, seconds")] = 2
+    memory_mb: Annotated[int, Meta(ge=64, le=65_536, description="address space of one trial beyond the trial server's own, MB")] = 256
+    records: Annotated[Count, Meta(description="database records one trial may ask for")] = 5_000
+
+
+class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The inference worker."""
+
+    start: Annotated[Literal["lazy", "eager"], Meta(description="start the engine at the first thought, or with the process")] = "lazy"
+    endpoint: Annotated[str, Meta(description="address of the worker; empty: a Unix socket in the run directory")] = ""
+    model: Annotated[str, Meta(description="directory of a Hugging Face model to import at the awakening; empty: the default model")] = ""
+    adapter: Annotated[
+        str,
+        Meta(description="directory of a PEFT adapter to import at the awakening; empty: the shipped one if it fits; 'none': none"),
+    ] = ""
+    dtype: Annotated[Literal["bfloat16", "float16", "float32", "auto"], Meta(description="data type the engine computes in")] = "bfloat16"
+    quantization: Annotated[str, Meta(description="vLLM quantization method, such as bitsandbytes; empty: as the model says")] = ""
+    gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1, description="share of VRAM the engine may use (GPU only)")] = 0.85
+    kv_cache_gib: Annotated[float, Meta(gt=0, le=1024, description="KV cache on a CPU, GiB")] = 1.0
+    max_model_len: Annotated[int, Meta(ge=256, le=1_000_000, description="longest prompt plus answer, tokens")] = 2048
+    max_loras: Annotated[int, Meta(ge=1, le=64, description="adapters in the engine at once (hot slots)")] = 4
+    max_lora_rank: Annotated[int, Meta(ge=1, le=512, description="largest rank of an adapter")] = 16
+    max_streams: Annotated[int, Meta(ge=1, le=1024, description="sequences decoded together")] = 16
+    queue: Annotated[Count, Meta(description="requests held; past it a client is answered Busy")] = 256
+    deadline_s: Annotated[Seconds, Meta(description="longest a request may take when it names no deadline, seconds")] = 240.0
+    start_timeout_s: Annotated[Seconds, Meta(description="longest the engine may take to start, seconds")] = 300.0
+
+
+class HeartbeatSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The autotelic loop."""
+
+    interval_s: Annotated[Seconds, Meta(description="seconds between two measurements")] = 60.0
+
+
+class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Prometheus endpoints, one a process, on loopback."""
+
+    base_port: Annotated[
+        Port,
+        Meta(description="first port; image, bridge, inference, heartbeat, then the UVMs count up from it; 0: any free ports"),
+    ] = 9400
+
+
+class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Logs: JSON lines, rotated by supervisord."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    max_mb: Annotated[int, Meta(ge=1, le=10_000, description="size at which a log is rotated, MB")] = 10
+    backups: Annotated[int, Meta(ge=0, le=100, description="rotated logs kept")] = 3
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set. `home` comes from `BATOS_HOME` alone."""
+
+    image: ImageSettings = ImageSettings()
+    bridge: BridgeSettings = BridgeSettings()
+    uvm: UvmSettings = UvmSettings()
+    trial: TrialSettings = TrialSettings()
+    inference: InferenceSettings = InferenceSettings()
+    heartbeat: HeartbeatSettings = HeartbeatSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    logs: LogSettings = LogSettings()
+
+
+class Home(Struct, frozen=True):
+    """Where one image and its service keep everything."""
+
+    path: Path
+
+    @property
+    def image_file(self) -> Path:
+        return self.path / "live_image.fs"
+
+    @property
+    def blobs(self) -> Path:
+        return self.path / "blobs"
+
+    @property
+    def models(self) -> Path:
+        """Model directories linked out of the image's blobs, one per digest."""
+        return self.path / "models"
+
+    @property
+    def adapters(self) -> Path:
+        """Adapter directories linked out of the image's blobs, one per digest."""
+        return self.path / "adapters"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def run(self) -> Path:
+        """The 0700 directory of sockets and pid files; under a short path of its own where home's is too long."""
+        inside = self.path / "run"
+        if len(os.fsencode(inside)) <= _LONGEST_RUN_DIRECTORY:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"batos-{os.getuid()}-{digest}"
+
+    @property
+    def zeo_socket(self) -> Path:
+        return self.run / "zeo.sock"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.run / "supervisor.sock"
+
+    def ensure(self) -> None:
+        """Create the directories that are missing; the run directory is closed to other users.
+
+        Raises SettingsError when the run directory belongs to somebody else.
+        """
+        for directory in (self.path, self.models, self.adapters, self.logs, self.run):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700 if directory == self.run else 0o777)
+        status = self.run.lstat()
+        if status.st_uid != os.getuid() or self.run.is_symlink():
+            raise SettingsError(f"{self.run} belongs to another user; remove it or choose another BATOS_HOME")
+        self.run.chmod(0o700)
+
+
+class Configuration(Struct, frozen=True):
+    """Settings in force, with where each key came from ('default', the file's path, or the variable's name)."""
+
+    home: Home
+    settings: Settings
+    origins: dict[str, str]
+
+    @property
+    def bridge_endpoint(self) -> str:
+        return self.settings.bridge.endpoint or f"ipc://{self.home.run}/bridge.sock"
+
+    @property
+    def events_endpoint(self) -> str:
+        return self.settings.bridge.events or f"ipc://{self.home.run}/events.sock"
+
+    @property
+    def uvms_endpoint(self) -> str:
+        """Where UVMs meet the bridge: always inside the run directory."""
+        return f"ipc://{self.home.run}/uvms.sock"
+
+    @property
+    def inference_endpoint(self) -> str:
+        return self.settings.inference.endpoint or f"ipc://{self.home.run}/inference.sock"
+
+
+def load(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Configuration:
+    """Read the configuration in force.
+
+    The file is `$BATOS_CONFIG`, else `batos.toml` in `directory` (default: the current one), else `batos.toml` in the
+    home. Raises SettingsError naming the key, the value and what is allowed.
+    """
+    env = os.environ if environment is None else environment
+    here = Path.cwd() if directory is None else directory
+    home = Home((here / env.get("BATOS_HOME", "var")).absolute())
+    file = _configuration_file(env, here, home)
+    tables, origins = _read_file(file)
+    _override(tables, origins, env)
+    try:
+        settings = msgspec.convert(tables, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"configuration refused: {error}") from error
+    if settings.uvm.message_limit_s >= settings.bridge.dead_after_s:
+        raise SettingsError(
+            f"uvm.message_limit_s is {settings.uvm.message_limit_s}, but must be below bridge.dead_after_s, {settings.bridge.dead_after_s}"
+        )
+    return Configuration(home=home, settings=settings, origins=origins)
+
+
+def sections() -> dict[str, type[Struct]]:
+    """Section name → its struct, in the order of the documentation."""
+    return {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def _configuration_file(env: Mapping[str, str], here: Path, home: Home) -> Path | None:
+    named = env.get("BATOS_CONFIG")
+    if named:
+        path = here / named
+        if not path.is_file():
+            raise SettingsError(f"BATOS_CONFIG names {path}, which is not a file")
+        return path
+    return next((path for path in (here / "batos.toml", home.path / "batos.toml") if path.is_file()), None)
+
+
+def _read_file(file: Path | None) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    tables: dict[str, dict[str, Any]] = {name: {} for name in sections()}
+    origins = {f"{section}.{field.name}": "default" for section, struct in sections().items() for field in msgspec.structs.fields(struct)}
+    if file is None:
+        return tables, origins
+    try:
+        read = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}") from error
+    for section, table in read.items():
+        if section not in tables:
+            raise SettingsError(f"{file}: unknown section [{section}]; allowed: {', '.join(tables)}")
+        if not isinstance(table, dict):
+            raise SettingsError(f"{file}: {section} must be a table, [{section}]")
+        for key, value in table.items():
+            if f"{section}.{key}" not in origins:
+                allowed = ", ".join(field.name for field in msgspec.structs.fields(sections()[section]))
+                raise SettingsError(f"{file}: unknown key {key} in [{section}]; allowed: {allowed}")
+            tables[section][key] = value
+            origins[f"{section}.{key}"] = str(file)
+    return tables, origins
+
+
+def _override(tables: dict[str, dict[str, Any]], origins: dict[str, str], env: Mapping[str, str]) -> None:
+    for variable, text in env.items():
+        section, _, key = variable.removeprefix("BATOS_").lower().partition("_")
+        if not variable.startswith("BATOS_") or section not in tables:
+            continue
+        if f"{section}.{key}" not in origins:
+            raise SettingsError(f"{variable} overrides nothing: [{section}] has no key {key}")
+        kind = get_type_hints(sections()[section], include_extras=True)[key]
+        try:
+            tables[section][key] = msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError as error:
+            raise SettingsError(f"{variable}={text!r} refused: {error}") from error
+        origins[f"{section}.{key}"] = variable

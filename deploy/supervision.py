@@ -1,0 +1,117 @@
+"""Supervisord's configuration: which programs run, in which order, and how each is stopped. Pure: text from values.
+
+A program is started by the absolute path of this environment's Python, never through a link that moves under it, so
+that an upgrade beside it changes nothing for what runs. supervisord restarts what ends, waiting one second more each
+time, and gives up after `_RETRIES` failures in a row.
+"""
+
+import os
+import pwd
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from string import Template
+
+from msgspec import Struct
+
+from deploy.settings import Configuration, SettingsError
+
+_TEMPLATE = Path(__file__).with_name("supervisord.conf")
+_RETRIES = 30
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+class Program(Struct, frozen=True):
+    """One process. `order`: lower ones start first and stop last. `stop_s`: seconds from SIGTERM to SIGKILL."""
+
+    name: str
+    command: tuple[str, ...]
+    order: int
+    stop_s: int = 15
+    start_s: int = 2
+
+
+def programs(configuration: Configuration) -> list[Program]:
+    """The service's programs in the order of their start."""
+    settings = configuration.settings
+    uvms = range(1, settings.uvm.processes + 1)
+    return [
+        Program("image", _module("zeo_server"), order=10, stop_s=30),
+        Program("bridge", _module("uvm.bridge"), order=20),
+        Program("inference", _module("inference_worker"), order=30, stop_s=30),
+        *(
+            Program(f"uvm-{number}", _module("uvm.machine", "--number", str(number)), 40, int(settings.uvm.message_limit_s) + 10)
+            for number in uvms
+        ),
+        Program("heartbeat", _module("uvm.heartbeat"), order=50),
+    ]
+
+
+def render(configuration: Configuration, run: Sequence[Program], password: str) -> str:
+    """The text of supervisord's configuration for these programs. Raises SettingsError for a path that it cannot hold."""
+    home, logs = configuration.home, configuration.settings.logs
+    values = {
+        "run": home.run,
+        "logs": home.logs,
+        "max_mb": logs.max_mb,
+        "backups": logs.backups,
+        "user": pwd.getpwuid(os.getuid()).pw_name if os.getuid() == 0 else "",
+        "socket": home.supervisor_socket,
+        "password": password,
+    }
+    text = Template(_TEMPLATE.read_text()).substitute({name: _escaped(str(value)) for name, value in values.items()})
+    if os.getuid() != 0:
+        text = text.replace("user=\n", "", 1)
+    return text + "".join(_section(configuration, program) for program in run)
+
+
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    # -P: the directory that the service happens to be started in must not shadow a module.
+    return (sys.executable, "-P", "-m", name, *arguments)
+
+
+def _section(configuration: Configuration, program: Program) -> str:
+    home, logs = configuration.home, configuration.settings.logs
+    lines = {
+        "command": " ".join(_quoted(word) for word in program.command),
+        "directory": _escaped(str(home.path)),
+        "priority": program.order,
+        "startsecs": program.start_s,
+        "startretries": _RETRIES,
+        "autostart": "true",
+        "autorestart": "true",
+        "stopsignal": "TERM",
+        "stopwaitsecs": program.stop_s,
+        "stopasgroup": "true",
+        "killasgroup": "true",
+        "redirect_stderr": "true",
+        "stdout_logfile": _escaped(_escaped(str(home.logs / f"{program.name}.log"))),  # expanded twice
+        "stdout_logfile_maxbytes": f"{logs.max_mb}MB",
+        "stdout_logfile_backups": logs.backups,
+    }
+    return f"\n[program:{program.name}]\n" + "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+def environment(configuration: Configuration, inherited: dict[str, str]) -> dict[str, str]:
+    """What the programs find in their environment: the caller's, with the home and the configuration file made absolute."""
+    files = {origin for origin in configuration.origins.values() if origin.startswith("/")}
+    settled = {**inherited, "BATOS_HOME": str(configuration.home.path)}
+    settled["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_ROOT), inherited.get("PYTHONPATH", "")]))
+    if files:
+        settled["BATOS_CONFIG"] = files.pop()
+    return settled
+
+
+def _escaped(text: str) -> str:
+    """Text in which supervisord finds nothing to expand. Raises SettingsError where it would find a comment."""
+    if " ;" in text or " #" in text or "\n" in text:
+        raise SettingsError(f"{text!r} has a ' ;', a ' #' or a line break, which supervisord's configuration cannot hold; use another path")
+    return text.replace("%", "%%")
+
+
+def _quoted(word: str) -> str:
+    """One word of a command line as supervisord splits it."""
+    if word and all(character.isalnum() or character in "/._-+=:@," for character in word):
+        return word
+    inside = word.replace("\\", "\\\\").replace('"', '\\"')
+    return _escaped(f'"{inside}"')

@@ -1,0 +1,83 @@
+"""`python -m inference_worker`: the inference worker as a process.
+
+`--engine fake --script FILE` answers by rules instead of a model (see fake.py); the default is vLLM.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from deploy import logs, metrics, process, settings
+from inference_worker.arguments import on_cpu
+from inference_worker.engine import Engine
+from inference_worker.fake import FakeEngine, read_script
+from inference_worker.vllm_engine import VllmEngine
+from inference_worker.worker import Worker
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT. Exit status 0 after an orderly end, 2 when the configuration cannot be used."""
+    options = _parse(arguments)
+    with contextlib.ExitStack() as held:
+        try:
+            configuration = settings.load()
+            make = _maker(options, configuration.settings.inference)
+            configuration.home.ensure()
+            held.enter_context(_alone(configuration.home.run))
+        except (settings.SettingsError, msgspec.DecodeError, OSError) as error:
+            sys.stderr.write(f"inference worker: {error}\n")
+            return 2
+        log = logs.start("inference", configuration.settings.logs.level)
+        stop = held.enter_context(process.Stop())
+        metrics.serve("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
+        worker = Worker(configuration.home, configuration.settings.inference, make, separate=on_cpu())
+        asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
+        log.info("inference worker ended")
+    return 0
+
+
+async def _serve(worker: Worker, endpoint: str, stop: process.Stop) -> None:
+    requested = asyncio.Event()
+    asyncio.get_running_loop().add_reader(stop.fileno(), requested.set)
+    try:
+        await worker.serve(endpoint, requested)
+    finally:
+        asyncio.get_running_loop().remove_reader(stop.fileno())
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m inference_worker", description="the inference worker of BAT OS")
+    parser.add_argument("--engine", choices=("vllm", "fake"), default="vllm", help="what writes the text (default: vllm)")
+    parser.add_argument("--script", type=Path, help="the fake engine's rules, a JSON file")
+    options = parser.parse_args(arguments)
+    if (options.engine == "fake") != (options.script is not None):
+        parser.error("--engine fake and --script FILE go together")
+    return options
+
+
+def _maker(options: argparse.Namespace, inference: settings.InferenceSettings) -> Callable[[], Engine]:
+    if options.engine == "fake":
+        script = read_script(options.script)
+        return lambda: FakeEngine(script)
+    return lambda: VllmEngine(inference)
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Hold the worker's lock: a second one would silently take the first one's socket. Raises BlockingIOError."""
+    with (run / "inference.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(f"another inference worker runs on {run}; stop it first") from error
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""The digest of a model's or adapter's directory: its identity everywhere.
+
+It is the sha256 of the UTF-8 text made of one line per file, sorted by relative POSIX path: `<sha256 hex of content>  <path>`
+and a line feed; files whose name begins with a dot are left out.
+"""
+
+import hashlib
+from pathlib import Path
+
+
+def directory_digest(directory: Path) -> str:
+    """The digest of `directory`, 64 hexadecimal digits; links are followed. Raises OSError when a file cannot be read."""
+    found = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
+    files = {file.relative_to(directory).as_posix(): file for file in found}
+    listing = "".join(f"{file_digest(files[path])}  {path}\n" for path in sorted(files))
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def file_digest(file: Path) -> str:
+    """The sha256 of one file's content, 64 hexadecimal digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""The interface behind which text is made: one engine holds one base model, for as long as it lives.
+
+The worker's event loop calls all of it. `VllmEngine` is the real one, `FakeEngine` answers by rules; one conformance
+suite runs over both.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from inference_worker.adapter import Adapter, BaseModel
+from inference_worker.protocol import Generate, Output
+
+T = TypeVar("T")
+
+Emit = Callable[[int, str], None]
+"""Takes the index of an output and its new text; called in the event loop as the text is written."""
+
+
+class Generated(Struct, frozen=True):
+    """The outputs of one request, in the order of its samplings."""
+
+    outputs: list[Output]
+    prompt_tokens: int
+
+
+class Engine(ABC):
+    """One engine. `start` comes first; after `stop`, or once EngineDied was raised, only `stop` may be called."""
+
+    @abstractmethod
+    async def start(self, model: BaseModel) -> None:
+        """Load the model. Raises EngineStartFailed; then nothing is left running."""
+
+    @abstractmethod
+    async def load(self, adapter: Adapter) -> None:
+        """Make an adapter ready for requests, between the steps of those that run; cheap when it is ready already.
+
+        Raises BadAdapter when the engine refuses it, EngineDied.
+        """
+
+    @abstractmethod
+    async def unload(self, adapter: Adapter) -> None:
+        """Forget an adapter that no request uses. Raises EngineDied."""
+
+    @abstractmethod
+    async def generate(self, request: Generate, adapter: Adapter | None, emit: Emit) -> Generated:
+        """All outputs of one request; cancelling the task ends them in the engine too.
+
+        Raises BadRequest (the prompt does not fit), BadGrammar, EngineDied.
+        """
+
+    @abstractmethod
+    async def probe(self) -> None:
+        """Ask the engine's processes something that only they can answer. Raises EngineDied. The caller sets the deadline."""
+
+    @abstractmethod
+    async def died(self) -> str:
+        """Returns, with the reason, when the engine's processes are gone; until then it waits."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """End the engine and its processes, in whatever state it is. Never raises for a dead one."""
+
+
+async def together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all at once and return their results in order; the first failure cancels the others and is raised itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in work]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

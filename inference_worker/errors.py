@@ -1,0 +1,49 @@
+"""What can go wrong with a request, by type: the name of a class is the `type` of the Failed that its client gets."""
+
+
+class InferenceFailure(Exception):
+    """A request that is not answered with text. The message names the object, what was seen and the remedy."""
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class BadRequest(InferenceFailure):
+    """The frame is no message of the protocol, or asks for what the model cannot do."""
+
+
+class UnknownModel(InferenceFailure):
+    """No model of this digest lies in the home."""
+
+
+class BadAdapter(InferenceFailure):
+    """The adapter is missing, damaged, made for another model, or uses what the engine has not."""
+
+
+class BadGrammar(InferenceFailure):
+    """The grammar cannot be compiled."""
+
+
+class DeadlineExceeded(InferenceFailure):
+    """The request took longer than it was allowed."""
+
+
+class Cancelled(InferenceFailure):
+    """The client took its request back."""
+
+
+class EngineDied(InferenceFailure):
+    """The engine's processes ended under the request, twice if it was retried."""
+
+
+class EngineStartFailed(InferenceFailure):
+    """The engine could not be started for this model."""
+
+
+class WorkerFault(InferenceFailure):
+    """A fault of the worker itself."""
+
+
+class Stopping(InferenceFailure):
+    """The worker is being stopped and takes no more requests."""

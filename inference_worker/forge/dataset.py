@@ -1,0 +1,71 @@
+"""Examples to train on: prompts with the bodies that should follow, drawn from a seed, cut into batches of like length.
+
+Pure, except that a tokenizer is passed in. Every example is drawn once; no example is seen twice in a run.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from inference_worker.forge.draw import Task, task
+from inference_worker.forge.families import FAMILIES, WEIGHTED
+from inference_worker.forge.words import Side
+
+_BATCHES_A_POOL = 40
+"""Batches are cut from so many batches' worth of examples, sorted by length: less padding, still mixed."""
+
+
+class Tokenizer(Protocol):
+    """What is used of a tokenizer."""
+
+    eos_token_id: int
+
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class Example:
+    """One prompt and its answer, as tokens; the answer ends with the end of the text."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompt) + len(self.answer)
+
+
+def tasks(seed: int, count: int, side: Side) -> list[Task]:
+    """So many tasks of all families, by weight."""
+    rng = Random(f"tasks {seed} {side}")
+    drawn = []
+    for index in range(count):
+        name = rng.choice(WEIGHTED)
+        drawn.append(task(name, FAMILIES[name], seed * 10_000_000 + index, side))
+    return drawn
+
+
+def digest(drawn: list[Task]) -> str:
+    """SHA-256 over prompts and bodies, as hex: names the training data."""
+    whole = hashlib.sha256()
+    for one in drawn:
+        whole.update(f"{one.prompt}{one.body}\0".encode())
+    return whole.hexdigest()
+
+
+def encode(one: Task, tokenizer: Tokenizer) -> Example:
+    """A task as tokens. The prompt is tokenized alone, as it is when a model is asked."""
+    prompt = tokenizer.encode(one.prompt, add_special_tokens=True)
+    answer = tokenizer.encode(one.body, add_special_tokens=False)
+    return Example(tuple(prompt), (*answer, tokenizer.eos_token_id))
+
+
+def batches(examples: list[Example], size: int, rng: Random) -> Iterator[list[Example]]:
+    """Batches of `size` examples of like length, in random order; every example is in exactly one."""
+    pool = size * _BATCHES_A_POOL
+    for start in range(0, len(examples), pool):
+        window = sorted(examples[start : start + pool], key=len)
+        cut = [window[place : place + size] for place in range(0, len(window), size)]
+        rng.shuffle(cut)
+        yield from cut

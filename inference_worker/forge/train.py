@@ -1,0 +1,178 @@
+"""Train an adapter: `python -m inference_worker.forge.train --model DIR --out DIR --seed N --steps N`.
+
+A process of its own, on the CPU. LoRA on every linear layer, the loss on the body alone, every example seen once. The
+same seed, steps and versions give the same data in the same order. Progress goes to stderr; the adapter directory (bf16
+safetensors, `adapter_config.json`, `training.json`) appears whole or not at all.
+"""
+
+import argparse
+import json
+import math
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from inference_worker.forge import dataset
+from inference_worker.forge.dataset import Example
+from inference_worker.convert import digest
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what is learned. `rate` is the highest learning rate; `warmup` is counted in steps."""
+
+    seed: int = 1
+    steps: int = 600
+    batch: int = 12
+    rank: int = 16
+    alpha: int = 32
+    rate: float = 5e-4
+    warmup: int = 30
+
+
+def rate_at(step: int, recipe: Recipe) -> float:
+    """The learning rate of a step: a linear rise, then a cosine down to a twentieth."""
+    if step < recipe.warmup:
+        return recipe.rate * (step + 1) / recipe.warmup
+    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def collate(batch: list[Example], padding: int) -> tuple[Tensor, Tensor]:
+    """Tokens and targets, padded on the right; the target is -100 where nothing is to be learned."""
+    width = max(len(example) for example in batch)
+    tokens = torch.full((len(batch), width), padding, dtype=torch.long)
+    targets = torch.full((len(batch), width), -100, dtype=torch.long)
+    for row, example in enumerate(batch):
+        tokens[row, : len(example)] = torch.tensor(example.prompt + example.answer)
+        # Position p predicts token p + 1: the last token of the prompt predicts the first of the answer.
+        first = len(example.prompt) - 1
+        targets[row, first : first + len(example.answer)] = torch.tensor(example.answer)
+    return tokens, targets
+
+
+def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of the answers' tokens. Only their positions pass the output layer, which is a fifth of the model.
+
+    No attention mask: padding is on the right, where causal attention cannot see it.
+    """
+    base = model.get_base_model()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = base.model(input_ids=tokens, use_cache=False).last_hidden_state
+        wanted = targets != -100
+        logits = base.lm_head(hidden[wanted])
+    return torch.nn.functional.cross_entropy(logits.float(), targets[wanted])
+
+
+def prepared(directory: Path, recipe: Recipe) -> tuple[Any, Any]:
+    """The model with fresh adapters on every linear layer, and its tokenizer."""
+    torch.manual_seed(recipe.seed)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    base = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16)
+    config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(base, config), tokenizer
+
+
+def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe) -> list[float]:
+    """Train in place; answers the loss of every step."""
+    weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.98))
+    model.train()
+    losses: list[float] = []
+    started = time.monotonic()
+    for step, batch in enumerate(dataset.batches(examples, recipe.batch, Random(recipe.seed))):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step, recipe)
+        loss = loss_of(model, *collate(batch, tokenizer.eos_token_id))
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method without types
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(loss.item())
+        if step % 10 == 9 or step == 0:
+            recent = losses[-10:]
+            _say(f"step {step + 1}/{recipe.steps} loss {sum(recent) / len(recent):.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step")
+    return losses
+
+
+def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
+    """Write the adapter directory. Raises FileExistsError when `out` exists."""
+    if out.exists():
+        raise FileExistsError(f"{out} exists; an adapter is written once")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        tensors = {name: tensor.detach().to(torch.bfloat16).contiguous() for name, tensor in get_peft_model_state_dict(model).items()}
+        save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = model.peft_config["default"]
+        config.inference_mode = True
+        # The base is named by digest in training.json; the path of this run means nothing elsewhere.
+        config.base_model_name_or_path = "SmolLM2-135M-Instruct"
+        config.save_pretrained(scratch)
+        (scratch / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
+        for file in scratch.iterdir():
+            file.chmod(0o644)
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"train: {line}\n")
+    sys.stderr.flush()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train by the command line's recipe and write the adapter."""
+    parser = argparse.ArgumentParser(prog="python -m inference_worker.forge.train", description="train the adapter that writes methods")
+    parser.add_argument("--model", type=Path, required=True, help="base model directory")
+    parser.add_argument("--out", type=Path, required=True, help="adapter directory to create")
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
+    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--batch", type=int, default=Recipe.batch, help="examples a step")
+    parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument("--threads", type=int, default=2)
+    given = parser.parse_args(arguments)
+    if given.out.exists():
+        _say(f"{given.out} exists; choose a directory that does not")
+        return 1
+    torch.set_num_threads(given.threads)
+    recipe = Recipe(seed=given.seed, steps=given.steps, batch=given.batch, rate=given.rate)
+    drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train")
+    model, tokenizer = prepared(given.model, recipe)
+    examples = [dataset.encode(one, tokenizer) for one in drawn]
+    _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")
+    started = time.monotonic()
+    losses = train(model, tokenizer, examples, recipe)
+    save(model, given.out, _notes(recipe, given.model, dataset.digest(drawn), losses, time.monotonic() - started))
+    _say(f"{given.out} is written")
+    return 0
+
+
+def _notes(recipe: Recipe, model: Path, data: str, losses: list[float], seconds: float) -> dict[str, Any]:
+    return {
+        "recipe": asdict(recipe),
+        "data_sha256": data,
+        "base_sha256": digest(model),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
+        "seconds": round(seconds),
+        "last_loss": round(sum(losses[-50:]) / max(1, len(losses[-50:])), 4),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

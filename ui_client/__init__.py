@@ -1,0 +1,5 @@
+"""What a person or a program holds: the client library, the `batos` command, the window."""
+
+from ui_client.client import AsyncClient, BridgeBusy, BridgeUnreachable, Client, ImageError, Missed, Reference, RemoteError
+
+__all__ = ["AsyncClient", "BridgeBusy", "BridgeUnreachable", "Client", "ImageError", "Missed", "Reference", "RemoteError"]

@@ -1,0 +1,1 @@
+"""The `batos` command's groups, one module each. Every module has `register(app)`; nothing else is public."""

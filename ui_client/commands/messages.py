@@ -1,0 +1,201 @@
+"""`batos send`, `inspect`, `source`, `objects`, `method`: messages to the image, and what is known of its objects."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ui_client import explanation, progress, report, terminal, values
+from ui_client.client import Client
+from ui_client.connection import connect
+from ui_client.report import Failure, Json, answering
+from ui_client.story import Story
+from ui_client.window_model import object_morph
+from uvm.protocol import Example, ObjectState, Reference
+
+Target = Annotated[str, typer.Argument(help="A name, or a reference such as @2a.")]
+Selector = Annotated[str, typer.Argument(help="The message.")]
+Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
+Examples = Annotated[list[str] | None, typer.Option("--example", help='What is expected: {"result": …, "args": […], "kwargs": {…}}.')]
+
+_OPTIONS_OF_SEND = ("self", "target", "selector", "deadline", "examples", "via")
+
+
+def register(app: typer.Typer) -> None:
+    # Unknown options are let through, so that -5 is an argument; _arguments refuses the ones that are no numbers.
+    app.command(context_settings={"ignore_unknown_options": True})(send)
+    app.command()(inspect)
+    app.command()(source)
+    app.command()(objects)
+    app.command()(method)
+
+
+def send(
+    target: Target,
+    selector: Selector,
+    args: Annotated[list[str] | None, typer.Argument(help="JSON, else text; @2a is a reference, '\"@2a\"' the text.")] = None,
+    kw: Annotated[list[str] | None, typer.Option(help="A keyword argument, NAME=JSON.")] = None,
+    example: Examples = None,
+    deadline: Deadline = None,
+    via: Annotated[str, typer.Option(help="The UVM that shall run it, such as uvm-1.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Send a message to an object and print the reply. What nothing understands becomes a method first."""
+    with answering(as_json):
+        aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
+        examples = _examples(example or [])
+        with connect() as client:
+            with progress.following(client, selector) as story:
+                result = client.send(aim, selector, *positional, deadline=deadline, examples=examples, via=via, **keywords)
+            if as_json:
+                report.result(result)
+                return
+            _print_new_methods(client, story)
+            report.out.print(terminal.render_value(result, _names_for(client, result)), soft_wrap=True)
+
+
+def inspect(target: Target, as_json: Json = False) -> None:
+    """Show an object: its slots, parents and methods."""
+    with answering(as_json), connect() as client:
+        state = client.inspect(values.target(target))
+        if as_json:
+            report.result(state)
+        else:
+            report.out.print(terminal.render(object_morph(state), _names_for(client, state.parents)))
+
+
+def source(target: Target, selector: Selector, as_json: Json = False) -> None:
+    """Show a method: its source, its author, and the proof that it was installed with."""
+    with answering(as_json), connect() as client:
+        told = explain(client, values.target(target), selector)
+        if as_json:
+            report.result(told)
+        else:
+            report.out.print(explanation.render(told))
+
+
+def objects(
+    everything: Annotated[bool, typer.Option("--all", help="Also the objects that have no name.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List the objects of the image: names, number of slots, parents."""
+    with answering(as_json), connect() as client:
+        state = client.full_state()
+        listed = [one for one in state.objects if one.names or everything]
+        listed.sort(key=lambda one: (not one.names, one.names, one.reference.oid))
+        if as_json:
+            report.result([_listed(one) for one in listed])
+            return
+        table = Table("name", "reference", "slots", "methods", "parents", box=None, pad_edge=False, header_style="bold")
+        names = {one.reference: one.names[0] for one in state.objects if one.names}
+        for one in listed:
+            parents = ", ".join(values.show(parent, names) for parent in one.parents)
+            cells = (", ".join(one.names), str(one.reference), str(len(one.slots)), str(len(one.methods)), parents)
+            table.add_row(*(Text(values.showable(cell)) for cell in cells))
+        report.out.print(table)
+        if len(listed) < len(state.objects):
+            report.note(f"{len(state.objects) - len(listed)} objects without a name: batos objects --all")
+
+
+def method(
+    target: Target,
+    selector: Selector,
+    file: Annotated[str, typer.Argument(help="A file with the source, or - for stdin.")],
+    example: Examples = None,
+    as_json: Json = False,
+) -> None:
+    """Offer a method: it is audited and tried like a generated one, then installed."""
+    with answering(as_json):
+        aim, examples = values.target(target), _examples(example or [])
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+        with connect() as client:
+            result = client.create_method(aim, selector, text, examples=examples)
+            if as_json:
+                report.result(result)
+            else:
+                report.note(f"{selector} is installed", style="green")
+                report.out.print(explanation.source_panel(explain(client, aim, selector).get("source") or text, selector))
+
+
+def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:
+    """What the image knows of a method. Raises Failure when the answer is no map."""
+    told = client.send(target, "explain_", selector)
+    if not isinstance(told, dict):
+        raise Failure("BadReply", f"explain_ answered a {type(told).__name__}, not a map", "has the image's explain_ been replaced?")
+    return told
+
+
+def _print_new_methods(client: Client, story: Story) -> None:
+    for event in story.installed:
+        told = explain(client, event.receiver, event.selector)
+        if isinstance(told.get("source"), str):
+            report.err.print(explanation.source_panel(told["source"], event.selector))
+
+
+def _names_for(client: Client, value: object) -> dict[Reference, str]:
+    """Names of the references in `value`, as far as a few questions tell."""
+    found: dict[Reference, None] = {}
+    pending: list[object] = [value]
+    while pending and len(found) < 16:
+        one = pending.pop()
+        if isinstance(one, Reference):
+            found[one] = None
+        elif isinstance(one, Mapping):
+            pending += one.values()
+        elif isinstance(one, list | tuple):
+            pending += one
+    named = {reference: client.inspect(reference).names for reference in found}
+    return {reference: f"{names[0]} {reference}" for reference, names in named.items() if names}
+
+
+def _listed(one: ObjectState) -> dict[str, Any]:
+    return {
+        "reference": one.reference,
+        "names": one.names,
+        "slots": len(one.slots),
+        "methods": sorted(one.methods),
+        "parents": one.parents,
+    }
+
+
+def _arguments(texts: list[str]) -> list[Any]:
+    parsed = [values.argument(text) for text in texts]
+    for text, value in zip(texts, parsed, strict=True):
+        if text.startswith("-") and text != "-" and isinstance(value, str):
+            raise values.BadArgument(f"there is no option {text}; a text that begins with - is written '\"{text}\"'")
+    return parsed
+
+
+def _keywords(texts: list[str]) -> dict[str, Any]:
+    keywords: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise values.BadArgument(f"--kw {text!r}: a keyword argument is NAME=JSON")
+        if name in _OPTIONS_OF_SEND:
+            raise values.BadArgument(f"--kw {text!r}: {name} is an option of this command; give the argument by place")
+        keywords[name] = values.argument(value)
+    return keywords
+
+
+def _examples(texts: list[str]) -> list[Example]:
+    return [_example(text) for text in texts]
+
+
+def _example(text: str) -> Example:
+    shape = 'an example is JSON such as {"result": 7, "args": [3, 4]}'
+    try:
+        parsed = values.from_json(json.loads(text))
+    except ValueError as error:
+        raise values.BadArgument(f"--example {text!r}: {error}; {shape}") from error
+    if not isinstance(parsed, dict) or "result" not in parsed or set(parsed) - {"result", "args", "kwargs"}:
+        raise values.BadArgument(f"--example {text!r}: {shape}")
+    args, kwargs = parsed.get("args", []), parsed.get("kwargs", {})
+    if not isinstance(args, list) or not isinstance(kwargs, dict):
+        raise values.BadArgument(f"--example {text!r}: args is a list and kwargs a map; {shape}")
+    return Example(result=parsed["result"], args=args, kwargs=kwargs)

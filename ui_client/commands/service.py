@@ -1,0 +1,118 @@
+"""`batos up`, `down`, `status`: the service as a whole."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from deploy import service, settings
+from deploy.settings import Configuration
+from ui_client import report, startup, values
+from ui_client.client import Client
+from ui_client.failures import ImageError
+from ui_client.report import Failure, Json, answering
+from ui_client.steps import Steps
+
+STOP_TIMEOUT_S = 60.0
+_WELL = ("RUNNING", "STARTING")
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(up)
+    app.command()(down)
+    app.command()(status)
+
+
+def up(
+    converse: Annotated[bool, typer.Option(help="Hold the first conversation.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the service; the first time, bring the image to life."""
+    with answering(as_json):
+        configuration = settings.load()
+        steps = Steps(report.err)
+        told = startup.awaken(configuration, steps)
+        if converse:
+            with Client(configuration=configuration) as client:
+                told |= startup.converse(client, configuration, steps)
+        if as_json:
+            report.result(told | {"endpoints": _endpoints(configuration), "phases": _phases(steps)})
+        else:
+            report.note("BAT OS is up: `batos ui` opens the window, `batos down` stops it", style="green")
+
+
+def down(as_json: Json = False) -> None:
+    """Stop every process of the service, in order. Nothing to stop is fine."""
+    with answering(as_json):
+        configuration = settings.load()
+        steps = Steps(report.err)
+        with steps.step("service") as step:
+            service.stop(configuration, STOP_TIMEOUT_S)
+            step.outcome = "all processes are gone"
+        if as_json:
+            report.result({"stopped": True, "seconds": round(step.seconds, 3)})
+
+
+def status(as_json: Json = False) -> None:
+    """Show the processes, the bridge's queue, and where to connect. Exit status 1 unless all of it is well."""
+    with answering(as_json):
+        configuration = settings.load()
+        programs = _programs(configuration)
+        bridge = _ask_bridge(configuration) if programs else {}
+        told = {"endpoints": _endpoints(configuration), "home": str(configuration.home.path), "programs": programs, "bridge": bridge}
+        unwell = [f"{one.name} is {one.state}" for one in programs if one.state not in _WELL]
+        if not programs:
+            raise Failure("NotRunning", f"no service runs for {configuration.home.path}", "start it: batos up", details=told)
+        if unwell or not bridge:
+            raise Failure("Unwell", "; ".join(unwell) or "the bridge does not answer", "`batos logs` says why", details=told)
+        if as_json:
+            report.result(told)
+        else:
+            _print(told, programs, bridge)
+
+
+def _programs(configuration: Configuration) -> list[service.ProgramStatus]:
+    try:
+        return service.statuses(configuration)
+    except service.NotRunning:
+        return []
+
+
+def _ask_bridge(configuration: Configuration) -> dict[str, Any]:
+    try:
+        with Client(configuration=configuration) as client:
+            answer: dict[str, Any] = client.status()
+            return answer
+    except ImageError:
+        return {}
+
+
+def _endpoints(configuration: Configuration) -> dict[str, str]:
+    return {"bridge": configuration.bridge_endpoint, "events": configuration.events_endpoint}
+
+
+def _phases(steps: Steps) -> list[dict[str, Any]]:
+    return [
+        {
+            "phase": phase.name,
+            "seconds": round(phase.seconds, 3),
+            "steps": [{"step": one.text, "outcome": one.outcome, "seconds": round(one.seconds, 3)} for one in phase.steps],
+        }
+        for phase in steps.phases
+    ]
+
+
+def _print(told: dict[str, Any], programs: list[service.ProgramStatus], bridge: dict[str, Any]) -> None:
+    table = Table("process", "state", "pid", "", box=None, pad_edge=False, header_style="bold")
+    for one in programs:
+        style = "green" if one.state == "RUNNING" else "yellow"
+        table.add_row(Text(one.name), Text(one.state, style=style), Text(str(one.pid or "")), Text(values.showable(one.description)))
+    report.out.print(table)
+    for name, endpoint in told["endpoints"].items():
+        report.out.print(Text(f"{name}: {endpoint}"), soft_wrap=True)
+    shown = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
+    report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in shown.items())), soft_wrap=True)
+    uvms = bridge.get("uvms")
+    for one in uvms if isinstance(uvms, list) else []:
+        report.out.print(Text(f"  {values.show(one)}"), soft_wrap=True)

@@ -1,0 +1,74 @@
+"""A method with its proof, as `explain_` answers it, in a terminal. Pure; any thread may call it.
+
+The reply is a map {selector, source, author, installed_on, proof: {prompt, drafts: [{source, findings, outcome,
+logprob}], audit, trial, model, adapter, seed, mode}, history: […]}. Any key may be missing: what is there is shown.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from ui_client import values
+
+_FACTS = ("mode", "model", "adapter", "seed")
+
+
+def source_panel(source: str, title: str) -> Panel:
+    """Source text with colours, complete."""
+    code = Syntax(values.showable(source).rstrip(), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+    return Panel(code, title=Text(values.showable(title)), expand=False)
+
+
+def render(explanation: Mapping[str, Any], names: Mapping[Any, str] | None = None) -> RenderableType:
+    """The source, who wrote it, and everything its proof holds."""
+    proof = explanation.get("proof")
+    proof = proof if isinstance(proof, Mapping) else {}
+    parts: list[RenderableType] = []
+    source = explanation.get("source")
+    if isinstance(source, str):
+        parts.append(source_panel(source, str(explanation.get("selector", ""))))
+    parts.append(_facts(explanation, proof, names))
+    prompt = proof.get("prompt")
+    if isinstance(prompt, str) and prompt:
+        parts.append(Panel(Text(values.showable(prompt).rstrip()), title="prompt", expand=False))
+    drafts = proof.get("drafts")
+    if isinstance(drafts, Sequence) and not isinstance(drafts, str | bytes):
+        parts += [_draft(number, draft, names) for number, draft in enumerate(drafts, 1)]
+    history = explanation.get("history")
+    if isinstance(history, Sequence) and not isinstance(history, str | bytes) and history:
+        parts.append(Text("history", style="bold"))
+        parts += [Text(f"• {values.show(entry, names)}") for entry in history]
+    return Group(*parts)
+
+
+def _facts(explanation: Mapping[str, Any], proof: Mapping[str, Any], names: Mapping[Any, str] | None) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    shown = {"author": explanation.get("author"), "installed on": explanation.get("installed_on")}
+    shown |= {key: proof.get(key) for key in ("audit", "trial", *_FACTS)}
+    known = {"prompt", "drafts", "audit", "trial", *_FACTS}
+    shown |= {str(key): value for key, value in proof.items() if key not in known}
+    for key, value in shown.items():
+        if value not in (None, "", [], {}):
+            grid.add_row(Text(values.showable(f"{key}:")), Text(values.show(value, names)))
+    return grid
+
+
+def _draft(number: int, draft: object, names: Mapping[Any, str] | None) -> RenderableType:
+    if not isinstance(draft, Mapping):
+        return Panel(Text(values.show(draft, names)), title=f"draft {number}", expand=False)
+    told = {key: value for key, value in draft.items() if key != "source" and value not in (None, "", [], {})}
+    notes = [f"{key}: {values.show(value, names)}" for key, value in told.items()]
+    body: list[RenderableType] = []
+    if isinstance(draft.get("source"), str):
+        body.append(
+            Syntax(values.showable(draft["source"]).rstrip(), "python", theme="ansi_dark", background_color="default", word_wrap=True)
+        )
+    body += [Text(note, style="dim") for note in notes]
+    return Panel(Group(*body), title=f"draft {number}", expand=False)

@@ -1,0 +1,271 @@
+"""The way up: the seed's phases by name, each a few steps with a deadline. Run by `batos up`, in its one thread.
+
+Prototypal Awakening starts the service, brings the image to life the first time, and waits until messages are answered.
+The others, with `--converse`, show it: The First Conversation, In-Memory Autopoiesis, Functional Validation, Autotelic
+Heartbeat. What fails raises Failure with the end of the log of the process that failed.
+"""
+
+import hashlib
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from deploy import service
+from deploy.settings import Configuration
+from ui_client import child, explanation, model_choice, morphs, progress, report, terminal, values
+from ui_client.client import Client
+from ui_client.connection import listens
+from ui_client.failures import ImageError, RemoteError
+from ui_client.morphs import Field
+from ui_client.report import Failure
+from ui_client.steps import Step, Steps
+from uvm.protocol import Reference
+
+SOCKET_DEADLINE_S = 30.0
+AWAKENING_DEADLINE_S = 180.0
+CONVERT_DEADLINE_S = 300.0
+ANSWERS_DEADLINE_S = 90.0
+QUICK_DEADLINE_S = 20.0
+
+_FACE = "display_yourself"
+_GENESIS = "genesis_obj"
+_HEARTBEAT = "heartbeat_obj"
+_DEAD = ("FATAL", "EXITED", "BACKOFF")
+
+
+def awaken(configuration: Configuration, steps: Steps) -> dict[str, Any]:
+    """Prototypal Awakening: from nothing, or from what is there, to a service that answers."""
+    home = configuration.home
+    with steps.phase("Prototypal Awakening"):
+        with steps.step("home") as step:
+            home.ensure()
+            step.outcome = str(home.path)
+        model = None if model_choice.is_born(configuration) else _model(configuration, steps)
+        with steps.step("service") as step:
+            service.start(configuration)
+            step.outcome = "supervisord runs"
+        with steps.step("image server") as step:
+            _wait_for_socket(configuration, steps, step)
+            step.outcome = f"{home.image_file.name} over ZEO"
+        if model is None and not model_choice.is_born(configuration):
+            # The file ended with an awakening that was cut short, and the server has taken that off.
+            model = _model(configuration, steps)
+        found = _awaken_image(configuration, steps, model)
+        with steps.step("bridge and UVMs") as step:
+            step.outcome = f"{_wait_for_uvms(configuration, steps, step)} UVMs answer at {configuration.bridge_endpoint}"
+    return {"image": "found" if found else "created"}
+
+
+def converse(client: Client, configuration: Configuration, steps: Steps) -> dict[str, Any]:
+    """The other four phases; returns what they showed."""
+    with steps.phase("The First Conversation"):
+        told, tree, generated = _first_conversation(client, configuration, steps)
+    with steps.phase("In-Memory Autopoiesis"):
+        digest, seconds = _autopoiesis(client, told, steps)
+    with steps.phase("Functional Validation"):
+        live = _validate(client, tree, steps)
+    with steps.phase("Autotelic Heartbeat"):
+        heartbeat = _heartbeat(client, configuration, steps)
+    return {
+        "generated": generated,
+        "method": {"selector": _FACE, "source": told.get("source"), "digest": digest, "author": told.get("author")},
+        "run_s": seconds,
+        "tree": tree,
+        "live_fields": live,
+        "heartbeat": heartbeat,
+    }
+
+
+def _model(configuration: Configuration, steps: Steps) -> Path:
+    model = model_choice.configured_model(configuration)
+    if model:
+        return model
+    converted = configuration.home.path / ".converted"
+    with steps.step("default model") as step:
+        if not (converted / "config.json").is_file():
+            log = configuration.home.logs / "convert.log"
+            child.run(
+                "inference_worker.convert",
+                [str(converted)],
+                configuration=configuration,
+                log=log,
+                deadline_s=CONVERT_DEADLINE_S,
+                on_line=lambda line: steps.tick(step, line),
+                on_tick=lambda: steps.tick(step, child.tail(log, lines=1)),
+            )
+        step.outcome = "converted to safetensors"
+    return converted
+
+
+def _awaken_image(configuration: Configuration, steps: Steps, model: Path | None) -> bool:
+    """Run the awakening; whether the image was found instead of made."""
+    arguments = ["--json"]
+    if model:
+        arguments += ["--model", str(model)]
+        adapter = model_choice.chosen_adapter(configuration, model)
+        arguments += ["--adapter", str(adapter)] if adapter else []
+    told: list[str] = []
+    with steps.step("primordial objects" if model else "image") as step:
+
+        def hear(line: str) -> None:
+            entry = _step_line(line)
+            steps.tick(step, f"{entry[0]}: {entry[1]}")
+            if entry[2]:
+                told.append(f"{entry[0]}: {entry[1]}")
+
+        child.run(
+            "uvm.awakening",
+            arguments,
+            configuration=configuration,
+            log=configuration.home.logs / "awakening.log",
+            deadline_s=AWAKENING_DEADLINE_S,
+            on_line=hear,
+            on_tick=lambda: steps.tick(step),
+        )
+        step.outcome = "; ".join(told) or "awake"
+    if model and model.name == ".converted":
+        # The image has the files now; the copy was only the way there.
+        for file in model.iterdir():
+            file.unlink()
+        model.rmdir()
+    return model is None
+
+
+def _step_line(line: str) -> tuple[str, str, bool]:
+    try:
+        entry = json.loads(line)
+        return str(entry["step"]), str(entry.get("detail", "")), bool(entry.get("done", False))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "awakening", line, False
+
+
+def _wait_for_socket(configuration: Configuration, steps: Steps, step: Step) -> None:
+    path = str(configuration.home.zeo_socket)
+
+    def there() -> bool:
+        _fail_if_dead(configuration, "image")
+        return listens(path)
+
+    if not child.wait_until(there, SOCKET_DEADLINE_S, lambda: steps.tick(step)):
+        raise _not_there(configuration, "image", f"nobody listens at {path} after {SOCKET_DEADLINE_S:.0f} s")
+
+
+def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> int:
+    wanted = configuration.settings.uvm.processes
+    alive = 0
+
+    def answer() -> bool:
+        nonlocal alive
+        for program in ("bridge", *(f"uvm-{number}" for number in range(1, wanted + 1))):
+            _fail_if_dead(configuration, program, states=("FATAL",))
+        try:
+            with Client(configuration=configuration) as client:
+                alive = len(client.status()["uvms"])
+        except ImageError:
+            alive = 0
+        return alive >= wanted
+
+    if not child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {wanted}")):
+        suspect = f"uvm-{alive + 1}" if alive else "uvm-1"
+        raise _not_there(configuration, suspect, f"{alive} of {wanted} UVMs answer after {ANSWERS_DEADLINE_S:.0f} s")
+    return alive
+
+
+def _fail_if_dead(configuration: Configuration, program: str, states: tuple[str, ...] = _DEAD) -> None:
+    for status in service.statuses(configuration):
+        if status.name == program and status.state in states:
+            raise _not_there(configuration, program, f"{program} is {status.state}: {status.description}")
+
+
+def _not_there(configuration: Configuration, program: str, message: str) -> Failure:
+    log = configuration.home.logs / f"{program}.log"
+    remedy = f"`batos logs {program}` has more than the end above; then `batos down` and `batos up`"
+    return Failure("NotUp", message, remedy, tail=child.tail(log))
+
+
+def _first_conversation(client: Client, configuration: Configuration, steps: Steps) -> tuple[dict[str, Any], Any, bool]:
+    known = client.send(_GENESIS, "respondsTo_", _FACE, deadline=QUICK_DEADLINE_S)
+    if known:
+        steps.console.print(f"  {_GENESIS} has {_FACE} already: nothing is generated")
+        tree = client.send(_GENESIS, _FACE, deadline=QUICK_DEADLINE_S)
+    else:
+        steps.console.print(f"  → {_GENESIS} {_FACE}, which it does not understand")
+        tree = _say(client, configuration, steps)
+    told = client.send(_GENESIS, "explain_", _FACE, deadline=QUICK_DEADLINE_S)
+    told = told if isinstance(told, dict) else {}
+    if not known and isinstance(told.get("source"), str):
+        steps.console.print(explanation.source_panel(told["source"], f"{_GENESIS} {_FACE}"))
+    return told, tree, not known
+
+
+def _say(client: Client, configuration: Configuration, steps: Steps) -> Any:
+    """Send the message nobody understands; the model's start is the longest part of the wait, so a step counts the seconds."""
+    outcome: list[Any] = []
+
+    def send() -> None:
+        try:
+            outcome.append(client.send(_GENESIS, _FACE, deadline=configuration.settings.uvm.generation_deadline_s))
+        except ImageError as error:
+            outcome.append(error)
+
+    with progress.following(client, _FACE, live=False) as story:
+        sender = threading.Thread(target=send, name="first conversation", daemon=True)
+        with steps.step("the method is written") as step:
+            sender.start()
+            while sender.is_alive():
+                sender.join(0.1)
+                steps.tick(step, story.waiting_for() or "the model wakes")
+            if isinstance(outcome[0], Exception):
+                raise outcome[0]
+            step.outcome = "and installed for every process that shares the image"
+    return outcome[0]
+
+
+def _autopoiesis(client: Client, told: dict[str, Any], steps: Steps) -> tuple[str, float]:
+    source = str(told.get("source", ""))
+    digest = str(told.get("digest") or hashlib.sha256(source.encode()).hexdigest())
+    with steps.step("compiled and run again") as step:
+        began = time.perf_counter()
+        client.send(_GENESIS, _FACE, deadline=QUICK_DEADLINE_S)
+        seconds = time.perf_counter() - began
+        step.outcome = f"method {digest[:12]} by {told.get('author', 'unknown')}, {seconds * 1000:.1f} ms"
+        tid = client.newest_tid()
+        if tid:
+            step.outcome += f", newest transaction {tid.hex().lstrip('0')}"
+    return digest, seconds
+
+
+def _validate(client: Client, tree: Any, steps: Steps) -> dict[str, int]:
+    with steps.step("the morph tree") as step:
+        try:
+            parsed = morphs.parse(tree)
+        except morphs.MorphError as error:
+            remedy = f"read the method: batos source {_GENESIS} {_FACE}"
+            raise Failure("NoMorph", f"{_FACE} answered no morph tree: {error}", remedy) from error
+        state = client.inspect(_GENESIS)
+        fields = [one for one in morphs.walk(parsed) if isinstance(one, Field)]
+        live = [one for one in fields if state.slots.get(one.name) == one.value and one.name in state.slots]
+        step.outcome = f"{len(live)} of {len(fields)} fields show live slots of {_GENESIS}"
+    names = {one.reference: one.names[0] for one in client.full_state().objects if one.names}
+    steps.console.print(terminal.render(parsed, names, title=_GENESIS))
+    return {"fields": len(fields), "live": len(live)}
+
+
+def _heartbeat(client: Client, configuration: Configuration, steps: Steps) -> dict[str, Any]:
+    with steps.step("heartbeat") as step:
+        state = next((one.state for one in service.statuses(configuration) if one.name == "heartbeat"), "MISSING")
+        last: Any = None
+        try:
+            # Looked at, not sent: a message nobody understands would have its method written.
+            last = client.inspect(_HEARTBEAT).slots.get("last")
+            if isinstance(last, Reference):
+                last = client.inspect(last).slots
+        except RemoteError as error:
+            report.note(f"  {error.message}")
+        measured = values.show(last) if last else f"first measurement within {configuration.settings.heartbeat.interval_s:.0f} s"
+        step.outcome = f"{state.lower()}, {measured}"
+        if state not in ("RUNNING", "STARTING"):
+            raise _not_there(configuration, "heartbeat", f"heartbeat is {state}")
+    return {"state": state, "last": last}

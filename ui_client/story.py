@@ -1,0 +1,106 @@
+"""The story of a missing method: progress events in, lines for a person out. Pure; any thread may call it.
+
+One send can lead to several missing methods (a draft that needs another one); each is a story of its own, told in the
+order in which they began.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec import Struct
+
+from ui_client import values
+from uvm.protocol import Progress
+
+STAGES = ("reified", "reflected", "drafted", "audited", "tried", "installed")
+"""The way of a method that is accepted, in order; `refused` may end it after any of them."""
+_DETAIL_WIDTH = 100
+
+
+class Line(Struct, frozen=True):
+    """A step that was taken. `at`: seconds since the first event of the send."""
+
+    selector: str
+    stage: str
+    detail: str
+    at: float
+
+
+class Story:
+    """Everything that was told about the methods that one send waited for."""
+
+    def __init__(self, session: str, selector: str) -> None:
+        self._session = session
+        self._selector = selector
+        self._began: float | None = None
+        self._told: set[tuple[Any, str]] = set()
+        self._open: dict[Any, Progress] = {}
+        self.lines: list[Line] = []
+        self.installed: list[Progress] = []
+
+    def add(self, event: Progress, now: float) -> Line | None:
+        """Take an event in; the line it adds, or None (a stranger's event, one already told, text being written).
+
+        An event is ours if it names our session, or our selector: processes that miss the same method share one story.
+        """
+        if event.session != self._session and event.selector != self._selector:
+            return None
+        if self._began is None:
+            self._began = now
+        ended = event.stage in ("installed", "refused")
+        if ended:
+            self._open.pop(event.message, None)
+        else:
+            self._open[event.message] = event
+        key = (event.message, event.stage)
+        if event.stage == "drafting" or key in self._told:
+            return None
+        self._told.add(key)
+        if event.stage == "installed":
+            self.installed.append(event)
+        line = Line(event.selector, event.stage, describe(event.detail), now - self._began)
+        self.lines.append(line)
+        return line
+
+    @property
+    def unfinished(self) -> bool:
+        """Has something begun that is neither installed nor refused?"""
+        return bool(self._open)
+
+    def waiting_for(self) -> str:
+        """The step that is being taken, as `total_price: drafting`; empty when nothing is open."""
+        if not self._open:
+            return ""
+        event = list(self._open.values())[-1]
+        if event.stage == "drafting":
+            return f"{event.selector}: drafting {_shorten(_last_line(event.detail))}".rstrip()
+        following = STAGES[STAGES.index(event.stage) + 1] if event.stage in STAGES else event.stage
+        return f"{event.selector}: to be {following}"
+
+
+def describe(detail: Mapping[str, Any]) -> str:
+    """The plain entries of an event's detail on one short line: `drafts 4, persona brick`."""
+    parts = []
+    for key, value in detail.items():
+        if isinstance(value, list | tuple):
+            nested = any(isinstance(item, Mapping | list) for item in value)
+            shown = str(len(value)) if nested else ", ".join(values.show(item) for item in value)
+        elif isinstance(value, Mapping):
+            shown = describe(value)
+        elif isinstance(value, float):
+            shown = f"{value:.3g}"
+        else:
+            shown = values.show(value)
+        if shown and "\n" not in shown:
+            parts.append(f"{key} {shown}")
+    return _shorten(", ".join(parts))
+
+
+def _last_line(detail: Mapping[str, Any]) -> str:
+    text = detail.get("text", "")
+    lines = values.showable(text).strip().splitlines() if isinstance(text, str) else []
+    return lines[-1] if lines else ""
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _DETAIL_WIDTH else text[: _DETAIL_WIDTH - 1] + "…"

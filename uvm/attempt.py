@@ -1,0 +1,165 @@
+"""One attempt to carry out one message: its budget, what it changed, and how it ends. No database inside.
+
+Owned by the runtime of one process; one attempt is current at a time.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from uvm.errors import AttemptEnded, DeadlineExceeded, TicksSpent
+from uvm.objects import ABSENT, UvmObject, same_value
+from uvm.values import copied, is_mutable
+
+_LOOK_AT_CLOCK = 1024
+
+
+class Miss(AttemptEnded):
+    """A method is missing and is to be written: `message` is the reified message object, `plan` what `reflectOn_` asked for."""
+
+    def __init__(self, receiver: UvmObject, message: UvmObject, plan: dict[str, Any]) -> None:
+        super().__init__(f"{message.own('selector')} is not understood")
+        self.receiver = receiver
+        self.reified = message
+        self.plan = plan
+
+
+class Thought(AttemptEnded):
+    """A method asked the model something whose answer is not there yet."""
+
+    def __init__(self, key: str, persona: UvmObject, prompt: str, max_tokens: int) -> None:
+        super().__init__("a thought is not there yet")
+        self.key = key
+        self.persona = persona
+        self.prompt = prompt
+        self.max_tokens = max_tokens
+
+
+class Frame:
+    """A method that runs: its receiver and its selector."""
+
+    __slots__ = ("method", "receiver", "selector")
+
+    def __init__(self, receiver: UvmObject, selector: str, method: UvmObject) -> None:
+        self.receiver = receiver
+        self.selector = selector
+        self.method = method
+
+
+class Attempt:
+    """Budget, journal and fate of one run of one message.
+
+    `before_write` is called once, before the first change, so that the batch can take its savepoint only for messages
+    that change something. `writable` false: every change is refused. `guarded` false: in-place changes without a flag are
+    left to be forgotten, which is what the trial looks for.
+    """
+
+    def __init__(
+        self,
+        *,
+        ticks: int,
+        seconds: float,
+        before_write: Callable[[], None] = lambda: None,
+        thoughts: dict[str, str] | None = None,
+        now: float | None = None,
+        examples: list[Any] | None = None,
+        writable: bool = True,
+        guarded: bool = True,
+    ) -> None:
+        self.ticks = ticks
+        self._until = time.monotonic() + seconds
+        self._seconds = seconds
+        self._look = _LOOK_AT_CLOCK
+        self._before_write = before_write
+        self.thoughts = thoughts or {}
+        self.asked = 0
+        self.now = time.time() if now is None else now
+        self.examples = examples or []
+        self.writable = writable
+        self.guarded = guarded
+        self.frames: list[Frame] = []
+        self.depth = 0
+        self.end: AttemptEnded | None = None
+        self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}
+        self._handed: dict[tuple[int, str], tuple[UvmObject, str, Any, Any]] = {}
+        self.created: dict[int, UvmObject] = {}
+        self.wrote = False
+
+    # --- budget --------------------------------------------------------------------------------------------------
+
+    def charge(self, units: int) -> None:
+        """Spend ticks. Raises TicksSpent, DeadlineExceeded, or the end that this attempt already came to."""
+        if self.end is not None:
+            raise self.end
+        self.ticks -= units
+        self._look -= units
+        if self.ticks < 0:
+            self.finish(TicksSpent("the message used its budget of ticks", "do less in one message, or raise uvm.ticks"))
+        if self._look < 0:
+            self._look = _LOOK_AT_CLOCK
+            if time.monotonic() > self._until:
+                self.finish(DeadlineExceeded(f"the message ran longer than {self._seconds:g} s", "do less in one message"))
+
+    def finish(self, end: AttemptEnded) -> None:
+        """End the attempt for good: every later charge raises the same end."""
+        self.end = end
+        raise end
+
+    # --- what it changes -----------------------------------------------------------------------------------------
+
+    def writing(self, owner: UvmObject, slot: str) -> None:
+        """Note that a slot is about to be set or removed."""
+        self.touch()
+        key = (id(owner), slot)
+        if key not in self.before:
+            handed = self._handed.get(key)
+            before = handed[3] if handed else copied(owner.own(slot))
+            self.before[key] = (owner, slot, before, self.frames[-1].method if self.frames else None)
+
+    def touch(self) -> None:
+        """Note that something of the image is about to change that is no slot."""
+        if not self.wrote:
+            self._before_write()
+            self.wrote = True
+
+    def made(self, one: UvmObject) -> None:
+        """Note a new object."""
+        self.created[id(one)] = one
+
+    def is_new(self, one: UvmObject) -> bool:
+        return id(one) in self.created
+
+    def hand_out(self, owner: UvmObject, slot: str, value: Any) -> None:
+        """Remember a mutable value that a method gets to see, as it is now."""
+        key = (id(owner), slot)
+        if is_mutable(value) and key not in self._handed:
+            self._handed[key] = (owner, slot, value, copied(value))
+
+    def unflagged(self) -> list[tuple[UvmObject, str]]:
+        """Slots whose value was changed in place; those not yet journalled are added to the journal."""
+        found = []
+        for key, (owner, slot, value, before) in self._handed.items():
+            if owner.own(slot) is value and not same_value(value, before):
+                self.before.setdefault(key, (owner, slot, before, None))
+                found.append((owner, slot))
+        return found
+
+    def effects(self) -> list[tuple[UvmObject, str, Any, Any, UvmObject | None]]:
+        """What changed: (object, slot, before, after, the method that did it); ABSENT where there was or is no slot."""
+        changed = []
+        for owner, slot, before, method in self.before.values():
+            after = owner.own(slot)
+            if not same_value(before, after):
+                changed.append((owner, slot, before, after, method))
+        return changed
+
+    def forget_changes(self) -> None:
+        """After a rollback: drop in-place changes that no flag had announced, which a rollback leaves in memory."""
+        for owner, slot, value, before in self._handed.values():
+            if not same_value(value, before) and owner._p_jar is not None:
+                owner._p_invalidate()
+        self._handed.clear()
+        self.before.clear()
+
+
+__all__ = ["ABSENT", "Attempt", "Frame", "Miss", "Thought"]

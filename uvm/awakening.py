@@ -1,0 +1,158 @@
+"""Prototypal Awakening: the primordial objects of a new image, or the check that an old one is still itself.
+
+`python -m uvm.awakening --model DIR [--adapter DIR] --json`, run once by `batos up` while the ZEO server is there. Prints one line per
+step: {"step", "detail", "done"}. Imports the files of the model and of the adapter as blobs in the same transaction.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from BTrees.OOBTree import OOBTree
+
+from deploy.settings import Configuration, SettingsError, load
+from uvm import codex
+from uvm.audit import audit
+from uvm.blobs import import_directory
+from uvm.history import install, method, primitive
+from uvm.image import KERNEL_ROOTS, SHARDS, Image
+from uvm.journal import chronicle
+from uvm.objects import KIND, PARENTS, Counter, UvmObject
+from uvm.primitives import MESSAGES, PLLM, TRAITS
+from uvm.store import ImageUnreachable, open_image
+
+COVENANT = (
+    "Write the body of one method of a living object. State is self.slot only. "
+    'After a change inside a list or dict: self._p_changed = True. If unsure: decline("why").'
+)
+DRAFTS = 4
+
+Tell = Callable[[str, str, bool], None]
+
+
+def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell) -> bool:
+    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises CodexBroken."""
+    image.manager.begin()
+    if image.awake:
+        digest = codex.verify(image)
+        tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
+        image.manager.abort()
+        return False
+    tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
+    _primordial(image)
+    staging = configuration.home.blobs / "tmp"
+    traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
+    if model is not None:
+        proxy = import_directory("model", model, traits, staging, {"name": model_name(model)}, lambda name: tell("model", name, False))
+        pllm.put("model", proxy)
+        tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
+    if model is not None and adapter is not None:
+        facts = {"name": "covenant", "base": pllm.own("model").own("digest")}
+        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda name: tell("adapter", name, False))
+        pllm.put("adapter", proxy)
+        tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
+    identity = codex.verify(image)
+    chronicle(image, "birth", codex=identity)
+    image.manager.commit()
+    tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
+    return True
+
+
+def image_names(image: Image) -> list[str]:
+    """All names, in a transaction of its own."""
+    image.manager.begin()
+    try:
+        return list(image.names)
+    finally:
+        image.manager.abort()
+
+
+def model_name(directory: Path) -> str:
+    """What the model calls itself, else the directory's name."""
+    try:
+        read = json.loads((directory / "config.json").read_text())
+    except (OSError, ValueError):
+        return directory.name
+    return str(read.get("_name_or_path") or read.get("model_type") or directory.name).rsplit("/", 1)[-1]
+
+
+def _primordial(image: Image) -> None:
+    root = image.root
+    for name in KERNEL_ROOTS:
+        root[name] = UvmObject({KIND: name, **{str(number): UvmObject({KIND: name}) for number in range(SHARDS)}})
+    root["codex"] = codex.inscribe()
+    root["identity"] = root["codex"].own("digest")
+    root["names"] = names = OOBTree()
+    traits = UvmObject({"name": "traits_obj"})
+    pllm = UvmObject({PARENTS: [traits], "name": "pLLM_obj", "covenant": COVENANT, "drafts": DRAFTS})
+    messages = UvmObject({PARENTS: [traits]})
+    for holder, table in ((traits, TRAITS), (pllm, PLLM), (messages, MESSAGES)):
+        for selector in table:
+            holder.put(selector, primitive(selector))
+    for name, holder in (("traits_obj", traits), ("pLLM_obj", pllm)):
+        for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
+            _install_source(holder, source.name.removesuffix(".method"), source.read_text())
+    root["message_traits"] = messages
+    root["fence"] = UvmObject({KIND: "lease", "token": 0, "holder": ""})
+    names["traits_obj"], names["pLLM_obj"] = traits, pllm
+    for persona, text in codex.charter()["personas"].items():
+        names[persona] = UvmObject({PARENTS: [pllm], "name": persona, "charter": text})
+    names["heartbeat_obj"] = heartbeat = UvmObject({PARENTS: [traits, pllm], "name": "heartbeat_obj", "last": None})
+    names["genesis_obj"] = genesis = UvmObject(
+        {
+            PARENTS: [traits, pllm],
+            "name": "genesis_obj",
+            "born": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "purpose": codex.charter()["purpose"].split(":")[0],
+            "clones": Counter(),
+            "messages": Counter(),
+            "methods": Counter(),
+        }
+    )
+    genesis.put("objects", [traits, pllm, *(names[persona] for persona in codex.charter()["personas"]), heartbeat])
+    root["primordial"] = list(names)
+
+
+def _install_source(holder: UvmObject, selector: str, source: str) -> None:
+    positional = 1 if selector.endswith("_") else 0
+    verdict = audit(source, selector, positional, [], None)
+    if not verdict.ok:
+        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
+    install(holder, method(selector, verdict.source, positional, "primordial", {"audit": [one.message for one in verdict.findings]}))
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Awaken the image: create its first objects, or check that it is still itself.")
+    parser.add_argument("--model", type=Path, help="directory of the model to keep as blobs (only when the image is new)")
+    parser.add_argument("--adapter", type=Path, help="directory of the adapter to keep as blobs (only when the image is new)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per step")
+    parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for the ZEO server")
+    options = parser.parse_args()
+
+    def tell(step: str, detail: str, done: bool) -> None:
+        line: Any = json.dumps({"step": step, "detail": detail, "done": done}) if options.json else f"{step}: {detail}"
+        print(line, flush=True)
+
+    try:
+        configuration = load()
+        image = open_image(configuration, options.wait)
+    except (SettingsError, ImageUnreachable) as error:
+        print(str(error), file=sys.stderr)
+        return 1
+    try:
+        awaken(image, configuration, options.model, options.adapter, tell)
+    except (codex.CodexBroken, OSError) as error:
+        print(str(error), file=sys.stderr)
+        return 1
+    finally:
+        image.close()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,275 @@
+"""One transaction: drained messages run in savepoints of their own, one commit, and only then answers.
+
+Owned by the UVM's main thread. `run` gives one outcome per message, all true of one committed transaction.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from transaction.interfaces import NoTransaction, TransientError
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.POSException import ConflictError, ReadConflictError, StorageError
+
+from deploy.settings import UvmSettings
+from uvm import nursery, queries
+from uvm.attempt import Attempt, Miss, Thought
+from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError
+from uvm.history import explanation
+from uvm.image import Image
+from uvm.journal import TALLIED, Journal
+from uvm.ledger import Ledger
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.protocol import Change, CreateMethod, GetFullState, Inspect, Reference, Release, Send, encode_value
+from uvm.runtime import Runtime, is_method
+from uvm.values import from_wire, to_wire
+from uvm.want import missing
+from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+
+TRIES: Final = 12
+"""How often a batch is tried; from the third conflict on, its messages run one by one."""
+
+log = structlog.get_logger()
+
+
+class ImageAway(Exception):
+    """The ZEO server does not answer; nothing is decided yet, and the batch is to be run again later."""
+
+
+class Batch:
+    """Runs messages in transactions. `between` is called before each message, so that a long batch is no silence."""
+
+    def __init__(
+        self, image: Image, runtime: Runtime, settings: UvmSettings, uvm: str, between: Callable[[], None] = lambda: None
+    ) -> None:
+        self._image = image
+        self._runtime = runtime
+        self._settings = settings
+        self._uvm = uvm
+        self._between = between
+        self._ledger = Ledger(image)
+        self._journal = Journal(image, uvm)
+        self._snapshots = queries.Snapshots(image)
+        self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
+        # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
+        self._sent: dict[str, int] = {}
+        self.conflicts = 0
+        self.commits = 0
+
+    def run(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]]:
+        """Run messages; each comes back with its outcome and the transaction that holds it (empty when nothing was written).
+
+        Raises ImageAway: then call again with the same messages. A commit that may or may not have happened is looked up first.
+        """
+        try:
+            settled = self._settle(works)
+            if settled is not None:
+                return settled
+            return self._run(list(works), 0)
+        except (ClientDisconnected, StorageError, TransientError) as error:
+            self._abort()
+            raise ImageAway(str(error)) from error
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    def _run(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
+        if tried >= 2 and len(works) > 1:
+            return [done for work in works for done in self._run([work], tried)]
+        while True:
+            outcomes: list[Outcome] = []
+            try:
+                self._image.manager.begin()
+                for work in works:
+                    self._between()
+                    outcomes.append(self._attempt(work))
+                return self._commit(works, outcomes)
+            except (ConflictError, ReadConflictError) as error:
+                self._abort()
+                self.conflicts += 1
+                tried += 1
+                if tried >= TRIES:
+                    return [(work, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"") for work in works]
+                # Jitter, so that two UVMs that collide do not collide again in step; bounded, as the bridge waits.
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))  # noqa: S311  no secret
+                if tried >= 2 and len(works) > 1:
+                    return self._run(works, tried)
+
+    def _commit(self, works: list[Work], outcomes: list[Outcome]) -> list[tuple[Work, Outcome, bytes]]:
+        if not any(isinstance(one, Answered) and one.changed for one in outcomes):
+            self._abort()
+            return [(work, one, b"") for work, one in zip(works, outcomes, strict=True)]
+        batch = uuid.uuid4().hex
+        self._journal.mark(batch, self._sent)
+        self._doubtful = (batch, [id(work) for work in works], outcomes)
+        try:
+            self._image.manager.commit()
+        except ConflictError:
+            self._doubtful = None
+            raise
+        except (ClientDisconnected, TransientError, StorageError):
+            raise
+        except BaseException:
+            self._doubtful = None
+            raise
+        self._doubtful = None
+        self._sent = {}
+        self.commits += 1
+        tid = queries.newest(self._image)
+        return [(work, one, tid) for work, one in zip(works, outcomes, strict=True)]
+
+    def _settle(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]] | None:
+        """After a commit whose acknowledgement was lost: the outcomes, if it happened."""
+        if self._doubtful is None:
+            return None
+        batch, identities, outcomes = self._doubtful
+        self._image.manager.begin()
+        happened = self._journal.batch == batch
+        self._image.manager.abort()
+        self._doubtful = None
+        log.warning("looked up a commit whose acknowledgement was lost", batch=batch, happened=happened)
+        if not happened:
+            return None
+        known = dict(zip(identities, outcomes, strict=True))
+        tid = queries.newest(self._image)
+        done: list[tuple[Work, Outcome, bytes]] = [(work, known[id(work)], tid) for work in works if id(work) in known]
+        rest = [work for work in works if id(work) not in known]
+        return done + (self._run(rest, 0) if rest else [])
+
+    def _abort(self) -> None:
+        self._runtime.attempt.forget_changes()
+        with suppress(NoTransaction):
+            self._image.manager.abort()
+
+    # --- one message -------------------------------------------------------------------------------------------------
+
+    def _attempt(self, work: Work) -> Outcome:
+        """Run one message. Never raises for what the message itself did wrong."""
+        savepoint: Any = None
+
+        def before_write() -> None:
+            nonlocal savepoint
+            savepoint = self._image.manager.savepoint(optimistic=True)
+
+        request = work.request
+        left = work.deadline - time.monotonic()
+        attempt = Attempt(
+            ticks=self._settings.ticks,
+            seconds=max(0.001, min(self._settings.message_limit_s, left)),
+            before_write=before_write,
+            thoughts=work.thoughts,
+            now=work.now,
+            examples=getattr(request, "examples", []),
+        )
+        self._runtime.attempt = attempt
+        try:
+            if left <= 0:
+                raise DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again")
+            return self._carry_out(work, attempt)
+        except Miss as miss:
+            outcome: Outcome = Missing(missing(self._image, attempt, miss, work.now))
+        except Thought as thought:
+            outcome = Thinking(thought, self._image.reference(thought.persona).oid)
+        except (ImageError, AttemptEnded) as error:
+            outcome = Failed(error)
+        if savepoint is not None:
+            savepoint.rollback()
+        attempt.forget_changes()
+        return outcome
+
+    def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
+        request = work.request
+        if isinstance(request, GetFullState):
+            return Answered(state=self._snapshots.page(request))
+        if isinstance(request, Inspect):
+            one = self._image.target(request.target)
+            state = queries.object_state(self._image, one, self._image.names_of(one))
+            return Answered(encode_value({**_fields(state), "inherited": queries.inherited_methods(self._image, one)}))
+        if isinstance(request, Release):
+            attempt.touch()
+            gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
+            return Answered(encode_value(gone), changed=gone > 0)
+        if work.exactly_once:
+            receipt = self._ledger.look(work.principal, request.session, request.seq, work.digest)
+            if receipt is not None:
+                return Answered(receipt.result, replayed_tid=receipt.tid)
+        if isinstance(request, CreateMethod):
+            return self._create_method(work, attempt, request)
+        return self._send(work, attempt, request)
+
+    def _send(self, work: Work, attempt: Attempt, request: Send) -> Outcome:
+        if len(self._sent) < TALLIED:
+            self._sent[request.selector] = self._sent.get(request.selector, 0) + 1
+        receiver = self._image.target(request.target)
+        args = tuple(from_wire(value, self._image.at) for value in request.args)
+        kwargs = {name: from_wire(value, self._image.at) for name, value in request.kwargs.items()}
+        result = self._runtime.run(attempt, receiver, request.selector, args, kwargs)
+        shown: list[UvmObject] = []
+
+        def refer(one: UvmObject) -> Reference:
+            if attempt.is_new(one):
+                shown.append(one)
+            return self._image.reference(one)
+
+        plain = to_wire(result, refer)
+        return self._changed(work, attempt, self._packed(plain), shown)
+
+    def _packed(self, plain: Any) -> bytes:
+        try:
+            return encode_value(plain)
+        except (TypeError, OverflowError, ValueError) as error:
+            raise BadValue(f"the result cannot be carried: {error}") from error
+
+    def _changed(self, work: Work, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
+        request = work.request
+        if shown:
+            attempt.touch()
+            nursery.keep(self._image, shown)
+        if not attempt.wrote:
+            return Answered(result)
+        effects = attempt.effects()
+        if work.exactly_once:
+            self._ledger.record(work.principal, request.session, request.seq, work.digest, result, request.floor)  # type: ignore[union-attr]  # exactly_once says so
+        said = {"session": getattr(request, "session", ""), "seq": getattr(request, "seq", 0), "selector": getattr(request, "selector", ""), "at": int(work.now)}
+        self._journal.record(said, effects, attempt.created.values())
+        return Answered(result, changed=True, changes=self._changes(effects))
+
+    def _changes(self, effects: list[Any]) -> list[Change]:
+        per: dict[int, tuple[UvmObject, dict[str, Any], list[str]]] = {}
+        for owner, slot, _, after, _ in effects:
+            if owner.own(KIND) is not ABSENT:
+                continue
+            _, slots, removed = per.setdefault(id(owner), (owner, {}, []))
+            if after is ABSENT:
+                removed.append(slot)
+            else:
+                slots[slot] = to_wire(after, self._image.reference)
+        return [Change(self._image.reference(owner), self._image.names_of(owner), slots, removed) for owner, slots, removed in per.values()]
+
+    # --- methods that are not there yet --------------------------------------------------------------------------------
+
+    def _create_method(self, work: Work, attempt: Attempt, request: CreateMethod) -> Outcome:
+        target = self._image.target(request.target)
+        key = f"offer:{work.token}:{work.digest.hex()}"
+        message = self._image.shard("messages", key).own(key)
+        if message is ABSENT or message.own("stage") not in ("installed", "refused"):
+            return Offered(key, self._image.reference(target).oid)
+        if message.own("stage") == "refused":
+            kind = next((one for one in ImageError.__subclasses__() if one.__name__ == message.own("refusal")["type"]), ImageError)
+            raise kind(message.own("refusal")["message"], message.own("refusal")["remedy"], **message.own("refusal")["details"])
+        method = target.own(request.selector)
+        if not is_method(method):
+            raise ImageError(f"{request.selector} was installed and has been removed since")
+        attempt.touch()
+        told = to_wire(explanation(target, method), self._image.reference)
+        result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
+        if work.exactly_once:
+            self._ledger.record(work.principal, request.session, request.seq, work.digest, result, request.floor)
+        return Answered(result, changed=work.exactly_once)
+
+
+def _fields(state: Any) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in state.__struct_fields__}

@@ -1,0 +1,404 @@
+"""Which UVM gets which message, and what happens to it when that UVM dies: decisions only, no clock, no sockets.
+
+Called by the bridge's one thread: `Dispatch.handle(event, now)` takes an event and returns instructions, in order; `now`
+is monotonic seconds. It owns every message from its arrival to its answer.
+
+* Messages of one session form a lane: they go in the order of arrival, and to one UVM as long as any of them is there.
+  A message without a session is a lane of its own. Lanes take turns; a lane that is free goes to the least busy UVM.
+* A UVM has at most `window` running messages. Parked ones (waiting for a method or a thought) do not count.
+* When a UVM dies, what was running on it is suspect. Suspects are sent again one by one: one UVM becomes the examiner,
+  is given nothing else, and gets the next suspect when nothing runs on it. A message that two UVMs died on is Poisoned.
+* A parked message runs no code, so its UVM's death is not held against it. Its Resumed may be lost in the crash that it
+  causes, so it is trusted `PARKED_DEATHS` times and counted like a running one from then on.
+* A message without a session is run at most once: if it was running on a UVM that died, it ends in OutcomeUnknown.
+* A deadline passes: what no UVM has is answered at once; otherwise the UVM is told, and answers itself, truthfully; after
+  `GRACE_S` the answer is given for it, and says that the outcome is unknown.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from uvm import refusals
+from uvm.lanes import Lane, Message, Timers, Uvm, Waiter
+from uvm.protocol import Busy, Error
+from uvm.traffic import (
+    Answer,
+    Arrived,
+    Assign,
+    DispatchEvent,
+    Drop,
+    Finished,
+    FromUvm,
+    Instruction,
+    Key,
+    Lost,
+    Parked,
+    Refuse,
+    Tick,
+    Undelivered,
+    UvmDied,
+    UvmEnding,
+    UvmLeft,
+    UvmReady,
+)
+
+DEATHS = 2
+"""A message that so many UVMs died on is poisoned."""
+
+PARKED_DEATHS = 8
+"""So many deaths of its UVM while it was parked are not held against a message."""
+
+GRACE_S = 1.0
+"""Seconds a UVM has to answer a message whose deadline passed."""
+
+VIA_S = 5.0
+"""Seconds a message waits for the UVM that it names, when that one is away."""
+
+RETRY_MS = 250
+"""What a tool that is answered Busy is told to wait."""
+
+WAITERS = 16
+"""Most arrivals of one message that are answered; the oldest give way."""
+
+REMEMBERED = 1024
+"""Poisoned numbers that are remembered, so that a resent one is not tried again."""
+
+
+class Dispatch:
+    """The bridge's memory and its rules. One thread uses it.
+
+    `queue` bounds the messages held, `queue_bytes` their size, `window` what runs on one UVM; a UVM that is silent for
+    `dead_after_s` counts as dead. `first_job` is above every job number that an earlier bridge may have given out.
+    """
+
+    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_job: int = 1) -> None:
+        self._queue, self._queue_bytes, self._window, self._dead_after = queue, queue_bytes, window, dead_after_s
+        self._number = first_job
+        self._messages: dict[int, Message] = {}
+        self._bytes = 0
+        self._keys: dict[Key, Message] = {}
+        self._lanes: dict[tuple[str, str, int], Lane] = {}
+        self._ready: OrderedDict[tuple[str, str, int], Lane] = OrderedDict()
+        self._suspect: OrderedDict[tuple[str, str, int], Lane] = OrderedDict()
+        self._uvms: dict[str, Uvm] = {}
+        self._timers = Timers()
+        self._poisoned: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
+        self.counters: Counter[str] = Counter()
+
+    # --- what the bridge asks ------------------------------------------------------------------------------------------
+
+    def handle(self, event: DispatchEvent, now: float) -> list[Instruction]:
+        """What to do about `event`. Events about UVMs that are not on the list are ignored (see `knows`)."""
+        out: list[Instruction] = []
+        match event:
+            case Arrived():
+                out.extend(self._arrive(event, now))
+            case UvmReady(name, incarnation):
+                out.extend(self._welcome(name, incarnation, now))
+            case Tick():
+                out.extend(self._tick(now))
+            case _:
+                uvm = self._uvms.get(event.uvm)
+                if uvm is None:
+                    self.counters["stale"] += 1
+                    return out
+                uvm.heard = now
+                out.extend(self._from_uvm(uvm, event, now))
+        out.extend(self._examine(now))
+        out.extend(self._assign(now))
+        return out
+
+    def knows(self, uvm: str) -> bool:
+        """Is this UVM on the list?"""
+        return uvm in self._uvms
+
+    def held(self) -> int:
+        """Messages without an answer."""
+        return len(self._messages)
+
+    def assigned(self) -> int:
+        """Messages that a UVM has and somebody waits for."""
+        return sum(1 for message in self._messages.values() if message.uvm and message.waiters)
+
+    def turn_away(self) -> list[Instruction]:
+        """The bridge ends: answer Busy to whatever no UVM has, or has had."""
+        out: list[Instruction] = []
+        for message in [m for m in self._messages.values() if not m.uvm and not m.deaths]:
+            out.extend(Refuse(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
+            self._forget(message)
+        return out
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """Queue, UVMs and counters, as GetStatus shows them; times in seconds."""
+        held = len(self._messages)
+        assigned = sum(len(uvm.jobs) for uvm in self._uvms.values())
+        uvms = [uvm.statistics(now) for uvm in sorted(self._uvms.values(), key=lambda uvm: uvm.name)]
+        queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._messages.values() if m.deaths)}
+        return {"queue": {**queue, "bytes": self._bytes, "limit": self._queue}, "uvms": uvms, "counters": dict(self.counters)}
+
+    # --- arrival -------------------------------------------------------------------------------------------------------
+
+    def _arrive(self, event: Arrived, now: float) -> Iterable[Instruction]:
+        self.counters["arrived"] += 1
+        key = event.key
+        message = self._keys.get(key) if key else None
+        poisoned = self._poisoned.get(key) if key else None
+        digest = message.arrival.digest if message else poisoned[0] if poisoned else event.digest
+        if digest != event.digest:
+            return [Refuse(event.address, refusals.mismatch(event.id))]
+        if poisoned:
+            return [Refuse(event.address, refusals.poisoned(event.id, poisoned[1]))]
+        waiter = Waiter(event.address, event.id, now, now + event.deadline_s)
+        if message is not None:
+            self.counters["attached"] += 1
+            message.waiters = [w for w in message.waiters if (w.address, w.id) != (waiter.address, waiter.id)][1 - WAITERS :]
+        else:
+            if len(self._messages) >= self._queue or self._bytes + len(event.payload) > self._queue_bytes:
+                self.counters["busy"] += 1
+                return [Refuse(event.address, Busy(event.id, RETRY_MS))]
+            message = self._accept(event, key, now)
+        message.waiters.append(waiter)
+        self._timers.set(waiter.deadline, self._deadline, message, waiter)
+        return []
+
+    def _accept(self, event: Arrived, key: Key | None, now: float) -> Message:
+        number = self._number
+        self._number += 1
+        lane_key = (event.principal, event.session, 0 if event.session else number)
+        lane = self._lanes.setdefault(lane_key, Lane(lane_key, deque()))
+        message = Message(number, event, lane, now, [])
+        self._messages[number] = message
+        self._bytes += len(event.payload)
+        if key:
+            self._keys[key] = message
+        lane.queue.append(message)
+        if len(lane.queue) == 1:
+            self._file(lane)
+        if event.via and event.via not in self._uvms:
+            self._timers.set(now + VIA_S, self._absent, message, None)
+        return message
+
+    # --- UVMs ----------------------------------------------------------------------------------------------------------
+
+    def _welcome(self, name: str, incarnation: str, now: float) -> list[Instruction]:
+        out: list[Instruction] = []
+        known = self._uvms.get(name)
+        if known and known.incarnation != incarnation:
+            out.extend(self._lose(known, "replaced by a new process", now, died=True, may_have_run=True))
+        elif known:
+            out.extend(self._lose(known, "forgot its jobs", now, died=False, may_have_run=True))
+        self._uvms[name] = Uvm(name, incarnation, now, now, {})
+        return out
+
+    def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
+        match event:
+            case UvmLeft():
+                return self._lose(uvm, "left", now, died=False, may_have_run=False)
+            case UvmDied():
+                return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
+            case Finished(job=job, payload=payload):
+                return self._finish(uvm, job, payload, now)
+            case Parked(jobs=jobs, parked=parked):
+                for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
+                    uvm.running += message.parked - parked
+                    message.parked = parked
+            case UvmEnding():
+                uvm.ending = True
+            case Undelivered(job=job) if job in uvm.jobs:
+                uvm.ending = True
+                message = uvm.jobs[job]
+                self._release(message)
+                self._requeue([message])
+        return []
+
+    def _finish(self, uvm: Uvm, job: int, payload: bytes, now: float) -> list[Instruction]:
+        message = uvm.jobs.get(job)
+        if message is None:
+            self.counters["stale"] += 1
+            return []
+        self.counters["finished"] += 1
+        self._release(message)
+        self._forget(message)
+        return [Answer(w.address, w.id, payload, message.arrival.id, now - w.arrived) for w in message.waiters]
+
+    def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
+        out: list[Instruction] = []
+        del self._uvms[uvm.name]
+        back: list[Message] = []
+        for message in list(uvm.jobs.values()):
+            ran = may_have_run and not message.parked
+            if died and (ran or message.parked_deaths >= PARKED_DEATHS):
+                message.deaths += 1
+            elif died:
+                message.parked_deaths += 1
+            self._release(message)
+            if not message.waiters:
+                self._forget(message)
+            elif ran and not message.arrival.repeatable:
+                out.extend(self._give_up(message, refusals.outcome_unknown))
+            elif message.deaths >= DEATHS:
+                out.extend(self._poison(message))
+            else:
+                back.append(message)
+        self._requeue(back)
+        self.counters["deaths"] += died
+        self.counters["replays"] += len(back)
+        for message in self._messages.values():
+            if message.arrival.via == uvm.name:
+                self._timers.set(now + VIA_S, self._absent, message, None)
+        return [Lost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
+
+    def _requeue(self, messages: list[Message]) -> None:
+        lanes = {message.lane.key: message.lane for message in messages}
+        for message in messages:
+            message.parked = message.dropped = False
+            message.lane.queue.append(message)
+        for lane in lanes.values():
+            lane.queue = deque(sorted(lane.queue, key=lambda message: message.number))
+            self._lanes[lane.key] = lane
+            self._file(lane)
+
+    def _poison(self, message: Message) -> list[Instruction]:
+        self.counters["poisoned"] += 1
+        if message.key:
+            self._poisoned[message.key] = (message.arrival.digest, message.deaths)
+            while len(self._poisoned) > REMEMBERED:
+                self._poisoned.popitem(last=False)
+        return self._give_up(message, lambda id: refusals.poisoned(id, message.deaths))
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> Iterable[Instruction]:
+        for uvm in [u for u in self._uvms.values() if now - u.heard > self._dead_after]:
+            yield from self._lose(uvm, f"silent for {now - uvm.heard:.1f} s", now, died=True, may_have_run=True)
+        for step, message, waiter in self._timers.due(now, self._messages):
+            if waiter is None or waiter in message.waiters:
+                yield from step(message, waiter)
+
+    def _deadline(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+        if waiter is None:
+            return
+        if not message.uvm:
+            yield self._expire(message, waiter)
+            return
+        self._timers.set(waiter.deadline + GRACE_S, self._overdue, message, waiter)
+        if not message.dropped and all(w.deadline <= waiter.deadline for w in message.waiters):
+            message.dropped = True
+            yield Drop(message.uvm, message.number)
+
+    def _overdue(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+        if waiter is not None:
+            yield self._expire(message, waiter)
+
+    def _expire(self, message: Message, waiter: Waiter) -> Instruction:
+        self.counters["expired"] += 1
+        answer = refusals.deadline_exceeded(waiter.id, message.outcome)
+        message.waiters.remove(waiter)
+        if not message.waiters and not message.uvm:
+            self._forget(message)
+        return Refuse(waiter.address, answer)
+
+    def _absent(self, message: Message, _waiter: Waiter | None) -> Iterable[Instruction]:
+        if not message.uvm and message.arrival.via not in self._uvms:
+            names = sorted(self._uvms)
+            return self._give_up(message, lambda id: refusals.no_such_uvm(id, message.arrival.via, names, message.outcome))
+        return []
+
+    # --- bookkeeping ---------------------------------------------------------------------------------------------------
+
+    def _give_up(self, message: Message, answer: Callable[[int], Error]) -> list[Instruction]:
+        out: list[Instruction] = [Refuse(w.address, answer(w.id)) for w in message.waiters]
+        self._forget(message)
+        return out
+
+    def _forget(self, message: Message) -> None:
+        """Drop a message that no UVM has, or has had until now."""
+        del self._messages[message.number]
+        self._bytes -= len(message.arrival.payload)
+        if message.key:
+            del self._keys[message.key]
+        lane = message.lane
+        if message in lane.queue:
+            lane.queue.remove(message)
+        self._file(lane)
+
+    def _release(self, message: Message) -> None:
+        uvm = self._uvms.get(message.uvm)
+        if uvm is not None:
+            del uvm.jobs[message.number]
+            uvm.running -= not message.parked
+        message.uvm = ""
+        lane = message.lane
+        lane.outstanding -= 1
+        if not lane.outstanding:
+            lane.uvm = ""
+
+    def _file(self, lane: Lane) -> None:
+        """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
+        head = lane.queue[0] if lane.queue else None
+        if head is None or head.deaths:
+            self._ready.pop(lane.key, None)
+        else:
+            self._ready.setdefault(lane.key, lane)
+        if head is None or not head.deaths:
+            self._suspect.pop(lane.key, None)
+        else:
+            self._suspect.setdefault(lane.key, lane)
+        if head is None and not lane.outstanding:
+            self._lanes.pop(lane.key, None)
+
+    # --- assigning -----------------------------------------------------------------------------------------------------
+
+    def _give(self, lane: Lane, uvm: Uvm, now: float) -> Instruction:
+        message = lane.queue.popleft()
+        message.uvm = lane.uvm = uvm.name
+        lane.outstanding += 1
+        uvm.jobs[message.number] = message
+        uvm.running += 1
+        self.counters["assigned"] += 1
+        self._file(lane)
+        alone = message.deaths > 0
+        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
+
+    def _eligible(self, lane: Lane) -> list[Uvm]:
+        """UVMs that the lane's first message may go to, however busy they are."""
+        via = lane.queue[0].arrival.via
+        if lane.outstanding:
+            named = lane.uvm if via in ("", lane.uvm) else ""
+        elif via:
+            named = via
+        else:
+            return [uvm for uvm in self._uvms.values() if not uvm.ending]
+        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
+
+    def _examine(self, now: float) -> Iterable[Instruction]:
+        if not self._suspect and not any(uvm.examiner for uvm in self._uvms.values()):
+            return
+        busy = {m.uvm for u in self._uvms.values() for m in u.jobs.values() if m.deaths and not m.parked}
+        wanted = set(busy)
+        for lane in list(self._suspect.values()):
+            uvms = self._eligible(lane)
+            if not uvms:
+                continue
+            uvm = min(uvms, key=lambda u: (u.name not in wanted, not u.examiner, u.running, u.name))
+            wanted.add(uvm.name)
+            if not uvm.running:
+                yield self._give(lane, uvm, now)
+        for uvm in self._uvms.values():
+            uvm.examiner = uvm.name in wanted
+
+    def _assign(self, now: float) -> Iterable[Instruction]:
+        room = sum(max(0, self._window - uvm.running) for uvm in self._uvms.values() if not uvm.examiner and not uvm.ending)
+        blocked: list[Lane] = []
+        while room and self._ready:
+            _, lane = self._ready.popitem(last=False)
+            free = [u for u in self._eligible(lane) if not u.examiner and u.running < self._window]
+            if not free:
+                blocked.append(lane)
+                continue
+            room -= 1
+            yield self._give(lane, min(free, key=lambda u: (u.running, len(u.jobs), u.name)), now)
+        for lane in reversed(blocked):
+            self._ready[lane.key] = lane
+            self._ready.move_to_end(lane.key, last=False)

@@ -1,0 +1,96 @@
+"""What a message is drafted with: voices (model and adapter of each persona) and the grammar of the answer. Inside a transaction."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from uvm.errors import ImageError
+from uvm.grammar import grammar_for
+from uvm.image import Image
+from uvm.objects import ABSENT, UvmObject
+from uvm.protocol import Reference, encode_value
+from uvm.reified import data_slots, parameters_of
+from uvm.runtime import is_method
+from uvm.stages import Plan
+from uvm.trial import TrialOutcome
+from uvm.want import Want
+
+Materialize = Callable[[UvmObject, str], None]
+
+
+class NoModel(ImageError):
+    """The image has no model to think with."""
+
+
+class Voice(msgspec.Struct, frozen=True):
+    """A persona's model and adapter, by digest."""
+
+    model: str
+    adapter: str = ""
+    adapter_name: str = ""
+
+
+class Commission(msgspec.Struct, frozen=True):
+    """Everything a message is drafted with."""
+
+    personas: dict[str, Voice]
+    grammar: str
+    grammar_digest: str
+
+
+def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -> Commission:
+    """Voices of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel."""
+    voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in plan.personas}
+    slots = [pair[0] for pair in want.reified["slots"]]
+    selectors = _selectors(image, want)
+    grammar = grammar_for(slots, selectors, parameters_of(want.positional, list(want.kwargs)))
+    return Commission(voices, grammar, hashlib.sha256(grammar.encode()).hexdigest())
+
+
+def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
+    """Model and adapter that an object has or inherits; their files are made available to the inference worker. Raises NoModel."""
+    one = image.at(Reference(persona))
+    model, adapter = one.lookup("model"), one.lookup("adapter")
+    if not isinstance(model, UvmObject):
+        raise NoModel(f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model")
+    materialize(model, "models")
+    if not isinstance(adapter, UvmObject):
+        return Voice(model.own("digest"))
+    if adapter.own("base") != model.own("digest"):
+        raise NoModel(f"the adapter {adapter.own('name')} belongs to another model than {model.own('name')}", "remove the slot adapter, or train one for this model")
+    materialize(adapter, "adapters")
+    return Voice(model.own("digest"), adapter.own("digest"), adapter.own("name"))
+
+
+def _selectors(image: Image, want: Want) -> list[str]:
+    """What a draft may send to `self` besides reading slots: the methods of the receiver's own kind, and a few of every object's."""
+    try:
+        receiver = image.at(Reference(want.receiver))
+    except ImageError:
+        return ["clone", "slotNames"]
+    own = [name for name in receiver.names() if is_method(receiver.own(name)) and name != want.selector]
+    extra = [name for name in data_slots(receiver) if receiver.own(name) is not ABSENT]
+    return [*own, "clone", "slotNames", *extra[24:]]
+
+
+def effect_of(outcome: TrialOutcome) -> str:
+    """Digest of result and changes: equal for drafts that did the same."""
+    changes = sorted(
+        (encode_value([one.object, one.slot, None if one.after is msgspec.UNSET else [one.after]]) for one in outcome.effects),
+    )
+    return hashlib.sha256(encode_value([outcome.result if not outcome.made else None, outcome.made_digest, *changes])).hexdigest()[:32]
+
+
+def storable(value: Any) -> Any:
+    """A wire value as a slot of a proof holds it: references as text, anything else that is strange as text too."""
+    if isinstance(value, Reference):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): storable(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return str(value)

@@ -1,0 +1,107 @@
+"""What can go wrong with a message, by type. The name of a class is the `type` of the Error that a tool gets.
+
+`ImageError` is an ordinary error: a method may catch it. `AttemptEnded` derives from BaseException, because it ends the
+attempt for good and nothing that a method writes may catch it.
+"""
+
+from typing import Any
+
+
+class ImageError(Exception):
+    """A message that cannot be carried out. `remedy` says what the sender can do."""
+
+    def __init__(self, message: str, remedy: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = details
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class NoSuchObject(ImageError):
+    """The target is no name and no object of the image."""
+
+
+class NotUnderstood(ImageError):
+    """Nothing in the parent chain has the selector, and nothing may write it here."""
+
+
+class BadArguments(ImageError):
+    """The selector exists, but not with these arguments."""
+
+
+class BadValue(ImageError):
+    """A value that a slot cannot hold or a reply cannot carry."""
+
+
+class NotAllowed(ImageError):
+    """A change that enforcement forbids: the Codex, receipts, a method's name assigned as data, Python's internals."""
+
+
+class ParentCycle(ImageError):
+    """The change would make an object its own ancestor."""
+
+
+class AuditRefused(ImageError):
+    """The source is not in the language, or breaks the covenant; `details["findings"]` has the lines."""
+
+
+class TrialFailed(ImageError):
+    """The method did not survive its trial on copies of the real objects."""
+
+
+class Refused(ImageError):
+    """No draft of the missing method was good enough; `details["reasons"]` says why for each."""
+
+
+class GenerationOff(ImageError):
+    """A method is missing, and this host or its configuration does not write methods."""
+
+
+class MethodFailed(ImageError):
+    """A method raised an error of its own."""
+
+
+class Expired(ImageError):
+    """The sequence number is below the acknowledged floor: its receipt is gone."""
+
+
+class PayloadMismatch(ImageError):
+    """The same session and sequence number arrived with another payload."""
+
+
+class Contention(ImageError):
+    """The message lost its object to others too often; nothing changed."""
+
+
+class AttemptEnded(BaseException):
+    """Ends the attempt of a message; no method can catch it."""
+
+    def __init__(self, message: str, remedy: str = "", **details: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.details = details
+
+    @property
+    def type(self) -> str:
+        return type(self).__name__
+
+
+class TicksSpent(AttemptEnded):
+    """The message used its budget of ticks."""
+
+
+class DeadlineExceeded(AttemptEnded):
+    """The message, or the method it waited for, took longer than allowed."""
+
+
+class TooDeep(AttemptEnded):
+    """Sends are nested deeper than allowed, or missing methods wait for each other."""
+
+
+class Declined(AttemptEnded):
+    """A method said that its author does not know."""

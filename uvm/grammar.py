@@ -1,0 +1,184 @@
+"""The grammar that a draft is decoded under: the language of methods as EBNF, made for one message.
+
+A pure function; the text goes to the inference worker with the request (xgrammar's dialect, root rule `root`). A
+sentence is the body of a method, each line indented by four spaces, without a blank line at the end. Every sentence is
+Python; whether its local variables have values, and whatever else needs an eye on the whole, is the audit's to say.
+After `self.` come the receiver's slots and selectors alone, so that a draft cannot invent any.
+"""
+
+import keyword
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from uvm.plain import METHODS
+from uvm.vocabulary import ERRORS, NAMES
+
+DEPTH: Final = 4
+"""How deep blocks nest, the body itself included."""
+
+COMMON_SELECTORS: Final = ("clone", "setSlot_value_", "removeSlot_", "slotNames", "respondsTo_", "parents")
+"""What every object understands (`traits_obj`)."""
+
+_RESERVED: Final = frozenset({*(word for word in keyword.kwlist if word.islower()), "self"})
+_PRINTED: Final = r"\u00a0-\u2027\u2030-\ud7ff\ue000-\ufffd"
+_OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "**")
+
+
+def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], depth: int = DEPTH) -> str:
+    """EBNF for the body of one method.
+
+    `slots` and `selectors` are what may follow `self.`, the latter with arguments; `parameters` are those of the
+    signature, without `self`. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
+    """
+    if not 1 <= depth <= 8:
+        raise ValueError(f"blocks {depth} deep; 1 to 8 are possible")
+    for name in (*slots, *selectors, *parameters):
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+            raise ValueError(f"{name!r} cannot stand in a method: a name is an identifier, no keyword, and does not begin with _")
+    rules = [
+        "root ::= body1",
+        *_names(slots, selectors, parameters),
+        *_texts(),
+        *_expressions("", 'text | "f\'" piece_s* "\'" | "f\\"" piece_d* "\\""', displays=True),
+        *_expressions("_s", "inner_d", displays=False),
+        *_expressions("_d", "inner_s", displays=False),
+        *_simple_statements(bool(slots)),
+    ]
+    for level in range(1, depth + 1):
+        for loop in ("", "_loop") if level > 1 else ("",):
+            rules += _block(level, loop, last=level == depth)
+    return "\n".join(rules) + "\n"
+
+
+def candidate_slots(selector: str) -> list[str]:
+    """Slots that a selector speaks of and that the receiver may not have yet: `set_colour_to` may make `colour`."""
+    words = [word for word in selector.split("_") if word]
+    runs = ("_".join(words[start:stop]) for start in range(1, len(words)) for stop in range(len(words), start, -1))
+    return [run for run in dict.fromkeys(runs) if run.isidentifier() and not keyword.iskeyword(run)]
+
+
+def _either(texts: Iterable[str]) -> str:
+    return " | ".join(f'"{text}"' for text in dict.fromkeys(texts))
+
+
+def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str]) -> list[str]:
+    known = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
+    uncommon = [name for name in dict.fromkeys([*slots, *known]) if not _is_local(name)]
+    strangers = [name for name in parameters if not _is_local(name)]
+    return [
+        *([f"slot ::= {_either(slots)}"] if slots else []),
+        f"selector ::= {_either(known)}",
+        "name ::= " + " | ".join(filter(None, ["local", _either(strangers)])),
+        "attribute ::= " + " | ".join(filter(None, ["local", _either(uncommon)])),
+        f"function ::= {_either(sorted(NAMES - {'decline'}))}",
+        f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(known)))}",
+        f"error ::= {_either(ERRORS)}",
+        *_locals(),
+    ]
+
+
+def _is_local(name: str) -> bool:
+    """Whether the rule `local` already has the name."""
+    return name.isascii() and name.islower() and len(name) <= 20 and name not in _RESERVED
+
+
+def _locals() -> list[str]:
+    """Identifiers in lower case without the reserved words, as a tree over their beginnings."""
+    beginnings = {word[:length] for word in _RESERVED for length in range(len(word) + 1)}
+    rules = ["rest ::= [a-z0-9_]{0,20}"]
+    for beginning in sorted(beginnings):
+        following = {longer[-1] for longer in beginnings if len(longer) == len(beginning) + 1 and longer.startswith(beginning)}
+        others = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in following]
+        choices = [f'"{letter}" local_{beginning}{letter}' for letter in sorted(following)]
+        choices.append(f"[{''.join(others)}{'0-9_' if beginning else ''}] rest")
+        if beginning and beginning not in _RESERVED:
+            choices.append('""')
+        rules.append(f"{f'local_{beginning}' if beginning else 'local'} ::= {' | '.join(choices)}")
+    return rules
+
+
+def _texts() -> list[str]:
+    escape = r'"\\" [nt\\\x27\x22]'
+    single, double = r"[ -&(-\[\]-~" + _PRINTED + "]", r"[ !#-\[\]-~" + _PRINTED + "]"
+    bare_single, bare_double = r"[ -&(-\[\]-z|~" + _PRINTED + "]", r"[ !#-\[\]-z|~" + _PRINTED + "]"
+    return [
+        f'text ::= "\'" ({single} | {escape})* "\'" | "\\"" ({double} | {escape})* "\\""',
+        # Within an f-string of the other quotes: neither a backslash nor that quote may appear (Python 3.11).
+        r'inner_s ::= "\x27" [ !$-&(-\[\]-~' + _PRINTED + r']* "\x27"',
+        r'inner_d ::= "\x22" [ !$-&(-\[\]-~' + _PRINTED + r']* "\x22"',
+        f'piece_s ::= {bare_single} | {escape} | "{{{{" | "}}}}" | "{{" expression_s conversion? format? "}}"',
+        f'piece_d ::= {bare_double} | {escape} | "{{{{" | "}}}}" | "{{" expression_d conversion? format? "}}"',
+        'conversion ::= "!r" | "!s"',
+        'format ::= ":" [<>^]? "0"? [1-9]? [0-9]? ","? ("." [0-9])? [dfegsx%]?',
+        'whole ::= "0" | [1-9] [0-9]{0,14}',
+        'number ::= whole ("." [0-9]{1,6})?',
+    ]
+
+
+def _expressions(q: str, texts: str, displays: bool) -> list[str]:
+    """The rules of expressions. `q` is '' outside f-strings, else a suffix that names the f-string's own quotes.
+
+    Braces would be read as an f-string's own, so `displays` of dicts and sets stand only outside.
+    """
+    operators = _either([*(f" {symbol} " for symbol in _OPERATORS), *_OPERATORS, " | ", " & "])
+    comparisons = _either(f" {symbol} " for symbol in ("==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"))
+    braces = (
+        f' | "{{}}" | "{{" expression{q} ": " expression{q} (", " expression{q} ": " expression{q})* "}}"'
+        f' | "{{" expression{q} ": " expression{q} walk{q} "}}" | "{{" expression{q} ((", " expression{q})* | walk{q}) "}}"'
+    )
+    return [
+        f'expression{q} ::= choice{q} (" if " choice{q} " else " expression{q})?',
+        f'choice{q} ::= negation{q} ((" and " | " or ") negation{q})*',
+        f'negation{q} ::= "not "? comparison{q}',
+        f"comparison{q} ::= sum{q} (({comparisons}) sum{q}){{0,2}}",
+        f"sum{q} ::= signed{q} (({operators}) signed{q})*",
+        f'signed{q} ::= "-"? term{q}',
+        f'term{q} ::= number | "True" | "False" | "None" | "self" | primary{q} trailer{q}*',
+        f'primary{q} ::= name | held{q} | {texts} | display{q} | function "(" arguments{q} ")"',
+        f'held{q} ::= "self." held_name{q}',
+        f'held_name{q} ::= selector "(" arguments{q} ")" | slot_name',
+        f'display{q} ::= "(" expression{q} ")" | "()" | "(" expression{q} ",)" | "(" expression{q} (", " expression{q})+ ")"'
+        f' | "[]" | "[" item{q} (", " item{q})* "]" | "[" expression{q} walk{q} "]"' + (braces if displays else ""),
+        f'item{q} ::= "*"? sum{q} | expression{q}',
+        f'trailer{q} ::= "[" index{q} "]" | "." method "(" arguments{q} ")" | "." attribute ("(" arguments{q} ")")?',
+        f'index{q} ::= expression{q} | expression{q}? ":" expression{q}?',
+        f'walk{q} ::= (" for " targets " in " choice{q} (" if " choice{q})?){{1,2}}',
+        f'arguments{q} ::= "" | expression{q} walk{q} | item{q} (", " item{q})* (", " named{q})? | named{q}',
+        f'named{q} ::= "key=" key{q} (", reverse=" expression{q} | ", default=" expression{q})? | name "=" expression{q}',
+        f'key{q} ::= "lambda " local ": " expression{q} | name',
+    ]
+
+
+def _simple_statements(has_slots: bool) -> list[str]:
+    augmented = _either(f" {symbol}= " for symbol in (*_OPERATORS, "|", "&"))
+    slot = ' | "self." slot' if has_slots else ""
+    return [
+        f"slot_name ::= {'slot' if has_slots else 'selector'}",
+        'targets ::= local (", " local){0,3} | local ", (" local ", " local ")"',
+        f'place ::= (name | held) trailer* "[" index_one "]"',
+        "index_one ::= expression",
+        f"target ::= local | place{slot}",
+        'values ::= expression (", " expression)*',
+        'said ::= "decline(" text ")" | "self." selector "(" arguments ")" | (name | held | text) trailer* "." method "(" arguments ")"'
+        ' | name "." attribute "(" arguments ")"',
+        f'simple ::= target (", " target){{0,3}} " = " values | target ({augmented}) expression | "self._p_changed = True" | said'
+        ' | "return" (" " values)? | "raise " error ("(" expression? ")")? | "del " place | "assert " expression (", " text)? | "pass"',
+    ]
+
+
+def _block(level: int, loop: str, last: bool) -> list[str]:
+    """The statements of one depth; `loop` is a suffix where break and continue have something to leave."""
+    here, indent = f"{level}{loop}", "    " * level
+    leave = ' | "break" | "continue"' if loop else ""
+    rules = [f'body{here} ::= line{here} ("\\n" line{here})*']
+    if last:
+        return [*rules, f'line{here} ::= "{indent}" (simple{leave})']
+    inner, inner_loop = f"body{level + 1}{loop}", f"body{level + 1}_loop"
+    return [
+        *rules,
+        f'line{here} ::= "{indent}" (simple{leave} | if{here} | loop{here} | try{here})',
+        f'if{here} ::= "if " expression ":\\n" {inner} ("\\n{indent}elif " expression ":\\n" {inner})* ("\\n{indent}else:\\n" {inner})?',
+        f'loop{here} ::= ("for " targets " in " expression | "while " expression) ":\\n" {inner_loop}',
+        f'try{here} ::= "try:\\n" {inner} ("\\n{indent}except " caught ":\\n" {inner})+',
+        *(['caught ::= (error | "(" error (", " error)+ ")") (" as " local)?'] if here == "1" else []),
+    ]

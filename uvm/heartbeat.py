@@ -1,0 +1,148 @@
+"""The autotelic heartbeat: measures the image once a minute and keeps house. `python -m uvm.heartbeat`, under supervisord.
+
+Exactly one writes: it takes a fencing token when it starts, and each of its transactions checks that the token is still its own (a newer
+heartbeat takes a higher one; Kleppmann, 2016). One thread, one loop.
+"""
+
+import argparse
+import os
+import sys
+import time
+from typing import Any
+
+import structlog
+import zmq
+from prometheus_client import Gauge
+
+from deploy import logs, metrics
+from deploy.process import Stop
+from deploy.settings import Configuration, SettingsError, load
+from uvm import codex, nursery
+from uvm.blobs import sweep
+from uvm.entropy import shannon, since
+from uvm.image import Image
+from uvm.journal import tallies
+from uvm.ledger import Ledger
+from uvm.machine import confine, wait_until_awake
+from uvm.objects import KIND, UvmObject
+from uvm.queries import reachable
+from uvm.store import ImageUnreachable, open_image
+from uvm.transact import ImageAway, Transactor
+
+_HISTORY = 60
+_SESSION_S = 7 * 86_400
+
+log = structlog.get_logger()
+
+ENTROPY = Gauge("batos_entropy_selectors_bits", "Entropy of the selectors sent since the measurement before.")
+
+
+class Fenced(Exception):
+    """A newer heartbeat has taken over."""
+
+
+class Heartbeat:
+    """Measurements under a fencing token."""
+
+    def __init__(self, configuration: Configuration, image: Image) -> None:
+        self._configuration = configuration
+        self._image = image
+        self._transactor = Transactor(image, "heartbeat")
+        self._token = self._transactor.run(self._take)
+        self._before: dict[str, int] | None = None
+
+    def beat(self) -> dict[str, Any]:
+        """Measure once, write it down, keep house. Raises Fenced."""
+        measured = self._transactor.run(self._measure)
+        ENTROPY.set(measured["selector_entropy"])
+        removed = self._transactor.look(self._sweep)
+        log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
+        return measured
+
+    def _take(self) -> int:
+        fence = self._image.root["fence"]
+        fence.put("token", fence.own("token") + 1)
+        fence.put("holder", str(os.getpid()))
+        token: int = fence.own("token")
+        return token
+
+    def _check(self) -> None:
+        fence = self._image.root["fence"]
+        if fence.own("token") != self._token:
+            raise Fenced(f"token {self._token} was followed by {fence.own('token')}")
+        self._image.connection.readCurrent(fence)
+
+    def _measure(self) -> dict[str, Any]:
+        self._check()
+        counted = tallies(self._image)
+        fresh = counted if self._before is None else since(counted, self._before)
+        self._before = counted
+        genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
+        methods = genesis.own("methods")
+        measured = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "selector_entropy": round(shannon(fresh), 6),
+            "messages": sum(fresh.values()),
+            "selectors": len(fresh),
+            "objects": sum(1 for _ in reachable(self._image.names.values())),
+            "methods": methods.plain() if hasattr(methods, "plain") else 0,
+            "token": self._token,
+        }
+        heart.put("last", measured)
+        heart.put("history", [*heart.own("history", []), measured][-_HISTORY:])
+        now = time.time()
+        Ledger(self._image).expire(int(now) - _SESSION_S)
+        nursery.expire(self._image, now)
+        return measured
+
+    def _sweep(self) -> list[str]:
+        """Linked files that no object of the image names any more."""
+        kinds: dict[str, set[str]] = {"model": set(), "adapter": set()}
+        for one in reachable(self._image.names.values()):
+            for value in one._slots.values():
+                if type(value) is UvmObject and value.own(KIND) in kinds:
+                    kinds[value.own(KIND)].add(value.own("digest"))
+        home = self._configuration.home
+        return sweep(kinds["model"], home.models) + sweep(kinds["adapter"], home.adapters)
+
+
+def main() -> int:
+    """Entry point."""
+    argparse.ArgumentParser(description="The autotelic heartbeat: measures the image at an interval and keeps house.").parse_args()
+    try:
+        configuration = load()
+    except SettingsError as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    logs.start("heartbeat", configuration.settings.logs.level)
+    configuration.home.ensure()
+    configuration.home.blobs.mkdir(exist_ok=True)
+    stop = Stop()
+    endpoint = metrics.listen("heartbeat", configuration.settings.metrics.base_port, 3, configuration.home.run)
+    confine(configuration)
+    endpoint.start()
+    try:
+        image = open_image(configuration, 60.0)
+    except ImageUnreachable as error:
+        log.error("no image", error=str(error))
+        return 1
+    try:
+        if not wait_until_awake(image, stop):
+            return 0
+        heart = Heartbeat(configuration, image)
+        poller = zmq.Poller()
+        poller.register(stop.fileno(), zmq.POLLIN)
+        while not stop.requested:
+            heart.beat()
+            poller.poll(configuration.settings.heartbeat.interval_s * 1000)
+    except (Fenced, ImageAway, ImageUnreachable, codex.CodexBroken) as error:
+        log.error("ending", error=str(error))
+        return 1
+    finally:
+        image.close()
+    log.info("ended")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Methods as objects: how one is made, put into a slot, and explained.
+
+A method's slots: `source`, `selector`, `positional`, `keywords`, `defaults` (names of parameters with a default),
+`digest` (sha256 of the source), `author`, `born` (UTC), `proof` (see docs/architecture.md) and `replaced`, the method that it replaced.
+"""
+
+import ast
+import hashlib
+import time
+from typing import Any
+
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.values import copied
+
+
+def primitive(selector: str) -> UvmObject:
+    """A method that the kernel carries out."""
+    return UvmObject({KIND: "method", "selector": selector, "primitive": selector, "author": "kernel", "positional": [], "keywords": [], "defaults": []})
+
+
+def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any]) -> UvmObject:
+    """A method from audited source. `positional`: how many parameters after `self` are given by place."""
+    arguments = ast.parse(source).body[0].args  # type: ignore[attr-defined]  # the audit let one function through
+    names = [one.arg for one in arguments.args[1:]]
+    return UvmObject(
+        {
+            KIND: "method",
+            "selector": selector,
+            "source": source,
+            "positional": names[:positional],
+            "keywords": names[positional:] + [one.arg for one in arguments.kwonlyargs],
+            "defaults": names[len(names) - len(arguments.defaults) :] if arguments.defaults else [],
+            "digest": hashlib.sha256(source.encode()).hexdigest(),
+            "author": author,
+            "born": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "proof": proof,
+        }
+    )
+
+
+def install(holder: UvmObject, one: UvmObject) -> None:
+    """Put a method into the slot of its selector; what was there stays reachable from it."""
+    selector = one.own("selector")
+    before = holder.own(selector)
+    if type(before) is UvmObject and before.own(KIND) == "method":
+        one.put("replaced", before)
+    holder.put(selector, one)
+
+
+def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
+    """Everything known about a method, as plain values."""
+    history = []
+    older = one.own("replaced")
+    while older is not ABSENT and len(history) < 100:
+        history.append({key: older.own(key) for key in ("source", "author", "born", "digest") if older.own(key) is not ABSENT})
+        older = older.own("replaced")
+    told = {key: copied(one.own(key)) for key in ("selector", "source", "author", "born", "digest", "proof") if one.own(key) is not ABSENT}
+    if one.own("primitive") is not ABSENT:
+        told["primitive"] = one.own("primitive")
+        told["source"] = f"# {one.own('primitive')} is a primitive of the kernel\n"
+    return {**told, "installed_on": holder, "history": history}

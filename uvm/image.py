@@ -1,0 +1,120 @@
+"""The image as one process sees it: a database connection and the kernel's own roots in it.
+
+Owned by one thread. `Image.open` is a ZEO client; the trial child builds an Image on a storage of its own.
+
+Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's shards: objects whose slots are records that
+unrelated transactions add at once and that merge by slot: `receipts`, `messages`, `library`, `nursery`, `journals`, `chronicle`.
+"""
+
+import hashlib
+from contextlib import suppress
+from typing import Any, Final
+
+import transaction
+import ZODB
+from BTrees.OOBTree import OOBTree
+from transaction.interfaces import NoTransaction
+from ZODB.Connection import Connection
+from ZODB.POSException import POSKeyError
+
+from uvm.errors import NoSuchObject
+from uvm.objects import STORED, UvmObject
+from uvm.protocol import Reference
+
+SHARDS: Final = 64
+KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle")
+
+
+class ForeignRecord(Exception):
+    """A record names a class that the image does not store."""
+
+
+def allowed_class(connection: object, module: str, name: str) -> type:
+    """ZODB's class factory with an allow-list: a stored pickle can name nothing else. Raises ForeignRecord."""
+    if name not in STORED.get(module, ()):
+        raise ForeignRecord(f"a record names {module}.{name}, which the image does not store")
+    found = getattr(__import__(module, fromlist=[name]), name)
+    if not isinstance(found, type):
+        raise ForeignRecord(f"{module}.{name} is no class")
+    return found
+
+
+class Image:
+    """A connection with its own transaction manager."""
+
+    def __init__(self, database: ZODB.DB) -> None:
+        self.database = database
+        self.manager = transaction.TransactionManager(explicit=True)
+        self.connection: Connection = database.open(self.manager)
+
+    def close(self) -> None:
+        """Abort what is open and close connection and database."""
+        with suppress(NoTransaction):
+            self.manager.abort()
+        self.connection.close()
+        self.database.close()
+
+    @property
+    def root(self) -> Any:
+        return self.connection.root()
+
+    @property
+    def awake(self) -> bool:
+        """Whether the primordial objects are there."""
+        return "codex" in self.root
+
+    @property
+    def names(self) -> OOBTree:
+        names: OOBTree = self.root["names"]
+        return names
+
+    def named(self, name: str) -> UvmObject:
+        """The object of that name. Raises NoSuchObject with the nearest names."""
+        found = self.names.get(name)
+        if found is None:
+            near = [other for other in self.names if other.startswith(name[:1])][:8]
+            raise NoSuchObject(
+                f"no object is named {name!r}", f"names like it: {', '.join(near)}" if near else "batos objects lists the names"
+            )
+        return found  # type: ignore[no-any-return]  # BTrees has no types
+
+    def names_of(self, one: UvmObject) -> list[str]:
+        """The names under which an object is known, alphabetically."""
+        return [name for name, other in self.names.items() if other is one]
+
+    def at(self, reference: Reference) -> UvmObject:
+        """The object with that oid. Raises NoSuchObject."""
+        try:
+            found = self.connection.get(reference.oid)
+        except POSKeyError:
+            found = None
+        if not isinstance(found, UvmObject):
+            raise NoSuchObject(f"no object has the reference {reference}", "it may have been dropped: references live as long as somebody holds them")
+        return found
+
+    def target(self, target: str | Reference) -> UvmObject:
+        """The object that a tool names. `@2a` is a reference in text."""
+        if isinstance(target, Reference):
+            return self.at(target)
+        if target.startswith("@"):
+            try:
+                return self.at(Reference.parse(target))
+            except ValueError as error:
+                raise NoSuchObject(str(error)) from error
+        return self.named(target)
+
+    def reference(self, one: UvmObject) -> Reference:
+        """The reference of an object; a new object gets its oid now."""
+        if one._p_oid is None:
+            self.connection.add(one)
+        return Reference(one._p_oid)
+
+    def shard(self, root: str, key: str) -> UvmObject:
+        """The kernel object that holds the record of `key`."""
+        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % SHARDS
+        found: UvmObject = self.root[root].own(str(number))
+        return found
+
+    def shards(self, root: str) -> list[UvmObject]:
+        """All kernel objects of one root."""
+        return [self.root[root].own(str(number)) for number in range(SHARDS)]

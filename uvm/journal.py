@@ -1,0 +1,91 @@
+"""What each changing message changed: the ground for undo, blame and lineage. And the chronicle of what mattered.
+
+One journal per UVM name, so that two UVMs never write the same record. The head holds the id of its newest batch: after a
+commit whose acknowledgement was lost, that id says whether it happened. Entries go to pages of `PAGE`; the newest `PAGES` are kept.
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from uvm.image import Image
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.values import copied
+
+PAGE: Final = 128
+PAGES: Final = 1000
+TALLIED: Final = 1000
+"""Selectors that a journal counts; later ones are left out of the entropy."""
+
+Effect = tuple[UvmObject, str, Any, Any, UvmObject | None]
+
+
+class Journal:
+    """The journal of one UVM, within the current transaction."""
+
+    def __init__(self, image: Image, uvm: str) -> None:
+        self._image = image
+        self._uvm = uvm
+
+    @property
+    def batch(self) -> str:
+        """The id of the newest batch that this journal's UVM committed."""
+        head = self._image.shard("journals", self._uvm).own(self._uvm)
+        return "" if head is ABSENT else head.own("batch")
+
+    def mark(self, batch: str, sent: Mapping[str, int] | None = None) -> None:
+        """Say that the current transaction is this batch; `sent` is added to the tally of selectors."""
+        head = self._head()
+        head.put("batch", batch)
+        if sent:
+            tally = dict(head.own("tally", {}))
+            for selector, count in sent.items():
+                if selector in tally or len(tally) < TALLIED:
+                    tally[selector] = tally.get(selector, 0) + count
+            head.put("tally", tally)
+
+    def record(self, message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> None:
+        """Append one message with its effects; of a new object only the fact that it was made."""
+        new = set(map(id, made))
+        kept = [
+            [owner, slot, before is not ABSENT, None if before is ABSENT else copied(before), method]
+            for owner, slot, before, _, method in effects
+            if id(owner) not in new
+        ]
+        head = self._head()
+        pages: list[UvmObject] = head.own("pages")
+        if not pages or len(pages[-1].own("entries")) >= PAGE:
+            pages = [*pages, UvmObject({KIND: "journal", "entries": []})][-PAGES:]
+            head.put("pages", pages)
+        tail = pages[-1]
+        tail.put("entries", [*tail.own("entries"), {**message, "effects": kept}])
+
+    def entries(self) -> Iterable[dict[str, Any]]:
+        """All entries that are kept, newest first."""
+        head = self._image.shard("journals", self._uvm).own(self._uvm)
+        for page in reversed(head.own("pages") if head is not ABSENT else []):
+            yield from reversed(page.own("entries"))
+
+    def _head(self) -> UvmObject:
+        shard = self._image.shard("journals", self._uvm)
+        head = shard.own(self._uvm)
+        if head is ABSENT:
+            head = UvmObject({KIND: "journal", "batch": "", "pages": []})
+            shard.put(self._uvm, head)
+        return head  # type: ignore[no-any-return]  # slots hold anything
+
+
+def tallies(image: Image) -> dict[str, int]:
+    """How often each selector was sent, as far as the journals know."""
+    counted: dict[str, int] = {}
+    for shard in image.shards("journals"):
+        for name in shard.names():
+            for selector, count in shard.own(name).own("tally", {}).items():
+                counted[selector] = counted.get(selector, 0) + count
+    return counted
+
+
+def chronicle(image: Image, kind: str, **facts: Any) -> None:
+    """Write down what mattered: a birth, an install, an undo. A pack does not erase it."""
+    moment = f"{time.time():.6f}"
+    image.shard("chronicle", moment).put(f"{moment}:{kind}", {"at": moment, "kind": kind, **facts})

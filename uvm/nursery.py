@@ -1,0 +1,41 @@
+"""Objects that only a tool knows: kept alive until the tool releases them or their lease ends.
+
+Layout: `nursery` shard of the oid, slot `<oid hex>` → `[object, end of the lease in seconds since the epoch]`.
+"""
+
+import time
+from collections.abc import Iterable
+from typing import Final
+
+from uvm.image import Image
+from uvm.objects import ABSENT, UvmObject
+
+LEASE_S: Final = 7 * 86_400
+
+
+def keep(image: Image, objects: Iterable[UvmObject]) -> None:
+    """Keep new objects that a reply refers to, in the current transaction."""
+    for one in objects:
+        key = image.reference(one).oid.hex()
+        image.shard("nursery", key).put(key, [one, int(time.time()) + LEASE_S])
+
+
+def release(image: Image, oids: Iterable[bytes]) -> int:
+    """Let go of objects; answers how many were held."""
+    gone = 0
+    for key in (oid.hex() for oid in oids):
+        shard = image.shard("nursery", key)
+        if shard.own(key) is not ABSENT:
+            shard.drop(key)
+            gone += 1
+    return gone
+
+
+def expire(image: Image, now: float) -> int:
+    """Let go of everything whose lease has ended."""
+    gone = 0
+    for shard in image.shards("nursery"):
+        for key in [key for key in shard.names() if shard.own(key)[1] < now]:
+            shard.drop(key)
+            gone += 1
+    return gone

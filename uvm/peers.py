@@ -1,0 +1,82 @@
+"""The UVMs that the bridge talks with: routing ids, names, and the pidfds by which it sees them end.
+
+Owned by the bridge's one thread; the pidfds are registered with the bridge's poller.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import zmq
+from msgspec import Struct
+
+LAST_WORDS_S = 0.05
+"""Seconds between a UVM's end and its burial, in which what it said last arrives."""
+
+
+class Peer(Struct, eq=False):
+    """One UVM process. `ended` is the monotonic second in which its end was noticed, 0 before; `pidfd` is then closed."""
+
+    name: str
+    identity: bytes
+    pid: int
+    pidfd: int
+    ended: float = 0.0
+
+
+class Peers:
+    """Who is who; every change keeps the poller's registrations in step."""
+
+    def __init__(self, poller: zmq.Poller) -> None:
+        self._poller = poller
+        self._by_name: dict[str, Peer] = {}
+        self._by_identity: dict[bytes, Peer] = {}
+
+    def add(self, name: str, identity: bytes, pid: int, pidfd: int) -> None:
+        """A UVM came; `pidfd` is ours from now on."""
+        self._by_name[name] = self._by_identity[identity] = Peer(name, identity, pid, pidfd)
+        self._poller.register(pidfd, zmq.POLLIN)
+
+    def remove(self, name: str) -> Peer:
+        """A UVM is off the list."""
+        peer = self._by_name.pop(name)
+        self._by_identity.pop(peer.identity, None)
+        self._unwatch(peer)
+        return peer
+
+    def named(self, name: str) -> Peer:
+        """The UVM that the dispatch calls so."""
+        return self._by_name[name]
+
+    def name_of(self, identity: bytes) -> str | None:
+        """Who speaks; None: nobody that is on the list."""
+        peer = self._by_identity.get(identity)
+        return peer.name if peer else None
+
+    def ending(self, name: str, now: float) -> bool:
+        """The UVM seems to be gone. False: that was known."""
+        peer = self._by_name.get(name)
+        if peer is None or peer.ended:
+            return False
+        self._unwatch(peer)
+        peer.ended = now
+        return True
+
+    def ended(self, ready: dict[Any, int]) -> Iterable[str]:
+        """UVMs whose process ended since the last poll."""
+        return [peer.name for peer in self._by_name.values() if peer.pidfd in ready]
+
+    def to_bury(self, now: float) -> Iterable[str]:
+        """UVMs that ended long enough ago for their last words to have arrived."""
+        return [peer.name for peer in self._by_name.values() if peer.ended and now >= peer.ended + LAST_WORDS_S]
+
+    def close(self) -> None:
+        """Close all pidfds."""
+        for peer in self._by_name.values():
+            self._unwatch(peer)
+
+    def _unwatch(self, peer: Peer) -> None:
+        if peer.pidfd >= 0:
+            self._poller.unregister(peer.pidfd)
+            os.close(peer.pidfd)
+            peer.pidfd = -1

@@ -1,0 +1,349 @@
+"""Protocol 1 of the Synaptic Bridge: the structs that tools and the bridge exchange. Imports nothing of ours.
+
+One ZeroMQ message is one MessagePack map, whose key `op` names the struct. A tool connects a DEALER (or REQ) socket to
+the bridge's endpoint and a SUB socket to its events endpoint. `docs/protocol.md` is the full description.
+"""
+
+import hashlib
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+VERSION = 1
+
+_T = TypeVar("_T")
+
+REFERENCE = 1
+"""MessagePack extension type of a reference to an object: 8 bytes, its object id (oid), big-endian."""
+
+Name = Annotated[str, Meta(min_length=1, max_length=256)]
+Selector = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Identifier = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+class Reference:
+    """A reference to an object of the image. `str()` gives `@` and the oid in hexadecimal without leading zeros.
+
+    Not a Struct, because msgspec would write it as a map instead of as the extension type.
+    """
+
+    __slots__ = ("oid",)
+
+    def __init__(self, oid: bytes) -> None:
+        if len(oid) != 8:
+            raise ValueError(f"an oid has 8 bytes, not {len(oid)}")
+        self.oid = oid
+
+    @classmethod
+    def parse(cls, text: str) -> "Reference":
+        """`@2a` → the reference. Raises ValueError when `text` is no such thing."""
+        if not text.startswith("@") or not 1 <= len(text) - 1 <= 16:
+            raise ValueError(f"{text!r} is not a reference: it needs @ and 1 to 16 hexadecimal digits")
+        return cls(bytes.fromhex(text[1:].rjust(16, "0")))
+
+    def __str__(self) -> str:
+        return "@" + (self.oid.hex().lstrip("0") or "0")
+
+    def __repr__(self) -> str:
+        return f"Reference({self})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reference) and other.oid == self.oid
+
+    def __hash__(self) -> int:
+        return hash(self.oid)
+
+
+class Example(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sender expects of the method: with these arguments, this result."""
+
+    result: Any
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+# --- from a tool to the bridge -------------------------------------------------------------------------------------
+
+
+def _check_target(target: Any) -> None:
+    if isinstance(target, Reference) or (isinstance(target, str) and 1 <= len(target) <= 256):
+        return
+    raise ValueError("target must be a name of 1 to 256 characters or a reference")
+
+
+class Hello(Struct, tag_field="op", tag="Hello", frozen=True, forbid_unknown_fields=True):
+    """First message of a connection: the versions a tool speaks. Answered by Welcome or Error(VersionMismatch)."""
+
+    id: Identifier
+    versions: Annotated[list[int], Meta(min_length=1, max_length=64)]
+    client: Annotated[str, Meta(max_length=128)] = ""
+
+
+class Changing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every message that may change the image carries.
+
+    `session` and `seq` make it exactly-once: the same pair is run once, however often it arrives. `floor` says that the
+    tool has the replies to all numbers up to it; receipts at or below it are forgotten. Without a session a message
+    is run at most once per arrival, and a lost reply stays lost.
+    """
+
+    id: Identifier
+    session: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9._:-]*$")] = ""
+    seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    floor: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    deadline_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
+    examples: Annotated[list[Example], Meta(max_length=32)] = []
+    via: Annotated[str, Meta(max_length=64)] = ""
+
+
+class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Send `selector` with arguments to an object: a name, or a Reference."""
+
+    target: Any
+    selector: Selector
+    args: Annotated[list[Any], Meta(max_length=64)] = []
+    kwargs: Annotated[dict[str, Any], Meta(max_length=64)] = {}
+
+    def __post_init__(self) -> None:
+        _check_target(self.target)
+
+
+class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Offer the source of a method; it passes the same audit and trial as a generated one."""
+
+    target: Any
+    selector: Selector
+    source: Annotated[str, Meta(min_length=1, max_length=65_536)]
+
+    def __post_init__(self) -> None:
+        _check_target(self.target)
+
+
+class GetFullState(Struct, tag_field="op", tag="GetFullState", frozen=True, forbid_unknown_fields=True):
+    """A page of the objects reachable from the names. The first page fixes `tid`; the others repeat it and `after`."""
+
+    id: Identifier
+    after: bytes = b""
+    tid: bytes = b""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 200
+
+
+class Inspect(Struct, tag_field="op", tag="Inspect", frozen=True, forbid_unknown_fields=True):
+    """One object: its names, slots, parents and methods."""
+
+    id: Identifier
+    target: Any
+
+    def __post_init__(self) -> None:
+        _check_target(self.target)
+
+
+class Subscribe(Struct, tag_field="op", tag="Subscribe", frozen=True, forbid_unknown_fields=True):
+    """Ask where to listen. Answered by Subscribed; the listening itself is a SUB socket's."""
+
+    id: Identifier
+
+
+class Release(Struct, tag_field="op", tag="Release", frozen=True, forbid_unknown_fields=True):
+    """The tool no longer holds these references; what is reachable from nowhere else may go."""
+
+    id: Identifier
+    references: Annotated[list[Any], Meta(max_length=1000)]
+    session: Annotated[str, Meta(max_length=128)] = ""
+
+
+class GetStatus(Struct, tag_field="op", tag="GetStatus", frozen=True, forbid_unknown_fields=True):
+    """Queues, UVMs and counters of the bridge."""
+
+    id: Identifier
+
+
+# --- from the bridge to a tool -------------------------------------------------------------------------------------
+
+
+class Welcome(Struct, tag_field="op", tag="Welcome", frozen=True):
+    """The version both speak, and where events are published."""
+
+    id: int
+    version: int
+    events: str
+    max_frame_bytes: int
+
+
+class Reply(Struct, tag_field="op", tag="Reply", frozen=True):
+    """The answer. `tid` is the transaction that holds the effect (empty when nothing changed); `uvm` ran the message;
+    `replayed` says that the answer comes from a receipt."""
+
+    id: int
+    result: Any
+    tid: bytes = b""
+    uvm: str = ""
+    replayed: bool = False
+
+
+class Error(Struct, tag_field="op", tag="Error", frozen=True):
+    """A typed failure: nothing changed. `type` is one of those in docs/protocol.md."""
+
+    id: int
+    type: str
+    message: str
+    remedy: str = ""
+    details: dict[str, Any] = {}
+
+
+class Busy(Struct, tag_field="op", tag="Busy", frozen=True):
+    """A queue is full: nothing was accepted; try again after `retry_after_ms`."""
+
+    id: int
+    retry_after_ms: int
+
+
+class Subscribed(Struct, tag_field="op", tag="Subscribed", frozen=True):
+    """Where to listen, the topics, and the newest transaction at the time of asking."""
+
+    id: int
+    events: str
+    topics: list[str]
+    tid: bytes
+
+
+class State(Struct, tag_field="op", tag="State", frozen=True):
+    """A page of the snapshot `tid`. `after` empty: this was the last page."""
+
+    id: int
+    tid: bytes
+    objects: list["ObjectState"]
+    after: bytes
+
+
+class ObjectState(Struct, frozen=True):
+    """One object: `slots` without its methods, `parents` in order, `methods` as selector → reference of the method.
+
+    `inherited` is filled by Inspect only: selectors that a parent understands → reference of that parent.
+    """
+
+    reference: Any
+    names: list[str]
+    slots: dict[str, Any]
+    parents: list[Any]
+    methods: dict[str, Any]
+    inherited: dict[str, Any] = {}
+
+
+# --- published ------------------------------------------------------------------------------------------------------
+
+TOPIC_STATE = b"state"
+TOPIC_PROGRESS = b"progress"
+TOPICS = (TOPIC_STATE, TOPIC_PROGRESS)
+TOPIC_READY = b"ready."
+"""A subscriber to `ready.` and anything is sent one event of that topic, once this subscription and those before are in force."""
+
+
+class StateUpdate(Struct, tag_field="op", tag="StateUpdate", frozen=True):
+    """What one transaction changed: for each object the slots set and the slots removed. Topic `state`."""
+
+    tid: bytes
+    uvm: str
+    changes: list["Change"]
+
+
+class Change(Struct, frozen=True):
+    """The slots of one object that a transaction set or removed."""
+
+    reference: Any
+    names: list[str]
+    slots: dict[str, Any]
+    removed: list[str]
+
+
+class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
+    """A step of a missing method's way. Topic `progress`.
+
+    `stage`: reified, reflected, drafted, audited, tried, installed or refused; `drafting` carries text as it is written.
+    """
+
+    message: Any
+    selector: str
+    receiver: Any
+    stage: str
+    detail: dict[str, Any] = {}
+    session: str = ""
+    seq: int = 0
+
+
+Request = Hello | Send | CreateMethod | GetFullState | Inspect | Subscribe | Release | GetStatus
+Answer = Welcome | Reply | Error | Busy | Subscribed | State
+Event = StateUpdate | Progress
+
+
+def _to_extension(value: Any) -> Any:
+    if isinstance(value, Reference):
+        return msgspec.msgpack.Ext(REFERENCE, value.oid)
+    raise TypeError(f"{type(value).__name__} is not a value that crosses the bridge")
+
+
+def _from_extension(code: int, data: memoryview) -> Any:
+    if code != REFERENCE or len(data) != 8:
+        raise ValueError(f"extension type {code} with {len(data)} bytes; only references, type {REFERENCE} with 8 bytes, are allowed")
+    return Reference(bytes(data))
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_to_extension)
+_requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request, ext_hook=_from_extension)
+_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer, ext_hook=_from_extension)
+_events: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event, ext_hook=_from_extension)
+
+
+def encode(message: Struct) -> bytes:
+    """One message as MessagePack. Raises TypeError for a value that is not MessagePack's and no Reference."""
+    return _encoder.encode(message)
+
+
+def decode_request(frame: bytes) -> Request:
+    """A tool's message. Raises msgspec.DecodeError (ValidationError is one) with what was wrong and where."""
+    return _decode(_requests, frame)
+
+
+def decode_answer(frame: bytes) -> Answer:
+    """The bridge's answer to a tool. Raises msgspec.DecodeError."""
+    return _decode(_answers, frame)
+
+
+def decode_event(frame: bytes) -> Event:
+    """An event from the SUB socket's second frame. Raises msgspec.DecodeError."""
+    return _decode(_events, frame)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
+    try:
+        return decoder.decode(frame)
+    except RecursionError:
+        raise msgspec.DecodeError("values are nested too deeply") from None
+    except ValueError as error:
+        # An extension type that is not ours, or text that is not UTF-8; DecodeError itself is a ValueError.
+        if isinstance(error, msgspec.DecodeError):
+            raise
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def payload_digest(message: Changing) -> bytes:
+    """What identifies a message besides its session and number: 16 bytes over op, target, selector, arguments or source, and examples.
+
+    `id`, `floor`, `deadline_ms` and `via` may differ between two arrivals of one message.
+    """
+    same = msgspec.structs.replace(message, id=0, floor=0, deadline_ms=0, via="")
+    return hashlib.blake2b(encode(same), digest_size=16).digest()
+
+
+_values: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Any, ext_hook=_from_extension)
+
+
+def encode_value(value: Any) -> bytes:
+    """One value as MessagePack, references as the extension type. Raises TypeError and OverflowError for what does not fit."""
+    return _encoder.encode(value)
+
+
+def decode_value(data: bytes) -> Any:
+    """The value of `encode_value`. Raises msgspec.DecodeError."""
+    return _decode(_values, data)

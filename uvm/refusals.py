@@ -1,0 +1,62 @@
+"""The bridge's own errors, each with what was seen and what the tool can do. Pure; called by the bridge and its dispatch.
+
+`details["outcome"]` is `not run` when no UVM has run the message, and `unknown` when one may have; every other error means
+that nothing changed.
+"""
+
+from uvm.protocol import VERSION, Error
+
+
+def mismatch(id: int) -> Error:
+    return Error(id, "PayloadMismatch", "this session and number are in use for another message", "use a new sequence number")
+
+
+def poisoned(id: int, deaths: int) -> Error:
+    return Error(
+        id,
+        "Poisoned",
+        f"{deaths} UVMs died while they ran this message; it is not tried again",
+        "look at the log of the UVMs; send another message, under a new number",
+        {"deaths": deaths, "outcome": "unknown"},
+    )
+
+
+def outcome_unknown(id: int) -> Error:
+    return Error(
+        id,
+        "OutcomeUnknown",
+        "the UVM died while it ran this message, and without a session it cannot be sent again",
+        "look at the object, or send with a session",
+        {"outcome": "unknown"},
+    )
+
+
+def deadline_exceeded(id: int, outcome: str) -> Error:
+    where = "no UVM has run it" if outcome == "not run" else "a UVM has it, and may still finish it"
+    remedy = "send it again with the same number and more time"
+    return Error(id, "DeadlineExceeded", f"the deadline passed; {where}", remedy, {"outcome": outcome})
+
+
+def no_such_uvm(id: int, via: str, names: list[str], outcome: str) -> Error:
+    seen = ", ".join(names) or "none"
+    remedy = "leave out via, or name a UVM that is alive"
+    return Error(id, "NoSuchUvm", f"no UVM named {via} is alive; alive: {seen}", remedy, {"outcome": outcome})
+
+
+def bad_request(id: int, what: str) -> Error:
+    return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {what}", "see docs/protocol.md")
+
+
+def too_large(id: int, size: int, allowed: int) -> Error:
+    remedy = "send less at once, or raise bridge.max_frame_bytes"
+    return Error(id, "TooLarge", f"the message has {size} bytes; {allowed} are allowed", remedy)
+
+
+def version_mismatch(id: int, versions: list[int]) -> Error:
+    message = f"none of the versions {versions} is spoken here"
+    return Error(id, "VersionMismatch", message, "speak one of details.versions", {"versions": [VERSION]})
+
+
+def unreadable_answer(id: int) -> Error:
+    message = "the UVM's answer cannot be read; that is a fault of ours"
+    return Error(id, "InternalError", message, "look at the bridge's log", {"outcome": "unknown"})

@@ -1,0 +1,80 @@
+"""A message that nobody understood, as an object. Pure, but for the object that it makes.
+
+Its slots are what `reflectOn_` reads: selector, arguments, keywords, receiver, caller, and, ready for a prompt, the
+receiver's slots as literals, the call, the signature and the examples.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from uvm.errors import BadArguments
+from uvm.objects import KIND, PARENTS, UvmObject
+from uvm.protocol import Example
+from uvm.values import checked, literal
+
+_PARAMETERS = "abcdefghijklmnop"
+SHOWN = ("selector", "positional", "slots", "call", "signature", "examples")
+"""The slots that say in plain values what was sent."""
+SHOWN_SLOTS = 24
+SHOWN_EXAMPLES = 4
+
+
+def reify(
+    receiver: UvmObject,
+    selector: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    *,
+    caller: UvmObject | None,
+    examples: Sequence[Example],
+    traits: UvmObject,
+) -> UvmObject:
+    """The message object. Raises BadArguments for more arguments than a method may have."""
+    parameters = parameters_of(len(args), list(kwargs))
+    return UvmObject(
+        {
+            PARENTS: [traits],
+            KIND: "message",
+            "selector": selector,
+            "arguments": checked(list(args)),
+            "keywords": checked(dict(kwargs)),
+            "receiver": receiver,
+            "caller": caller,
+            "positional": parameters[: len(args)],
+            "slots": [[name, literal(receiver.own(name))] for name in data_slots(receiver)[:SHOWN_SLOTS]],
+            "call": call(selector, args, kwargs),
+            "signature": f"def {selector}({', '.join(['self', *parameters])}):",
+            "examples": [f"{call(selector, tuple(one.args), one.kwargs)} -> {literal(one.result)}" for one in examples[:SHOWN_EXAMPLES]],
+        }
+    )
+
+
+def parameters_of(positional: int, keywords: list[str]) -> list[str]:
+    """Names of the parameters after `self`: letters for positional ones, then the keywords. Raises BadArguments."""
+    letters = [letter for letter in _PARAMETERS if letter not in keywords]
+    if positional > len(letters):
+        raise BadArguments(f"a method takes at most {len(letters)} positional arguments, not {positional}", "pass a list or a dict")
+    return [*letters[:positional], *keywords]
+
+
+def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The call as the prompt shows it."""
+    shown = [literal(value) for value in args] + [f"{name}={literal(value)}" for name, value in kwargs.items()]
+    return f"{selector}({', '.join(shown)})"
+
+
+def data_slots(receiver: UvmObject) -> list[str]:
+    """Own slots that hold data, in order."""
+
+    def is_data(value: Any) -> bool:
+        return not (type(value) is UvmObject and value.own(KIND) == "method")
+
+    return [name for name in receiver.names() if is_data(receiver.own(name))]
+
+
+def shape(receiver: UvmObject, selector: str, positional: int, keywords: Sequence[str]) -> str:
+    """Digest of what makes two misses the same: selector, arity, parents and data slots of the receiver."""
+    parents = [parent._p_oid.hex() if parent._p_oid else f"new:{id(parent)}" for parent in receiver.parents()]
+    text = repr([selector, positional, sorted(keywords), parents, sorted(data_slots(receiver))])
+    return hashlib.sha256(text.encode()).hexdigest()

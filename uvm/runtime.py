@@ -1,0 +1,285 @@
+"""Sends, reads and assignments: the hooks that compiled methods call. One runtime per process, in its main thread.
+
+The same runtime runs in the UVMs and in the trial child; they differ in the image under it.
+"""
+
+import inspect
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from uvm import compiler
+from uvm.attempt import Attempt, Frame, Miss, Thought
+from uvm.errors import AttemptEnded, BadArguments, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
+from uvm.image import Image
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.plain import plain_read, plain_send
+from uvm.reified import reify
+from uvm.values import checked, is_mutable
+
+DEPTH = 100
+"""How deep sends may nest. Each takes some six Python frames, so the recursion limit stands far above it."""
+
+sys.setrecursionlimit(max(sys.getrecursionlimit(), 4000))
+
+Primitive = Callable[..., Any]
+
+
+def is_method(value: Any) -> bool:
+    """Whether a slot's value is behaviour."""
+    return type(value) is UvmObject and value.own(KIND) == "method"
+
+
+class FunctionCache:
+    """Compiled methods by digest of their source, bounded by bytes of source; least recently used ones go first.
+
+    They are kept here and not on the objects, because every savepoint trims the connection's cache and volatile attributes with it.
+    """
+
+    def __init__(self, limit: int = 32_000_000) -> None:
+        self._limit = limit
+        self._size = 0
+        self._functions: OrderedDict[str, tuple[Callable[..., Any], int]] = OrderedDict()
+
+    def get(self, digest: str, make: Callable[[], Callable[..., Any]], size: int) -> Callable[..., Any]:
+        found = self._functions.get(digest)
+        if found is None:
+            found = (make(), size)
+            self._functions[digest] = found
+            self._size += size
+            while self._size > self._limit and len(self._functions) > 1:
+                self._size -= self._functions.popitem(last=False)[1][1]
+        else:
+            self._functions.move_to_end(digest)
+        return found[0]
+
+
+class Runtime:
+    """Carries out sends for the current attempt; implements `uvm.compiler.Hooks`."""
+
+    def __init__(self, image: Image, primitives: dict[str, Primitive]) -> None:
+        self.image = image
+        self.attempt = Attempt(ticks=0, seconds=0)
+        self._primitives = primitives
+        self._signatures = {name: inspect.signature(function) for name, function in primitives.items()}
+        self._functions = FunctionCache()
+        self._reflecting = False
+
+    # --- from outside ----------------------------------------------------------------------------------------------
+
+    def run(self, attempt: Attempt, receiver: UvmObject, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Carry out one message as the whole of an attempt.
+
+        Raises ImageError (the message failed) or AttemptEnded (a miss, a thought, a spent budget). The caller rolls back.
+        """
+        self.attempt = attempt
+        self._reflecting = False
+        try:
+            result = self.send(receiver, selector, args, kwargs)
+        except ImageError:
+            raise
+        except RecursionError as error:
+            raise TooDeep("calls are nested too deep", "write a loop instead") from error
+        except AttemptEnded as end:
+            raise attempt.end or end from None
+        except Exception as error:
+            raise self._failure(error) from error
+        if attempt.end is not None:
+            raise attempt.end
+        for owner, slot in attempt.unflagged() if attempt.guarded else ():
+            owner._slots[slot] = checked(owner.own(slot))
+            owner._p_changed = True
+            attempt.wrote = True
+        return result
+
+    # --- hooks -------------------------------------------------------------------------------------------------------
+
+    def send(self, receiver: Any, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self.attempt.charge(1)
+        if type(receiver) is not UvmObject:
+            return plain_send(receiver, selector, args, kwargs, self.attempt.charge)
+        if selector.startswith("_"):
+            raise NotAllowed(f"{selector} is not a message: names that begin with _ never reach the slots")
+        value = receiver.lookup(selector)
+        if value is ABSENT:
+            return self._not_understood(receiver, selector, args, kwargs)
+        if is_method(value):
+            return self._invoke(receiver, selector, value, args, kwargs)
+        if args or kwargs:
+            raise BadArguments(f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)")
+        if is_mutable(value):
+            holder = receiver.holder(selector)
+            if holder is not None:
+                self.attempt.hand_out(holder, selector, value)
+        return value
+
+    def read(self, receiver: Any, name: str) -> Any:
+        if type(receiver) is UvmObject:
+            return self.send(receiver, name, (), {})
+        return plain_read(receiver, name)
+
+    def assign(self, receiver: Any, name: str, value: Any) -> None:
+        self.attempt.charge(1)
+        if type(receiver) is not UvmObject:
+            raise NotAllowed(f"{name} of a {type(receiver).__name__} cannot be assigned; only slots of objects can")
+        if receiver is not self.receiver() and not self.attempt.is_new(receiver):
+            raise NotAllowed(f"a method assigns only its own receiver's slots, not {name} of {receiver!r}", f"send it setSlot_value_('{name}', value)")
+        self.put(receiver, name, value)
+
+    def changed(self, receiver: Any) -> None:
+        if receiver is not self.receiver():
+            raise NotAllowed("only self._p_changed can be set")
+        self.check_writable(receiver)
+        self.attempt.charge(1)
+
+    def mutating(self, container: Any) -> None:
+        self.attempt.charge(1)
+        if type(container) not in (list, dict):
+            raise NotAllowed(f"items of a {type(container).__name__} cannot be assigned")
+        if not self.attempt.writable:
+            raise NotAllowed("this message may only look")
+
+    def charge(self, units: int) -> None:
+        self.attempt.charge(units)
+
+    def receiver(self) -> Any:
+        frames = self.attempt.frames
+        return frames[-1].receiver if frames else None
+
+    # --- changes -----------------------------------------------------------------------------------------------------
+
+    def check_writable(self, one: UvmObject) -> None:
+        """Raises NotAllowed for what enforcement owns, and while only looking is allowed."""
+        if not self.attempt.writable:
+            raise NotAllowed("this message may only look")
+        kind = one.own(KIND)
+        if kind is not ABSENT:
+            raise NotAllowed(f"{one!r} is a {kind} of the image and is changed by the kernel alone")
+
+    def put(self, owner: UvmObject, name: str, value: Any) -> None:
+        """Set a data slot: name and value are checked, and the change is journalled."""
+        self.check_writable(owner)
+        check_name(name)
+        if is_method(owner.lookup(name)):
+            raise NotAllowed(f"{name} is a method of {owner!r} and cannot be assigned as data", "remove it first with removeSlot_, or offer a new method")
+        if is_method(value):
+            raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
+        value = checked(value)
+        self.attempt.writing(owner, name)
+        owner.put(name, value)
+
+    def drop(self, owner: UvmObject, name: str) -> None:
+        """Remove an own slot, data or method."""
+        self.check_writable(owner)
+        check_name(name)
+        if owner.own(name) is ABSENT:
+            raise NotAllowed(f"{owner!r} has no slot {name!r} of its own", "slotNames() lists them")
+        self.attempt.writing(owner, name)
+        owner.drop(name)
+
+    def think(self, persona: UvmObject, prompt: str, max_tokens: int) -> str:
+        """The model's answer to a prompt. Raises Thought when it is not there yet."""
+        self.attempt.asked += 1
+        key = f"{self.attempt.asked}:{prompt}"
+        if key in self.attempt.thoughts:
+            return self.attempt.thoughts[key]
+        self.attempt.finish(Thought(key, persona, prompt, max_tokens))
+        return ""
+
+    def miss(self, message: UvmObject, plan: dict[str, Any]) -> NoReturn:
+        """The image wants this message's method to be written."""
+        receiver = message.own("receiver")
+        self.attempt.finish(Miss(receiver, message, plan))
+        raise RuntimeError("unreachable: finish always raises")
+
+    # --- inside ------------------------------------------------------------------------------------------------------
+
+    def _invoke(self, receiver: UvmObject, selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        attempt = self.attempt
+        if attempt.depth >= DEPTH:
+            attempt.finish(TooDeep(f"sends are nested more than {DEPTH} deep", "write a loop instead"))
+        primitive = method.own("primitive")
+        attempt.depth += 1
+        try:
+            if primitive is not ABSENT:
+                self._check_primitive(selector, primitive, receiver, args, kwargs)
+                return self._primitives[primitive](self, receiver, *args, **kwargs)
+            function = self.function_of(method)
+            check_arguments(selector, method, args, kwargs)
+            attempt.frames.append(Frame(receiver, selector, method))
+            try:
+                return function(receiver, *args, **kwargs)
+            finally:
+                attempt.frames.pop()
+        finally:
+            attempt.depth -= 1
+
+    def function_of(self, method: UvmObject) -> Callable[..., Any]:
+        """The method's compiled function."""
+        source, selector = method.own("source"), method.own("selector")
+        return self._functions.get(
+            f"{method.own('digest')}:{compiler.POLICY}",
+            lambda: compiler.link(compiler.compile_method(source, selector), self),
+            len(source) * 16,
+        )
+
+    def _check_primitive(self, selector: str, primitive: str, receiver: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        try:
+            self._signatures[primitive].bind(self, receiver, *args, **kwargs)
+        except TypeError as error:
+            raise BadArguments(f"{selector}: {error}") from None
+
+    def _not_understood(self, receiver: UvmObject, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        handler = receiver.lookup("doesNotUnderstand_")
+        if self._reflecting or not is_method(handler):
+            raise NotUnderstood(f"{receiver!r} does not understand {selector}")
+        frames = self.attempt.frames
+        message = reify(
+            receiver,
+            selector,
+            args,
+            kwargs,
+            caller=frames[-1].receiver if frames else None,
+            examples=self.attempt.examples if not frames else [],
+            traits=self.image.root["message_traits"],
+        )
+        self._reflecting = True
+        try:
+            return self._invoke(receiver, "doesNotUnderstand_", handler, (message,), {})
+        finally:
+            self._reflecting = False
+
+    def _failure(self, error: Exception) -> MethodFailed:
+        line, trace = 0, error.__traceback__
+        where = ""
+        while trace is not None:
+            name = trace.tb_frame.f_code.co_filename
+            if name.startswith("<method "):
+                line, where = trace.tb_lineno, name[8:-1]
+            trace = trace.tb_next
+        text = str(error)[:500]
+        return MethodFailed(
+            f"{where or 'the message'} failed{f' in line {line}' if line else ''}: {type(error).__name__}: {text}",
+            f"batos source shows {where}" if where else "",
+            error=type(error).__name__,
+            line=line,
+        )
+
+
+def check_name(name: Any) -> None:
+    """Raises NotAllowed for what cannot name a slot."""
+    if type(name) is not str or not name.isidentifier() or name.startswith("_") or len(name) > 128:
+        raise NotAllowed(f"{name!r} cannot name a slot: a slot's name is an identifier that does not begin with _", "letters, digits and _")
+
+
+def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Raises BadArguments when the call does not fit the method's signature."""
+    positional, keywords, defaults = method.own("positional"), method.own("keywords"), method.own("defaults")
+    names = [*positional, *keywords]
+    extra = [name for name in kwargs if name not in names]
+    given = set(names[: len(args)]) | set(kwargs)
+    missing = [name for name in names if name not in given and name not in defaults]
+    twice = [name for name in names[: len(args)] if name in kwargs]
+    if extra or missing or twice or len(args) > len(names):
+        raise BadArguments(f"{selector} takes ({', '.join(names)}), not {len(args)} arguments and keywords {sorted(kwargs)}")

@@ -1,0 +1,151 @@
+"""What happens at the bridge, and what is to be done: the events that go into `uvm.dispatch`, the instructions that come out.
+
+Plain values; the bridge makes the events and carries out the instructions, `uvm.dispatch` decides.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from uvm.protocol import Busy, Error
+
+Key = tuple[str, str, int]
+"""Principal, session, sequence number: what makes a message the same message."""
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+class Arrived(Struct, frozen=True, kw_only=True):
+    """A tool's request. `address` says where the answer goes; `repeatable` that running it twice does no harm.
+
+    `digest` is empty when the message has no number in its session.
+    """
+
+    address: Any
+    id: int
+    payload: bytes
+    principal: str
+    session: str = ""
+    seq: int = 0
+    digest: bytes = b""
+    via: str = ""
+    deadline_s: float
+    repeatable: bool
+
+    @property
+    def key(self) -> Key | None:
+        """None: two arrivals of it are two messages."""
+        return (self.principal, self.session, self.seq) if self.digest else None
+
+
+class UvmReady(Struct, frozen=True):
+    """A UVM that holds no job takes jobs."""
+
+    uvm: str
+    incarnation: str
+
+
+class UvmAlive(Struct, frozen=True):
+    """A UVM gave a sign of life."""
+
+    uvm: str
+
+
+class UvmLeft(Struct, frozen=True):
+    """A UVM ended cleanly: what it has not answered, it has not run."""
+
+    uvm: str
+
+
+class UvmDied(Struct, frozen=True):
+    """A UVM's process is gone."""
+
+    uvm: str
+
+
+class UvmEnding(Struct, frozen=True):
+    """A UVM seems to be gone; what it said last may still be on its way. It gets no more messages."""
+
+    uvm: str
+
+
+class Undelivered(Struct, frozen=True):
+    """An assigned message could not be handed to its UVM."""
+
+    uvm: str
+    job: int
+
+
+class Finished(Struct, frozen=True):
+    """A UVM answered a job; `payload` is the encoded answer."""
+
+    uvm: str
+    job: int
+    payload: bytes
+
+
+class Parked(Struct, frozen=True):
+    """These jobs of a UVM run no code until they are resumed."""
+
+    uvm: str
+    jobs: list[int]
+    parked: bool
+
+
+class Tick(Struct, frozen=True):
+    """Time went by."""
+
+
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked
+DispatchEvent = Arrived | UvmReady | FromUvm | Tick
+
+
+# --- instructions ------------------------------------------------------------------------------------------------------
+
+
+class Assign(Struct, frozen=True):
+    """Give the message to the UVM."""
+
+    uvm: str
+    job: int
+    payload: bytes
+    principal: str
+    alone: bool
+    age_s: float
+
+
+class Drop(Struct, frozen=True):
+    """Tell the UVM that nobody waits for the job."""
+
+    uvm: str
+    job: int
+
+
+class Answer(Struct, frozen=True):
+    """Send a UVM's answer to the tool; `written_id` is the id inside `payload`, `id` the one this tool used."""
+
+    address: Any
+    id: int
+    payload: bytes
+    written_id: int
+    waited_s: float
+
+
+class Refuse(Struct, frozen=True):
+    """Send the bridge's own answer to the tool."""
+
+    address: Any
+    answer: Error | Busy
+
+
+class Lost(Struct, frozen=True):
+    """The UVM is off the list; `suspects` of its messages are to be examined. `clean`: it has not left anything unsaid."""
+
+    uvm: str
+    why: str
+    suspects: int
+    clean: bool
+
+
+Instruction = Assign | Drop | Answer | Refuse | Lost

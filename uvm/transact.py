@@ -1,0 +1,114 @@
+"""Short transactions of the kernel: retried on conflicts, patient with a ZEO server that is away, and sure of what happened.
+
+Owned by the UVM's main thread. A commit whose acknowledgement was lost is looked up in the UVM's journal, never guessed.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+import structlog
+from transaction.interfaces import NoTransaction, TransientError
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.POSException import ConflictError, POSKeyError, StorageError
+
+from uvm.image import Image
+from uvm.journal import Journal
+
+PATIENCE_S: Final = 60.0
+"""How long the ZEO server may be away before the process gives up and is started anew."""
+TRIES: Final = 40
+
+log = structlog.get_logger()
+
+_T = TypeVar("_T")
+
+
+class ImageAway(Exception):
+    """The ZEO server stayed away."""
+
+
+class Transactor:
+    """Runs functions in transactions of their own. `idle` is called about four times a second while the image is away."""
+
+    def __init__(self, image: Image, uvm: str, idle: Callable[[], None] = lambda: None) -> None:
+        self._image = image
+        self._journal = Journal(image, uvm)
+        self._idle = idle
+
+    def run(self, step: Callable[[], _T]) -> _T:
+        """Run and commit. Raises what `step` raises (nothing is changed then), ConflictError after many tries, ImageAway."""
+        for tried in range(TRIES):
+            mark = uuid.uuid4().hex
+            result: _T
+            try:
+                self._image.manager.begin()
+                result = step()
+                self._journal.mark(mark)
+                self._image.manager.commit()
+                return result
+            except ConflictError:
+                self.abort()
+                if tried == TRIES - 1:
+                    raise
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))  # noqa: S311  jitter, no secret
+            except (ClientDisconnected, TransientError, StorageError) as error:
+                self.abort()
+                if isinstance(error, POSKeyError):
+                    raise
+                self.wait_for_image()
+                if self.look(lambda mark=mark: self._journal.batch == mark):  # type: ignore[misc]  # mypy takes no defaults in lambdas
+                    return result
+            except BaseException:
+                self.abort()
+                raise
+        raise ConflictError("unreachable: the last try raises")
+
+    def look(self, step: Callable[[], _T]) -> _T:
+        """Run on the newest state and change nothing."""
+        while True:
+            try:
+                self._image.manager.begin()
+                return step()
+            except ClientDisconnected:
+                self.abort()
+                self.wait_for_image()
+            finally:
+                self.abort()
+
+    def wait_for_image(self) -> None:
+        """Wait until the ZEO server answers. Raises ImageAway."""
+        until = time.monotonic() + PATIENCE_S
+        log.warning("the image is away; waiting", seconds=PATIENCE_S)
+        while time.monotonic() < until:
+            try:
+                self._image.manager.begin()
+                self._image.connection.sync()
+                return
+            except (ClientDisconnected, TransientError, StorageError):
+                self._idle()
+                time.sleep(0.25)
+            finally:
+                self.abort()
+        raise ImageAway(f"the ZEO server stayed away for {PATIENCE_S:g} s")
+
+    def newest(self) -> bytes:
+        """The newest transaction that this process knows of."""
+        tid: bytes = self._image.database.storage.lastTransaction()
+        return tid
+
+    def record(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes] | None:
+        """The record of an object as of a transaction, and the transaction that wrote it; None when there is none."""
+        try:
+            found = self._image.database.storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
+        except POSKeyError:
+            return None
+        return None if found is None else (found[0], found[1])
+
+    def abort(self) -> None:
+        """Abort what is open."""
+        with suppress(NoTransaction):
+            self._image.manager.abort()

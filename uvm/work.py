@@ -1,0 +1,127 @@
+"""A message inside a UVM, from its arrival to its answer, and the outcomes of one attempt at it. No sockets, no database."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from uvm.attempt import Thought
+from uvm.errors import AttemptEnded, ImageError
+from uvm.protocol import Answer, CreateMethod, Error, GetFullState, Inspect, Release, Reply, Send, decode_request, encode, payload_digest
+from uvm.want import Want
+
+Runnable = Send | CreateMethod | Inspect | GetFullState | Release
+
+
+class Work:
+    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `since` is the wall clock of the arrival."""
+
+    __slots__ = ("alone", "arrived", "deadline", "digest", "dropped", "job", "now", "principal", "request", "restarts", "thoughts", "token")
+
+    def __init__(self, job: int, payload: bytes, principal: str, alone: bool, waited_s: float, longest_s: float) -> None:
+        request = decode_request(payload)
+        if not isinstance(request, Runnable):
+            raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
+        self.job = job
+        self.request: Runnable = request
+        self.principal = principal
+        self.alone = alone
+        self.arrived = time.monotonic() - waited_s
+        self.now = time.time()
+        limit = getattr(request, "deadline_ms", 0) / 1000
+        self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
+        self.thoughts: dict[str, str] = {}
+        self.restarts = 0
+        self.dropped = False
+        self.digest = payload_digest(request) if isinstance(request, Send | CreateMethod) else b""
+        self.token = f"{principal}/{request.session}/{request.seq}" if self.exactly_once else f"job:{job}:{self.now}"
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether the tool gave the message a session and a number."""
+        return bool(getattr(self.request, "session", "")) and getattr(self.request, "seq", 0) > 0
+
+
+# --- outcomes of an attempt ------------------------------------------------------------------------------------------
+
+
+class Answered:
+    """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid."""
+
+    __slots__ = ("changed", "changes", "replayed_tid", "result", "state")
+
+    def __init__(self, result: bytes = b"\xc0", *, changed: bool = False, changes: Any = None, replayed_tid: bytes | None = None, state: Answer | None = None) -> None:
+        self.result = result
+        self.changed = changed
+        self.changes = changes or []
+        self.replayed_tid = replayed_tid
+        self.state = state
+
+    def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
+        """The encoded answer."""
+        if self.state is not None:
+            return encode(self.state)
+        replayed = self.replayed_tid is not None
+        visible = self.replayed_tid if self.replayed_tid is not None else tid if self.changed else b""
+        return encode(Reply(id=request.id, result=msgspec.Raw(self.result), tid=visible, uvm=uvm, replayed=replayed))
+
+
+class Failed:
+    """The message failed and changed nothing."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: ImageError | AttemptEnded) -> None:
+        self.error = error
+
+    def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
+        """The encoded answer."""
+        return encode(failure(request.id, self.error))
+
+
+class Missing:
+    """A method is missing."""
+
+    __slots__ = ("want",)
+
+    def __init__(self, want: Want) -> None:
+        self.want = want
+
+
+class Thinking:
+    """A method asked the model; the message runs again once `key` has its answer."""
+
+    __slots__ = ("key", "max_tokens", "persona", "prompt")
+
+    def __init__(self, thought: Thought, persona: bytes) -> None:
+        self.key = thought.key
+        self.prompt = thought.prompt
+        self.max_tokens = thought.max_tokens
+        self.persona = persona
+
+
+class Offered:
+    """A tool's method waits for its audit and trial."""
+
+    __slots__ = ("key", "receiver")
+
+    def __init__(self, key: str, receiver: bytes) -> None:
+        self.key = key
+        self.receiver = receiver
+
+
+Outcome = Answered | Failed | Missing | Thinking | Offered
+
+
+def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:
+    """An error as the tool gets it."""
+    return Error(id=identifier, type=error.type, message=error.message, remedy=error.remedy, details=plain_details(error.details))
+
+
+def plain_details(details: dict[str, Any]) -> dict[str, Any]:
+    """Details with everything that MessagePack cannot carry as text."""
+    try:
+        encode(Error(id=0, type="", message="", details=details))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {key: str(value)[:500] for key, value in details.items()}
+    return details

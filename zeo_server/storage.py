@@ -1,0 +1,72 @@
+"""The image's storage: ZODB's FileStorage, whose blobs are on the disk before the transaction that names them is.
+
+Opened by the ZEO server's main thread, or by `python -m zeo_server.image` when no server runs; FileStorage's own lock
+file lets one process in at a time.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import zc.lockfile
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+
+from deploy.settings import Home
+
+
+class ImageInUse(Exception):
+    """Another process has the image open for writing."""
+
+
+class ImageStorage(FileStorage):
+    """FileStorage with durable blobs, and with a count of conflicts.
+
+    ZODB renames a blob into its place and syncs nothing: after a power cut the transaction may be there and the blob
+    empty. Here the blob's bytes and the directories that name it are synced before the vote ends.
+    """
+
+    resolved = 0
+    unresolved = 0
+
+    def storeBlob(self, oid: bytes, oldserial: bytes, data: bytes, blobfilename: str, version: str, transaction: Any) -> None:
+        _sync(Path(blobfilename))
+        super().storeBlob(oid, oldserial, data, blobfilename, version, transaction)
+        directory = Path(self.fshelper.getPathForOID(oid))
+        base = Path(self.fshelper.base_dir)
+        while directory != base and base in directory.parents:
+            _sync(directory)
+            directory = directory.parent
+
+    def tryToResolveConflict(self, *arguments: Any, **keywords: Any) -> Any:
+        try:
+            resolved = super().tryToResolveConflict(*arguments, **keywords)
+        except ConflictError:
+            self.unresolved += 1
+            raise
+        self.resolved += 1
+        return resolved
+
+
+def open_storage(home: Home, *, read_only: bool = False) -> ImageStorage:
+    """Open the image for this process. Raises ImageInUse when another has it, OSError when it cannot be read."""
+    try:
+        return ImageStorage(str(home.image_file), blob_dir=str(home.blobs), read_only=read_only, pack_keep_old=False)
+    except zc.lockfile.LockError as error:
+        raise ImageInUse(f"{home.image_file} is open in process {holder(home)}; stop that one, or choose another BATOS_HOME") from error
+
+
+def holder(home: Home) -> str:
+    """The process id in the image's lock file, or '?'. Stale when nobody holds the lock."""
+    try:
+        return home.image_file.with_name(home.image_file.name + ".lock").read_text().strip() or "?"
+    except OSError:
+        return "?"
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
