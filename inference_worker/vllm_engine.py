@@ -47,6 +47,7 @@ class VllmEngine(Engine):
         # An adapter keeps its number for as long as the engine lives, so that no number ever means other bytes.
         self._numbers: dict[str, int] = {}
         self._requests = 0
+        self._unwanted = False
 
     async def start(self, model: BaseModel) -> None:
         loop = asyncio.get_running_loop()
@@ -56,10 +57,7 @@ class VllmEngine(Engine):
                 await asyncio.shield(starting)
             await self._warm()
         except BaseException as error:
-            # The constructor cannot be interrupted, but it gives up once its processes are gone.
-            _kill_children()
-            with contextlib.suppress(Exception):
-                await asyncio.shield(starting)
+            await self._give_up(starting)
             await self.stop()
             if isinstance(error, TimeoutError):
                 limit = self._settings.start_timeout_s
@@ -125,6 +123,15 @@ class VllmEngine(Engine):
                     await asyncio.shield(stopping)
         self._thread.shutdown(wait=False)
 
+    async def _give_up(self, starting: asyncio.Future[None]) -> None:
+        """End a start that is not wanted any more: it cannot be interrupted, but fails once its processes are gone."""
+        self._unwanted = True
+        while not starting.done():
+            _kill_children()
+            await asyncio.wait([starting], timeout=_DEATH_POLL_S)
+        with contextlib.suppress(Exception):
+            starting.result()
+
     # --- in the engine's thread -------------------------------------------------------------------------------------
 
     def _start(self, model: BaseModel) -> None:
@@ -138,6 +145,8 @@ class VllmEngine(Engine):
         from vllm.v1.engine.async_llm import AsyncLLM
 
         imported = time.monotonic()
+        if self._unwanted:
+            return
         self._context = context_length(self._settings, model)
         arguments = AsyncEngineArgs(**engine_arguments(self._settings, model, current_platform.is_cpu()))
         with first_module():

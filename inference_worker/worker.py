@@ -133,7 +133,7 @@ class Worker:
             self._fail(client, request.id, Stopping("the worker is being stopped; ask again when it is back"))
         elif job.key in self._jobs:
             self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by an earlier request; every request needs its own"))
-        elif len(self._jobs) >= self._settings.queue:
+        elif len(self._jobs) >= self._settings.queue * (2 if isinstance(request, AskHealth) else 1):
             measures.REQUESTS.labels("Busy").inc()
             self._send(client, Busy(id=request.id, retry_after_ms=_RETRY_AFTER_MS))
         else:

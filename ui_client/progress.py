@@ -93,12 +93,20 @@ def following(client: Client, selector: str, live: bool = True) -> Iterator[Stor
     listener.start()
     subscribed.wait(_SUBSCRIBED_S)
     began = time.monotonic()
-    try:
-        yield story
+
+    def hear_the_end() -> None:
+        # The reply and the events come on different connections: the last events may be a moment behind it.
         with changed:
             if time.monotonic() - began > _SLOW_S:
                 changed.wait_for(lambda: bool(story.lines), timeout=_QUIET_S)
             changed.wait_for(lambda: not story.unfinished, timeout=_LAST_WORDS_S)
+
+    try:
+        yield story
+        hear_the_end()
+    except ImageError:
+        hear_the_end()
+        raise
     finally:
         ended.set()
         listener.join(_LAST_WORDS_S)

@@ -87,7 +87,7 @@ class Steps:
             finally:
                 self._live = None
                 step.seconds = time.monotonic() - step.began
-                self.console.print(step.finished(*(("✗", "red") if failed else ("✓", "green"))))
+                self.console.print(step.finished(*(("✗", "red") if failed else ("✓", "green"))), soft_wrap=True)
         if self.phases:
             self.phases[-1].steps.append(step)
 
@@ -100,4 +100,4 @@ class Steps:
             self._live[1].update(text=step.running(now))
         if not self.console.is_terminal and now - step.told >= _NEXT_WORD_S:
             step.told = now
-            self.console.print(Text("  … ").append_text(step.running(now)))
+            self.console.print(Text("  … ").append_text(step.running(now)), soft_wrap=True)

@@ -8,6 +8,7 @@ import base64
 import binascii
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgspec
 from uvm.protocol import Reference
 
 _SHOWN_DEPTH = 16
+_REFERENCE = re.compile(r"@[0-9A-Fa-f]{1,16}")
 
 # Control characters and the marks that reverse the direction of writing: a text of the image must not steer a terminal.
 _UNSHOWABLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
@@ -51,7 +53,7 @@ def argument(text: str) -> Any:
     `'"@2a"'`, in JSON's quotes, is the text. Raises BadArgument for a number or reference that the image cannot hold.
     """
     if not text.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in text):
-        raise BadArgument(f"the argument {ascii(text)[:60]} is not UTF-8; bytes are written {{\"bytes\": \"<base64>\"}}")
+        raise BadArgument(f'the argument {ascii(text)[:60]} is not UTF-8; bytes are written {{"bytes": "<base64>"}}')
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -111,10 +113,11 @@ def showable(text: str) -> str:
 
 
 def _reference(text: str) -> Reference:
-    try:
-        return Reference.parse(text)
-    except ValueError as error:
-        raise BadArgument(f"{error}; a text that begins with @ is written '\"{text}\"'") from error
+    if not _REFERENCE.fullmatch(text):
+        raise BadArgument(
+            f"{text[:40]!r} is not a reference: it needs @ and 1 to 16 hexadecimal digits; as a text it is written '\"{text[:40]}\"'"
+        )
+    return Reference.parse(text)
 
 
 def _bytes(text: str) -> bytes:

@@ -43,7 +43,7 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
         image.manager.abort()
         return False
     tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
-    _primordial(image)
+    primordial(image)
     staging = configuration.home.blobs / "tmp"
     traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
     if model is not None:
@@ -80,7 +80,8 @@ def model_name(directory: Path) -> str:
     return str(read.get("_name_or_path") or read.get("model_type") or directory.name).rsplit("/", 1)[-1]
 
 
-def _primordial(image: Image) -> None:
+def primordial(image: Image) -> None:
+    """The first objects, in the current transaction; without a model."""
     root = image.root
     for name in KERNEL_ROOTS:
         root[name] = UvmObject({KIND: name, **{str(number): UvmObject({KIND: name}) for number in range(SHARDS)}})

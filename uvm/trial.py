@@ -9,6 +9,7 @@ Once the server is gone no trial can begin any more, and a confined UVM cannot s
 started anew.
 """
 
+import contextlib
 import os
 import select
 import signal
@@ -162,8 +163,9 @@ class TrialServer:
         try:
             self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(_STOP_S)
+            with contextlib.suppress(PermissionError):  # a confined UVM may signal nobody; the server ends with it
+                self._process.kill()
+                self._process.wait(_STOP_S)
 
     # --- for the trials ------------------------------------------------------------------------------------------------
 

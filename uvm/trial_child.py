@@ -136,7 +136,7 @@ def carry_out(request: TrialRequest, ask: Load, waited: Callable[[], float] = la
 
     Raises ParentGone and ProtocolViolation when `ask` does.
     """
-    began = time.monotonic()
+    began = time.monotonic() - waited()
     trial = _Trial(request, ask, waited)
     try:
         outcome = trial.outcome()
@@ -144,7 +144,7 @@ def carry_out(request: TrialRequest, ask: Load, waited: Callable[[], float] = la
         raise
     except (AttemptEnded, Exception) as error:  # noqa: BLE001  whatever a draft brings about is its own failure, and is reported
         outcome = trial.interrupted(error)
-    return replace(outcome, ticks_used=trial.ticks_used, seconds=time.monotonic() - began - waited())
+    return replace(outcome, ticks_used=trial.ticks_used, seconds=time.monotonic() - waited() - began)
 
 
 class _Attempt(Attempt):
@@ -172,6 +172,7 @@ class _Trial:
         self._waited = waited
         self._records = Records(request.tid, request.overlay, self._asked)
         self._image: Image | None = None
+        self._runtime: _Runtime | None = None
         self._attempt: _Attempt | None = None
         self.ticks_used = 0
 
@@ -227,7 +228,8 @@ class _Trial:
         """Send the message in a fresh image; its transaction is left open."""
         request = self._request
         image = self._image = self._prepared()
-        runtime = _Runtime(image, PRIMITIVES)
+        runtime = self._runtime = self._runtime or _Runtime(image, PRIMITIVES)
+        runtime.image = image  # compiled methods stay; the objects are new
         image.manager.begin()
         attempt = self._attempt = _Attempt(
             ticks=request.ticks,

@@ -152,8 +152,10 @@ class Server:
     def _tell(self, ended: Ended) -> None:
         try:
             self._control.send(encode(ended), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the UVM is gone, and the next round of the loop finds out
         except OSError as error:
-            # The UVM does not listen or is gone; the end of the trial's stream tells it enough.
+            # The UVM does not listen; the end of the trial's stream tells it enough.
             self._log.warning("the end of a child could not be told", number=ended.number, error=str(error))
 
 

@@ -52,7 +52,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     examples: list[Example] = []
-    overlay: dict[bytes, bytes] = {}
+    overlay: dict[Oid, bytes] = {}
     thoughts: dict[str, str] = {}
     now: float
     ticks: int
@@ -60,6 +60,11 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     author: str
     send: bool = True
     unconfined: bool = False
+
+
+def _check_reference(value: Any) -> None:
+    if not isinstance(value, Reference):
+        raise ValueError(f"{value!r} is no reference")
 
 
 class Effect(Struct, frozen=True):
@@ -70,17 +75,26 @@ class Effect(Struct, frozen=True):
     before: Any | UnsetType = UNSET
     after: Any | UnsetType = UNSET
 
+    def __post_init__(self) -> None:
+        _check_reference(self.object)
+
 
 class Need(Struct, frozen=True):
-    """A message that nothing understood inside the trial. `made`: its receiver exists in the trial only, and `overlay`
-    holds the records with which another trial can go on from there."""
+    """A message that nothing understood inside the trial. `made`: its receiver exists in the trial only.
+
+    `overlay` is what another trial needs to go on from there, as its request's `overlay`. A child wrote these records:
+    they are for another child, and never to be loaded anywhere else.
+    """
 
     receiver: Any
     selector: Selector
     args: list[Any]
     kwargs: dict[str, Any]
     made: bool = False
-    overlay: dict[bytes, bytes] = {}
+    overlay: dict[Oid, bytes] = {}
+
+    def __post_init__(self) -> None:
+        _check_reference(self.receiver)
 
 
 class NeededThought(Struct, frozen=True):
@@ -90,6 +104,9 @@ class NeededThought(Struct, frozen=True):
     persona: Any
     prompt: str
     max_tokens: int
+
+    def __post_init__(self) -> None:
+        _check_reference(self.persona)
 
 
 class TrialError(Struct, frozen=True):

@@ -93,7 +93,7 @@ def test_the_innocent_companions_of_a_killer_are_answered_and_counted_once(servi
     assert service.counted() == 19
 
 
-def test_a_silent_uvm_counts_as_dead_and_its_message_goes_to_another(service: Service) -> None:
+def test_a_silent_uvm_counts_as_dead_and_what_silences_two_is_poisoned(service: Service) -> None:
     service.start_uvm("uvm-2")
     client = service.client()
     with pytest.raises(RemoteError) as raised:

@@ -1,15 +1,21 @@
 """`batos send` and its kin as processes, over a real bridge: exact JSON, exit status, what people read."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
 
 import pytest
 
-from tests.cli.conftest import Command
+from tests.bridge.service import ROOT
+from tests.cli.conftest import Command, ScriptedService
 from tests.cli.scripted_uvm import SOURCE
 
 
-def test_arguments_are_json_else_text_and_references_both_ways(batos: Command) -> None:
-    answer = batos(
+def test_arguments_are_json_else_text_and_references_both_ways(batos_process: Command) -> None:
+    answer = batos_process(
         "send", "cart", "echo", "3", "-5", "red wine", '{"a": [1]}', "@2a", '{"ref": "@2b"}', '"@2a"', "--kw", "colour=true", "--json"
     )
     assert answer.status == 0
@@ -42,8 +48,8 @@ def test_an_error_is_json_with_status_1(batos: Command) -> None:
     }
 
 
-def test_an_error_for_people_is_one_line_with_its_remedy(batos: Command) -> None:
-    answer = batos("send", "cart", "fly")
+def test_an_error_for_people_is_one_line_with_its_remedy(batos_process: Command) -> None:
+    answer = batos_process("send", "cart", "fly")
     assert (answer.status, answer.out) == (1, "")
     assert answer.err.splitlines() == ["BadArguments: the fake does not know fly — try echo"]
 
@@ -76,7 +82,6 @@ def test_a_deadline_ends_the_wait(batos: Command) -> None:
 
 def test_a_uvm_can_be_named(batos: Command) -> None:
     assert batos("send", "cart", "whoami", "--via", "uvm-1", "--json").json == {"result": "uvm-1"}
-    assert batos("send", "cart", "whoami", "--via", "uvm-9", "--deadline", "0.5", "--json").json["error"]["type"] == "NoSuchUvm"
 
 
 @pytest.mark.parametrize(
@@ -142,6 +147,39 @@ def test_status_of_a_bridge_without_supervisord_says_so(batos: Command) -> None:
 
 def test_without_a_service_every_command_says_how_to_start_it(batos_alone: Command) -> None:
     for arguments in (["send", "cart", "echo"], ["objects"], ["inspect", "cart"], ["watch"]):
-        answer = batos_alone(*arguments, timeout=20)
+        answer = batos_alone(*arguments)
         assert answer.status == 1 and "batos up" in answer.err and len(answer.err.splitlines()) == 1
     assert json.loads(batos_alone("send", "a", "b", "--json").out)["error"]["type"] == "BridgeUnreachable"
+
+
+def test_a_command_that_is_interrupted_ends_with_130(service: ScriptedService) -> None:
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "ui_client.cli", "watch", "--json"],
+        cwd=ROOT,
+        env={**os.environ, "BATOS_HOME": str(service.home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        # Published again and again, until the watcher, which starts at its own pace, has heard one.
+        heard = threading.Event()
+        publishing = threading.Thread(target=_publish_until, args=(service, heard))
+        publishing.start()
+        line = watching.stdout.readline() if watching.stdout else ""
+        heard.set()
+        publishing.join(20)
+        watching.send_signal(signal.SIGINT)
+        _, errors = watching.communicate(timeout=20)
+    finally:
+        watching.kill()
+    event = json.loads(line)
+    assert event["event"] == "StateUpdate" and event["changes"][0]["names"] == ["genesis_obj"]
+    assert watching.returncode == 130 and "Traceback" not in errors
+
+
+def _publish_until(service: ScriptedService, heard: threading.Event) -> None:
+    number = 1
+    while not heard.wait(0.05) and number < 1000:
+        service.client().send("cart", "publish", number)
+        number += 1

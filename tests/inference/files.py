@@ -34,7 +34,13 @@ def toy_model(directory: Path) -> Path:
 
 
 def random_adapter(
-    directory: Path, model: BaseModel, seed: int = 0, scale: float = 0.0, rank: int = 4, modules: tuple[str, ...] = ("q_proj", "v_proj"), **config: Any
+    directory: Path,
+    model: BaseModel,
+    seed: int = 0,
+    scale: float = 0.0,
+    rank: int = 4,
+    modules: tuple[str, ...] = ("q_proj", "v_proj"),
+    **config: Any,
 ) -> Path:
     """A valid adapter on all layers of `model`; with a scale above 0 it changes what the model says. `config` overrides."""
     random = numpy.random.default_rng(seed)

@@ -24,11 +24,11 @@ def test_requests_of_different_groups_never_run_together_and_take_turns() -> Non
     assert keys(admission.admit()) == ["0", "2"]
     admission.arrived(ticket(4, "base"))
     assert admission.admit() == [], "a later arrival must not pass the other group"
-    for number in ("0", "2"):
-        admission.ended((b"c", number))
+    for key in ("0", "2"):
+        admission.ended((b"c", key))
     assert keys(admission.admit()) == ["1", "3"]
-    for number in ("1", "3"):
-        admission.ended((b"c", number))
+    for key in ("1", "3"):
+        admission.ended((b"c", key))
     assert keys(admission.admit()) == ["4"]
 
 

@@ -111,7 +111,8 @@ def test_a_need_of_an_object_made_in_the_trial_can_be_tried_from_there(world: Wo
     need = world.run(server, world.request(source)).need
     assert need is not None
     assert need.made
-    doubled = world.request("def doubled(self):\n    return self.price * self.quantity\n", receiver=need.receiver.oid, holder=need.receiver.oid)
+    oid = need.receiver.oid
+    doubled = world.request("def doubled(self):\n    return self.price * self.quantity\n", receiver=oid, holder=oid)
     outcome = world.run(server, replace(doubled, overlay=need.overlay))
     assert (outcome.kind, outcome.result) == ("ok", 200.0), outcome.error
 

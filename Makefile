@@ -1,0 +1,32 @@
+# Four words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+
+ACCELERATOR ?= cpu
+PYTHON := .venv/bin/python
+
+.PHONY: run test lint bench down clean setup setup-dev
+
+run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
+	@.venv/bin/batos up --converse
+
+test: setup-dev  ## the whole test suite; TESTS='tests/deploy -k settings' for a part
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: setup-dev  ## style and types
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+bench: setup-dev  ## every benchmark, one after the other
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+
+down:  ## stop the service
+	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi
+
+clean: down  ## remove the environment and caches; the image in var/ stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup:
+	@deploy/setup.sh $(ACCELERATOR) ui
+
+setup-dev:
+	@deploy/setup.sh $(ACCELERATOR) ui dev

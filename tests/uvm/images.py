@@ -1,0 +1,72 @@
+"""Images for tests: the primordial objects on a storage in memory, and a batch that runs messages on them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import ZODB
+
+from deploy.settings import UvmSettings
+from uvm.awakening import primordial
+from uvm.batch import Batch
+from uvm.image import Image, allowed_class
+from uvm.primitives import PRIMITIVES
+from uvm.protocol import Send, encode
+from uvm.runtime import Runtime
+from uvm.work import Outcome, Work
+
+_jobs = count(1)
+
+
+def new_database() -> ZODB.DB:
+    """A database in memory with the allow-list of the image."""
+    database = ZODB.DB(None)
+    database.classFactory = allowed_class
+    return database
+
+
+@contextmanager
+def awakened(database: ZODB.DB | None = None) -> Iterator[Image]:
+    """An image with its primordial objects and no model."""
+    image = Image(database or new_database())
+    image.manager.begin()
+    if not image.awake:
+        primordial(image)
+    image.manager.commit()
+    try:
+        yield image
+    finally:
+        image.close()
+
+
+class Bench:
+    """One UVM's transactional part, without sockets."""
+
+    def __init__(self, image: Image, name: str = "uvm-1", **settings: Any) -> None:
+        self.image = image
+        self.runtime = Runtime(image, PRIMITIVES)
+        self.batch = Batch(image, self.runtime, UvmSettings(**settings), name)
+
+    def work(self, target: Any, selector: str, *args: Any, **options: Any) -> Work:
+        """A message as it arrives from the bridge."""
+        kwargs = options.pop("kwargs", {})
+        request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, **options)
+        return Work(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+
+    def run(self, *works: Work) -> list[Outcome]:
+        """Run messages as one batch; their outcomes in order."""
+        done = {id(work): outcome for work, outcome, _ in self.batch.run(works)}
+        return [done[id(work)] for work in works]
+
+    def send(self, target: Any, selector: str, *args: Any, **options: Any) -> Outcome:
+        """Send one message in a transaction of its own."""
+        return self.run(self.work(target, selector, *args, **options))[0]
+
+    def install(self, target: str, selector: str, source: str, positional: int = 0) -> None:
+        """Put a method into an object, past audit and trial."""
+        from uvm.history import install, method
+
+        self.image.manager.begin()
+        install(self.image.target(target), method(selector, source, positional, "test", {}))
+        self.image.manager.commit()
