@@ -28,6 +28,10 @@ class Endpoint:
         """Answer from now on, in a daemon thread."""
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
+    def close(self) -> None:
+        """Give the port back. For an endpoint that was never started."""
+        self._server.server_close()
+
 
 def listen(process: str, base_port: int, offset: int, run: Path) -> Endpoint:
     """Bind `base_port + offset` (`base_port` 0: any free port) for this process's metrics.

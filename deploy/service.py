@@ -1,9 +1,9 @@
 """The service: starting, asking and stopping supervisord for one home.
 
 Called by the `batos` command and by the upgrader, from one thread at a time in each process; two processes that start
-the same home at once are kept apart by a lock in its run directory. supervisord listens on a Unix socket in the run
-directory, and asks for a password that only its configuration file there has, so that a process confined to other
-directories cannot steer it.
+the same home at once are kept apart by a lock in the home. supervisord listens on a Unix socket in the run directory, and
+asks for a password that only its configuration file has. That file lies in a directory of its own: a UVM, confined to
+others, can neither read the password nor change what supervisord starts.
 """
 
 import configparser
@@ -61,11 +61,12 @@ def start(configuration: Configuration, programs: Sequence[Program] | None = Non
     """
     home = configuration.home
     home.ensure()
-    with _alone(home.run / "start.lock"):
+    with _alone(home.path / "start.lock"):
         if _answers(configuration):
             return
         _end_leftover(configuration)
         file = _file(configuration)
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         chosen = supervision.programs(configuration) if programs is None else programs
         _write_private(file, supervision.render(configuration, chosen, secrets.token_hex(16)))
         done = subprocess.run(
@@ -150,7 +151,9 @@ class _Transport(xmlrpc.client.Transport):
         self._timeout = timeout
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
-        return _UnixConnection(self._path, self._timeout)
+        connection = _UnixConnection(self._path, self._timeout)
+        self._connection = (str(host), connection)  # what `close` closes
+        return connection
 
 
 def _supervisor(configuration: Configuration, patience: float = _ANSWER_S) -> Any:
@@ -158,14 +161,15 @@ def _supervisor(configuration: Configuration, patience: float = _ANSWER_S) -> An
     path = configuration.home.supervisor_socket
     token = b64encode(f"batos:{password}".encode()).decode()
     transport = _Transport(path, patience, [("Authorization", f"Basic {token}")])
-    return _Guarded(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport, allow_none=True), path)
+    return _Guarded(xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport, allow_none=True), transport, path)
 
 
 class _Guarded:
     """supervisord's methods, whose failures come out as ServiceError."""
 
-    def __init__(self, proxy: xmlrpc.client.ServerProxy, path: Path) -> None:
+    def __init__(self, proxy: xmlrpc.client.ServerProxy, transport: _Transport, path: Path) -> None:
         self._proxy = proxy
+        self._transport = transport
         self._path = path
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -178,6 +182,8 @@ class _Guarded:
                 raise ServiceError(f"supervisord refused {name}{arguments}: {error.faultString}") from error
             except (OSError, http.client.HTTPException, xmlrpc.client.Error) as error:
                 raise ServiceError(f"supervisord did not answer {name}{arguments}: {error}") from error
+            finally:
+                self._transport.close()
 
         return call
 
@@ -193,7 +199,7 @@ def _answers(configuration: Configuration) -> bool:
 
 
 def _file(configuration: Configuration) -> Path:
-    return configuration.home.run / "supervisord.conf"
+    return supervision.directory(configuration) / "supervisord.conf"
 
 
 def _written(configuration: Configuration) -> configparser.RawConfigParser:
@@ -211,7 +217,7 @@ def _written(configuration: Configuration) -> configparser.RawConfigParser:
 def _end_leftover(configuration: Configuration) -> None:
     """End a supervisord of this home that runs and does not answer; what a dead one left behind it removes itself."""
     try:
-        process = int((configuration.home.run / "supervisord.pid").read_text())
+        process = int((supervision.directory(configuration) / "supervisord.pid").read_text())
         command = Path(f"/proc/{process}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return

@@ -31,6 +31,11 @@ class Program(Struct, frozen=True):
     start_s: int = 2
 
 
+def directory(configuration: Configuration) -> Path:
+    """Where supervisord's configuration and process id lie: no confined process but the image's server may look there."""
+    return configuration.home.path / "supervision"
+
+
 def programs(configuration: Configuration) -> list[Program]:
     """The service's programs in the order of their start."""
     settings = configuration.settings
@@ -51,7 +56,7 @@ def render(configuration: Configuration, run: Sequence[Program], password: str) 
     """The text of supervisord's configuration for these programs. Raises SettingsError for a path that it cannot hold."""
     home, logs = configuration.home, configuration.settings.logs
     values = {
-        "run": home.run,
+        "own": directory(configuration),
         "logs": home.logs,
         "max_mb": logs.max_mb,
         "backups": logs.backups,

@@ -10,6 +10,7 @@ of an answer that was lost, and Completed holds the one that counts.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -78,6 +79,7 @@ class Worker:
         self._admission = Admission(settings.max_streams, settings.max_loras)
         self._jobs: dict[Key, _Job] = {}
         self._stopping = False
+        self._incarnation = secrets.token_hex(8)
         context = zmq.asyncio.Context()
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 1000)
@@ -131,8 +133,10 @@ class Worker:
         job = _Job(client, request, asyncio.get_running_loop().time())
         if self._stopping and not isinstance(request, AskHealth):
             self._fail(client, request.id, Stopping("the worker is being stopped; ask again when it is back"))
-        elif job.key in self._jobs:
-            self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by an earlier request; every request needs its own"))
+        elif (earlier := self._jobs.get(job.key)) is not None:
+            # The same request twice is a client that was not sure whether it had arrived; it gets the one answer.
+            if earlier.request != request:
+                self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif len(self._jobs) >= self._settings.queue * (2 if isinstance(request, AskHealth) else 1):
             measures.REQUESTS.labels("Busy").inc()
             self._send(client, Busy(id=request.id, retry_after_ms=_RETRY_AFTER_MS))
@@ -291,6 +295,7 @@ class Worker:
             running=self._admission.running,
             engine_starts=self._host.starts,
             detail=detail,
+            incarnation=self._incarnation,
         )
 
     async def _drain(self) -> None:

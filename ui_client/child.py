@@ -4,9 +4,12 @@ import os
 import selectors
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
+from typing import TypeVar
 
 from deploy.settings import Configuration
 from ui_client.report import Failure
@@ -14,6 +17,8 @@ from ui_client.report import Failure
 _TICK_S = 0.1
 _TAIL_LINES = 15
 _TAIL_BYTES = 16_384
+
+Result = TypeVar("Result")
 
 
 def run(
@@ -88,6 +93,27 @@ def tail(log: Path, since: int = 0, lines: int = _TAIL_LINES) -> str:
             return "\n".join(file.read().decode(errors="replace").splitlines()[-lines:])
     except OSError:
         return ""
+
+
+def in_background(work: Callable[[], Result], on_tick: Callable[[], None]) -> Result:
+    """Run `work`, which has a deadline of its own, on a thread, and `on_tick` meanwhile; what it returns or raises."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="background", daemon=True).start()
+    while True:
+        try:
+            return future.result(timeout=_TICK_S)
+        except TimeoutError:
+            # Done: the work itself ran into a timeout, or ended just now.
+            if future.done():
+                return future.result()
+            on_tick()
 
 
 def wait_until(ready: Callable[[], bool], deadline_s: float, on_tick: Callable[[], None], every_s: float = _TICK_S) -> bool:

@@ -56,15 +56,24 @@ def _facts(explanation: Mapping[str, Any], proof: Mapping[str, Any], names: Mapp
     shown |= {str(key): value for key, value in proof.items() if key not in known}
     for key, value in shown.items():
         if value not in (None, "", [], {}):
-            grid.add_row(Text(values.showable(f"{key}:")), Text(values.show(value, names)))
+            grid.add_row(Text(values.showable(f"{key}:")), _fact(value, names))
     return grid
+
+
+def _fact(value: object, names: Mapping[Any, str] | None) -> Text:
+    """A value on one line; a map, such as the trial's outcome, on one line for each entry that says something."""
+    if not isinstance(value, Mapping):
+        return Text(values.show(value, names))
+    return Text(
+        "\n".join(f"{values.show(key)} {values.show(item, names)}" for key, item in value.items() if item not in (None, "", [], {}))
+    )
 
 
 def _draft(number: int, draft: object, names: Mapping[Any, str] | None) -> RenderableType:
     if not isinstance(draft, Mapping):
         return Panel(Text(values.show(draft, names)), title=f"draft {number}", expand=False)
     told = {key: value for key, value in draft.items() if key != "source" and value not in (None, "", [], {})}
-    notes = [f"{key}: {values.show(value, names)}" for key, value in told.items()]
+    notes = [f"{key}: {_fact(value, names)}" for key, value in told.items()]
     body: list[RenderableType] = []
     if isinstance(draft.get("source"), str):
         body.append(

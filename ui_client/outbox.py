@@ -61,7 +61,7 @@ class Outbox:
         self._last_seq = 0
         self._ended: set[int] = set()
         self._hello_at = 0.0
-        self._heard = 0.0
+        self._heard: float | None = None
         self.floor = 0
         self.welcome: Welcome | None = None
 
@@ -117,11 +117,11 @@ class Outbox:
 
     def expired(self, now: float) -> list[Ended]:
         """What ends because time went by."""
-        patience = PATIENCE_S if self._heard else self._first_patience
+        patience = self._first_patience if self._heard is None else PATIENCE_S
         ended: list[Ended] = []
         for pending in list(self._pending.values()):
-            silent = now - max(self._heard, pending.asked)
-            if now >= pending.deadline + SLACK_S or (silent >= patience):
+            silent = now - max(pending.asked, pending.asked if self._heard is None else self._heard)
+            if now >= pending.deadline + SLACK_S or silent >= patience:
                 ended.append(self._end(pending, self._why(pending, silent)))
         return ended
 
@@ -131,7 +131,7 @@ class Outbox:
 
     def _why(self, pending: _Pending, silent: float) -> ImageError:
         # Hello is answered at once by whoever is there.
-        if silent > RESEND_S + SLACK_S or not self._heard:
+        if silent > RESEND_S + SLACK_S or self._heard is None:
             return BridgeUnreachable(f"the bridge has said nothing for {silent:.1f} s; is the service up?")
         waited = pending.deadline - pending.asked
         if pending.refused:

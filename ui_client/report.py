@@ -5,6 +5,7 @@ or `{"error": {"type", "message", "remedy", "details"}}` with exit status 1.
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,10 +20,19 @@ from deploy.settings import SettingsError
 from ui_client import values
 from ui_client.failures import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
 
+_PIPE_WIDTH = 140
+
 Json = Annotated[bool, typer.Option("--json", help="Print one line of JSON: a result or an error.")]
 
-out = Console(highlight=False, markup=False)
-err = Console(stderr=True, highlight=False, markup=False)
+
+def _console(*, stderr: bool) -> Console:
+    # A pipe has no width; rich would take 80 columns, and break lines of code that fit on most screens.
+    piped = not (sys.stderr if stderr else sys.stdout).isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, highlight=False, markup=False, width=_PIPE_WIDTH if piped else None)
+
+
+out = _console(stderr=False)
+err = _console(stderr=True)
 
 
 class Failure(Exception):

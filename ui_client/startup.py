@@ -7,7 +7,6 @@ Heartbeat. What fails raises Failure with the end of the log of the process that
 
 import hashlib
 import json
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def awaken(configuration: Configuration, steps: Steps) -> dict[str, Any]:
             step.outcome = str(home.path)
         model = None if model_choice.is_born(configuration) else _model(configuration, steps)
         with steps.step("service") as step:
-            service.start(configuration)
+            child.in_background(lambda: service.start(configuration), lambda: steps.tick(step))
             step.outcome = "supervisord runs"
         with steps.step("image server") as step:
             _wait_for_socket(configuration, steps, step)
@@ -202,25 +201,14 @@ def _first_conversation(client: Client, configuration: Configuration, steps: Ste
 
 def _say(client: Client, configuration: Configuration, steps: Steps) -> Any:
     """Send the message nobody understands; the model's start is the longest part of the wait, so a step counts the seconds."""
-    outcome: list[Any] = []
-
-    def send() -> None:
-        try:
-            outcome.append(client.send(_GENESIS, _FACE, deadline=configuration.settings.uvm.generation_deadline_s))
-        except ImageError as error:
-            outcome.append(error)
-
-    with progress.following(client, _FACE, live=False) as story:
-        sender = threading.Thread(target=send, name="first conversation", daemon=True)
-        with steps.step("the method is written") as step:
-            sender.start()
-            while sender.is_alive():
-                sender.join(0.1)
-                steps.tick(step, story.waiting_for() or "the model wakes")
-            if isinstance(outcome[0], Exception):
-                raise outcome[0]
-            step.outcome = "and installed for every process that shares the image"
-    return outcome[0]
+    deadline_s = configuration.settings.uvm.generation_deadline_s
+    with progress.following(client, _FACE, live=False) as story, steps.step("the method is written") as step:
+        tree = child.in_background(
+            lambda: client.send(_GENESIS, _FACE, deadline=deadline_s),
+            lambda: steps.tick(step, story.waiting_for() or "the model wakes"),
+        )
+        step.outcome = "and installed for every process that shares the image"
+    return tree
 
 
 def _autopoiesis(client: Client, told: dict[str, Any], steps: Steps) -> tuple[str, float]:

@@ -155,7 +155,7 @@ class Attempt:
 
     def forget_changes(self) -> None:
         """After a rollback: drop in-place changes that no flag had announced, which a rollback leaves in memory."""
-        for owner, slot, value, before in self._handed.values():
+        for owner, _, value, before in self._handed.values():
             if not same_value(value, before) and owner._p_jar is not None:
                 owner._p_invalidate()
         self._handed.clear()

@@ -43,9 +43,7 @@ class ImageAway(Exception):
 class Batch:
     """Runs messages in transactions. `between` is called before each message, so that a long batch is no silence."""
 
-    def __init__(
-        self, image: Image, runtime: Runtime, settings: UvmSettings, uvm: str, between: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, image: Image, runtime: Runtime, settings: UvmSettings, uvm: str, between: Callable[[], None] = lambda: None) -> None:
         self._image = image
         self._runtime = runtime
         self._settings = settings
@@ -92,9 +90,11 @@ class Batch:
                 self.conflicts += 1
                 tried += 1
                 if tried >= TRIES:
-                    return [(work, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"") for work in works]
+                    return [
+                        (work, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"") for work in works
+                    ]
                 # Jitter, so that two UVMs that collide do not collide again in step; bounded, as the bridge waits.
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))  # noqa: S311  no secret
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
                 if tried >= 2 and len(works) > 1:
                     return self._run(works, tried)
 
@@ -193,7 +193,7 @@ class Batch:
             gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
             return Answered(encode_value(gone), changed=gone > 0)
         if work.exactly_once:
-            receipt = self._ledger.look(work.principal, request.session, request.seq, work.digest)
+            receipt = self._ledger.look(work.principal, work.session, work.seq, work.digest)
             if receipt is not None:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
         if isinstance(request, CreateMethod):
@@ -223,8 +223,10 @@ class Batch:
         except (TypeError, OverflowError, ValueError) as error:
             raise BadValue(f"the result cannot be carried: {error}") from error
 
+    def _record(self, work: Work, result: bytes) -> None:
+        self._ledger.record(work.principal, work.session, work.seq, work.digest, result, getattr(work.request, "floor", 0))
+
     def _changed(self, work: Work, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
-        request = work.request
         if shown:
             attempt.touch()
             nursery.keep(self._image, shown)
@@ -232,8 +234,8 @@ class Batch:
             return Answered(result)
         effects = attempt.effects()
         if work.exactly_once:
-            self._ledger.record(work.principal, request.session, request.seq, work.digest, result, request.floor)  # type: ignore[union-attr]  # exactly_once says so
-        said = {"session": getattr(request, "session", ""), "seq": getattr(request, "seq", 0), "selector": getattr(request, "selector", ""), "at": int(work.now)}
+            self._record(work, result)
+        said = {"session": work.session, "seq": work.seq, "selector": getattr(work.request, "selector", ""), "at": int(work.now)}
         self._journal.record(said, effects, attempt.created.values())
         return Answered(result, changed=True, changes=self._changes(effects))
 
@@ -267,7 +269,7 @@ class Batch:
         told = to_wire(explanation(target, method), self._image.reference)
         result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
         if work.exactly_once:
-            self._ledger.record(work.principal, request.session, request.seq, work.digest, result, request.floor)
+            self._record(work, result)
         return Answered(result, changed=work.exactly_once)
 
 

@@ -20,7 +20,11 @@ from uvm.store import link_or_copy
 
 def files_of(directory: Path) -> list[Path]:
     """The files that belong to a model or an adapter, sorted by path."""
-    found = [path for path in directory.rglob("*") if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts)]
+    found = [
+        path
+        for path in directory.rglob("*")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts)
+    ]
     return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
 
 
@@ -29,7 +33,9 @@ def directory_digest(digests: dict[str, str]) -> str:
     return hashlib.sha256("".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
-def import_directory(kind: str, directory: Path, traits: UvmObject, staging: Path, facts: dict[str, Any], told: Callable[[str], None]) -> UvmObject:
+def import_directory(
+    kind: str, directory: Path, traits: UvmObject, staging: Path, facts: dict[str, Any], told: Callable[[str], None]
+) -> UvmObject:
     """The files of a directory as a new object with blobs, in the current transaction. Raises OSError.
 
     ZODB never syncs blobs, so each file is synced here, before the commit that makes it part of the image.
@@ -47,12 +53,14 @@ def import_directory(kind: str, directory: Path, traits: UvmObject, staging: Pat
         blobs[name] = Blob()
         blobs[name].consumeFile(str(copy))
     _sync_directory(staging)
-    return UvmObject({PARENTS: [traits], KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs, **facts})
+    return UvmObject(
+        {PARENTS: [traits], KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs, **facts}
+    )
 
 
 def materialize(image: Image, proxy: UvmObject, home: Path) -> Path:
     """The directory `home/<digest>` with the object's files, made now if it is not there. The transaction must be open."""
-    target = home / proxy.own("digest")
+    target = home / str(proxy.own("digest"))
     if target.is_dir():
         return target
     staging = home / f".{proxy.own('digest')}.{os.getpid()}"

@@ -54,12 +54,17 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     one = image.at(Reference(persona))
     model, adapter = one.lookup("model"), one.lookup("adapter")
     if not isinstance(model, UvmObject):
-        raise NoModel(f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model")
+        raise NoModel(
+            f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
+        )
     materialize(model, "models")
     if not isinstance(adapter, UvmObject):
         return Voice(model.own("digest"))
     if adapter.own("base") != model.own("digest"):
-        raise NoModel(f"the adapter {adapter.own('name')} belongs to another model than {model.own('name')}", "remove the slot adapter, or train one for this model")
+        raise NoModel(
+            f"the adapter {adapter.own('name')} belongs to another model than {model.own('name')}",
+            "remove the slot adapter, or train one for this model",
+        )
     materialize(adapter, "adapters")
     return Voice(model.own("digest"), adapter.own("digest"), adapter.own("name"))
 

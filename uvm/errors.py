@@ -10,7 +10,7 @@ from typing import Any
 class ImageError(Exception):
     """A message that cannot be carried out. `remedy` says what the sender can do."""
 
-    def __init__(self, message: str, remedy: str = "", **details: Any) -> None:
+    def __init__(self, message: str, remedy: str = "", /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -80,7 +80,7 @@ class Contention(ImageError):
 class AttemptEnded(BaseException):
     """Ends the attempt of a message; no method can catch it."""
 
-    def __init__(self, message: str, remedy: str = "", **details: Any) -> None:
+    def __init__(self, message: str, remedy: str = "", /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.remedy = remedy

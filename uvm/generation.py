@@ -6,6 +6,7 @@ its own, and what happens in between arrives as an event (`Thinker`'s callbacks,
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -121,7 +122,12 @@ class Writers:
     def want(self, want: Want, waiter: Waiter) -> None:
         """A message wants a method. `waiter` is called once: with None when it may run again, or with why not."""
         if want.offered is None and not self._may_write():
-            waiter(GenerationOff(f"{want.selector} is not understood, and writing methods is off here", "batos doctor says which layer of confinement the host lacks; uvm.generation = 'always' goes without"))
+            waiter(
+                GenerationOff(
+                    f"{want.selector} is not understood, and writing methods is off here",
+                    "batos doctor says which layer of confinement the host lacks; uvm.generation = 'always' goes without",
+                )
+            )
             return
         if want.key in self._mine:
             self._mine[want.key].waiters.append(waiter)
@@ -165,10 +171,12 @@ class Writers:
             if generation.trial is not None:
                 outcome = generation.trial.expired(now)
                 if outcome is not None:
-                    self._guarded(generation, lambda one, outcome=outcome: self._tried(one, outcome))
+                    self._guarded(generation, partial(self._tried, outcome=outcome))
             if generation.want.key in self._mine and now > generation.renew_at:
                 generation.renew_at = now + RENEW_EVERY_S
-                self._guarded(generation, lambda one: self._transactor.run(lambda: messages.renew(self._image, one.oid, self._owner, one.stage)))
+                self._guarded(
+                    generation, lambda one: self._transactor.run(lambda: messages.renew(self._image, one.oid, self._owner, one.stage))
+                )
         if self._theirs and now > self._watch_at:
             self._watch_at = now + WATCH_EVERY_S
             for key in list(self._theirs):
@@ -200,7 +208,9 @@ class Writers:
         try:
             generation.plan = stages.plan_of(want.plan, self._settings.uvm.drafts)
         except msgspec.ValidationError as error:
-            self._refuse(generation, Refused(f"the image's plan for {want.selector} cannot be used: {error}", "look at reflectOn_ of pLLM_obj"))
+            self._refuse(
+                generation, Refused(f"the image's plan for {want.selector} cannot be used: {error}", "look at reflectOn_ of pLLM_obj")
+            )
             return
         self._advance(generation, "reflected", plan=msgspec.to_builtins(generation.plan))
         known = self._transactor.look(lambda: self._known(want))
@@ -239,8 +249,8 @@ class Writers:
                     deadline_ms=int(self._settings.uvm.generation_deadline_s * 1000),
                 ),
                 self._settings.uvm.generation_deadline_s,
-                lambda answer, persona=persona, samplings=samplings: self._wrote(generation, persona, samplings, answer),
-                lambda delta: self._writing(generation, delta),
+                partial(self._wrote, generation, persona, samplings),
+                partial(self._writing, generation),
             )
 
     def _writing(self, generation: _Generation, delta: Delta) -> None:
@@ -277,7 +287,16 @@ class Writers:
                 self._guarded(generation, lambda one: self._drafted(one, stages.unique(one.written)))
             else:
                 text = "; ".join(generation.failures) or "no draft came back"
-                self._guarded(generation, lambda one: self._refuse(one, Refused(f"nothing was written for {one.want.selector}: {text}", "batos status shows the inference worker; batos logs inference tells more")))
+                self._guarded(
+                    generation,
+                    lambda one: self._refuse(
+                        one,
+                        Refused(
+                            f"nothing was written for {one.want.selector}: {text}",
+                            "batos status shows the inference worker; batos logs inference tells more",
+                        ),
+                    ),
+                )
 
     def _drafted(self, generation: _Generation, drafts: list[Draft]) -> None:
         generation.drafts = drafts
@@ -360,7 +379,14 @@ class Writers:
                 self._guarded(generation, self._try)
 
         self._thinker.ask(
-            Generate(id=identifier, model=voice.model, adapter=voice.adapter or None, adapter_name=voice.adapter_name, prompt=thought.prompt, max_tokens=thought.max_tokens),
+            Generate(
+                id=identifier,
+                model=voice.model,
+                adapter=voice.adapter or None,
+                adapter_name=voice.adapter_name,
+                prompt=thought.prompt,
+                max_tokens=thought.max_tokens,
+            ),
             self._settings.inference.deadline_s,
             done,
         )
@@ -407,7 +433,14 @@ class Writers:
             self._refuse(generation, Refused(f"the image's choice rule failed: {error.message}", "look at chooseFrom_ of pLLM_obj"))
             return
         if chosen not in [one["index"] for one in fit]:
-            self._refuse(generation, Refused(f"the image's choice rule chose none of {len(fit)} drafts", "look at chooseFrom_ of pLLM_obj", reasons=stages.reasons(generation.drafts)))
+            self._refuse(
+                generation,
+                Refused(
+                    f"the image's choice rule chose none of {len(fit)} drafts",
+                    "look at chooseFrom_ of pLLM_obj",
+                    reasons=stages.reasons(generation.drafts),
+                ),
+            )
             return
         self._install(generation, chosen)
 
@@ -416,7 +449,10 @@ class Writers:
         if not still:
             generation.retrials += 1
             if generation.retrials > RETRIALS:
-                self._refuse(generation, Refused(f"the objects that {generation.want.selector} was tried on keep changing", "send it again when they rest"))
+                self._refuse(
+                    generation,
+                    Refused(f"the objects that {generation.want.selector} was tried on keep changing", "send it again when they rest"),
+                )
                 return
             self._transactor.run(lambda: self._back_to_trial(generation))
             generation.trying = chosen
@@ -426,7 +462,9 @@ class Writers:
         generation.stage = "installed"
         self.installed += 1
         draft = generation.drafts[chosen]
-        log.info("installed", selector=generation.want.selector, seconds=round(time.monotonic() - generation.started, 2), persona=draft.persona)
+        log.info(
+            "installed", selector=generation.want.selector, seconds=round(time.monotonic() - generation.started, 2), persona=draft.persona
+        )
         self._told(generation, source=draft.source, author=draft.persona, seconds=time.monotonic() - generation.started)
         self._end(generation, None)
 
@@ -456,7 +494,9 @@ class Writers:
         }
         fulfilled = want.offered is None and receiver is not None and receiver.lookup(want.selector) is not ABSENT
         if want.offered is None and self._holder(want) is None:
-            raise NotUnderstood(f"{want.selector} is not understood, and nothing but traits_obj could hold it", "send it to an object of your own")
+            raise NotUnderstood(
+                f"{want.selector} is not understood, and nothing but traits_obj could hold it", "send it to an object of your own"
+            )
         return messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
 
     def _receiver(self, want: Want) -> UvmObject | None:
@@ -509,8 +549,24 @@ class Writers:
         if want.offered is None:
             self._image.shard("library", want.key).put(want.key, made)
         messages.count_method(self._image)
-        messages.advance(self._image, generation.oid, self._owner, "tried", "installed", method=made, installed_on=holder, drafts=messages.storable_drafts(generation.drafts))
-        chronicle(self._image, "install", selector=want.selector, on=str(self._image.reference(holder)), author=draft.persona, digest=made.own("digest"))
+        messages.advance(
+            self._image,
+            generation.oid,
+            self._owner,
+            "tried",
+            "installed",
+            method=made,
+            installed_on=holder,
+            drafts=messages.storable_drafts(generation.drafts),
+        )
+        chronicle(
+            self._image,
+            "install",
+            selector=want.selector,
+            on=str(self._image.reference(holder)),
+            author=draft.persona,
+            digest=made.own("digest"),
+        )
         return True
 
     def _matters(self, one: Any, want: Want) -> bool:
@@ -533,7 +589,13 @@ class Writers:
             "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
             "seed": draft.seed,
             "temperature": draft.temperature,
-            "mode": "unmerged" if voice is not None and voice.adapter else "base" if voice is not None else "offered" if generation.want.offered is not None else "found",
+            "mode": "unmerged"
+            if voice is not None and voice.adapter
+            else "base"
+            if voice is not None
+            else "offered"
+            if generation.want.offered is not None
+            else "found",
             "grammar": given.grammar_digest if given is not None else "",
             "drafts": messages.storable_drafts(generation.drafts),
             "chosen": chosen,
@@ -548,7 +610,7 @@ class Writers:
             return found
         if messages.would_wait_for_itself(self._image, generation.want.key, found.key):
             return f"{need.selector} waits for {generation.want.selector} itself"
-        return msgspec.structs.replace(found, depth=generation.want.depth + 1, asked_at=generation.want.asked_at, tid=self._transactor.newest())
+        return msgspec.structs.replace(found, depth=generation.want.depth + 1, asked_at=generation.want.asked_at)
 
     def _waits(self, generation: _Generation, key: str) -> None:
         message = self._image.at(Reference(generation.oid))
@@ -611,7 +673,12 @@ class Writers:
         told = stages.reasons(drafts)
         if want.offered is not None:
             kind = AuditRefused if drafts[0].outcome == "unfit" else TrialFailed
-            return kind(f"{want.selector} was refused: {told[0]['why']}", "mend the source and offer it again", findings=drafts[0].findings, reasons=told)
+            return kind(
+                f"{want.selector} was refused: {told[0]['why']}",
+                "mend the source and offer it again",
+                findings=drafts[0].findings,
+                reasons=told,
+            )
         return Refused(
             f"none of {len(drafts)} drafts of {want.selector} was good enough: {told[0]['why']}",
             "add an example of what you expect (batos send … --example), say it with a clearer selector, or offer the method yourself (batos method)",
@@ -648,7 +715,10 @@ def judge(draft: Draft, outcome: TrialOutcome, want: Want) -> None:
         where = f" in line {outcome.error.line}" if outcome.error.line else ""
         draft.outcome, draft.why = outcome.error.type, f"{outcome.error.type}{where}: {outcome.error.message}"
     else:
-        draft.outcome, draft.why = outcome.kind, f"needs {outcome.need.selector}, which nobody understands" if outcome.need else outcome.kind
+        draft.outcome, draft.why = (
+            outcome.kind,
+            f"needs {outcome.need.selector}, which nobody understands" if outcome.need else outcome.kind,
+        )
 
 
 def refusal_of(stored: dict[str, Any]) -> ImageError:

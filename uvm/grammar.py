@@ -39,9 +39,9 @@ def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequ
         "root ::= body1",
         *_names(slots, selectors, parameters),
         *_texts(),
-        *_expressions("", 'text | "f\'" piece_s* "\'" | "f\\"" piece_d* "\\""', displays=True),
-        *_expressions("_s", "inner_d", displays=False),
-        *_expressions("_d", "inner_s", displays=False),
+        *_expressions(),
+        *_formatted("_s", "inner_d"),
+        *_formatted("_d", "inner_s"),
         *_simple_statements(bool(slots)),
     ]
     for level in range(1, depth + 1):
@@ -85,7 +85,7 @@ def _is_local(name: str) -> bool:
 def _locals() -> list[str]:
     """Identifiers in lower case without the reserved words, as a tree over their beginnings."""
     beginnings = {word[:length] for word in _RESERVED for length in range(len(word) + 1)}
-    rules = ["rest ::= [a-z0-9_]{0,20}"]
+    rules = ["rest ::= [a-z0-9_]*"]
     for beginning in sorted(beginnings):
         following = {longer[-1] for longer in beginnings if len(longer) == len(beginning) + 1 and longer.startswith(beginning)}
         others = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in following]
@@ -106,8 +106,8 @@ def _texts() -> list[str]:
         # Within an f-string of the other quotes: neither a backslash nor that quote may appear (Python 3.11).
         r'inner_s ::= "\x27" [ !$-&(-\[\]-~' + _PRINTED + r']* "\x27"',
         r'inner_d ::= "\x22" [ !$-&(-\[\]-~' + _PRINTED + r']* "\x22"',
-        f'piece_s ::= {bare_single} | {escape} | "{{{{" | "}}}}" | "{{" expression_s conversion? format? "}}"',
-        f'piece_d ::= {bare_double} | {escape} | "{{{{" | "}}}}" | "{{" expression_d conversion? format? "}}"',
+        f'piece_s ::= {bare_single} | {escape} | "{{{{" | "}}}}" | "{{" shown_s conversion? format? "}}"',
+        f'piece_d ::= {bare_double} | {escape} | "{{{{" | "}}}}" | "{{" shown_d conversion? format? "}}"',
         'conversion ::= "!r" | "!s"',
         'format ::= ":" [<>^]? "0"? [1-9]? [0-9]? ","? ("." [0-9])? [dfegsx%]?',
         'whole ::= "0" | [1-9] [0-9]{0,14}',
@@ -115,37 +115,45 @@ def _texts() -> list[str]:
     ]
 
 
-def _expressions(q: str, texts: str, displays: bool) -> list[str]:
-    """The rules of expressions. `q` is '' outside f-strings, else a suffix that names the f-string's own quotes.
-
-    Braces would be read as an f-string's own, so `displays` of dicts and sets stand only outside.
-    """
+def _expressions() -> list[str]:
     operators = _either([*(f" {symbol} " for symbol in _OPERATORS), *_OPERATORS, " | ", " & "])
     comparisons = _either(f" {symbol} " for symbol in ("==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"))
-    braces = (
-        f' | "{{}}" | "{{" expression{q} ": " expression{q} (", " expression{q} ": " expression{q})* "}}"'
-        f' | "{{" expression{q} ": " expression{q} walk{q} "}}" | "{{" expression{q} ((", " expression{q})* | walk{q}) "}}"'
-    )
     return [
-        f'expression{q} ::= choice{q} (" if " choice{q} " else " expression{q})?',
-        f'choice{q} ::= negation{q} ((" and " | " or ") negation{q})*',
-        f'negation{q} ::= "not "? comparison{q}',
-        f"comparison{q} ::= sum{q} (({comparisons}) sum{q}){{0,2}}",
-        f"sum{q} ::= signed{q} (({operators}) signed{q})*",
-        f'signed{q} ::= "-"? term{q}',
-        f'term{q} ::= number | "True" | "False" | "None" | "self" | primary{q} trailer{q}*',
-        f'primary{q} ::= name | held{q} | {texts} | display{q} | function "(" arguments{q} ")"',
-        f'held{q} ::= "self." held_name{q}',
-        f'held_name{q} ::= selector "(" arguments{q} ")" | slot_name',
-        f'display{q} ::= "(" expression{q} ")" | "()" | "(" expression{q} ",)" | "(" expression{q} (", " expression{q})+ ")"'
-        f' | "[]" | "[" item{q} (", " item{q})* "]" | "[" expression{q} walk{q} "]"' + (braces if displays else ""),
-        f'item{q} ::= "*"? sum{q} | expression{q}',
-        f'trailer{q} ::= "[" index{q} "]" | "." method "(" arguments{q} ")" | "." attribute ("(" arguments{q} ")")?',
-        f'index{q} ::= expression{q} | expression{q}? ":" expression{q}?',
-        f'walk{q} ::= (" for " targets " in " choice{q} (" if " choice{q})?){{1,2}}',
-        f'arguments{q} ::= "" | expression{q} walk{q} | item{q} (", " item{q})* (", " named{q})? | named{q}',
-        f'named{q} ::= "key=" key{q} (", reverse=" expression{q} | ", default=" expression{q})? | name "=" expression{q}',
-        f'key{q} ::= "lambda " local ": " expression{q} | name',
+        'expression ::= choice (" if " choice " else " expression)?',
+        'choice ::= negation ((" and " | " or ") negation)*',
+        'negation ::= "not "? comparison',
+        f"comparison ::= sum (({comparisons}) sum){{0,2}}",
+        f"sum ::= signed (({operators}) signed)*",
+        'signed ::= "-"? term',
+        'term ::= number | "True" | "False" | "None" | "self" | primary trailer*',
+        'primary ::= name | held | text | "f\'" piece_s* "\'" | "f\\"" piece_d* "\\"" | display | function "(" arguments ")"',
+        'held ::= "self." (selector "(" arguments ")" | slot_name)',
+        'display ::= "(" expression ("," | (", " expression)*) ")" | "()" | "[" (arguments_of_list) "]" | "{" (pairs | members)? "}"',
+        'arguments_of_list ::= "" | expression walk | item (", " item)*',
+        'pairs ::= expression ": " expression (walk | (", " expression ": " expression)*)',
+        'members ::= expression (walk | (", " expression)*)',
+        'item ::= "*"? sum | expression',
+        'trailer ::= "[" index "]" | "." method "(" arguments ")" | "." attribute ("(" arguments ")")?',
+        'index ::= expression | expression? ":" expression? (":" expression?)?',
+        'walk ::= (" for " targets " in " choice (" if " choice)?){1,2}',
+        'arguments ::= "" | expression walk | item (", " item)* (", " named)? | named',
+        'named ::= "key=" key (", reverse=" expression | ", default=" expression)? | name "=" expression',
+        'key ::= "lambda " local ": " expression | name',
+    ]
+
+
+def _formatted(q: str, text: str) -> list[str]:
+    """What stands between the braces of an f-string. `q` names the f-string's quotes, `text` is a text in the others.
+
+    A smaller language than that of expressions: braces and colons would be read as the f-string's own.
+    """
+    return [
+        f'shown{q} ::= added{q} (" if " compared{q} " else " added{q})?',
+        f'compared{q} ::= added{q} ((" == " | " > " | " < " | " in ") added{q})?',
+        f'added{q} ::= single{q} ((" + " | " - " | " * " | " / " | " // " | " % " | "*" | "/") single{q})*',
+        f'single{q} ::= number | ({text} | name | "self." slot_name | "self." selector "(" given{q} ")" | "(" added{q} ")" | function "(" given{q} ")") after{q}*',
+        f'after{q} ::= "[" (added{q} | whole? ":" whole? | "-" whole) "]" | "." method "(" given{q} ")" | "." attribute',
+        f'given{q} ::= "" | shown{q} (", " shown{q})* | shown{q} " for " targets " in " added{q} (" if " compared{q})? | "[" shown{q} " for " targets " in " added{q} "]"',
     ]
 
 
@@ -154,8 +162,11 @@ def _simple_statements(has_slots: bool) -> list[str]:
     slot = ' | "self." slot' if has_slots else ""
     return [
         f"slot_name ::= {'slot' if has_slots else 'selector'}",
+        'test ::= expression ":\\n"',
+        'loop_head ::= ("for " targets " in " | "while ") test',
+        'caught ::= "except " (error | "(" error (", " error)+ ")") (" as " local)? ":\\n"',
         'targets ::= local (", " local){0,3} | local ", (" local ", " local ")"',
-        f'place ::= (name | held) trailer* "[" index_one "]"',
+        'place ::= (name | held) trailer* "[" index_one "]"',
         "index_one ::= expression",
         f"target ::= local | place{slot}",
         'values ::= expression (", " expression)*',
@@ -177,8 +188,7 @@ def _block(level: int, loop: str, last: bool) -> list[str]:
     return [
         *rules,
         f'line{here} ::= "{indent}" (simple{leave} | if{here} | loop{here} | try{here})',
-        f'if{here} ::= "if " expression ":\\n" {inner} ("\\n{indent}elif " expression ":\\n" {inner})* ("\\n{indent}else:\\n" {inner})?',
-        f'loop{here} ::= ("for " targets " in " expression | "while " expression) ":\\n" {inner_loop}',
-        f'try{here} ::= "try:\\n" {inner} ("\\n{indent}except " caught ":\\n" {inner})+',
-        *(['caught ::= (error | "(" error (", " error)+ ")") (" as " local)?'] if here == "1" else []),
+        f'if{here} ::= "if " test {inner} ("\\n{indent}elif " test {inner})* ("\\n{indent}else:\\n" {inner})?',
+        f"loop{here} ::= loop_head {inner_loop}",
+        f'try{here} ::= "try:\\n" {inner} ("\\n{indent}" caught {inner})+',
     ]

@@ -134,7 +134,7 @@ def main() -> int:
         poller.register(stop.fileno(), zmq.POLLIN)
         while not stop.requested:
             heart.beat()
-            poller.poll(configuration.settings.heartbeat.interval_s * 1000)
+            poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
     except (Fenced, ImageAway, ImageUnreachable, codex.CodexBroken) as error:
         log.error("ending", error=str(error))
         return 1

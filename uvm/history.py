@@ -15,7 +15,9 @@ from uvm.values import copied
 
 def primitive(selector: str) -> UvmObject:
     """A method that the kernel carries out."""
-    return UvmObject({KIND: "method", "selector": selector, "primitive": selector, "author": "kernel", "positional": [], "keywords": [], "defaults": []})
+    return UvmObject(
+        {KIND: "method", "selector": selector, "primitive": selector, "author": "kernel", "positional": [], "keywords": [], "defaults": []}
+    )
 
 
 def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any]) -> UvmObject:
@@ -49,7 +51,7 @@ def install(holder: UvmObject, one: UvmObject) -> None:
 
 def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     """Everything known about a method, as plain values."""
-    history = []
+    history: list[dict[str, Any]] = []
     older = one.own("replaced")
     while older is not ABSENT and len(history) < 100:
         history.append({key: older.own(key) for key in ("source", "author", "born", "digest") if older.own(key) is not ABSENT})

@@ -89,7 +89,9 @@ class Image:
         except POSKeyError:
             found = None
         if not isinstance(found, UvmObject):
-            raise NoSuchObject(f"no object has the reference {reference}", "it may have been dropped: references live as long as somebody holds them")
+            raise NoSuchObject(
+                f"no object has the reference {reference}", "it may have been dropped: references live as long as somebody holds them"
+            )
         return found
 
     def target(self, target: str | Reference) -> UvmObject:

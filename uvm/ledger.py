@@ -50,13 +50,18 @@ class Ledger:
         if found is ABSENT:
             return None
         if found[0] != digest:
-            raise PayloadMismatch(f"message {seq} of session {session} was sent before with another payload", "use a new number for a new message")
+            raise PayloadMismatch(
+                f"message {seq} of session {session} was sent before with another payload", "use a new number for a new message"
+            )
         return Receipt(found[1], page._p_serial)
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int) -> None:
         """Write the receipt and raise the floor, in the current transaction. Raises BadArguments for a floor at or above `seq`."""
         if floor >= seq:
-            raise BadArguments(f"floor {floor} acknowledges message {seq} itself, which is only being sent", "send the highest number below which every reply arrived")
+            raise BadArguments(
+                f"floor {floor} acknowledges message {seq} itself, which is only being sent",
+                "send the highest number below which every reply arrived",
+            )
         record = self._session(principal, session) or self._begin(principal, session)
         number = seq // PAGE
         page = record.own(f"page:{number}")
@@ -97,4 +102,3 @@ class Ledger:
         record.put("floor", floor)
         for name in [name for name in record.names() if name.startswith("page:") and (int(name[5:]) + 1) * PAGE <= floor + 1]:
             record.drop(name)
-

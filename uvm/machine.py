@@ -6,6 +6,7 @@ trial that ended are events of the same loop. The process is confined before it 
 
 import argparse
 import os
+import select
 import sys
 import tempfile
 import time
@@ -25,8 +26,8 @@ from inference_worker.protocol import Completed, Generate
 from inference_worker.protocol import Failed as ThoughtFailed
 from uvm import codex, wire
 from uvm.batch import Batch, ImageAway
-from uvm.drafting import voice_of
 from uvm.blobs import materialize
+from uvm.drafting import voice_of
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.generation import Writers
 from uvm.image import Image
@@ -35,8 +36,8 @@ from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, StateUpdate, 
 from uvm.runtime import Runtime
 from uvm.store import ImageUnreachable, open_image
 from uvm.thinking import Thinker
-from uvm.transact import Transactor
 from uvm.transact import ImageAway as ImageGone
+from uvm.transact import Transactor
 from uvm.trial import TrialServer
 from uvm.want import offered
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
@@ -117,8 +118,8 @@ class Machine:
 
     def _poll(self) -> None:
         trials = {trial.fileno(): trial for trial in self._writers.trials()}
-        for descriptor in trials:
-            self._poller.register(descriptor, zmq.POLLIN)
+        for descriptor, trial in trials.items():
+            self._poller.register(descriptor, zmq.POLLIN | (zmq.POLLOUT if trial.events() & select.POLLOUT else 0))
         wait = 0 if self._ready else 50 if self._writers or self._parked else 200
         try:
             events = dict(self._poller.poll(wait))
@@ -205,7 +206,7 @@ class Machine:
         self._parked[work.job] = work
         self._say(wire.Parked([work.job]))
         if isinstance(outcome, Missing):
-            want = msgspec.structs.replace(outcome.want, session=getattr(work.request, "session", ""), seq=getattr(work.request, "seq", 0))
+            want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
             want = offered(work.request, outcome.key, outcome.receiver, work.now)
@@ -228,7 +229,10 @@ class Machine:
                 work.thoughts[thinking.key] = answer.outputs[0].text
                 self._resume(work, None)
             else:
-                self._resume(work, ImageError(f"the model did not answer: {answer.type}: {answer.message}", "batos status shows the inference worker"))
+                self._resume(
+                    work,
+                    ImageError(f"the model did not answer: {answer.type}: {answer.message}", "batos status shows the inference worker"),
+                )
 
         seconds = max(0.1, work.deadline - time.monotonic())
         generate = Generate(
@@ -266,7 +270,12 @@ class Machine:
         self._writers.tick(now)
         for work in [work for work in self._parked.values() if now > work.deadline]:
             waited = now - work.arrived
-            self._fail(work, DeadlineExceeded(f"waited {waited:.1f} s for a method or a thought that is not there yet", "send it again: what is being written goes on"))
+            self._fail(
+                work,
+                DeadlineExceeded(
+                    f"waited {waited:.1f} s for a method or a thought that is not there yet", "send it again: what is being written goes on"
+                ),
+            )
         PARKED.set(len(self._parked))
         METHODS.labels("installed").set(self._writers.installed)
         METHODS.labels("refused").set(self._writers.refused)

@@ -55,7 +55,9 @@ def slot(runtime: Runtime, receiver: UvmObject, name: str) -> Any:
     return runtime.send(receiver, name, (), {})
 
 
-def perform(runtime: Runtime, receiver: UvmObject, selector: str, arguments: list[Any] | None = None, keywords: dict[str, Any] | None = None) -> Any:
+def perform(
+    runtime: Runtime, receiver: UvmObject, selector: str, arguments: list[Any] | None = None, keywords: dict[str, Any] | None = None
+) -> Any:
     """Send a message whose selector and arguments are known only at run time."""
     check_name(selector)
     if not isinstance(arguments, list | None) or not isinstance(keywords, dict | None):
@@ -118,7 +120,7 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
         raise NotAllowed(f"{name!r} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
     if not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
-    names = runtime.image.names
+    names: Any = runtime.image.names
     if names.get(name, receiver) is not receiver:
         raise NotAllowed(f"{name!r} is the name of another object", "forgetName_ it first")
     runtime.attempt.touch()
@@ -132,7 +134,7 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
 
 def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Take one of the receiver's names away."""
-    names = runtime.image.names
+    names: Any = runtime.image.names
     if not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
     if type(name) is not str or names.get(name) is not receiver:
@@ -164,7 +166,7 @@ def explain(runtime: Runtime, receiver: UvmObject, selector: str) -> dict[str, A
         raise BadArguments("explain_ takes a selector")
     holder = receiver.holder(selector)
     value = holder.own(selector) if holder is not None else ABSENT
-    if holder is None or not is_method(value):
+    if holder is None or not isinstance(value, UvmObject) or not is_method(value):
         raise BadArguments(f"{selector} is no method of {receiver!r}", "batos inspect lists the methods")
     return explanation(holder, value)
 
@@ -181,7 +183,15 @@ def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -
     pairs = [one for one in examples if isinstance(one, dict) and set(one) == {"prompt", "answer"}] if isinstance(examples, list) else []
     if not pairs or len(pairs) != len(examples) or not all(isinstance(text, str) and text for one in pairs for text in one.values()):
         raise BadArguments("fineTuneWith_ takes a list of {'prompt': text, 'answer': text}")
-    lesson = UvmObject({PARENTS: [runtime.image.named("traits_obj")], "persona": receiver, "examples": checked(pairs), "state": "waiting", "since": now(runtime, receiver)})
+    lesson = UvmObject(
+        {
+            PARENTS: [runtime.image.named("traits_obj")],
+            "persona": receiver,
+            "examples": checked(pairs),
+            "state": "waiting",
+            "since": now(runtime, receiver),
+        }
+    )
     runtime.attempt.made(lesson)
     lessons = receiver.own("lessons", [])
     runtime.put(receiver, "lessons", [*lessons, lesson])

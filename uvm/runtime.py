@@ -107,7 +107,9 @@ class Runtime:
         if is_method(value):
             return self._invoke(receiver, selector, value, args, kwargs)
         if args or kwargs:
-            raise BadArguments(f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)")
+            raise BadArguments(
+                f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
+            )
         if is_mutable(value):
             holder = receiver.holder(selector)
             if holder is not None:
@@ -124,12 +126,16 @@ class Runtime:
         if type(receiver) is not UvmObject:
             raise NotAllowed(f"{name} of a {type(receiver).__name__} cannot be assigned; only slots of objects can")
         if receiver is not self.receiver() and not self.attempt.is_new(receiver):
-            raise NotAllowed(f"a method assigns only its own receiver's slots, not {name} of {receiver!r}", f"send it setSlot_value_('{name}', value)")
+            raise NotAllowed(
+                f"a method assigns only its own receiver's slots, not {name} of {receiver!r}", f"send it setSlot_value_('{name}', value)"
+            )
         self.put(receiver, name, value)
 
     def changed(self, receiver: Any) -> None:
         if receiver is not self.receiver():
             raise NotAllowed("only self._p_changed can be set")
+        # The mark itself does nothing here: every mutable value that a method got is compared at the end of the message, and what
+        # changed is saved with or without it. The trial, which proves that the method keeps the covenant, takes it at its word.
         self.check_writable(receiver)
         self.attempt.charge(1)
 
@@ -162,7 +168,9 @@ class Runtime:
         self.check_writable(owner)
         check_name(name)
         if is_method(owner.lookup(name)):
-            raise NotAllowed(f"{name} is a method of {owner!r} and cannot be assigned as data", "remove it first with removeSlot_, or offer a new method")
+            raise NotAllowed(
+                f"{name} is a method of {owner!r} and cannot be assigned as data", "remove it first with removeSlot_, or offer a new method"
+            )
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
         value = checked(value)

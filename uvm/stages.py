@@ -76,7 +76,11 @@ def unique(drafts: Sequence[Draft]) -> list[Draft]:
 
 def candidates(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     """The drafts that may be chosen, as the image's choice rule gets them: those that survived, with every example passed."""
-    fit = [(index, draft) for index, draft in enumerate(drafts) if draft.outcome in ("ok", "untried") and draft.examples_passed == draft.examples]
+    fit = [
+        (index, draft)
+        for index, draft in enumerate(drafts)
+        if draft.outcome in ("ok", "untried") and draft.examples_passed == draft.examples
+    ]
     agreeing = Counter(draft.effect for _, draft in fit)
     return [
         {

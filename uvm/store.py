@@ -28,7 +28,9 @@ def open_image(configuration: Configuration, wait_s: float | None = None) -> Ima
             server_sync=True,
         )
     except Exception as error:
-        raise ImageUnreachable(f"no image answers at {configuration.home.zeo_socket}: {error}; batos up starts it, batos logs image tells more") from error
+        raise ImageUnreachable(
+            f"no image answers at {configuration.home.zeo_socket}: {error}; batos up starts it, batos logs image tells more"
+        ) from error
     # A lost server must not block a commit for long: the message is retried, or answered with an error.
     storage._server.timeout = settings.wait_timeout_s
     database = ZODB.DB(storage, cache_size=1_000_000, cache_size_bytes=settings.object_cache_mb * 1_000_000)

@@ -54,7 +54,7 @@ class Transactor:
                 self.abort()
                 if tried == TRIES - 1:
                     raise
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))  # noqa: S311  jitter, no secret
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
             except (ClientDisconnected, TransientError, StorageError) as error:
                 self.abort()
                 if isinstance(error, POSKeyError):

@@ -124,8 +124,11 @@ def live(end: socket.socket, settings: TrialSettings) -> None:
 
 
 def bounded(outcome: TrialOutcome) -> TrialOutcome:
-    """The outcome, or that it is too long to be said."""
-    size = len(encode(outcome))
+    """The outcome, or why it cannot be said."""
+    try:
+        size = len(encode(outcome))
+    except (TypeError, ValueError, OverflowError) as error:  # text that is not UTF-8, for one
+        return _failed(TrialError("BadValue", _printable(f"result or effects cannot be carried: {error}")))
     if size <= LONGEST_SAID:
         return outcome
     return _failed(TrialError("TooLarge", f"result and effects take {size} bytes; {LONGEST_SAID} are allowed"))
@@ -221,8 +224,8 @@ class _Trial:
         except (Miss, Thought):
             raise
         except (AttemptEnded, ImageError) as error:
-            return f"{called} ended in {error.type}: {error.message}, not in {expected}"[:_TEXT]
-        return None if same_wire(shown, example.result) else f"{called} gave {literal(shown)}, not {expected}"[:_TEXT]
+            return _printable(f"{called} ended in {error.type}: {error.message}, not in {expected}")
+        return None if same_wire(shown, example.result) else _printable(f"{called} gave {literal(shown)}, not {expected}")
 
     def _run(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Image, Attempt, Any]:
         """Send the message in a fresh image; its transaction is left open."""
@@ -350,13 +353,18 @@ def _uncommitted(image: Image, attempt: Attempt) -> dict[bytes, bytes]:
 
 def _explained(error: BaseException) -> TrialError:
     if isinstance(error, MethodFailed):
-        return TrialError(str(error.details.get("error", error.type)), error.message, int(error.details.get("line", 0)))
+        return TrialError(str(error.details.get("error", error.type)), _printable(error.message), int(error.details.get("line", 0)))
     if isinstance(error, AttemptEnded | ImageError):
         findings = error.details.get("findings")
         line = findings[0].get("line", 0) if findings else _line(error)
-        return TrialError(error.type, error.message, line)
+        return TrialError(error.type, _printable(error.message), line)
     line = error.lineno or 0 if isinstance(error, SyntaxError) else _line(error)
-    return TrialError(type(error).__name__, str(error)[:_TEXT], line)
+    return TrialError(type(error).__name__, _printable(str(error)), line)
+
+
+def _printable(text: str) -> str:
+    """The text, short, and such that it can be encoded."""
+    return text[:_TEXT].encode("utf-8", "replace").decode()
 
 
 def _line(error: BaseException) -> int:

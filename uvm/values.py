@@ -10,6 +10,7 @@ from uvm.objects import Merging, UvmObject
 from uvm.protocol import Reference
 
 DEPTH = 64
+_SHOWN_DEPTH = 6
 _PLAIN = (type(None), bool, float, str, bytes)
 
 
@@ -64,14 +65,14 @@ def literal(value: Any, depth: int = 0) -> str:
         value = value.plain()
     if type(value) is str:
         return repr(value if len(value) <= 40 else value[:40] + "…")
+    if depth > _SHOWN_DEPTH:
+        return "…"
     if type(value) in (list, tuple):
-        if depth >= 3:
-            return "[…]"
+        if value and all(isinstance(item, UvmObject) for item in value):
+            return "[<object>, …]"
         shown = [literal(item, depth + 1) for item in value[:4]]
         return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"
     if type(value) is dict:
-        if depth >= 3:
-            return "{…}"
         pairs = [f"{literal(key)}: {literal(item, depth + 1)}" for key, item in list(value.items())[:4]]
         return "{" + ", ".join(pairs + (["…"] if len(value) > 4 else [])) + "}"
     if type(value) is bytes:
@@ -95,9 +96,7 @@ def to_wire(value: Any, refer: Callable[[UvmObject], Reference], depth: int = 0)
     if kind in (list, tuple, set, frozenset):
         return [to_wire(item, refer, depth + 1) for item in value]
     if kind is dict:
-        return {
-            key if type(key) in (str, int, bool) else str(key): to_wire(item, refer, depth + 1) for key, item in value.items()
-        }
+        return {key if type(key) in (str, int, bool) else str(key): to_wire(item, refer, depth + 1) for key, item in value.items()}
     if isinstance(value, Blob):
         return "<blob>"
     raise BadValue(f"a result cannot carry a {kind.__name__}", "return plain values, containers of them, or objects")

@@ -16,7 +16,22 @@ Runnable = Send | CreateMethod | Inspect | GetFullState | Release
 class Work:
     """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `since` is the wall clock of the arrival."""
 
-    __slots__ = ("alone", "arrived", "deadline", "digest", "dropped", "job", "now", "principal", "request", "restarts", "thoughts", "token")
+    __slots__ = (
+        "alone",
+        "arrived",
+        "deadline",
+        "digest",
+        "dropped",
+        "job",
+        "now",
+        "principal",
+        "request",
+        "restarts",
+        "seq",
+        "session",
+        "thoughts",
+        "token",
+    )
 
     def __init__(self, job: int, payload: bytes, principal: str, alone: bool, waited_s: float, longest_s: float) -> None:
         request = decode_request(payload)
@@ -34,12 +49,14 @@ class Work:
         self.restarts = 0
         self.dropped = False
         self.digest = payload_digest(request) if isinstance(request, Send | CreateMethod) else b""
-        self.token = f"{principal}/{request.session}/{request.seq}" if self.exactly_once else f"job:{job}:{self.now}"
+        self.session: str = getattr(request, "session", "")
+        self.seq: int = getattr(request, "seq", 0)
+        self.token = f"{principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{job}:{self.now}"
 
     @property
     def exactly_once(self) -> bool:
         """Whether the tool gave the message a session and a number."""
-        return bool(getattr(self.request, "session", "")) and getattr(self.request, "seq", 0) > 0
+        return bool(self.session) and self.seq > 0
 
 
 # --- outcomes of an attempt ------------------------------------------------------------------------------------------
@@ -50,7 +67,15 @@ class Answered:
 
     __slots__ = ("changed", "changes", "replayed_tid", "result", "state")
 
-    def __init__(self, result: bytes = b"\xc0", *, changed: bool = False, changes: Any = None, replayed_tid: bytes | None = None, state: Answer | None = None) -> None:
+    def __init__(
+        self,
+        result: bytes = b"\xc0",
+        *,
+        changed: bool = False,
+        changes: Any = None,
+        replayed_tid: bytes | None = None,
+        state: Answer | None = None,
+    ) -> None:
         self.result = result
         self.changed = changed
         self.changes = changes or []

@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -65,16 +66,28 @@ def collate(batch: list[Example], padding: int) -> tuple[Tensor, Tensor]:
 
 
 def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of the answers' tokens. Only their positions pass the output layer, which is a fifth of the model.
+    """Mean cross-entropy of the answers' tokens.
 
-    No attention mask: padding is on the right, where causal attention cannot see it.
+    What all rows begin with (the covenant's paragraph, a third of a prompt) passes the model once, and only the answers'
+    positions pass the output layer, a fifth of it. No attention mask: padding is on the right, where causal attention
+    cannot see it.
     """
     base = model.get_base_model()
+    shared = min(_common(tokens), int((targets != -100).int().argmax(dim=1).min()))
+    rest, wanted = tokens[:, shared:], targets[:, shared:] != -100
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = base.model(input_ids=tokens, use_cache=False).last_hidden_state
-        wanted = targets != -100
+        past = base.model(input_ids=tokens[:1, :shared], use_cache=True).past_key_values if shared else None
+        if past is not None:
+            past.batch_repeat_interleave(len(tokens))
+        hidden = base.model(input_ids=rest, past_key_values=past, use_cache=past is not None).last_hidden_state
         logits = base.lm_head(hidden[wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), targets[wanted])
+    return torch.nn.functional.cross_entropy(logits.float(), targets[:, shared:][wanted])
+
+
+def _common(tokens: Tensor) -> int:
+    """How many leading tokens all rows share."""
+    same = (tokens == tokens[0]).all(dim=0)
+    return int(same.int().cumprod(dim=0).sum())
 
 
 def prepared(directory: Path, recipe: Recipe) -> tuple[Any, Any]:
@@ -86,8 +99,8 @@ def prepared(directory: Path, recipe: Recipe) -> tuple[Any, Any]:
     return get_peft_model(base, config), tokenizer
 
 
-def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe) -> list[float]:
-    """Train in place; answers the loss of every step."""
+def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]) -> list[float]:
+    """Train in place; answers the loss of every step. Every `each` steps (0: never) calls `snapshot(steps, losses)`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.98))
     model.train()
@@ -102,6 +115,8 @@ def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe) -
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         losses.append(loss.item())
+        if each and (step + 1) % each == 0 and step + 1 < recipe.steps:
+            snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
             recent = losses[-10:]
             _say(f"step {step + 1}/{recipe.steps} loss {sum(recent) / len(recent):.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step")
@@ -145,7 +160,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="examples a step")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1, help="on a busy machine one thread is as fast as two")
+    parser.add_argument("--snapshot", type=int, default=0, help="write OUT-STEP every so many steps; 0: never")
     given = parser.parse_args(arguments)
     if given.out.exists():
         _say(f"{given.out} exists; choose a directory that does not")
@@ -157,18 +173,24 @@ def main(arguments: list[str] | None = None) -> int:
     examples = [dataset.encode(one, tokenizer) for one in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")
     started = time.monotonic()
-    losses = train(model, tokenizer, examples, recipe)
-    save(model, given.out, _notes(recipe, given.model, dataset.digest(drawn), losses, time.monotonic() - started))
+    data, base = dataset.digest(drawn), digest(given.model)
+
+    def write(out: Path, losses: list[float]) -> None:
+        save(model, out, _notes(recipe, base, data, losses, time.monotonic() - started))
+
+    losses = train(model, tokenizer, examples, recipe, given.snapshot, lambda step, seen: write(given.out.with_name(f"{given.out.name}-{step}"), seen))
+    write(given.out, losses)
     _say(f"{given.out} is written")
     return 0
 
 
-def _notes(recipe: Recipe, model: Path, data: str, losses: list[float], seconds: float) -> dict[str, Any]:
+def _notes(recipe: Recipe, base: str, data: str, losses: list[float], seconds: float) -> dict[str, Any]:
     return {
         "recipe": asdict(recipe),
         "data_sha256": data,
-        "base_sha256": digest(model),
+        "base_sha256": base,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
+        "steps_done": len(losses),
         "seconds": round(seconds),
         "last_loss": round(sum(losses[-50:]) / max(1, len(losses[-50:])), 4),
     }

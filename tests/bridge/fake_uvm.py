@@ -46,9 +46,17 @@ OBJECTS = 7
 
 def image(home: Path) -> sqlite3.Connection:
     """The file that stands for the image."""
-    database = sqlite3.connect(home / "fake.db", isolation_level=None, timeout=10)
-    database.executescript(SCHEMA)
+    database = sqlite3.connect(home / "fake.db", isolation_level=None, timeout=20)
+    database.execute("pragma synchronous = off")
     return database
+
+
+def create_image(home: Path) -> None:
+    """Make the file, before anybody uses it."""
+    database = image(home)
+    database.execute("pragma journal_mode = wal")
+    database.executescript(SCHEMA)
+    database.close()
 
 
 class FakeUvm:
@@ -66,6 +74,7 @@ class FakeUvm:
         self.socket.connect(configuration.uvms_endpoint)
         self.parked: dict[int, bytes] = {}
         self.later: list[tuple[float, int, bytes]] = []
+        self.slots: dict[str, Any] = {}
         self.mute = False
         self.stopping = False
 
@@ -137,6 +146,12 @@ class FakeUvm:
                 reply = Reply(request.id, [request.target, *request.args, request.kwargs], uvm=self.name)
             case "whoami":
                 reply = Reply(request.id, self.name, uvm=self.name)
+            case "clone":
+                reply = Reply(request.id, thing(42).reference, b"tid00001", self.name)
+            case "setSlot_value_":
+                self.slots[request.args[0]] = request.args[1]
+            case selector if selector in self.slots:
+                reply = Reply(request.id, self.slots[selector], uvm=self.name)
             case "count":
                 reply = self.count(request)
             case "count_then_die_once":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.settings import Configuration, load
-from tests.bridge.fake_uvm import image
+from tests.bridge.fake_uvm import create_image, image
 from ui_client.client import Client, ImageError
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +25,7 @@ class Service:
         self._environment = {"BATOS_HOME": str(home), "BATOS_METRICS_BASE_PORT": "0", **(settings or {})}
         self.configuration: Configuration = load(self._environment, home)
         self.configuration.home.ensure()
+        create_image(home)
         self._uvms: dict[str, subprocess.Popen[bytes]] = {}
         self._clients: list[Client] = []
         self.log = home / "bridge.log"

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,14 @@ class ScriptedService(Service):
 Command = Callable[..., Answer]
 
 
-def run_command(home: Path, *arguments: str, stdin: str = "", timeout: float = 60.0) -> Answer:
+def run_command(
+    home: Path, *arguments: str, stdin: str = "", timeout: float = 60.0, settings: Mapping[str, str] | None = None
+) -> Answer:
     """`batos` as a process of its own, in `home`."""
     done = subprocess.run(
         [sys.executable, "-m", "ui_client.cli", *arguments],
         cwd=ROOT,
-        env={**os.environ, "BATOS_HOME": str(home), "COLUMNS": "120"},
+        env={**os.environ, "BATOS_HOME": str(home), "COLUMNS": "120", **(settings or {})},
         input=stdin,
         capture_output=True,
         text=True,

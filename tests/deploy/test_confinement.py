@@ -184,7 +184,10 @@ def test_a_loop_that_ignores_the_warning_is_killed(tmp_path: Path) -> None:
     assert done.returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("bomb", ["return len('a' * 10**10)", "return len([0] * 10**9)", "x = []\nwhile True:\n    x.append(bytearray(10**6))"])
+BOMBS = ["return len('a' * 10**10)", "return len([0] * 10**9)", "x = []\nwhile True:\n    x.append(bytearray(10**6))"]
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
 def test_a_memory_bomb_ends_in_an_error_of_its_own(bomb: str, tmp_path: Path) -> None:
     assert child(tmp_path, bomb, TRIAL).stdout.startswith("refused: MemoryError")
 

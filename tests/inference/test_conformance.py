@@ -170,13 +170,15 @@ def test_past_the_queue_a_client_is_told_to_come_back(scene: Scene) -> None:
         assert failure(scene.client.finish(name)[0]) == "Cancelled"
 
 
-def test_an_id_in_use_is_refused(scene: Scene) -> None:
+def test_the_same_request_twice_is_answered_once_and_another_one_under_its_id_is_refused(scene: Scene) -> None:
     request = Generate(id="twice", model=scene.model, prompt=LONG, max_tokens=900)
     scene.client.send(request)
     scene.client.send(request)
+    scene.client.send(Generate(id="twice", model=scene.model, prompt=LONG, max_tokens=899))
     assert failure(scene.client.finish("twice")[0]) == "BadRequest"
     scene.client.cancel("twice")
     assert failure(scene.client.finish("twice")[0]) == "Cancelled"
+    scene.client.health_until(5, running=0)
 
 
 def test_health_asks_the_engine_and_names_what_is_loaded(scene: Scene) -> None:

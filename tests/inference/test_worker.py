@@ -98,10 +98,12 @@ def test_sigterm_fails_what_cannot_finish_in_time(scene: Scene) -> None:
 
 
 def test_a_worker_that_was_killed_leaves_its_address_to_the_next(scene: Scene) -> None:
+    before = scene.client.health().incarnation
     scene.worker.kill()
     script = str(scene.home / "script.json")
     with running_worker(scene.home, "--engine", "fake", "--script", script) as again, again.client() as client:
         assert client.text(scene.model, "x")
+        assert client.health().incarnation not in ("", before)
 
 
 def test_a_second_worker_on_the_same_home_is_refused(scene: Scene) -> None:

@@ -184,6 +184,15 @@ def test_the_server_ends_with_its_uvm() -> None:
     assert eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
+def test_a_confined_uvm_can_hold_trials(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "tests.trial.confined_uvm", str(tmp_path)], capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    told = msgspec.json.decode(done.stdout)
+    assert told["results"] == [3.5, 3.5]
+    assert told["alive"]
+    assert set(told["layers"]) >= {layer.name for layer in available() if layer.required and layer.in_force}
+
+
 def test_an_error_of_the_database_cancels_the_trial(world: World, server: TrialServer) -> None:
     def lost(_oid: bytes, _tid: bytes) -> None:
         raise ConnectionError("no database")

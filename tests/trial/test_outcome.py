@@ -88,6 +88,15 @@ def test_a_failure_names_type_message_and_line(world: World, server: TrialServer
     assert (outcome.error.type, outcome.error.line) == ("ZeroDivisionError", 3)
 
 
+def test_a_result_or_a_message_that_is_no_text_is_a_failure_and_not_a_crash(world: World, server: TrialServer) -> None:
+    outcome = world.run(server, world.request("def odd(self):\n    return '\\ud800'\n"))
+    assert outcome.error is not None
+    assert outcome.error.type == "BadValue"
+    outcome = world.run(server, world.request("def odd(self):\n    raise ValueError('\\ud800')\n"))
+    assert outcome.error is not None
+    assert outcome.error.type == "ValueError"
+
+
 def test_source_that_is_no_method_fails_with_its_line(world: World, server: TrialServer) -> None:
     outcome = world.run(server, world.request("def wrong(self):\n    return open('/etc/passwd')[\n", selector="wrong"))
     assert outcome.kind == "failed"

@@ -44,7 +44,12 @@ def test_a_change_by_another_connection_is_seen_through_the_parent_cache():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abc"), st.integers(0, 3), st.sampled_from(["put", "drop", "undo", "commit"])), max_size=40))
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 4), st.sampled_from("abc"), st.integers(0, 3), st.sampled_from(["put", "drop", "undo", "commit"])),
+        max_size=40,
+    )
+)
 def test_cached_lookup_always_agrees_with_a_plain_walk(steps):
     database = new_database()
     manager = transaction.TransactionManager()

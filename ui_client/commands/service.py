@@ -8,7 +8,7 @@ from rich.text import Text
 
 from deploy import service, settings
 from deploy.settings import Configuration
-from ui_client import report, startup, values
+from ui_client import child, report, startup, values
 from ui_client.client import Client
 from ui_client.failures import ImageError
 from ui_client.report import Failure, Json, answering
@@ -48,7 +48,7 @@ def down(as_json: Json = False) -> None:
         configuration = settings.load()
         steps = Steps(report.err)
         with steps.step("service") as step:
-            service.stop(configuration, STOP_TIMEOUT_S)
+            child.in_background(lambda: service.stop(configuration, STOP_TIMEOUT_S), lambda: steps.tick(step))
             step.outcome = "all processes are gone"
         if as_json:
             report.result({"stopped": True, "seconds": round(step.seconds, 3)})

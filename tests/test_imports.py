@@ -1,0 +1,56 @@
+"""Who may import whom: each server's contract is one light module, and nobody reaches past it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"zeo_server", "uvm", "inference_worker", "ui_client", "deploy"}
+ALLOWED = {
+    "deploy": set(),
+    "uvm": {"deploy", "inference_worker.protocol"},
+    "inference_worker": {"deploy"},
+    "ui_client": {"deploy", "uvm.protocol"},
+    "zeo_server": {"deploy", "uvm.objects"},
+}
+LIGHT = {"uvm/protocol.py", "inference_worker/protocol.py", "uvm/objects.py"}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of our modules that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module in OURS}
+        elif isinstance(node, ast.ImportFrom):
+            pytest.fail(f"{path}: relative import")
+    return {name for name in found if name and name.split(".")[0] in OURS and name not in OURS}
+
+
+@pytest.mark.parametrize("package", sorted(ALLOWED))
+def test_a_package_imports_only_what_it_may(package):
+    files = [path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts]
+    assert files
+    broken = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in files
+        for name in imported(path)
+        if name.split(".")[0] != package
+        and name.split(".")[0] not in ALLOWED[package]
+        and not any(name == allowed or name.startswith(f"{allowed}.") for allowed in ALLOWED[package])
+    }
+    assert not broken
+
+
+@pytest.mark.parametrize("module", sorted(LIGHT))
+def test_a_contract_imports_nothing_of_ours(module):
+    assert not imported(ROOT / module)
+
+
+def test_the_top_level_is_what_it_should_be():
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests", "benchmarks"} == OURS

@@ -1,0 +1,308 @@
+"""A message nobody understands, from reified to installed or refused, with real trials and a scripted model."""
+
+import select
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from deploy.settings import Configuration, Home, Settings, TrialSettings, UvmSettings
+from inference_worker.protocol import Completed, Failed, Generate, Output
+from tests.uvm.images import Bench, awakened, new_database
+from uvm import messages
+from uvm.generation import Writers
+from uvm.image import Image
+from uvm.objects import KIND, UvmObject
+from uvm.protocol import CreateMethod, Example, decode_event, decode_value, encode
+from uvm.transact import Transactor
+from uvm.trial import TrialServer
+from uvm.want import offered
+from uvm.work import Answered, Missing, Offered, Work
+
+_UNTIL_S = 60.0
+
+
+@pytest.fixture(scope="module")
+def trials():
+    server = TrialServer.start(TrialSettings())
+    yield server
+    server.stop()
+
+
+class ScriptedModel:
+    """Stands where the Thinker stands: bodies by selector, in the order in which they are drafted."""
+
+    def __init__(self, bodies):
+        self.bodies = bodies
+        self.asked = []
+
+    def identifier(self, prefix):
+        return f"{prefix}-{len(self.asked)}"
+
+    def ask(self, generate: Generate, seconds, done, told=None):
+        self.asked.append(generate)
+        selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
+        bodies = self.bodies.get(selector, self.bodies.get("*", []))
+        if not bodies:
+            done(Failed(generate.id, "EngineDied", "no body is scripted"))
+            return
+        texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
+        done(Completed(generate.id, [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)], 100, 0.0, 0.1))
+
+    def cancel(self, identifier):
+        pass
+
+
+class House:
+    """An image, a bench and the writers of one UVM."""
+
+    def __init__(self, image: Image, trials: TrialServer, bodies, home: Path, name="uvm-1", drafts=2):
+        self.image = image
+        self.bench = Bench(image, name)
+        self.model = ScriptedModel(bodies)
+        self.events = []
+        self.transactor = Transactor(image, name)
+        self.writers = Writers(
+            configuration=Configuration(Home(home), Settings(uvm=UvmSettings(drafts=drafts)), {}),
+            image=image,
+            runtime=self.bench.runtime,
+            transactor=self.transactor,
+            thinker=self.model,
+            trials=trials,
+            publish=lambda topic, payload: self.events.append(decode_event(payload)),
+            owner=f"{name}/1",
+            confined=lambda: True,
+        )
+
+    def until(self, done):
+        """Serve trials until `done()`, with a deadline."""
+        until = time.monotonic() + _UNTIL_S
+        while not done():
+            assert time.monotonic() < until, f"still at {[one.stage for one in self.events]}"
+            running = {trial.fileno(): trial for trial in self.writers.trials()}
+            for descriptor in select.select(list(running), [], [], 0.05)[0]:
+                self.writers.readable(running[descriptor])
+            self.writers.tick(time.monotonic())
+
+    def send(self, target, selector, *args, **options):
+        """Send, have what is missing written, and send again, as the machine does."""
+        work = self.bench.work(target, selector, *args, **options)
+        while True:
+            (outcome,) = self.bench.run(work)
+            if not isinstance(outcome, Missing):
+                return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
+            error = self.write(outcome.want)
+            if error is not None:
+                return error
+
+    def write(self, want):
+        ended = []
+        self.writers.want(want, ended.append)
+        self.until(lambda: ended)
+        return ended[0]
+
+    def stages(self):
+        return [event.stage for event in self.events if event.stage not in ("drafting", "trying")]
+
+
+@pytest.fixture
+def house(trials, tmp_path):
+    with awakened() as image:
+        image.manager.begin()
+        image.named("pLLM_obj").put("model", UvmObject({KIND: "model", "digest": "0" * 64, "blobs": {}, "name": "scripted"}))
+        image.manager.commit()
+        (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
+
+        def make(**bodies):
+            drafts = bodies.pop("drafts", 2)
+            return House(image, trials, bodies, tmp_path, drafts=drafts)
+
+        yield make
+
+
+def make_shop(house):
+    shop = house.send("genesis_obj", "clone")
+    for slot, value in (("cost", 4), ("pieces", 3), ("tags", ["new"])):
+        house.send(shop, "setSlot_value_", slot, value)
+    house.events.clear()
+    return shop
+
+
+def test_a_missing_method_is_written_and_the_message_answered(house):
+    one = house(worth=["    return self.cost * self.pieces"])
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 12
+    assert one.stages() == ["reified", "reflected", "drafted", "audited", "tried", "installed"]
+    told = one.send(shop, "explain_", "worth")
+    assert told["source"] == "def worth(self):\n    return self.cost * self.pieces\n"
+    assert told["proof"]["prompt"].endswith("def worth(self):\n")
+    assert told["proof"]["trial"]["result"] == 12 and told["proof"]["trial"]["confined"]
+    assert one.send("genesis_obj", "methods") == 1
+    assert one.send("traits_obj", "respondsTo_", "worth") is False
+
+
+def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(house):
+    one = house(worth=["    import os\n    return os.getpid()", "    return self.cost"])
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 4
+    drafts = one.send(shop, "explain_", "worth")["proof"]["drafts"]
+    assert [draft["outcome"] for draft in drafts] == ["unfit", "ok"]
+
+
+def test_what_the_caller_expects_decides_between_drafts(house):
+    one = house(worth=["    return self.cost + self.pieces", "    return self.cost * self.pieces"])
+    shop = make_shop(one)
+    assert one.send(shop, "worth", examples=[Example(12)]) == 12
+
+
+def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(house):
+    one = house(worth=["    return self.cost / 0"])
+    shop = make_shop(one)
+    error = one.send(shop, "worth")
+    assert error.type == "Refused" and "ZeroDivisionError" in error.message and "example" in error.remedy
+    assert one.stages()[-1] == "refused"
+    one.model.bodies["worth"] = ["    return self.cost"]
+    assert one.send(shop, "worth") == 4
+
+
+def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(house):
+    one = house(label_=["    self.tags.append(a)\n    return self.tags"])
+    shop = make_shop(one)
+    assert one.send(shop, "label_", "red") == ["new", "red"]
+    assert "self._p_changed = True" in one.send(shop, "explain_", "label_")["source"]
+    assert one.send(shop, "tags") == ["new", "red"]
+
+
+def test_a_trial_leaves_no_trace_and_the_message_acts_once(house):
+    one = house(sell=["    self.pieces -= 1\n    return self.pieces"])
+    shop = make_shop(one)
+    assert one.send(shop, "sell", session="s", seq=1) == 2
+    assert one.send(shop, "sell", session="s", seq=1) == 2
+    assert one.send(shop, "pieces") == 2
+
+
+def test_an_object_of_the_same_shape_gets_the_method_without_the_model(house):
+    one = house(worth=["    return self.cost * self.pieces"])
+    shop, other = make_shop(one), make_shop(one)
+    assert one.send(shop, "worth") == 12
+    asked = len(one.model.asked)
+    one.send(other, "setSlot_value_", "cost", 5)
+    assert one.send(other, "worth") == 15
+    assert len(one.model.asked) == asked
+    assert one.send(other, "explain_", "worth")["proof"]["mode"] == "found"
+
+
+def test_the_choice_of_drafts_is_the_images_own(house):
+    one = house(worth=["    return 1", "    return 2", "    return 3"], drafts=3)
+    one.bench.install("pLLM_obj", "chooseFrom_", "def chooseFrom_(self, candidates):\n    return candidates[-1]['index']\n", 1)
+    one.bench.install(
+        "pLLM_obj",
+        "reflectOn_",
+        "def reflectOn_(self, message):\n    return message.beWritten_({'prompt': 'mine ' + message.signature, 'drafts': 3})\n",
+        1,
+    )
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 3
+    assert one.model.asked[-1].prompt == "mine def worth(self):"
+
+
+def test_a_method_that_a_draft_needs_is_written_first(house):
+    one = house(worth=["    return self.price_of_all() + 1"], price_of_all=["    return self.cost * self.pieces"])
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 13
+    assert one.send(shop, "respondsTo_", "price_of_all") is True
+
+
+def test_two_methods_that_wait_for_each_other_are_refused(house):
+    one = house(worth=["    return self.value_of_it()"], value_of_it=["    return self.worth()"])
+    shop = make_shop(one)
+    assert one.send(shop, "worth").type == "Refused"
+
+
+def test_a_method_may_think(house):
+    one = house(motto=["    return self.infer_('Say something wise') + '!'"], **{"": ["so it goes"], "*": ["so it goes"]})
+    shop = make_shop(one)
+    work = one.bench.work(shop, "motto")
+    (outcome,) = one.bench.run(work)
+    assert isinstance(outcome, Missing) and one.write(outcome.want) is None
+    (outcome,) = one.bench.run(work)
+    work.thoughts[outcome.key] = "so it goes"
+    (outcome,) = one.bench.run(work)
+    assert isinstance(outcome, Answered) and decode_value(outcome.result) == "so it goes!"
+
+
+def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
+    database = new_database()
+    with awakened(database) as image:
+        image.manager.begin()
+        image.named("pLLM_obj").put("model", UvmObject({KIND: "model", "digest": "0" * 64, "blobs": {}, "name": "scripted"}))
+        image.manager.commit()
+        (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
+        one = House(image, trials, {}, tmp_path)
+        shop = make_shop(one)
+        (outcome,) = one.bench.run(one.bench.work(shop, "worth"))
+        want = msgspec.structs.replace(outcome.want, asked_at=time.time())
+        facts = {**want.reified, "selector": "worth", "receiver": None, "depth": 0, "waits_for": []}
+        claim = one.transactor.run(lambda: messages.claim(image, want.key, facts, "dead/1", want.asked_at, False))
+        assert claim.state == "mine"
+
+        heir = House(Image(database), trials, {"worth": ["    return 7"]}, tmp_path, name="uvm-2")
+        ended = []
+        heir.writers.want(want, ended.append)
+        heir.writers.tick(time.monotonic())
+        assert not ended, "the owner's lease has not ended yet"
+
+        def lapse():
+            image.at(messages.Reference(claim.oid)).put("lease", time.time() - 1)
+
+        one.transactor.run(lapse)
+        heir.until(lambda: ended)
+        assert ended == [None]
+        assert heir.send(shop, "worth") == 7
+        heir.image.connection.close()
+
+
+def offer(house, target, selector, source, **options):
+    request = CreateMethod(id=1, target=target, selector=selector, source=source, **options)
+    work = Work(1, encode(request), "local", False, 0.0, 60.0)
+    while True:
+        (outcome,) = house.bench.run(work)
+        if not isinstance(outcome, Offered):
+            return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
+        house.write(offered(request, outcome.key, outcome.receiver, work.now))
+
+
+def test_a_tools_method_passes_the_same_gates_and_is_installed(house):
+    one = house()
+    shop = make_shop(one)
+    told = offer(one, shop, "worth", "def worth(self):\n    return self.cost * 2\n", session="t", seq=1)
+    assert told["selector"] == "worth" and told["proof"]["trial"]["result"] == 8
+    assert one.send(shop, "worth") == 8
+
+
+@pytest.mark.parametrize(
+    ("source", "kind"),
+    [
+        ("def worth(self):\n    import os\n", "AuditRefused"),
+        ("def other(self):\n    return 1\n", "AuditRefused"),
+        ("def worth(self)\n    return 1\n", "AuditRefused"),
+        ("def worth(self):\n    return self.cost / 0\n", "TrialFailed"),
+        ("def worth(self):\n    while True:\n        pass\n", "TrialFailed"),
+    ],
+)
+def test_a_tools_bad_method_is_refused_by_type_and_changes_nothing(house, source, kind):
+    one = house()
+    shop = make_shop(one)
+    error = offer(one, shop, "worth", source, session="t", seq=1)
+    assert error.type == kind and error.details["reasons"]
+    assert one.send(shop, "respondsTo_", "worth") is False
+
+
+def test_a_tools_method_with_arguments_is_tried_on_its_examples(house):
+    one = house()
+    shop = make_shop(one)
+    source = "def scaled_(self, a):\n    return self.cost * a\n"
+    assert offer(one, shop, "scaled_", source, session="t", seq=1, examples=[Example(9, [2])]).type == "TrialFailed"
+    assert offer(one, shop, "scaled_", source, session="t", seq=2, examples=[Example(8, [2])])["selector"] == "scaled_"
+    assert one.send(shop, "scaled_", 5) == 20
