@@ -31,8 +31,8 @@ def pipelined(endpoint: str, in_flight: int, seconds: float) -> dict[str, float]
         while len(sent) < in_flight:
             number += 1
             sent[number] = time.perf_counter()
-            request = {"op": "Send", "id": number, "target": "x", "selector": "whoami", "session": f"{began}", "seq": number, "floor": max(0, number - in_flight)}
-            socket.send(msgpack.packb(request))
+            numbered = {"session": f"{began}", "seq": number, "floor": max(0, number - in_flight)}
+            socket.send(msgpack.packb({"op": "Send", "id": number, "target": "x", "selector": "whoami", **numbered}))
         answer = msgpack.unpackb(socket.recv())
         times.append(time.perf_counter() - sent.pop(answer["id"]))
     context.destroy(linger=0)

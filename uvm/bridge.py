@@ -70,6 +70,7 @@ class _Id(Struct):
 
 class _Head(Struct):
     op: str
+    id: int
     type: str = ""
 
 
@@ -166,8 +167,8 @@ class Bridge:
                     if not self._tell(self._peers.named(uvm).identity, message):
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
-                case traffic.Answer(address, id, payload, written_id, waited_s):
-                    self._pass_on(address, id, payload, written_id, waited_s)
+                case traffic.Answer(address, id, payload, waited_s):
+                    self._pass_on(address, id, payload, waited_s)
                 case traffic.Refuse(address, answer):
                     self._answer(address, answer)
                 case traffic.Drop(uvm, job):
@@ -242,10 +243,10 @@ class Bridge:
         self._meters.reply(type(answer).__name__ if not isinstance(answer, Error) else answer.type)
         self._deliver(address, protocol.encode(answer))
 
-    def _pass_on(self, address: _Address, id: int, payload: bytes, written_id: int, waited_s: float) -> None:
+    def _pass_on(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
         try:
             head = _head.decode(payload)
-            if id != written_id:
+            if id != head.id:
                 payload = msgspec.msgpack.encode({**_fields.decode(payload), "id": id})
         except (msgspec.DecodeError, ValueError) as error:
             self._log.error("a UVM's answer cannot be read", reason=str(error), bytes=len(payload))
@@ -293,7 +294,7 @@ class Bridge:
             return
         name = self._peers.name_of(identity)
         if name is None:
-            if not isinstance(message, wire.Leaving):
+            if not isinstance(message, wire.Leaving) and self._peers.stranger(identity, time.monotonic()):
                 self._tell(identity, wire.Lost())
             return
         match message:

@@ -160,15 +160,18 @@ class _Policy(RestrictingNodeTransformer):
         self.check_name(node, node.name)
         self.check_function_argument_names(node)
         node.args = self.node_contents_visit(node.args)
-        # A method's documentation stays where Python looks for it.
-        guarded = ast.Try(self._charged(node.body), [self._recursion_handler()], [], [])
+        guarded = ast.Try(self._charged(node.body), self._last_handlers(), [], [])
         copy_locations(guarded, node.body[0])
         node.body = [guarded]
         return node
 
     @staticmethod
-    def _recursion_handler() -> ast.ExceptHandler:
-        return ast.ExceptHandler(_name("_RecursionError_"), None, [ast.Expr(_call("_too_deep_"))])
+    def _last_handlers() -> list[ast.ExceptHandler]:
+        # They cost nothing until something is raised.
+        return [
+            ast.ExceptHandler(_name("_RecursionError_"), None, [ast.Expr(_call("_too_deep_"))]),
+            ast.ExceptHandler(_name("Exception"), None, [ast.Expr(_call("_leaving_")), ast.Raise()]),
+        ]
 
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
         self.check_function_argument_names(node)
@@ -441,14 +444,19 @@ _ORDINARY: Final = frozenset(
 ) - {Exception}
 
 
-def _caught() -> None:
-    """Begins each handler: what ends the attempt, a fault of the machine or of the database goes on, whatever caught it."""
-    error = sys.exc_info()[1]
-    seen: BaseException | None = error
+def _leaving() -> None:
+    """Runs when an error leaves a method: one that was raised in a `finally` cannot stand for the end of the attempt."""
+    seen = sys.exc_info()[1]
     while seen is not None:
         if isinstance(seen, AttemptEnded):
             raise seen
         seen = seen.__context__
+
+
+def _caught() -> None:
+    """Begins each handler: what ends the attempt, a fault of the machine or of the database goes on, whatever caught it."""
+    _leaving()
+    error = sys.exc_info()[1]
     if error is not None and type(error) not in _ORDINARY and not isinstance(error, ImageError):
         raise error
 
@@ -517,6 +525,7 @@ class Linker:
             "_joined_": operators.joined,
             "_error_text_": lambda value: operators.text(value)[: bounds.ERROR_TEXT],
             "_caught_": _caught,
+            "_leaving_": _leaving,
             "_too_deep_": _too_deep,
             "_RecursionError_": RecursionError,
             **{guard: functools.partial(operators.binary, symbol) for symbol, guard in OPERATOR_GUARDS.items()},

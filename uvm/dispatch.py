@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvm import refusals
-from uvm.lanes import Lane, Message, Timers, Uvm, Waiter
+from uvm.lanes import Lane, Message, Poisoned, Timers, Uvm, Waiter
 from uvm.protocol import Busy, Error
 from uvm.traffic import (
     Answer,
@@ -61,9 +61,6 @@ RETRY_MS = 250
 WAITERS = 16
 """Most arrivals of one message that are answered; the oldest give way."""
 
-REMEMBERED = 1024
-"""Poisoned numbers that are remembered, so that a resent one is not tried again."""
-
 
 class Dispatch:
     """The bridge's memory and its rules. One thread uses it.
@@ -83,7 +80,7 @@ class Dispatch:
         self._suspect: OrderedDict[tuple[str, str, int], Lane] = OrderedDict()
         self._uvms: dict[str, Uvm] = {}
         self._timers = Timers()
-        self._poisoned: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
+        self._poisoned = Poisoned()
         self.counters: Counter[str] = Counter()
 
     # --- what the bridge asks ------------------------------------------------------------------------------------------
@@ -143,7 +140,7 @@ class Dispatch:
         self.counters["arrived"] += 1
         key = event.key
         message = self._keys.get(key) if key else None
-        poisoned = self._poisoned.get(key) if key else None
+        poisoned = self._poisoned.recall(key) if key else None
         digest = message.arrival.digest if message else poisoned[0] if poisoned else event.digest
         if digest != event.digest:
             return [Refuse(event.address, refusals.mismatch(event.id))]
@@ -220,7 +217,7 @@ class Dispatch:
         self.counters["finished"] += 1
         self._release(message)
         self._forget(message)
-        return [Answer(w.address, w.id, payload, message.arrival.id, now - w.arrived) for w in message.waiters]
+        return [Answer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
 
     def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
         out: list[Instruction] = []
@@ -262,9 +259,7 @@ class Dispatch:
     def _poison(self, message: Message) -> list[Instruction]:
         self.counters["poisoned"] += 1
         if message.key:
-            self._poisoned[message.key] = (message.arrival.digest, message.deaths)
-            while len(self._poisoned) > REMEMBERED:
-                self._poisoned.popitem(last=False)
+            self._poisoned.remember(message.key, message.arrival.digest, message.deaths)
         return self._give_up(message, lambda id: refusals.poisoned(id, message.deaths))
 
     # --- time ----------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""What the dispatch remembers: messages, the lanes they wait in, UVMs and timers. Owned by `uvm.dispatch`; plain state."""
+"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.dispatch`; plain state."""
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -75,6 +75,25 @@ class Uvm(Struct, eq=False):
             "up_s": round(now - self.since, 3),
             "silent_s": round(now - self.heard, 3),
         }
+
+
+class Poisoned:
+    """The newest poisoned numbers, so that a resent one is not tried again: digest of the payload, and how many UVMs died."""
+
+    MOST = 1024
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
+
+    def remember(self, key: Key, digest: bytes, deaths: int) -> None:
+        """This number was answered Poisoned."""
+        self._known[key] = (digest, deaths)
+        if len(self._known) > self.MOST:
+            self._known.popitem(last=False)
+
+    def recall(self, key: Key) -> tuple[bytes, int] | None:
+        """Digest and deaths, if the number is known."""
+        return self._known.get(key)
 
 
 Step = Callable[[Message, Waiter | None], Iterable[Instruction]]

@@ -29,7 +29,6 @@ from uvm.batch import Batch, ImageAway
 from uvm.blobs import materialize
 from uvm.drafting import voice_of
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
-from uvm.generation import Writers
 from uvm.image import Image
 from uvm.primitives import PRIMITIVES
 from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, StateUpdate, encode
@@ -41,6 +40,7 @@ from uvm.transact import Transactor
 from uvm.trial import TrialServer
 from uvm.want import offered
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.writers import Writers
 
 _AWAKE_S = 600.0
 _HELD = 100_000

@@ -10,6 +10,9 @@ from typing import Any
 import zmq
 from msgspec import Struct
 
+LOST_S = 2.0
+"""Seconds between two Lost to the same stranger, who is answering the first one."""
+
 LAST_WORDS_S = 0.05
 """Seconds between a UVM's end and its burial, in which what it said last arrives."""
 
@@ -31,10 +34,12 @@ class Peers:
         self._poller = poller
         self._by_name: dict[str, Peer] = {}
         self._by_identity: dict[bytes, Peer] = {}
+        self._strangers: dict[bytes, float] = {}
 
     def add(self, name: str, identity: bytes, pid: int, pidfd: int) -> None:
         """A UVM came; `pidfd` is ours from now on."""
         self._by_name[name] = self._by_identity[identity] = Peer(name, identity, pid, pidfd)
+        self._strangers.pop(identity, None)
         self._poller.register(pidfd, zmq.POLLIN)
 
     def remove(self, name: str) -> Peer:
@@ -52,6 +57,13 @@ class Peers:
         """Who speaks; None: nobody that is on the list."""
         peer = self._by_identity.get(identity)
         return peer.name if peer else None
+
+    def stranger(self, identity: bytes, now: float) -> bool:
+        """Somebody who is not on the list spoke. True: tell it so; false: it was told just now."""
+        if now - self._strangers.get(identity, -LOST_S) < LOST_S:
+            return False
+        self._strangers = {known: told for known, told in self._strangers.items() if now - told < LOST_S} | {identity: now}
+        return True
 
     def ending(self, name: str, now: float) -> bool:
         """The UVM seems to be gone. False: that was known."""

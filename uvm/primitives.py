@@ -121,14 +121,16 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     if not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
     names: Any = runtime.image.names
-    if names.get(name, receiver) is not receiver:
+    known: UvmObject | None = names.get(name)
+    if known is not None and known is not receiver:
         raise NotAllowed(f"{name!r} is the name of another object", "forgetName_ it first")
     runtime.attempt.touch()
     names[name] = receiver
     genesis = names.get("genesis_obj")
-    if genesis is not None and type(genesis.own("objects")) is list and receiver not in genesis.own("objects"):
+    listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
+    if genesis is not None and receiver not in listed:
         runtime.attempt.writing(genesis, "objects")
-        genesis.put("objects", [*genesis.own("objects"), receiver])
+        genesis.put("objects", [*listed, receiver])
     return receiver
 
 
@@ -137,16 +139,18 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     names: Any = runtime.image.names
     if not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
-    if type(name) is not str or names.get(name) is not receiver:
+    known: UvmObject | None = names.get(name) if type(name) is str else None
+    if known is not receiver:
         raise NotAllowed(f"{name!r} is not a name of {receiver!r}")
     if name in runtime.image.root["primordial"]:
         raise NotAllowed(f"{name!r} is one of the primordial names")
     runtime.attempt.touch()
     del names[name]
     genesis = names.get("genesis_obj")
-    if genesis is not None and not runtime.image.names_of(receiver) and receiver in genesis.own("objects", []):
+    listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
+    if genesis is not None and not runtime.image.names_of(receiver) and receiver in listed:
         runtime.attempt.writing(genesis, "objects")
-        genesis.put("objects", [one for one in genesis.own("objects") if one is not receiver])
+        genesis.put("objects", [one for one in listed if one is not receiver])
     return receiver
 
 

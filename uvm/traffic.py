@@ -123,12 +123,11 @@ class Drop(Struct, frozen=True):
 
 
 class Answer(Struct, frozen=True):
-    """Send a UVM's answer to the tool; `written_id` is the id inside `payload`, `id` the one this tool used."""
+    """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
 
     address: Any
     id: int
     payload: bytes
-    written_id: int
     waited_s: float
 
 

@@ -125,7 +125,8 @@ class FakeUvm:
                 after = b"" if numbers[-1] == OBJECTS - 1 else numbers[-1].to_bytes(8)
                 answer: Any = State(request.id, b"tid00001", [thing(n) for n in numbers], after)
             case Inspect():
-                answer = Reply(request.id, {"inherited": {}, **{f: getattr(thing(3), f) for f in ("reference", "names", "slots", "parents", "methods")}})
+                one = thing(3)
+                answer = Reply(request.id, {field: getattr(one, field) for field in one.__struct_fields__})
             case Release():
                 answer = Reply(request.id, len(request.references), uvm=self.name)
             case CreateMethod():
@@ -185,7 +186,8 @@ class FakeUvm:
             case "babble":
                 self.socket.send(b"\xc1\x00")
             case _:
-                error = Error(request.id, "BadArguments", f"the fake does not know {request.selector}", "try echo", {"seen": request.selector})
+                message = f"the fake does not know {request.selector}"
+                error = Error(request.id, "BadArguments", message, "try echo", {"seen": request.selector})
                 self.say(wire.Done(job.job, encode(error)))
                 return
         self.say(wire.Done(job.job, encode(reply)))
@@ -193,12 +195,13 @@ class FakeUvm:
     def count(self, request: Send) -> Reply:
         """The counter goes up by one, once a number."""
         self.database.execute("begin immediate")
-        known = self.database.execute("select result from receipts where session = ? and seq = ?", (request.session, request.seq)).fetchone()
+        number = (request.session, request.seq)
+        known = self.database.execute("select result from receipts where session = ? and seq = ?", number).fetchone()
         if known is None:
             self.database.execute("insert into counter values (1)")
             result = self.database.execute("select count(*) from counter").fetchone()[0]
             if request.session:
-                self.database.execute("insert into receipts values (?, ?, ?)", (request.session, request.seq, result))
+                self.database.execute("insert into receipts values (?, ?, ?)", (*number, result))
         self.database.execute("commit")
         return Reply(request.id, known[0] if known else result, uvm=self.name, replayed=known is not None)
 

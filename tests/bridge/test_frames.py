@@ -155,7 +155,17 @@ def test_what_is_wrong_and_where_is_said(raw: Raw, fields: dict[str, Any], id: i
 
 @pytest.mark.parametrize(
     "frame",
-    [b"", b"\xc1", b"\x93\x01\x02", b"\x80", b"\xdf\xff\xff\xff\xff", b"\x91" * 90_000, b"\x81" * 90_000, msgpack.packb([SEND]), msgpack.packb(None)],
+    [
+        b"",
+        b"\xc1",
+        b"\x93\x01\x02",
+        b"\x80",
+        b"\xdf\xff\xff\xff\xff",
+        b"\x91" * 90_000,
+        b"\x81" * 90_000,
+        msgpack.packb([SEND]),
+        msgpack.packb(None),
+    ],
 )
 def test_frames_that_are_no_map_are_bad_requests(raw: Raw, frame: bytes) -> None:
     answer = raw.say(frame)

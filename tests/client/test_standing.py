@@ -64,7 +64,8 @@ def test_a_reconnection_that_lost_nothing_is_not_worth_a_word() -> None:
 
 def test_a_reconnection_that_lost_events_says_so() -> None:
     standing = started()
-    assert standing.arrived([standing.ready_topic, msgspec.msgpack.encode({"state": 12, "progress": 0}), position(7, 0)]) == [Missed("state")]
+    confirmed = [standing.ready_topic, msgspec.msgpack.encode({"state": 12, "progress": 0}), position(7, 0)]
+    assert standing.arrived(confirmed) == [Missed("state")]
 
 
 @pytest.mark.parametrize("frames", [[], [b"state"], [b"state", b"\xc1", position(7, 11)], [b"state", encode(EVENT), b"short"]])

@@ -164,8 +164,8 @@ def test_hostile_shapes_are_refused_quickly_and_crash_nothing(name: str) -> None
 
 
 def test_deep_blocks_are_refused() -> None:
-    lines = [" " * depth + "if 1:" for depth in range(90)]
-    verdict = audit(body("\n".join([*lines, " " * 90 + "pass"])), "m", 0)
+    lines = [" " * depth + "if 1:" for depth in range(120)]
+    verdict = audit(body("\n".join([*lines, " " * 120 + "pass"])), "m", 0)
     assert not verdict.ok
 
 
@@ -264,6 +264,12 @@ def test_what_ends_the_attempt_goes_through_every_handler() -> None:
 
 def test_an_error_in_finally_cannot_hide_the_end_of_the_attempt() -> None:
     source = body("try:\n    try:\n        while True:\n            pass\n    finally:\n        [][0]\nexcept IndexError:\n    return 'swallowed'")
+    with pytest.raises(TicksSpent):
+        run(source, ticks=20_000)
+
+
+def test_an_error_in_finally_does_not_leave_the_method_in_its_place() -> None:
+    source = body("try:\n    while True:\n        pass\nfinally:\n    x = 1 / 0")
     with pytest.raises(TicksSpent):
         run(source, ticks=20_000)
 

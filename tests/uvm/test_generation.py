@@ -11,14 +11,14 @@ from deploy.settings import Configuration, Home, Settings, TrialSettings, UvmSet
 from inference_worker.protocol import Completed, Failed, Generate, Output
 from tests.uvm.images import Bench, awakened, new_database
 from uvm import messages
-from uvm.generation import Writers
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
-from uvm.protocol import CreateMethod, Example, decode_event, decode_value, encode
+from uvm.protocol import CreateMethod, Example, Progress, decode_event, decode_value, encode
 from uvm.transact import Transactor
 from uvm.trial import TrialServer
 from uvm.want import offered
 from uvm.work import Answered, Missing, Offered, Work
+from uvm.writers import Writers
 
 _UNTIL_S = 60.0
 
@@ -103,7 +103,7 @@ class House:
         return ended[0]
 
     def stages(self):
-        return [event.stage for event in self.events if event.stage not in ("drafting", "trying")]
+        return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
 
 
 @pytest.fixture

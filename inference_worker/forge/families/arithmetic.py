@@ -229,6 +229,6 @@ def whole_groups(d: Draw) -> Method:
 
 
 FAMILIES = (
-    product, product, product, product_and_more, product_with_argument, sum_of_likes, sum_of_named, average_of_likes, difference, ratio, percent, reduced, taxed,
+    product, product, product, product, product, product_and_more, product_with_argument, sum_of_likes, sum_of_named, average_of_likes, difference, ratio, percent, reduced, taxed,
     multiple, part, with_argument, rounded, stateless, whole_groups,
 )

@@ -11,7 +11,7 @@ def _declines(s: values.Slots, *given: object) -> None:
 
 def missing(d: Draw) -> Method:
     """A quantity of which no slot tells."""
-    word = d.noun(words.SERIES + words.MONEY + words.LEDGERS + words.THINGS, 0)
+    word = d.noun(words.SERIES + words.MONEY + words.THINGS, 0)
     d.crowded = max(d.crowded, 0.25)
     if d.rng.random() < 0.5:
         d.slot(d.noun(words.TEXTS, 0), values.short_text)

@@ -112,4 +112,4 @@ def some(d: Draw) -> Method:
     return Method(selector, f"return column({inside})", lambda s: {"morph": "column", "items": [{"morph": "field", "name": name, "value": s[name]} for name in names]})
 
 
-FAMILIES = (whole, whole, whole, like_a_prototype, like_a_prototype, like_a_prototype, small, in_a_row, some)
+FAMILIES = (*(whole,) * 4, *(like_a_prototype,) * 7, small, small, in_a_row, some)

@@ -104,4 +104,4 @@ def square(d: Draw) -> Method:
     return Method(d.say("circumference", "circle_circumference", "length_of_rim"), f"return 2 * 3.141592653589793 * self.{slot}", lambda s: 6.283185307179586 * s[slot])
 
 
-FAMILIES = (area, area, perimeter, volume, known, conversion, temperature, square)
+FAMILIES = (area, area, area, perimeter, volume, known, conversion, temperature, square)

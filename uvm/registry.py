@@ -1,0 +1,144 @@
+"""What writing a method does to the image, step by step, each inside the caller's transaction. Owned by one UVM's writers."""
+
+from typing import Any
+
+import msgspec
+
+from deploy.settings import UvmSettings
+from uvm import messages
+from uvm.attempt import Attempt
+from uvm.errors import ImageError, NotUnderstood
+from uvm.generation import Generation
+from uvm.history import install, method
+from uvm.image import Image
+from uvm.journal import chronicle
+from uvm.messages import Claim, LostClaim
+from uvm.objects import ABSENT, UvmObject
+from uvm.probe import probe
+from uvm.protocol import Change, Reference
+from uvm.runtime import Runtime, is_method
+from uvm.stages import Draft
+from uvm.verdicts import proof
+from uvm.want import Want
+
+
+class Registry:
+    """The image as the writers of one UVM change it."""
+
+    def __init__(self, image: Image, runtime: Runtime, settings: UvmSettings, owner: str) -> None:
+        self._image = image
+        self._runtime = runtime
+        self._settings = settings
+        self._owner = owner
+
+    def claim(self, want: Want) -> Claim:
+        receiver = self._receiver(want)
+        facts = {
+            **want.reified,
+            "selector": want.selector,
+            "receiver": receiver,
+            "depth": want.depth,
+            "waits_for": [],
+            "asked_by": f"{want.session}/{want.seq}" if want.session else "",
+        }
+        fulfilled = want.offered is None and receiver is not None and receiver.lookup(want.selector) is not ABSENT
+        if want.offered is None and self.holder(want) is None:
+            raise NotUnderstood(
+                f"{want.selector} is not understood, and nothing but traits_obj could hold it", "send it to an object of your own"
+            )
+        return messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
+
+    def _receiver(self, want: Want) -> UvmObject | None:
+        """The receiver as committed; None for one that only the attempt had."""
+        try:
+            return self._image.at(Reference(want.receiver))
+        except ImageError:
+            return None
+
+    def holder(self, want: Want) -> bytes | None:
+        """Where the method goes: on the receiver or its first committed parent; on traits_obj only what a tool offers for it."""
+        if want.offered is not None:
+            return want.receiver
+        receiver = self._receiver(want)
+        traits = self._image.named("traits_obj")
+        if receiver is not None:
+            return None if receiver is traits else want.receiver
+        for parent in want.reified.get("parents", []):
+            if parent != traits._p_oid:
+                return bytes(parent)
+        return None
+
+    def known(self, want: Want) -> Draft | None:
+        """Search before writing: a method for this selector on an object of this shape."""
+        found = self._image.shard("library", want.key).own(want.key)
+        if found is ABSENT or not is_method(found):
+            return None
+        return Draft(source=found.own("source"), persona=found.own("author"), why="")
+
+    def rule(self, want: Want, fit: list[dict[str, Any]]) -> Any:
+        receiver = self._receiver(want) or self._image.named("pLLM_obj")
+        attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False)
+        asked = receiver if receiver.lookup("chooseFrom_") is not ABSENT else self._image.named("pLLM_obj")
+        try:
+            return self._runtime.run(attempt, asked, "chooseFrom_", (fit,), {})
+        finally:
+            attempt.forget_changes()
+
+    def put(self, generation: Generation, chosen: int) -> list[Change] | None:
+        """Method, proof and message; answers what tools get to see of it, or None when what the trial saw has changed."""
+        want, draft = generation.want, generation.drafts[chosen]
+        for oid, serial in generation.read.get(chosen, {}).items():
+            one = self._image.connection.get(oid)
+            one._p_activate()
+            if one._p_serial != serial and self._matters(one, want):
+                return None
+        holder = self._image.at(Reference(self.holder(want) or want.receiver))
+        made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen))
+        install(holder, made)
+        if want.offered is None:
+            self._image.shard("library", want.key).put(want.key, made)
+        messages.count_method(self._image)
+        messages.advance(
+            self._image,
+            generation.oid,
+            self._owner,
+            "tried",
+            "installed",
+            method=made,
+            installed_on=holder,
+            drafts=messages.storable_drafts(generation.drafts),
+        )
+        chronicle(
+            self._image,
+            "install",
+            selector=want.selector,
+            on=str(self._image.reference(holder)),
+            author=draft.persona,
+            digest=made.own("digest"),
+        )
+        genesis = self._image.named("genesis_obj")
+        seen = [(holder, {}), (genesis, {"methods": genesis.own("methods").plain()})]
+        return [Change(self._image.reference(one), self._image.names_of(one), slots, []) for one, slots in seen]
+
+    def _matters(self, one: Any, want: Want) -> bool:
+        """Whether a changed record can change the verdict: an object's own, not the kernel's or the counters that every message moves."""
+        return isinstance(one, UvmObject) and (one is not self._image.named("genesis_obj") or one._p_oid == want.receiver)
+
+    def back_to_trial(self, generation: Generation) -> None:
+        message = self._image.at(Reference(generation.oid))
+        if message.own("owner") != self._owner:
+            raise LostClaim("taken over")
+        message.put("stage", "audited")
+        generation.stage = "audited"
+
+    def wanted_by(self, generation: Generation, need: Any) -> "Want | str":
+        found = probe(self._image, self._runtime, self._settings, need)
+        if isinstance(found, str):
+            return found
+        if messages.would_wait_for_itself(self._image, generation.want.key, found.key):
+            return f"{need.selector} waits for {generation.want.selector} itself"
+        return msgspec.structs.replace(found, depth=generation.want.depth + 1, asked_at=generation.want.asked_at)
+
+    def waits(self, generation: Generation, key: str) -> None:
+        message = self._image.at(Reference(generation.oid))
+        message.put("waits_for", [*message.own("waits_for", []), key])

@@ -1,0 +1,104 @@
+"""What is said of drafts: by a trial, in a method's proof, and when none was good enough. Pure, but for the draft that is judged."""
+
+from typing import Any
+
+import msgspec
+
+from uvm import messages, stages
+from uvm.drafting import effect_of, storable
+from uvm.errors import AuditRefused, GenerationOff, ImageError, Refused, TrialFailed
+from uvm.generation import Generation
+from uvm.protocol import Reference
+from uvm.stages import Draft
+from uvm.trial import TrialOutcome
+from uvm.want import Want
+
+
+def judge(draft: Draft, outcome: TrialOutcome, want: Want) -> None:
+    """What a trial says of a draft. Changes the draft."""
+    draft.examples, draft.examples_passed = outcome.examples, outcome.examples_passed
+    draft.trial = {
+        "kind": outcome.kind,
+        "ticks": outcome.ticks_used,
+        "seconds": round(outcome.seconds, 4),
+        "confined": outcome.fully_confined,
+        "layers": [layer.name for layer in outcome.layers if layer.in_force],
+        "result": storable(outcome.result),
+        "effects": [storable([one.object, one.slot, _shown(one.before), _shown(one.after)]) for one in outcome.effects],
+        "amnesia": list(outcome.amnesia),
+        "examples": outcome.examples,
+        "examples_passed": outcome.examples_passed,
+    }
+    if outcome.kind == "ok" and outcome.amnesia:
+        draft.outcome, draft.why = "amnesia", f"would forget its change of {', '.join(outcome.amnesia)}: self._p_changed = True is missing"
+    elif outcome.kind == "ok":
+        bare = want.offered is not None and want.positional > 0 and not want.args
+        draft.outcome = "untried" if bare and not outcome.examples else "ok"
+        draft.why = "; ".join(outcome.examples_missed)
+        draft.effect = effect_of(outcome)
+    elif outcome.kind == "killed":
+        draft.outcome, draft.why = "killed", outcome.killed_by
+    elif outcome.error is not None:
+        where = f" in line {outcome.error.line}" if outcome.error.line else ""
+        draft.outcome, draft.why = outcome.error.type, f"{outcome.error.type}{where}: {outcome.error.message}"
+    else:
+        draft.outcome, draft.why = (
+            outcome.kind,
+            f"needs {outcome.need.selector}, which nobody understands" if outcome.need else outcome.kind,
+        )
+
+
+def refusal_of(stored: dict[str, Any]) -> ImageError:
+    """A stored refusal as the error that it was."""
+    kinds = {kind.__name__: kind for kind in (Refused, AuditRefused, TrialFailed, GenerationOff)}
+    return kinds.get(stored["type"], Refused)(stored["message"], stored["remedy"], **stored["details"])
+
+
+def proof(generation: Generation, chosen: int) -> dict[str, Any]:
+    """What a method can show for itself: prompt, voice, seed, every draft with its fate, audit and trial."""
+    draft, given = generation.drafts[chosen], generation.commission
+    voice = given.personas.get(draft.persona) if given is not None else None
+    return {
+        "prompt": generation.plan.prompt if generation.plan is not None else "",
+        "model": voice.model if voice is not None else "",
+        "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
+        "seed": draft.seed,
+        "temperature": draft.temperature,
+        "mode": "unmerged"
+        if voice is not None and voice.adapter
+        else "base"
+        if voice is not None
+        else "offered"
+        if generation.want.offered is not None
+        else "found",
+        "grammar": given.grammar_digest if given is not None else "",
+        "drafts": messages.storable_drafts(generation.drafts),
+        "chosen": chosen,
+        "audit": draft.findings,
+        "trial": draft.trial,
+        "message": str(Reference(generation.oid)),
+    }
+
+
+def _shown(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+def verdict(generation: Generation) -> ImageError:
+    """Why a message is refused after its drafts were tried."""
+    want, drafts = generation.want, generation.drafts
+    told = stages.reasons(drafts)
+    if want.offered is not None:
+        kind = AuditRefused if drafts[0].outcome == "unfit" else TrialFailed
+        return kind(
+            f"{want.selector} was refused: {told[0]['why']}",
+            "mend the source and offer it again",
+            findings=drafts[0].findings,
+            reasons=told,
+        )
+    return Refused(
+        f"none of {len(drafts)} drafts of {want.selector} was good enough: {told[0]['why']}",
+        "add an example of what you expect (batos send … --example), a clearer selector, or the method itself (batos method)",
+        reasons=told,
+        message=str(Reference(generation.oid)),
+    )

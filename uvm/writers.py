@@ -1,0 +1,511 @@
+"""doesNotUnderstand, carried out: from a claimed message to an installed method or a stored refusal.
+
+Owned by the UVM's main thread. No transaction is open while the model writes or a trial runs: each stage is a short transaction of
+its own, and what happens in between arrives as an event (`Thinker`'s callbacks, a trial that is readable, `tick`).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from deploy.settings import Configuration
+from inference_worker.protocol import Completed, Delta, Failed, Generate, Sampling
+from uvm import messages, stages
+from uvm.audit import audit
+from uvm.blobs import materialize
+from uvm.drafting import commission, storable, voice_of
+from uvm.errors import AttemptEnded, GenerationOff, ImageError, Refused
+from uvm.generation import RENEW_EVERY_S, Generation, Waiter
+from uvm.image import Image
+from uvm.messages import Claim, LostClaim
+from uvm.objects import UvmObject
+from uvm.protocol import TOPIC_PROGRESS, TOPIC_STATE, Progress, Reference, StateUpdate, encode
+from uvm.registry import Registry
+from uvm.runtime import Runtime
+from uvm.stages import Draft
+from uvm.thinking import Thinker
+from uvm.transact import Transactor
+from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialServer
+from uvm.verdicts import judge, refusal_of, verdict
+from uvm.want import Want
+
+WATCH_EVERY_S: Final = 0.2
+RETRIALS: Final = 3
+"""How often a draft is tried again because the objects that its trial saw have changed, or it needed a thought or a method."""
+
+log = structlog.get_logger()
+
+Publish = Callable[[bytes, bytes], None]
+
+
+class _Watched:
+    """A message that another process has claimed."""
+
+    def __init__(self, want: Want) -> None:
+        self.want = want
+        self.waiters: list[Waiter] = []
+
+
+class Writers:
+    """All messages that this process has claimed or waits for."""
+
+    def __init__(
+        self,
+        *,
+        configuration: Configuration,
+        image: Image,
+        runtime: Runtime,
+        transactor: Transactor,
+        thinker: Thinker,
+        trials: TrialServer,
+        publish: Publish,
+        owner: str,
+        confined: Callable[[], bool],
+    ) -> None:
+        self._configuration = configuration
+        self._settings = configuration.settings
+        self._image = image
+        self._registry = Registry(image, runtime, configuration.settings.uvm, owner)
+        self._transactor = transactor
+        self._thinker = thinker
+        self._trials = trials
+        self._publish = publish
+        self._owner = owner
+        self._confined = confined
+        self._mine: dict[str, Generation] = {}
+        self._theirs: dict[str, _Watched] = {}
+        self._watch_at = 0.0
+        self.installed = 0
+        self.refused = 0
+
+    def __len__(self) -> int:
+        return len(self._mine)
+
+    def trials(self) -> list[Trial]:
+        """The trials that run, to be polled for reading."""
+        return [one.trial for one in self._mine.values() if one.trial is not None]
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def want(self, want: Want, waiter: Waiter) -> None:
+        """A message wants a method. `waiter` is called once: with None when it may run again, or with why not."""
+        if want.offered is None and not self._may_write():
+            waiter(
+                GenerationOff(
+                    f"{want.selector} is not understood, and writing methods is off here",
+                    "batos doctor says which layer of confinement the host lacks; uvm.generation = 'always' goes without",
+                )
+            )
+            return
+        if want.key in self._mine:
+            self._mine[want.key].waiters.append(waiter)
+            return
+        if want.key in self._theirs:
+            self._theirs[want.key].waiters.append(waiter)
+            return
+        try:
+            claim = self._transactor.run(lambda: self._registry.claim(want))
+        except ImageError as error:
+            waiter(error)
+            return
+        self._begin(want, claim, [waiter])
+
+    def _begin(self, want: Want, claim: Claim, waiters: list[Waiter]) -> None:
+        if claim.state == "theirs":
+            watched = self._theirs.setdefault(want.key, _Watched(want))
+            watched.waiters.extend(waiters)
+        elif claim.state == "installed":
+            _tell(waiters, None)
+        elif claim.state == "refused":
+            _tell(waiters, refusal_of(claim.refusal))
+        else:
+            generation = Generation(want, claim)
+            generation.waiters = waiters
+            self._mine[want.key] = generation
+            self._told(generation, call=want.reified.get("call", want.selector), resumed=claim.stage != "reified")
+            self._guarded(generation, self._start)
+
+    def readable(self, trial: Trial) -> None:
+        """A trial's descriptor is readable."""
+        generation = next((one for one in self._mine.values() if one.trial is trial), None)
+        if generation is not None:
+            outcome = trial.on_readable()
+            if outcome is not None:
+                self._guarded(generation, lambda one: self._tried(one, outcome))
+
+    def tick(self, now: float) -> None:
+        """Trials that took too long, leases to renew, messages of others to look after."""
+        for generation in list(self._mine.values()):
+            if generation.trial is not None:
+                outcome = generation.trial.expired(now)
+                if outcome is not None:
+                    self._guarded(generation, partial(self._tried, outcome=outcome))
+            if generation.want.key in self._mine and now > generation.renew_at:
+                generation.renew_at = now + RENEW_EVERY_S
+                self._guarded(
+                    generation, lambda one: self._transactor.run(lambda: messages.renew(self._image, one.oid, self._owner, one.stage))
+                )
+        if self._theirs and now > self._watch_at:
+            self._watch_at = now + WATCH_EVERY_S
+            for key in list(self._theirs):
+                self._look_after(key)
+
+    def close(self) -> None:
+        """Let go of everything: another process takes the messages over when the leases end."""
+        for generation in self._mine.values():
+            for identifier in generation.questions:
+                self._thinker.cancel(identifier)
+            if generation.trial is not None:
+                generation.trial.cancel()
+        self._mine.clear()
+
+    # --- stages ------------------------------------------------------------------------------------------------------
+
+    def _start(self, generation: Generation) -> None:
+        if generation.drafts:
+            self._audit(generation)
+        else:
+            self._reflect(generation)
+
+    def _reflect(self, generation: Generation) -> None:
+        want = generation.want
+        if want.offered is not None:
+            self._advance(generation, "reflected", plan={"offered": True}, author=want.author)
+            self._drafted(generation, [Draft(source=want.offered, persona=want.author)])
+            return
+        try:
+            generation.plan = stages.plan_of(want.plan, self._settings.uvm.drafts)
+        except msgspec.ValidationError as error:
+            self._refuse(
+                generation, Refused(f"the image's plan for {want.selector} cannot be used: {error}", "look at reflectOn_ of pLLM_obj")
+            )
+            return
+        self._advance(generation, "reflected", plan=msgspec.to_builtins(generation.plan))
+        known = self._transactor.look(lambda: self._registry.known(want))
+        if known is not None:
+            self._drafted(generation, [known])
+            return
+        self._ask(generation)
+
+    def _ask(self, generation: Generation) -> None:
+        plan = generation.plan
+        if plan is None:
+            raise RuntimeError("a message is drafted after it was reflected")
+        generation.commission = self._transactor.look(lambda: commission(self._image, generation.want, plan, self._materialize))
+        seed = int.from_bytes(generation.oid) % 2**31
+        number = 0
+        for persona, share in stages.split(plan.drafts, list(generation.commission.personas)):
+            voice = generation.commission.personas[persona]
+            samplings = []
+            for _ in range(share):
+                samplings.append(Sampling() if number == 0 else Sampling(temperature=plan.temperature, top_p=0.95, seed=seed + number))
+                number += 1
+            identifier = self._thinker.identifier(f"{self._owner}-{persona}")
+            generation.questions.add(identifier)
+            self._thinker.ask(
+                Generate(
+                    id=identifier,
+                    model=voice.model,
+                    adapter=voice.adapter or None,
+                    adapter_name=voice.adapter_name,
+                    prompt=plan.prompt,
+                    samplings=samplings,
+                    max_tokens=plan.max_tokens,
+                    grammar=generation.commission.grammar,
+                    chat=plan.chat,
+                    stream=True,
+                    deadline_ms=int(self._settings.uvm.generation_deadline_s * 1000),
+                ),
+                self._settings.uvm.generation_deadline_s,
+                partial(self._wrote, generation, persona, samplings),
+                partial(self._writing, generation),
+            )
+
+    def _writing(self, generation: Generation, delta: Delta) -> None:
+        if delta.index == 0:
+            generation.text += delta.text
+            now = time.monotonic()
+            if now > generation.told_at:
+                generation.told_at = now + 0.25
+                self._told(generation, stage="drafting", text=generation.text[-4000:])
+
+    def _wrote(self, generation: Generation, persona: str, samplings: Sequence[Sampling], answer: Completed | Failed) -> None:
+        generation.questions.discard(answer.id)
+        if self._mine.get(generation.want.key) is not generation:
+            return
+        if isinstance(answer, Failed):
+            generation.failures.append(f"{persona}: {answer.type}: {answer.message}")
+        else:
+            signature = generation.want.reified["signature"]
+            for sampling, output in zip(samplings, answer.outputs, strict=False):
+                source = f"{signature}\n{output.text.rstrip()}\n"
+                generation.written.append(
+                    Draft(
+                        source=source,
+                        persona=persona,
+                        seed=sampling.seed,
+                        temperature=sampling.temperature,
+                        logprob=output.logprob,
+                        tokens=output.tokens,
+                        why="" if output.finish == "stop" else "cut off at the longest answer",
+                    )
+                )
+        if not generation.questions:
+            if generation.written:
+                self._guarded(generation, lambda one: self._drafted(one, stages.unique(one.written)))
+            else:
+                text = "; ".join(generation.failures) or "no draft came back"
+                self._guarded(
+                    generation,
+                    lambda one: self._refuse(
+                        one,
+                        Refused(
+                            f"nothing was written for {one.want.selector}: {text}",
+                            "batos status shows the inference worker; batos logs inference tells more",
+                        ),
+                    ),
+                )
+
+    def _drafted(self, generation: Generation, drafts: list[Draft]) -> None:
+        generation.drafts = drafts
+        self._advance(generation, "drafted", drafts=messages.storable_drafts(drafts))
+        self._told(generation, drafts=len(drafts))
+        self._audit(generation)
+
+    def _audit(self, generation: Generation) -> None:
+        want = generation.want
+        for draft in generation.drafts:
+            verdict = audit(draft.source, want.selector, want.positional, list(want.kwargs), None)
+            draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in verdict.findings]
+            if verdict.ok:
+                draft.source = verdict.source
+            else:
+                draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in verdict.findings if one.fatal)
+        self._advance(generation, "audited", drafts=messages.storable_drafts(generation.drafts))
+        self._told(generation, fit=sum(not one.outcome for one in generation.drafts), drafts=len(generation.drafts))
+        self._try_next(generation)
+
+    def _try_next(self, generation: Generation) -> None:
+        generation.trying = next((number for number, one in enumerate(generation.drafts) if not one.outcome), -1)
+        if generation.trying < 0:
+            self._choose(generation)
+        else:
+            generation.retrials = 0
+            self._try(generation)
+
+    def _try(self, generation: Generation) -> None:
+        want, draft = generation.want, generation.drafts[generation.trying]
+        bare = want.offered is not None and want.positional > 0 and not want.args
+        holder = self._transactor.look(lambda: self._registry.holder(want))
+        generation.trial = self._trials.begin(
+            TrialRequest(
+                tid=self._transactor.newest(),
+                receiver=want.receiver,
+                holder=want.receiver if holder is None else holder,
+                selector=want.selector,
+                source=draft.source,
+                positional=want.positional,
+                args=want.args,
+                kwargs=want.kwargs,
+                examples=want.examples,
+                overlay=want.overlay,
+                thoughts=generation.thoughts,
+                now=want.asked_at,
+                ticks=self._settings.uvm.ticks,
+                seconds=self._settings.trial.wall_s,
+                author=draft.persona or "tool",
+                send=not bare,
+                unconfined=self._settings.uvm.generation == "always",
+            ),
+            self._transactor.record,
+        )
+
+    def _tried(self, generation: Generation, outcome: TrialOutcome) -> None:
+        generation.trial = None
+        draft = generation.drafts[generation.trying]
+        if outcome.kind == "thought" and outcome.thought is not None and generation.retrials < RETRIALS:
+            self._think_for(generation, outcome.thought)
+            return
+        if outcome.kind == "need" and outcome.need is not None and generation.retrials < RETRIALS and not outcome.need.made:
+            self._need(generation, outcome.need)
+            return
+        generation.read[generation.trying] = dict(outcome.read)
+        judge(draft, outcome, generation.want)
+        self._told(generation, stage="trying", draft=generation.trying, outcome=draft.outcome, why=draft.why)
+        self._try_next(generation)
+
+    def _think_for(self, generation: Generation, thought: Any) -> None:
+        generation.retrials += 1
+        voice = self._transactor.look(lambda: voice_of(self._image, thought.persona.oid, self._materialize))
+        identifier = self._thinker.identifier(f"{self._owner}-thought")
+        generation.questions.add(identifier)
+
+        def done(answer: Completed | Failed) -> None:
+            generation.questions.discard(identifier)
+            generation.thoughts[thought.key] = answer.outputs[0].text if isinstance(answer, Completed) else ""
+            if self._mine.get(generation.want.key) is generation:
+                self._guarded(generation, self._try)
+
+        self._thinker.ask(
+            Generate(
+                id=identifier,
+                model=voice.model,
+                adapter=voice.adapter or None,
+                adapter_name=voice.adapter_name,
+                prompt=thought.prompt,
+                max_tokens=thought.max_tokens,
+            ),
+            self._settings.inference.deadline_s,
+            done,
+        )
+
+    def _need(self, generation: Generation, need: Any) -> None:
+        """The draft sent a message that nothing understands: that method comes first, as a message of its own."""
+        generation.retrials += 1
+        draft = generation.drafts[generation.trying]
+        if generation.want.depth + 1 >= self._settings.uvm.depth:
+            draft.outcome, draft.why = "TooDeep", f"needs {need.selector}, which nobody understands, {self._settings.uvm.depth} deep"
+            self._try_next(generation)
+            return
+        needed = self._transactor.look(lambda: self._registry.wanted_by(generation, need))
+        if isinstance(needed, str):
+            draft.outcome, draft.why = "NotUnderstood", needed
+            self._try_next(generation)
+            return
+        self._transactor.run(lambda: self._registry.waits(generation, needed.key))
+
+        def ready(error: ImageError | None) -> None:
+            if self._mine.get(generation.want.key) is not generation:
+                return
+            if error is not None:
+                draft.outcome, draft.why = "NotUnderstood", f"needs {need.selector}: {error.message}"
+                self._guarded(generation, self._try_next)
+            else:
+                self._guarded(generation, self._try)
+
+        self.want(needed, ready)
+
+    def _choose(self, generation: Generation) -> None:
+        self._advance(generation, "tried", drafts=messages.storable_drafts(generation.drafts))
+        self._told(generation, survived=sum(one.outcome in ("ok", "untried") for one in generation.drafts))
+        fit = stages.candidates(generation.drafts)
+        if not fit:
+            self._refuse(generation, verdict(generation))
+            return
+        if generation.want.offered is not None:
+            self._install(generation, fit[0]["index"])
+            return
+        try:
+            chosen = self._transactor.look(lambda: self._registry.rule(generation.want, fit))
+        except (ImageError, AttemptEnded) as error:
+            self._refuse(generation, Refused(f"the image's choice rule failed: {error.message}", "look at chooseFrom_ of pLLM_obj"))
+            return
+        if chosen not in [one["index"] for one in fit]:
+            self._refuse(
+                generation,
+                Refused(
+                    f"the image's choice rule chose none of {len(fit)} drafts",
+                    "look at chooseFrom_ of pLLM_obj",
+                    reasons=stages.reasons(generation.drafts),
+                ),
+            )
+            return
+        self._install(generation, chosen)
+
+    def _install(self, generation: Generation, chosen: int) -> None:
+        changes = self._transactor.run(lambda: self._registry.put(generation, chosen))
+        if changes is None:
+            generation.retrials += 1
+            if generation.retrials > RETRIALS:
+                self._refuse(
+                    generation,
+                    Refused(f"the objects that {generation.want.selector} was tried on keep changing", "send it again when they rest"),
+                )
+                return
+            self._transactor.run(lambda: self._registry.back_to_trial(generation))
+            generation.trying = chosen
+            generation.drafts[chosen].outcome = ""
+            self._try(generation)
+            return
+        generation.stage = "installed"
+        self.installed += 1
+        self._publish(TOPIC_STATE, encode(StateUpdate(self._transactor.newest(), self._owner.split("/")[0], changes)))
+        draft = generation.drafts[chosen]
+        log.info(
+            "installed", selector=generation.want.selector, seconds=round(time.monotonic() - generation.started, 2), persona=draft.persona
+        )
+        self._told(generation, source=draft.source, author=draft.persona, seconds=time.monotonic() - generation.started)
+        self._end(generation, None)
+
+    def _refuse(self, generation: Generation, error: ImageError) -> None:
+        told = {"type": error.type, "message": error.message, "remedy": error.remedy, "details": storable(error.details)}
+        self._advance(generation, "refused", refusal=told, drafts=messages.storable_drafts(generation.drafts))
+        self.refused += 1
+        log.info("refused", selector=generation.want.selector, why=error.message)
+        self._told(generation, why=error.message)
+        self._end(generation, error)
+
+    def _end(self, generation: Generation, error: ImageError | None) -> None:
+        self._mine.pop(generation.want.key, None)
+        _tell(generation.waiters, error)
+
+    # --- small things ----------------------------------------------------------------------------------------------------
+
+    def _materialize(self, proxy: UvmObject, kind: str) -> None:
+        materialize(self._image, proxy, getattr(self._configuration.home, kind))
+
+    def _may_write(self) -> bool:
+        setting = self._settings.uvm.generation
+        return setting == "always" or (setting == "confined" and self._confined())
+
+    def _guarded(self, generation: Generation, step: Callable[[Generation], Any]) -> None:
+        """Run a step. An error of the step refuses the message; one that another process took over is watched from then on."""
+        try:
+            try:
+                step(generation)
+            except ImageError as error:
+                self._refuse(generation, error)
+        except LostClaim:
+            log.warning("another process took the message over", selector=generation.want.selector)
+            self._mine.pop(generation.want.key, None)
+            for identifier in generation.questions:
+                self._thinker.cancel(identifier)
+            if generation.trial is not None:
+                generation.trial.cancel()
+            watched = self._theirs.setdefault(generation.want.key, _Watched(generation.want))
+            watched.waiters.extend(generation.waiters)
+
+    def _advance(self, generation: Generation, stage: str, **slots: Any) -> None:
+        self._transactor.run(lambda: messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots))
+        generation.stage = stage
+        if stage == "reflected":
+            self._told(generation, personas=generation.plan.personas if generation.plan else [])
+
+    def _told(self, generation: Generation, stage: str = "", **detail: Any) -> None:
+        want = generation.want
+        event = Progress(
+            message=Reference(generation.oid),
+            selector=want.selector,
+            receiver=Reference(want.receiver),
+            stage=stage or generation.stage,
+            detail=detail,
+            session=want.session,
+            seq=want.seq,
+        )
+        self._publish(TOPIC_PROGRESS, encode(event))
+
+    def _look_after(self, key: str) -> None:
+        watched = self._theirs[key]
+        claim = self._transactor.run(lambda: self._registry.claim(watched.want))
+        if claim.state != "theirs":
+            del self._theirs[key]
+            self._begin(watched.want, claim, watched.waiters)
+
+
+def _tell(waiters: list[Waiter], error: ImageError | None) -> None:
+    for waiter in waiters:
+        waiter(error)
