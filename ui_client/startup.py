@@ -22,11 +22,11 @@ from ui_client.report import Failure
 from ui_client.steps import Step, Steps
 from uvm.protocol import Reference
 
-SOCKET_DEADLINE_S = 30.0
+SOCKET_DEADLINE_S = 60.0
 AWAKENING_DEADLINE_S = 180.0
 CONVERT_DEADLINE_S = 300.0
-ANSWERS_DEADLINE_S = 90.0
-QUICK_DEADLINE_S = 20.0
+ANSWERS_DEADLINE_S = 120.0
+QUICK_DEADLINE_S = 30.0
 
 _FACE = "display_yourself"
 _GENESIS = "genesis_obj"

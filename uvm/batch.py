@@ -25,7 +25,8 @@ from uvm.journal import TALLIED, Journal
 from uvm.ledger import Ledger
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Change, CreateMethod, GetFullState, Inspect, Reference, Release, Send, encode_value
-from uvm.runtime import Runtime, is_method
+from uvm.reified import is_method
+from uvm.runtime import Runtime
 from uvm.values import from_wire, to_wire
 from uvm.want import missing
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work

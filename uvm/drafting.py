@@ -11,8 +11,7 @@ from uvm.grammar import grammar_for
 from uvm.image import Image
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Reference, encode_value
-from uvm.reified import data_slots, parameters_of
-from uvm.runtime import is_method
+from uvm.reified import data_slots, is_method, parameters_of
 from uvm.stages import Plan
 from uvm.trial import TrialOutcome
 from uvm.want import Want

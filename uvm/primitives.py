@@ -10,7 +10,8 @@ from typing import Any, NoReturn
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
 from uvm.objects import ABSENT, PARENTS, Counter, UvmObject
-from uvm.runtime import Primitive, Runtime, check_name, is_method
+from uvm.reified import is_method
+from uvm.runtime import Primitive, Runtime, check_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512

@@ -11,7 +11,7 @@ from uvm.errors import BadArguments, Expired
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
 from uvm.protocol import GetFullState, ObjectState, Reference, State
-from uvm.runtime import is_method
+from uvm.reified import is_method
 from uvm.values import to_wire
 
 _SNAPSHOTS = 4

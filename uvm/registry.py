@@ -16,7 +16,8 @@ from uvm.messages import Claim, LostClaim
 from uvm.objects import ABSENT, UvmObject
 from uvm.probe import probe
 from uvm.protocol import Change, Reference
-from uvm.runtime import Runtime, is_method
+from uvm.reified import is_method
+from uvm.runtime import Runtime
 from uvm.stages import Draft
 from uvm.verdicts import proof
 from uvm.want import Want

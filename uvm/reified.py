@@ -42,7 +42,7 @@ def reify(
             "receiver": receiver,
             "caller": caller,
             "positional": parameters[: len(args)],
-            "slots": [[name, literal(receiver.own(name))] for name in data_slots(receiver)[:SHOWN_SLOTS]],
+            "slots": [[name, shown(receiver.own(name))] for name in receiver.names()[:SHOWN_SLOTS]],
             "call": call(selector, args, kwargs),
             "signature": f"def {selector}({', '.join(['self', *parameters])}):",
             "examples": [f"{call(selector, tuple(one.args), one.kwargs)} -> {literal(one.result)}" for one in examples[:SHOWN_EXAMPLES]],
@@ -64,13 +64,19 @@ def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     return f"{selector}({', '.join(shown)})"
 
 
+def shown(value: Any) -> str:
+    """A slot's value as the prompt shows it; behaviour only as such."""
+    return "<method>" if is_method(value) else literal(value)
+
+
+def is_method(value: Any) -> bool:
+    """Whether a slot's value is behaviour."""
+    return type(value) is UvmObject and value.own(KIND) == "method"
+
+
 def data_slots(receiver: UvmObject) -> list[str]:
     """Own slots that hold data, in order."""
-
-    def is_data(value: Any) -> bool:
-        return not (type(value) is UvmObject and value.own(KIND) == "method")
-
-    return [name for name in receiver.names() if is_data(receiver.own(name))]
+    return [name for name in receiver.names() if not is_method(receiver.own(name))]
 
 
 def shape(receiver: UvmObject, selector: str, positional: int, keywords: Sequence[str]) -> str:

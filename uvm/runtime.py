@@ -15,7 +15,7 @@ from uvm.errors import AttemptEnded, BadArguments, ImageError, MethodFailed, Not
 from uvm.image import Image
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.plain import plain_read, plain_send
-from uvm.reified import reify
+from uvm.reified import is_method, reify
 from uvm.values import checked, is_mutable
 
 DEPTH = 100
@@ -24,11 +24,6 @@ DEPTH = 100
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 4000))
 
 Primitive = Callable[..., Any]
-
-
-def is_method(value: Any) -> bool:
-    """Whether a slot's value is behaviour."""
-    return type(value) is UvmObject and value.own(KIND) == "method"
 
 
 class FunctionCache:

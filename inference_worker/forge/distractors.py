@@ -9,10 +9,16 @@ from random import Random
 from inference_worker.forge import values, words
 from inference_worker.forge.values import Maker
 
-_NUMBERS = tuple("clones messages methods version revision serial edition priority index year generation instances replies identifier port shard epoch".split())
-_REFERENCES = tuple("owner creator maker manager keeper guardian author sponsor editor holder captain neighbour successor home source_obj prototype".split())
+_NUMBERS = tuple(
+    "clones messages methods version revision serial edition priority index year generation instances replies identifier port shard epoch".split()
+)
+_REFERENCES = tuple(
+    "owner creator maker manager keeper guardian author sponsor editor holder captain neighbour successor home source_obj prototype".split()
+)
 _GROUPS = tuple("objects children members friends links parts rooms neighbours helpers followers exhibits guests peers witnesses".split())
-_METHODS = tuple("greet_all show_all refresh checkup summarize restock reopen archive publish announce inspect_all wake_up tidy_up recount".split())
+_METHODS = tuple(
+    "greet_all show_all refresh checkup summarize restock reopen archive publish announce inspect_all wake_up tidy_up recount".split()
+)
 
 _KINDS = ("name", "stamp", "long", "number", "number", "number", "objects", "object", "text", "flag", "list", "dict", "method", "measure")
 

@@ -115,7 +115,9 @@ class Task:
 
     def shape(self, values: tuple[Any, ...]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as positional and keyword arguments."""
-        return ((), {keyword: value for (keyword, _), value in zip(self.arguments, values, strict=True)}) if self.keyworded else (values, {})
+        return (
+            ((), {keyword: value for (keyword, _), value in zip(self.arguments, values, strict=True)}) if self.keyworded else (values, {})
+        )
 
     def source(self, body: str) -> str:
         """The whole method with this body (already indented)."""
@@ -144,12 +146,17 @@ def task(name: str, family: Family, seed: int, side: Side) -> Task:
 
     Raises ValueError when the family only makes held-out tasks.
     """
+    return drawn(name, family, seed, side, kept_out=True)
+
+
+def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool) -> Task:
+    """As `task`; `kept_out` False lets held-out tasks pass, which is for evaluation alone."""
     rng = Random(f"{name} {seed} {side}")
     for _ in range(MOST_TRIES):
         draw = Draw(rng, side)
         method = family(draw)
         makers = draw.slots if draw.complete else _among_others(draw, method.selector)
-        if heldout.reason(method.selector, makers):
+        if kept_out and heldout.reason(method.selector, makers):
             continue
         return _complete(name, seed, draw, method, makers)
     raise ValueError(f"the family {name} makes nothing but held-out tasks: {heldout.reason(method.selector, makers)}")
@@ -182,7 +189,9 @@ def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str
     bare = Task(name, seed, draw.side, method.selector, makers, tuple(draw.arguments), draw.keyworded, {}, (), (), body, method.expectation)
     slots, args = bare.probe(draw.rng)
     examples = _examples(bare, slots, draw) if draw.rng.random() < draw.exampled else ()
-    return Task(name, seed, draw.side, method.selector, makers, bare.arguments, draw.keyworded, slots, args, examples, body, method.expectation)
+    return Task(
+        name, seed, draw.side, method.selector, makers, bare.arguments, draw.keyworded, slots, args, examples, body, method.expectation
+    )
 
 
 def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:
@@ -193,7 +202,7 @@ def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:
         after = {name: replicate(item) for name, item in slots.items()}
         try:
             result = bare.expectation(after, *[replicate(item) for item in args])
-        except Exception:  # an example shows an answer; a message that fails has none
+        except Exception:  # noqa: BLE001  # an example shows an answer; a message that fails has none
             continue
         if result is None or isinstance(result, StandIn) or not _presentable(result):
             continue

@@ -10,7 +10,9 @@ GENESIS = frozenset({"name", "born", "purpose", "clones", "messages", "methods",
 
 MOST_GENESIS_SLOTS = 3
 
-SELECTORS = frozenset({"display_yourself", "displayYourself", "displayYourself_", "display_yourself_", "total_price", "totalPrice", "totalPrice_"})
+SELECTORS = frozenset(
+    {"display_yourself", "displayYourself", "displayYourself_", "display_yourself_", "total_price", "totalPrice", "totalPrice_"}
+)
 
 PAIR = frozenset({"price", "quantity"})
 """The README's slots: never together in one object."""
@@ -21,7 +23,7 @@ def reason(selector: str, slots: Iterable[str]) -> str:
     names = frozenset(slots)
     if selector in SELECTORS:
         return f"the selector {selector} is held out"
-    if PAIR <= names:
+    if names >= PAIR:
         return "the slots price and quantity are held out together"
     if len(names & GENESIS) > MOST_GENESIS_SLOTS:
         return f"more than {MOST_GENESIS_SLOTS} slots of genesis_obj: {', '.join(sorted(names & GENESIS))}"

@@ -125,7 +125,7 @@ def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[
     after = {name: replicate(item) for name, item in slots.items()}
     try:
         result, error = expectation(after, *[replicate(item) for item in args]), ""
-    except Exception as failure:  # whatever kind a method may end in is part of what is compared
+    except Exception as failure:  # noqa: BLE001  # whatever kind a method may end in is part of what is compared
         result, error = None, type(failure).__name__
     return Outcome(plain(result), error, plain(after), forgotten=False)
 
@@ -137,9 +137,11 @@ def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any
     before = _contents(receiver._slots)
     exec(compile(source, selector, "exec"), namespace)
     try:
-        result = namespace[selector](receiver, *[replicate(item) for item in args], **{name: replicate(item) for name, item in kwargs.items()})
+        result = namespace[selector](
+            receiver, *[replicate(item) for item in args], **{name: replicate(item) for name, item in kwargs.items()}
+        )
         error = ""
-    except Exception as failure:
+    except Exception as failure:  # noqa: BLE001  # whatever a method ends in is its outcome
         result, error = None, type(failure).__name__
     after = plain(receiver._slots)
     now = _contents(receiver._slots)
@@ -152,7 +154,18 @@ def _decline(why: str) -> None:
 
 
 def _isinstance_of(value: Any, kind: str) -> bool:
-    kinds = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set, "none": type(None), "object": StandIn}
+    kinds = {
+        "str": str,
+        "int": int,
+        "float": float,
+        "bool": bool,
+        "list": list,
+        "dict": dict,
+        "tuple": tuple,
+        "set": set,
+        "none": type(None),
+        "object": StandIn,
+    }
     return isinstance(value, kinds[kind])
 
 

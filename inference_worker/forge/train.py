@@ -26,9 +26,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from inference_worker.convert import digest
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import Example
-from inference_worker.convert import digest
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,9 @@ def prepared(directory: Path, recipe: Recipe) -> tuple[Any, Any]:
     return get_peft_model(base, config), tokenizer
 
 
-def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]) -> list[float]:
+def train(
+    model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
+) -> list[float]:
     """Train in place; answers the loss of every step. Every `each` steps (0: never) calls `snapshot(steps, losses)`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.98))
@@ -120,7 +122,9 @@ def train(model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, e
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
             recent = losses[-10:]
-            _say(f"step {step + 1}/{recipe.steps} loss {sum(recent) / len(recent):.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step")
+            _say(
+                f"step {step + 1}/{recipe.steps} loss {sum(recent) / len(recent):.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step"
+            )
     return losses
 
 
@@ -179,7 +183,9 @@ def main(arguments: list[str] | None = None) -> int:
     def write(out: Path, losses: list[float]) -> None:
         save(model, out, _notes(recipe, base, data, losses, time.monotonic() - started))
 
-    losses = train(model, tokenizer, examples, recipe, given.snapshot, lambda step, seen: write(given.out.with_name(f"{given.out.name}-{step}"), seen))
+    losses = train(
+        model, tokenizer, examples, recipe, given.snapshot, lambda step, seen: write(given.out.with_name(f"{given.out.name}-{step}"), seen)
+    )
     write(given.out, losses)
     _say(f"{given.out} is written")
     return 0

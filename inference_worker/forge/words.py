@@ -40,7 +40,17 @@ def plural(word: str) -> str:
     return word + "s"
 
 
-_IRREGULAR = {"person": "people", "child": "children", "leaf": "leaves", "shelf": "shelves", "knife": "knives", "loaf": "loaves", "wolf": "wolves", "mouse": "mice", "entry": "entries"}
+_IRREGULAR = {
+    "person": "people",
+    "child": "children",
+    "leaf": "leaves",
+    "shelf": "shelves",
+    "knife": "knives",
+    "loaf": "loaves",
+    "wolf": "wolves",
+    "mouse": "mice",
+    "entry": "entries",
+}
 
 
 def coined(rng: Random, side: Side) -> str:
@@ -91,13 +101,19 @@ TEXTS = _pool(
 
 NAMES = _pool("name title label caption heading nickname headline alias username surname brandname codename")
 
-LONG_TEXTS = _pool("purpose note description motto comment summary about origin story message text slogan bio remark body content sentence line quote abstract memo")
+LONG_TEXTS = _pool(
+    "purpose note description motto comment summary about origin story message text slogan bio remark body "
+    "content sentence line quote abstract memo"
+)
 
-STAMPS = _pool("born created updated opened founded modified started published since joined built released signed arrived issued expires due")
+STAMPS = _pool(
+    "born created updated opened founded modified started published since joined built released signed arrived issued expires due"
+)
 
 THINGS = _pool(
     "tag item note word color city guest member player book song task step ingredient animal planet fruit tool letter email film recipe "
-    "plant car dish street game course student teacher friend neighbour ship train bird tree flower stone river mountain poem hero villain "
+    "plant car dish street game course student teacher friend neighbour ship train bird tree flower "
+    "stone river mountain poem hero villain "
     "idea goal wish skill language topic keyword author artist band room door window key lamp chair table box bag coin gem medal badge "
     "ticket parcel package letter route stop station sensor device server host user role rule event alarm message thread comment review "
     "toy puppet robot engine wheel part bolt shelf leaf knife wolf entry lesson chapter scene actor dancer runner pilot sailor farmer "
@@ -115,7 +131,10 @@ LEDGERS = _pool(
     "populations attendance supplies savings marks goals expenses shares heights distances orders wages seats"
 )
 
-BOOKS = _pool("phonebook capitals translations settings options owners aliases colors addresses emails labels roles titles languages currencies nicknames teams birthdays mentors rooms homes")
+BOOKS = _pool(
+    "phonebook capitals translations settings options owners aliases colors addresses emails labels roles titles languages currencies "
+    "nicknames teams birthdays mentors rooms homes"
+)
 
 ADJECTIVES = _pool(
     "open active locked visible ready broken paid available hidden enabled sold muted frozen public fresh clean dirty full "
@@ -130,19 +149,26 @@ MODIFIERS = _pool(
 
 WORDS = _pool(
     "amber anchor apple arrow atlas autumn bamboo banjo basil beacon berry birch blossom bolt breeze brick bronze canyon cedar "
-    "cherry cinder clover cobalt comet copper coral cotton cricket crystal daisy delta denim dune echo eagle ember falcon fern flint forest "
+    "cherry cinder clover cobalt comet copper coral cotton cricket crystal daisy delta denim dune echo "
+    "eagle ember falcon fern flint forest "
     "garnet ginger glacier granite harbor hazel heron honey indigo iris ivory jade jasmine juniper kelp kite lagoon lantern lark laurel "
-    "lemon lilac linen lotus maple marble meadow mint mist moss nectar nutmeg oak oasis olive onyx opal orchid otter paprika pebble pepper "
-    "pine plum poppy quartz quill raven reed ridge robin ruby saffron sage sand sierra silver slate sparrow spruce summit sunset tea thistle "
+    "lemon lilac linen lotus maple marble meadow mint mist moss nectar nutmeg oak oasis olive onyx "
+    "opal orchid otter paprika pebble pepper "
+    "pine plum poppy quartz quill raven reed ridge robin ruby saffron sage sand sierra silver slate "
+    "sparrow spruce summit sunset tea thistle "
     "thunder tiger timber topaz tulip tundra velvet violet walnut willow wren zephyr zinc"
 )
 
 PEOPLE = _pool(
-    "Ada Alan Amira Anton Bea Boris Carla Chen Dana Diego Edith Elif Farid Fiona Goran Grace Hana Hugo Ines Ivan Jonas Julia Kaito Karen Lena "
+    "Ada Alan Amira Anton Bea Boris Carla Chen Dana Diego Edith Elif Farid Fiona Goran Grace Hana Hugo Ines "
+    "Ivan Jonas Julia Kaito Karen Lena "
     "Liam Mara Milo Nadia Nils Olga Omar Pavel Petra Quinn Rosa Samir Sofia Tariq Tessa Uma Viktor Wanda Xenia Yara Yusuf Zoe"
 )
 
-FAMILY_NAMES = _pool("Baker Costa Dietz Evans Fischer Gupta Hansen Ito Jensen Kowalski Larsen Moreau Novak Okafor Petrov Quist Rossi Silva Tanaka Ueda Varga Weber Xu Young Zimmer")
+FAMILY_NAMES = _pool(
+    "Baker Costa Dietz Evans Fischer Gupta Hansen Ito Jensen Kowalski Larsen Moreau Novak Okafor Petrov Quist Rossi Silva Tanaka "
+    "Ueda Varga Weber Xu Young Zimmer"
+)
 
 SENTENCES = (
     "to learn from every message and to keep what it learned",

@@ -41,9 +41,7 @@ class ScriptedService(Service):
 Command = Callable[..., Answer]
 
 
-def run_command(
-    home: Path, *arguments: str, stdin: str = "", timeout: float = 60.0, settings: Mapping[str, str] | None = None
-) -> Answer:
+def run_command(home: Path, *arguments: str, stdin: str = "", timeout: float = 60.0, settings: Mapping[str, str] | None = None) -> Answer:
     """`batos` as a process of its own, in `home`."""
     done = subprocess.run(
         [sys.executable, "-m", "ui_client.cli", *arguments],

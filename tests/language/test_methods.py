@@ -36,7 +36,7 @@ SAME_AS_PYTHON = [
     "try:\n    assert a > 100, 'small'\nexcept Exception as e:\n    return str(e)",
     "return ' a,b '.strip().split(',') + 'x-y'.rsplit('-', 1)",
     "return ['Ab'.lower(), 'ab'.title(), 'ab'.find('b'), 'aXa'.replace('a', 'b', 1), '7'.zfill(3), 'x'.center(5, '*')]",
-    "x = [3, 1, 2]\nx.sort(reverse=True)\nx.insert(0, 9)\nx.extend(i for i in range(2))\nx.reverse()\nreturn [x, x.pop(), x.index(9), x.count(1)]",
+    "x = [3, 1, 2]\nx.sort(reverse=True)\nx.insert(0, 9)\nx.extend(i for i in range(2))\nx.reverse()\nreturn [x, x.pop(), x.index(1), x.count(1)]",
     "d = dict(a=1)\nd.update({'b': 2}, c=3)\nreturn [d.get('z', 0), d.setdefault('y', 5), d.pop('a'), d.keys() == ['b', 'c', 'y']][:3]",
     "s = set([1, 2])\ns.add(3)\ns.discard(9)\nreturn sorted(s.union([7]) | {8} - s)",
     "return [*range(3), *'ab', {**{'a': 1}, 'b': 2}]",

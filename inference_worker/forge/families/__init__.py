@@ -22,7 +22,24 @@ from inference_worker.forge.families import (
     text,
 )
 
-_MODULES = (access, arithmetic, conditions, counters, declining, dicts, display, flags, formulas, lists, moments, others, pairs, rows, series, text)
+_MODULES = (
+    access,
+    arithmetic,
+    conditions,
+    counters,
+    declining,
+    dicts,
+    display,
+    flags,
+    formulas,
+    lists,
+    moments,
+    others,
+    pairs,
+    rows,
+    series,
+    text,
+)
 
 
 def _collect(module: ModuleType) -> dict[str, Family]:

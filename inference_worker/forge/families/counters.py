@@ -5,10 +5,66 @@ from collections.abc import Callable
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
 
-_ONE_UP = ("increment_{x}", "increment_{x}", "increase_{x}", "bump_{x}", "one_more_{i}", "count_{i}", "record_{i}", "log_{i}", "add_one_{i}", "register_{i}", "inc_{x}", "raise_{x}", "note_{i}", "tick_{x}", "{x}_up")
-_ONE_DOWN = ("decrement_{x}", "decrement_{x}", "decrease_{x}", "one_less_{i}", "lower_{x}", "lose_{i}", "dec_{x}", "undo_{i}", "take_one_{i}", "{x}_down", "drop_one_{i}")
-_UP = ("increase_{x}_by", "increment_{x}_by", "raise_{x}_by", "add_to_{x}", "add_{x}", "gain_{x}", "more_{x}", "grow_{x}_by", "bump_{x}_by", "earn_{x}", "boost_{x}", "refill_{x}", "top_up_{x}", "{x}_up_by")
-_DOWN = ("decrease_{x}_by", "reduce_{x}_by", "lower_{x}_by", "decrement_{x}_by", "subtract_from_{x}", "lose_{x}", "drop_{x}_by", "cut_{x}_by", "drain_{x}", "{x}_down_by", "less_{x}", "deduct_from_{x}")
+_ONE_UP = (
+    "increment_{x}",
+    "increment_{x}",
+    "increase_{x}",
+    "bump_{x}",
+    "one_more_{i}",
+    "count_{i}",
+    "record_{i}",
+    "log_{i}",
+    "add_one_{i}",
+    "register_{i}",
+    "inc_{x}",
+    "raise_{x}",
+    "note_{i}",
+    "tick_{x}",
+    "{x}_up",
+)
+_ONE_DOWN = (
+    "decrement_{x}",
+    "decrement_{x}",
+    "decrease_{x}",
+    "one_less_{i}",
+    "lower_{x}",
+    "lose_{i}",
+    "dec_{x}",
+    "undo_{i}",
+    "take_one_{i}",
+    "{x}_down",
+    "drop_one_{i}",
+)
+_UP = (
+    "increase_{x}_by",
+    "increment_{x}_by",
+    "raise_{x}_by",
+    "add_to_{x}",
+    "add_{x}",
+    "gain_{x}",
+    "more_{x}",
+    "grow_{x}_by",
+    "bump_{x}_by",
+    "earn_{x}",
+    "boost_{x}",
+    "refill_{x}",
+    "top_up_{x}",
+    "{x}_up_by",
+)
+_DOWN = (
+    "decrease_{x}_by",
+    "reduce_{x}_by",
+    "lower_{x}_by",
+    "decrement_{x}_by",
+    "subtract_from_{x}",
+    "lose_{x}",
+    "drop_{x}_by",
+    "cut_{x}_by",
+    "drain_{x}",
+    "{x}_down_by",
+    "less_{x}",
+    "deduct_from_{x}",
+)
 
 
 def _single(word: str) -> str:
@@ -69,14 +125,23 @@ def deposit(d: Draw) -> Method:
     """Money in, without the slot's name in the selector."""
     slot = d.slot(d.rng.choice(("balance", "savings", "funds", "account_balance", "cash", "credit")), values.number)
     a = d.arg("amount", values.number)
-    return _changing(slot, f"+= {a}", lambda x, n: x + n, d.say("deposit", "deposit", "pay_in", "put_in", "credit_account", "receive", "add_funds", "add_money"))
+    return _changing(
+        slot,
+        f"+= {a}",
+        lambda x, n: x + n,
+        d.say("deposit", "deposit", "pay_in", "put_in", "credit_account", "receive", "add_funds", "add_money"),
+    )
 
 
 def spend(d: Draw) -> Method:
     """Money or stock out, refused when there is not enough."""
-    slot = d.slot(d.rng.choice(("balance", "savings", "funds", "cash", "stock", "supply", "budget", "credit", "tokens", "coins")), values.whole(0, 60))
+    slot = d.slot(
+        d.rng.choice(("balance", "savings", "funds", "cash", "stock", "supply", "budget", "credit", "tokens", "coins")), values.whole(0, 60)
+    )
     a = d.arg("amount", values.whole(1, 60))
-    selector = d.say("withdraw", "withdraw", "spend", "pay", "take_out", f"take_from_{slot}", f"use_{slot}", f"spend_{slot}", f"withdraw_from_{slot}")
+    selector = d.say(
+        "withdraw", "withdraw", "spend", "pay", "take_out", f"take_from_{slot}", f"use_{slot}", f"spend_{slot}", f"withdraw_from_{slot}"
+    )
 
     def expectation(s: values.Slots, n: int) -> int:
         if n > s[slot]:
@@ -84,7 +149,9 @@ def spend(d: Draw) -> Method:
         s[slot] -= n
         return int(s[slot])
 
-    return Method(selector, f"if {a} > self.{slot}:\n    raise ValueError('not enough {slot}')\nself.{slot} -= {a}\nreturn self.{slot}", expectation)
+    return Method(
+        selector, f"if {a} > self.{slot}:\n    raise ValueError('not enough {slot}')\nself.{slot} -= {a}\nreturn self.{slot}", expectation
+    )
 
 
 def scale(d: Draw) -> Method:
@@ -92,7 +159,9 @@ def scale(d: Draw) -> Method:
     slot = d.slot(d.noun(words.LEVELS + words.MONEY, 0.1), values.number)
     if d.rng.random() < 0.5:
         a = d.arg("factor", values.whole(2, 9))
-        return _changing(slot, f"*= {a}", lambda x, n: x * n, d.say(f"multiply_{slot}_by", f"scale_{slot}", f"scale_{slot}_by", f"multiply_{slot}"))
+        return _changing(
+            slot, f"*= {a}", lambda x, n: x * n, d.say(f"multiply_{slot}_by", f"scale_{slot}", f"scale_{slot}_by", f"multiply_{slot}")
+        )
     verb, factor = d.rng.choice((("double", 2), ("triple", 3), ("quadruple", 4)))
     return _changing(slot, f"*= {factor}", lambda x: x * factor, d.say(f"{verb}_{slot}", f"{verb}_the_{slot}", f"{verb}_my_{slot}"))
 
@@ -100,7 +169,9 @@ def scale(d: Draw) -> Method:
 def reset(d: Draw) -> Method:
     """Back to zero."""
     slot = d.slot(d.noun(words.TALLIES + words.COUNTS, 0.12), values.tally)
-    selector = d.say(f"reset_{slot}", f"reset_{slot}", f"clear_{slot}", f"zero_{slot}", f"restart_{slot}", f"forget_{slot}", f"{slot}_to_zero")
+    selector = d.say(
+        f"reset_{slot}", f"reset_{slot}", f"clear_{slot}", f"zero_{slot}", f"restart_{slot}", f"forget_{slot}", f"{slot}_to_zero"
+    )
     return _changing(slot, "= 0", lambda x: 0, selector)
 
 
@@ -114,7 +185,12 @@ def several_up(d: Draw) -> Method:
         s[first] += 1
         s[second] += 1
 
-    selector = d.say(f"increment_{first}_and_{second}", f"count_{first}_and_{second}", f"bump_{first}_and_{second}", f"increment_both_{first}_and_{second}")
+    selector = d.say(
+        f"increment_{first}_and_{second}",
+        f"count_{first}_and_{second}",
+        f"bump_{first}_and_{second}",
+        f"increment_both_{first}_and_{second}",
+    )
     return Method(selector, f"self.{first} += 1\nself.{second} += 1", expectation)
 
 

@@ -15,11 +15,50 @@ def missing(d: Draw) -> Method:
     d.crowded = max(d.crowded, 0.25)
     if d.rng.random() < 0.5:
         d.slot(d.noun(words.TEXTS, 0), values.short_text)
-    selector = d.say(f"total_{word}", f"average_{word}", f"longest_{word}", f"sorted_{words.plural(word)}", f"get_{word}", f"highest_{word}", f"count_{words.plural(word)}", f"{word}_per_day", f"last_{word}", f"describe_{word}", f"increment_{word}", f"has_{word}", f"{word}_in_percent")
+    selector = d.say(
+        f"total_{word}",
+        f"average_{word}",
+        f"longest_{word}",
+        f"sorted_{words.plural(word)}",
+        f"get_{word}",
+        f"highest_{word}",
+        f"count_{words.plural(word)}",
+        f"{word}_per_day",
+        f"last_{word}",
+        f"describe_{word}",
+        f"increment_{word}",
+        f"has_{word}",
+        f"{word}_in_percent",
+    )
     return Method(selector, f'decline("no slot for {word}")', _declines)
 
 
-_BEYOND = ("send_email", "fetch_weather", "download_page", "open_file", "read_file", "save_to_disk", "run_command", "call_server", "browse_web", "print_on_paper", "play_sound", "take_photo", "delete_files", "restart_computer", "connect_to_database", "post_to_forum", "scan_network", "record_video", "launch_program", "upload_backup", "translate_to_french", "predict_future", "paint_portrait", "phone_home")
+_BEYOND = (
+    "send_email",
+    "fetch_weather",
+    "download_page",
+    "open_file",
+    "read_file",
+    "save_to_disk",
+    "run_command",
+    "call_server",
+    "browse_web",
+    "print_on_paper",
+    "play_sound",
+    "take_photo",
+    "delete_files",
+    "restart_computer",
+    "connect_to_database",
+    "post_to_forum",
+    "scan_network",
+    "record_video",
+    "launch_program",
+    "upload_backup",
+    "translate_to_french",
+    "predict_future",
+    "paint_portrait",
+    "phone_home",
+)
 
 
 def beyond(d: Draw) -> Method:

@@ -3,8 +3,35 @@
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
 
-_FLAT = (("width", "height"), ("length", "width"), ("width", "depth"), ("breadth", "length"), ("height", "base"), ("side_a", "side_b"), ("breadth", "width"), ("length", "breadth"), ("long_side", "short_side"))
-_THINGS = ("floor", "room", "garden", "wall", "field", "screen", "window", "plot", "roof", "table", "board", "page", "canvas", "carpet", "tile", "picture")
+_FLAT = (
+    ("width", "height"),
+    ("length", "width"),
+    ("width", "depth"),
+    ("breadth", "length"),
+    ("height", "base"),
+    ("side_a", "side_b"),
+    ("breadth", "width"),
+    ("length", "breadth"),
+    ("long_side", "short_side"),
+)
+_THINGS = (
+    "floor",
+    "room",
+    "garden",
+    "wall",
+    "field",
+    "screen",
+    "window",
+    "plot",
+    "roof",
+    "table",
+    "board",
+    "page",
+    "canvas",
+    "carpet",
+    "tile",
+    "picture",
+)
 
 
 def area(d: Draw) -> Method:
@@ -15,7 +42,19 @@ def area(d: Draw) -> Method:
         first, second = f"{thing}_{first}", f"{thing}_{second}"
     d.slot(first, values.number)
     d.slot(second, values.number)
-    selector = d.say("area", "area", "area", f"{thing}_area", f"{thing}_area", f"area_of_{thing}", "surface", "compute_area", "get_area", "total_area", "calculate_area")
+    selector = d.say(
+        "area",
+        "area",
+        "area",
+        f"{thing}_area",
+        f"{thing}_area",
+        f"area_of_{thing}",
+        "surface",
+        "compute_area",
+        "get_area",
+        "total_area",
+        "calculate_area",
+    )
     return Method(selector, f"return self.{first} * self.{second}", lambda s: s[first] * s[second])
 
 
@@ -31,7 +70,9 @@ def perimeter(d: Draw) -> Method:
 
 def volume(d: Draw) -> Method:
     """Three sides multiplied."""
-    names = d.rng.choice((("length", "width", "height"), ("width", "height", "depth"), ("width", "depth", "height"), ("length", "breadth", "thickness")))
+    names = d.rng.choice(
+        (("length", "width", "height"), ("width", "height", "depth"), ("width", "depth", "height"), ("length", "breadth", "thickness"))
+    )
     for name in names:
         d.slot(name, values.number)
     thing = d.noun(("box", "tank", "room", "crate", "pool", "parcel", "aquarium", "chest"), 0)
@@ -40,12 +81,27 @@ def volume(d: Draw) -> Method:
 
 
 _KNOWN = (
-    (("speed", "average_speed", "velocity"), "distance", "/", "time"), (("density",), "mass", "/", "volume"), (("pace",), "minutes", "/", "kilometers"),
-    (("force",), "mass", "*", "acceleration"), (("power", "watts"), "voltage", "*", "current"), (("momentum",), "mass", "*", "velocity"), (("pay", "wages", "salary", "earnings"), "hours", "*", "hourly_rate"),
-    (("distance", "distance_travelled"), "speed", "*", "time"), (("work",), "force", "*", "distance"), (("consumption",), "litres", "/", "distance"), (("resistance",), "voltage", "/", "current"),
-    (("cells", "cell_count", "number_of_cells"), "rows", "*", "columns"), (("pixels", "pixel_count"), "width", "*", "height"), (("reading_time",), "pages", "*", "minutes_per_page"),
-    (("payroll",), "employees", "*", "salary"), (("turnover", "revenue"), "sales", "*", "average_price"), (("population_density",), "population", "/", "area"), (("fuel_cost",), "litres", "*", "price_per_litre"),
-    (("seats", "seat_count"), "rows", "*", "seats_per_row"), (("bottles_needed",), "guests", "*", "bottles_per_guest"), (("days_needed", "duration"), "pages", "/", "pages_per_day"),
+    (("speed", "average_speed", "velocity"), "distance", "/", "time"),
+    (("density",), "mass", "/", "volume"),
+    (("pace",), "minutes", "/", "kilometers"),
+    (("force",), "mass", "*", "acceleration"),
+    (("power", "watts"), "voltage", "*", "current"),
+    (("momentum",), "mass", "*", "velocity"),
+    (("pay", "wages", "salary", "earnings"), "hours", "*", "hourly_rate"),
+    (("distance", "distance_travelled"), "speed", "*", "time"),
+    (("work",), "force", "*", "distance"),
+    (("consumption",), "litres", "/", "distance"),
+    (("resistance",), "voltage", "/", "current"),
+    (("cells", "cell_count", "number_of_cells"), "rows", "*", "columns"),
+    (("pixels", "pixel_count"), "width", "*", "height"),
+    (("reading_time",), "pages", "*", "minutes_per_page"),
+    (("payroll",), "employees", "*", "salary"),
+    (("turnover", "revenue"), "sales", "*", "average_price"),
+    (("population_density",), "population", "/", "area"),
+    (("fuel_cost",), "litres", "*", "price_per_litre"),
+    (("seats", "seat_count"), "rows", "*", "seats_per_row"),
+    (("bottles_needed",), "guests", "*", "bottles_per_guest"),
+    (("days_needed", "duration"), "pages", "/", "pages_per_day"),
 )
 
 
@@ -56,15 +112,42 @@ def known(d: Draw) -> Method:
     d.slot(second, values.number)
     name = d.rng.choice(names)
     outcome = (lambda s: s[first] * s[second]) if operator == "*" else (lambda s: s[first] / s[second])
-    return Method(d.say(name, f"compute_{name}", f"get_{name}", f"calculate_{name}"), f"return self.{first} {operator} self.{second}", outcome)
+    return Method(
+        d.say(name, f"compute_{name}", f"get_{name}", f"calculate_{name}"), f"return self.{first} {operator} self.{second}", outcome
+    )
 
 
 _UNITS = (
-    ("hours", "minutes", "*", 60), ("minutes", "seconds", "*", 60), ("days", "hours", "*", 24), ("weeks", "days", "*", 7), ("minutes", "hours", "/", 60), ("seconds", "minutes", "/", 60),
-    ("years", "months", "*", 12), ("kilometers", "meters", "*", 1000), ("meters", "kilometers", "/", 1000), ("km", "meters", "*", 1000), ("meters", "centimeters", "*", 100), ("centimeters", "meters", "/", 100),
-    ("kilograms", "grams", "*", 1000), ("grams", "kilograms", "/", 1000), ("kg", "grams", "*", 1000), ("litres", "millilitres", "*", 1000), ("dozens", "pieces", "*", 12), ("euros", "cents", "*", 100),
-    ("cents", "euros", "/", 100), ("dollars", "cents", "*", 100), ("cents", "dollars", "/", 100), ("feet", "inches", "*", 12), ("miles", "kilometers", "*", 1.609344), ("inches", "centimeters", "*", 2.54),
-    ("hours", "days", "/", 24), ("days", "weeks", "/", 7), ("months", "years", "/", 12), ("tons", "kilograms", "*", 1000), ("bytes", "kilobytes", "/", 1024), ("megabytes", "kilobytes", "*", 1024),
+    ("hours", "minutes", "*", 60),
+    ("minutes", "seconds", "*", 60),
+    ("days", "hours", "*", 24),
+    ("weeks", "days", "*", 7),
+    ("minutes", "hours", "/", 60),
+    ("seconds", "minutes", "/", 60),
+    ("years", "months", "*", 12),
+    ("kilometers", "meters", "*", 1000),
+    ("meters", "kilometers", "/", 1000),
+    ("km", "meters", "*", 1000),
+    ("meters", "centimeters", "*", 100),
+    ("centimeters", "meters", "/", 100),
+    ("kilograms", "grams", "*", 1000),
+    ("grams", "kilograms", "/", 1000),
+    ("kg", "grams", "*", 1000),
+    ("litres", "millilitres", "*", 1000),
+    ("dozens", "pieces", "*", 12),
+    ("euros", "cents", "*", 100),
+    ("cents", "euros", "/", 100),
+    ("dollars", "cents", "*", 100),
+    ("cents", "dollars", "/", 100),
+    ("feet", "inches", "*", 12),
+    ("miles", "kilometers", "*", 1.609344),
+    ("inches", "centimeters", "*", 2.54),
+    ("hours", "days", "/", 24),
+    ("days", "weeks", "/", 7),
+    ("months", "years", "/", 12),
+    ("tons", "kilograms", "*", 1000),
+    ("bytes", "kilobytes", "/", 1024),
+    ("megabytes", "kilobytes", "*", 1024),
 )
 
 
@@ -73,11 +156,15 @@ def conversion(d: Draw) -> Method:
     source, target, operator, factor = d.rng.choice(_UNITS)
     slot, what = source, ""
     if d.rng.random() < 0.5:
-        what = d.noun(("distance", "duration", "weight", "age", "length", "wait", "delay", "height", "load", "journey", "pause", "depth", "walk"), 0)
+        what = d.noun(
+            ("distance", "duration", "weight", "age", "length", "wait", "delay", "height", "load", "journey", "pause", "depth", "walk"), 0
+        )
         slot = f"{what}_{d.rng.choice(('', 'in_'))}{source}"
     d.slot(slot, values.number)
     prefix = what or slot
-    selector = d.say(f"{prefix}_in_{target}", f"in_{target}", f"to_{target}", f"as_{target}", f"{prefix}_to_{target}", f"convert_to_{target}")
+    selector = d.say(
+        f"{prefix}_in_{target}", f"in_{target}", f"to_{target}", f"as_{target}", f"{prefix}_to_{target}", f"convert_to_{target}"
+    )
     outcome = (lambda s: s[slot] * factor) if operator == "*" else (lambda s: s[slot] / factor)
     return Method(selector, f"return self.{slot} {operator} {factor}", outcome)
 
@@ -97,11 +184,21 @@ def square(d: Draw) -> Method:
     """A slot times itself, and the circle."""
     if d.rng.random() < 0.5:
         slot = d.slot(d.noun(words.LEVELS + words.SERIES, 0), values.number)
-        return Method(d.say(f"{slot}_squared", f"squared_{slot}", f"square_of_{slot}"), f"return self.{slot} * self.{slot}", lambda s: s[slot] ** 2)
+        return Method(
+            d.say(f"{slot}_squared", f"squared_{slot}", f"square_of_{slot}"), f"return self.{slot} * self.{slot}", lambda s: s[slot] ** 2
+        )
     slot = d.slot(d.rng.choice(("radius", "radius", "wheel_radius", "inner_radius")), values.number)
     if d.rng.random() < 0.5:
-        return Method(d.say("circle_area", "area", "disc_area", "area_of_circle"), f"return 3.141592653589793 * self.{slot} * self.{slot}", lambda s: 3.141592653589793 * s[slot] ** 2)
-    return Method(d.say("circumference", "circle_circumference", "length_of_rim"), f"return 2 * 3.141592653589793 * self.{slot}", lambda s: 6.283185307179586 * s[slot])
+        return Method(
+            d.say("circle_area", "area", "disc_area", "area_of_circle"),
+            f"return 3.141592653589793 * self.{slot} * self.{slot}",
+            lambda s: 3.141592653589793 * s[slot] ** 2,
+        )
+    return Method(
+        d.say("circumference", "circle_circumference", "length_of_rim"),
+        f"return 2 * 3.141592653589793 * self.{slot}",
+        lambda s: 6.283185307179586 * s[slot],
+    )
 
 
 FAMILIES = (area, area, area, perimeter, volume, known, conversion, temperature, square)

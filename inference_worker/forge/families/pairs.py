@@ -5,7 +5,30 @@ from inference_worker.forge.draw import Draw, Method
 
 _PLACES = (("x", "y"), ("x", "y"), ("left", "top"), ("column_number", "row_number"), ("longitude", "latitude"), ("east", "north"))
 _SIZES = (("width", "height"), ("length", "width"), ("rows", "columns"), ("wide", "high"))
-_POTS = ("wallet", "bank", "savings", "checking", "cash", "stock", "reserve", "shelf", "cellar", "front", "back", "left_tank", "right_tank", "inbox_count", "archive_count", "piggybank", "pocket", "pantry", "kitchen", "attic", "warehouse", "storefront")
+_POTS = (
+    "wallet",
+    "bank",
+    "savings",
+    "checking",
+    "cash",
+    "stock",
+    "reserve",
+    "shelf",
+    "cellar",
+    "front",
+    "back",
+    "left_tank",
+    "right_tank",
+    "inbox_count",
+    "archive_count",
+    "piggybank",
+    "pocket",
+    "pantry",
+    "kitchen",
+    "attic",
+    "warehouse",
+    "storefront",
+)
 
 
 def set_two(d: Draw) -> Method:
@@ -32,7 +55,11 @@ def shift(d: Draw) -> Method:
     d.slot(first, values.number)
     d.slot(second, values.number)
     a, b = d.arg("dx", values.whole(-9, 9)), d.arg("dy", values.whole(-9, 9))
-    return Method(d.say("move_by", "shift", "shift_by", "translate", "nudge", "step_by"), f"self.{first} += {a}\nself.{second} += {b}", lambda s, v, w: s.update({first: s[first] + v, second: s[second] + w}))
+    return Method(
+        d.say("move_by", "shift", "shift_by", "translate", "nudge", "step_by"),
+        f"self.{first} += {a}\nself.{second} += {b}",
+        lambda s, v, w: s.update({first: s[first] + v, second: s[second] + w}),
+    )
 
 
 def swap(d: Draw) -> Method:
@@ -40,22 +67,41 @@ def swap(d: Draw) -> Method:
     pool = words.TEXTS if d.rng.random() < 0.5 else words.LEVELS
     maker = values.word if pool is words.TEXTS else values.number
     first, second = (d.slot(d.noun(pool, 0.1), maker) for _ in range(2))
-    selector = d.say(f"swap_{first}_and_{second}", f"exchange_{first}_and_{second}", f"swap_{first}_with_{second}", f"switch_{first}_and_{second}")
-    return Method(selector, f"self.{first}, self.{second} = self.{second}, self.{first}", lambda s: s.update({first: s[second], second: s[first]}))
+    selector = d.say(
+        f"swap_{first}_and_{second}", f"exchange_{first}_and_{second}", f"swap_{first}_with_{second}", f"switch_{first}_and_{second}"
+    )
+    return Method(
+        selector, f"self.{first}, self.{second} = self.{second}, self.{first}", lambda s: s.update({first: s[second], second: s[first]})
+    )
 
 
 def transfer(d: Draw) -> Method:
     """An amount moved from one slot to another."""
     first, second = (d.slot(d.noun(_POTS, 0), values.whole(20, 200)) for _ in range(2))
     a = d.arg("amount", values.whole(1, 20))
-    selector = d.say(f"move_{first}_to_{second}", f"transfer_{first}_to_{second}", f"transfer_from_{first}_to_{second}", f"shift_{first}_to_{second}", f"move_from_{first}_to_{second}", f"{first}_to_{second}")
-    return Method(selector, f"self.{first} -= {a}\nself.{second} += {a}", lambda s, n: s.update({first: s[first] - n, second: s[second] + n}))
+    selector = d.say(
+        f"move_{first}_to_{second}",
+        f"transfer_{first}_to_{second}",
+        f"transfer_from_{first}_to_{second}",
+        f"shift_{first}_to_{second}",
+        f"move_from_{first}_to_{second}",
+        f"{first}_to_{second}",
+    )
+    return Method(
+        selector, f"self.{first} -= {a}\nself.{second} += {a}", lambda s, n: s.update({first: s[first] - n, second: s[second] + n})
+    )
 
 
 def copy(d: Draw) -> Method:
     """One slot copied to another."""
     first, second = (d.slot(d.noun(words.LEVELS + words.TEXTS, 0.2), values.short_text) for _ in range(2))
-    selector = d.say(f"copy_{first}_to_{second}", f"copy_{first}_into_{second}", f"set_{second}_from_{first}", f"{second}_from_{first}", f"use_{first}_as_{second}")
+    selector = d.say(
+        f"copy_{first}_to_{second}",
+        f"copy_{first}_into_{second}",
+        f"set_{second}_from_{first}",
+        f"{second}_from_{first}",
+        f"use_{first}_as_{second}",
+    )
     return Method(selector, f"self.{second} = self.{first}\nreturn self.{second}", lambda s: s.update({second: s[first]}) or s[first])
 
 
@@ -63,7 +109,11 @@ def gathered(d: Draw) -> Method:
     """Slots that the selector names, as a list."""
     if d.rng.random() < 0.4:
         names = list(d.rng.choice(_PLACES + _SIZES))
-        selectors: tuple[str, ...] = ("_and_".join(names), "coordinates" if tuple(names) in _PLACES else "dimensions", "position" if tuple(names) in _PLACES else "size_pair")
+        selectors: tuple[str, ...] = (
+            "_and_".join(names),
+            "coordinates" if tuple(names) in _PLACES else "dimensions",
+            "position" if tuple(names) in _PLACES else "size_pair",
+        )
     else:
         names = [d.noun(words.TEXTS + words.LEVELS, 0.1) for _ in range(d.rng.choice((2, 2, 3)))]
         selectors = ("_and_".join(names), "list_" + "_and_".join(names), "get_" + "_and_".join(names), "both_" + "_and_".join(names))
@@ -85,8 +135,16 @@ def larger(d: Draw) -> Method:
     listed = ", ".join(f"self.{name}" for name in names)
     joined = "_and_".join(names)
     if d.rng.random() < 0.5:
-        return Method(d.say(f"larger_of_{joined}", f"max_of_{joined}", f"highest_of_{joined}", f"biggest_of_{joined}"), f"return max({listed})", lambda s: max(s[name] for name in names))
-    return Method(d.say(f"smaller_of_{joined}", f"min_of_{joined}", f"lowest_of_{joined}", f"smallest_of_{joined}"), f"return min({listed})", lambda s: min(s[name] for name in names))
+        return Method(
+            d.say(f"larger_of_{joined}", f"max_of_{joined}", f"highest_of_{joined}", f"biggest_of_{joined}"),
+            f"return max({listed})",
+            lambda s: max(s[name] for name in names),
+        )
+    return Method(
+        d.say(f"smaller_of_{joined}", f"min_of_{joined}", f"lowest_of_{joined}", f"smallest_of_{joined}"),
+        f"return min({listed})",
+        lambda s: min(s[name] for name in names),
+    )
 
 
 FAMILIES = (set_two, shift, swap, transfer, copy, gathered, as_dict, larger)

@@ -18,40 +18,82 @@ def _table(d: Draw) -> tuple[str, str, str, str, str]:
     def rows(rng: Random, slots: values.Slots) -> Any:
         return [{label: word, amount: rng.randint(1, 40), factor: rng.randint(1, 9)} for word in rng.sample(words.WORDS, rng.randint(1, 4))]
 
-    many, one = d.things(rows, ("item", "product", "order", "line", "article", "job", "visit", "book", "ticket", "part", "purchase", "delivery", "entry", "dish", "drink", "task", "shift", "piece"))
+    many, one = d.things(
+        rows,
+        (
+            "item",
+            "product",
+            "order",
+            "line",
+            "article",
+            "job",
+            "visit",
+            "book",
+            "ticket",
+            "part",
+            "purchase",
+            "delivery",
+            "entry",
+            "dish",
+            "drink",
+            "task",
+            "shift",
+            "piece",
+        ),
+    )
     return many, one, label, amount, factor
 
 
 def total(d: Draw) -> Method:
     """The sum of a field, or of two fields multiplied."""
-    many, one, label, amount, factor = _table(d)
+    many, _one, _label, amount, factor = _table(d)
     if d.rng.random() < 0.5:
-        return Method(d.say(f"total_{amount}", f"sum_of_{amount}", f"{amount}_of_all_{many}", f"{many}_{amount}", f"{amount}_sum"), f"return sum(r['{amount}'] for r in self.{many})", lambda s: sum([r[amount] for r in s[many]]))
-    selector = d.say(f"total_{amount}_times_{factor}", f"{amount}_times_{factor}", f"sum_of_{amount}_times_{factor}", f"total_{amount}_by_{factor}")
-    return Method(selector, f"return sum(r['{amount}'] * r['{factor}'] for r in self.{many})", lambda s: sum([r[amount] * r[factor] for r in s[many]]))
+        return Method(
+            d.say(f"total_{amount}", f"sum_of_{amount}", f"{amount}_of_all_{many}", f"{many}_{amount}", f"{amount}_sum"),
+            f"return sum(r['{amount}'] for r in self.{many})",
+            lambda s: sum([r[amount] for r in s[many]]),
+        )
+    selector = d.say(
+        f"total_{amount}_times_{factor}", f"{amount}_times_{factor}", f"sum_of_{amount}_times_{factor}", f"total_{amount}_by_{factor}"
+    )
+    return Method(
+        selector, f"return sum(r['{amount}'] * r['{factor}'] for r in self.{many})", lambda s: sum([r[amount] * r[factor] for r in s[many]])
+    )
 
 
 def column(d: Draw) -> Method:
     """One field of every row."""
     many, one, label, amount, factor = _table(d)
     wanted = d.rng.choice((label, amount, factor))
-    return Method(d.say(f"{one}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"), f"return [r['{wanted}'] for r in self.{many}]", lambda s: list(map(lambda r: r[wanted], s[many])))
+    return Method(
+        d.say(f"{one}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"),
+        f"return [r['{wanted}'] for r in self.{many}]",
+        lambda s: list(map(lambda r: r[wanted], s[many])),
+    )
 
 
 def find(d: Draw) -> Method:
     """The first row with this text, or None."""
-    many, one, label, amount, factor = _table(d)
+    many, one, label, _amount, _factor = _table(d)
     a = d.arg(label, lambda rng, slots: rng.choice(slots[many])[label] if rng.random() < 0.7 else rng.choice(words.WORDS))
     body = f"for r in self.{many}:\n    if r['{label}'] == {a}:\n        return r\nreturn None"
-    return Method(d.say(f"find_{one}", f"{one}_by_{label}", f"get_{one}", f"look_up_{one}", f"{one}_named", f"find_{one}_by_{label}"), body, lambda s, v: next((r for r in s[many] if r[label] == v), None))
+    return Method(
+        d.say(f"find_{one}", f"{one}_by_{label}", f"get_{one}", f"look_up_{one}", f"{one}_named", f"find_{one}_by_{label}"),
+        body,
+        lambda s, v: next((r for r in s[many] if r[label] == v), None),
+    )
 
 
 def where(d: Draw) -> Method:
     """The rows (their texts) whose number is above or below."""
-    many, one, label, amount, factor = _table(d)
+    many, _one, label, amount, _factor = _table(d)
     a = d.arg("limit", values.whole(2, 30))
     above = d.rng.random() < 0.5
-    selector = d.say(f"{many}_with_{amount}_{'above' if above else 'below'}", f"{label}s_with_{amount}_{'over' if above else 'under'}", f"{label}s_where_{amount}_{'above' if above else 'below'}")
+    selector = d.say(
+        f"{many}_with_{amount}_{'above' if above else 'below'}",
+        f"{label}s_with_{amount}_{'over' if above else 'under'}",
+        f"{label}s_where_{amount}_{'above' if above else 'below'}",
+    )
     wanted = f"r['{label}']" if selector.startswith(label) else "r"
     body = f"return [{wanted} for r in self.{many} if r['{amount}'] {'>' if above else '<'} {a}]"
 
@@ -65,21 +107,32 @@ def where(d: Draw) -> Method:
 def extreme(d: Draw) -> Method:
     """The text of the row with the most or the least."""
     many, one, label, amount, factor = _table(d)
-    d.slots[many] = lambda rng, slots: [{label: word, amount: number, factor: rng.randint(1, 9)} for word, number in zip(rng.sample(words.WORDS, 3), rng.sample(range(1, 60), 3), strict=True)]
+    d.slots[many] = lambda rng, slots: [
+        {label: word, amount: number, factor: rng.randint(1, 9)}
+        for word, number in zip(rng.sample(words.WORDS, 3), rng.sample(range(1, 60), 3), strict=True)
+    ]
     most = d.rng.random() < 0.6
     word = d.rng.choice(("highest", "largest", "most")) if most else d.rng.choice(("lowest", "smallest", "least"))
     selector = d.say(f"{one}_with_{word}_{amount}", f"{word}_{amount}_{one}", f"{label}_with_{word}_{amount}")
     ends = f"['{label}']" if selector.startswith(f"{label}_") else ""
     pick = (lambda r: r[label]) if ends else (lambda r: r)
-    return Method(selector, f"return {'max' if most else 'min'}(self.{many}, key=lambda r: r['{amount}']){ends}", lambda s: pick(sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]))
+    return Method(
+        selector,
+        f"return {'max' if most else 'min'}(self.{many}, key=lambda r: r['{amount}']){ends}",
+        lambda s: pick(sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]),
+    )
 
 
 def append(d: Draw) -> Method:
     """A row made from the arguments."""
-    many, one, label, amount, factor = _table(d)
+    many, one, label, amount, _factor = _table(d)
     d.slots[many] = lambda rng, slots: [{label: word, amount: rng.randint(1, 40)} for word in rng.sample(words.WORDS, rng.randint(1, 3))]
     a, b = d.arg(label, values.word), d.arg(amount, values.whole(1, 40))
-    return Method(d.say(f"add_{one}", f"add_{one}", f"new_{one}", f"record_{one}", f"append_{one}"), f"self.{many}.append({{'{label}': {a}, '{amount}': {b}}})\n{FLAG}\nreturn self.{many}", lambda s, v, n: s.update({many: [*s[many], {label: v, amount: n}]}) or s[many])
+    return Method(
+        d.say(f"add_{one}", f"add_{one}", f"new_{one}", f"record_{one}", f"append_{one}"),
+        f"self.{many}.append({{'{label}': {a}, '{amount}': {b}}})\n{FLAG}\nreturn self.{many}",
+        lambda s, v, n: s.update({many: [*s[many], {label: v, amount: n}]}) or s[many],
+    )
 
 
 FAMILIES = (total, column, find, where, extreme, append)

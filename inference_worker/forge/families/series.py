@@ -12,14 +12,39 @@ def append(d: Draw) -> Method:
     """One more."""
     many, one = d.things(_NUMBERS, words.SERIES)
     a = d.arg(d.rng.choice((one, "value")), values.number)
-    selector = d.say(f"add_{one}", f"add_{one}", f"record_{one}", f"log_{one}", f"append_{one}", f"push_{one}", f"new_{one}", f"note_{one}", f"enter_{one}", f"add_to_{many}", f"store_{one}")
+    selector = d.say(
+        f"add_{one}",
+        f"add_{one}",
+        f"record_{one}",
+        f"log_{one}",
+        f"append_{one}",
+        f"push_{one}",
+        f"new_{one}",
+        f"note_{one}",
+        f"enter_{one}",
+        f"add_to_{many}",
+        f"store_{one}",
+    )
     return Method(selector, f"self.{many}.append({a})\n{FLAG}\nreturn self.{many}", lambda s, v: s.update({many: s[many] + [v]}) or s[many])
 
 
 def total(d: Draw) -> Method:
     """The sum."""
     many, one = d.things(_NUMBERS, words.SERIES)
-    selector = d.say(f"total_{many}", f"total_{one}", f"total_{one}", f"sum_of_{many}", f"sum_{many}", f"{many}_sum", f"{many}_total", f"add_up_{many}", f"all_{many}_together", f"overall_{one}", f"combined_{one}", "total")
+    selector = d.say(
+        f"total_{many}",
+        f"total_{one}",
+        f"total_{one}",
+        f"sum_of_{many}",
+        f"sum_{many}",
+        f"{many}_sum",
+        f"{many}_total",
+        f"add_up_{many}",
+        f"all_{many}_together",
+        f"overall_{one}",
+        f"combined_{one}",
+        "total",
+    )
     return Method(selector, f"return sum(self.{many})", lambda s: _summed(s[many]))
 
 
@@ -33,32 +58,73 @@ def _summed(numbers: list[float]) -> float:
 def average(d: Draw) -> Method:
     """The mean, 0 of nothing."""
     many, one = d.things(_NUMBERS, words.SERIES)
-    selector = d.say(f"average_{one}", f"average_{one}", f"average_{many}", f"mean_{one}", f"average_of_{many}", f"{one}_average", f"mean_of_{many}", f"{many}_average", f"typical_{one}", "average")
-    return Method(selector, f"return sum(self.{many}) / len(self.{many}) if self.{many} else 0", lambda s: _summed(s[many]) / max(1, len(s[many])))
+    selector = d.say(
+        f"average_{one}",
+        f"average_{one}",
+        f"average_{many}",
+        f"mean_{one}",
+        f"average_of_{many}",
+        f"{one}_average",
+        f"mean_of_{many}",
+        f"{many}_average",
+        f"typical_{one}",
+        "average",
+    )
+    return Method(
+        selector, f"return sum(self.{many}) / len(self.{many}) if self.{many} else 0", lambda s: _summed(s[many]) / max(1, len(s[many]))
+    )
 
 
 def extreme(d: Draw) -> Method:
     """The highest or the lowest, None of nothing."""
     many, one = d.things(_NUMBERS, words.SERIES)
     high = d.rng.random() < 0.55
-    selectors = (f"highest_{one}", f"highest_{one}", f"max_{one}", f"largest_{one}", f"best_{one}", f"top_{one}", f"maximum_{one}", f"biggest_{one}", f"greatest_{one}", f"{one}_record", f"peak_{one}") if high else (f"lowest_{one}", f"lowest_{one}", f"min_{one}", f"smallest_{one}", f"minimum_{one}", f"least_{one}", f"worst_{one}")
-    return Method(d.say(*selectors), f"return {'max' if high else 'min'}(self.{many}) if self.{many} else None", lambda s: (sorted(s[many])[-1 if high else 0]) if s[many] else None)
+    selectors = (
+        (
+            f"highest_{one}",
+            f"highest_{one}",
+            f"max_{one}",
+            f"largest_{one}",
+            f"best_{one}",
+            f"top_{one}",
+            f"maximum_{one}",
+            f"biggest_{one}",
+            f"greatest_{one}",
+            f"{one}_record",
+            f"peak_{one}",
+        )
+        if high
+        else (f"lowest_{one}", f"lowest_{one}", f"min_{one}", f"smallest_{one}", f"minimum_{one}", f"least_{one}", f"worst_{one}")
+    )
+    return Method(
+        d.say(*selectors),
+        f"return {'max' if high else 'min'}(self.{many}) if self.{many} else None",
+        lambda s: (sorted(s[many])[-1 if high else 0]) if s[many] else None,
+    )
 
 
 def spread(d: Draw) -> Method:
     """From the lowest to the highest."""
     many, one = d.things(_SOME, words.SERIES)
-    return Method(d.say(f"{one}_range", f"{one}_spread", f"spread_of_{many}", f"range_of_{many}", f"{many}_range"), f"return max(self.{many}) - min(self.{many})", lambda s: sorted(s[many])[-1] - sorted(s[many])[0])
+    return Method(
+        d.say(f"{one}_range", f"{one}_spread", f"spread_of_{many}", f"range_of_{many}", f"{many}_range"),
+        f"return max(self.{many}) - min(self.{many})",
+        lambda s: sorted(s[many])[-1] - sorted(s[many])[0],
+    )
 
 
 def beyond(d: Draw) -> Method:
     """Those above or below, or how many."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, _one = d.things(_NUMBERS, words.SERIES)
     a = d.arg("limit", values.whole(5, 80))
     above, counted = d.rng.random() < 0.6, d.rng.random() < 0.4
     shapes = ("above", "over", "greater_than", "higher_than", "more_than") if above else ("below", "under", "less_than", "lower_than")
     shape = d.rng.choice(shapes)
-    selector = d.say(f"count_{many}_{shape}", f"how_many_{many}_{shape}", f"number_of_{many}_{shape}") if counted else d.say(f"{many}_{shape}", f"{many}_{shape}", f"all_{many}_{shape}", f"find_{many}_{shape}")
+    selector = (
+        d.say(f"count_{many}_{shape}", f"how_many_{many}_{shape}", f"number_of_{many}_{shape}")
+        if counted
+        else d.say(f"{many}_{shape}", f"{many}_{shape}", f"all_{many}_{shape}", f"find_{many}_{shape}")
+    )
     listed = f"[v for v in self.{many} if v {'>' if above else '<'} {a}]"
 
     def expectation(s: values.Slots, limit: float) -> object:
@@ -70,65 +136,136 @@ def beyond(d: Draw) -> Method:
 
 def ordered(d: Draw) -> Method:
     """Sorted, up or down."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, _one = d.things(_NUMBERS, words.SERIES)
     if d.rng.random() < 0.5:
-        return Method(d.say(f"sorted_{many}", f"{many}_sorted", f"{many}_in_order", f"ordered_{many}", f"{many}_ascending", f"{many}_from_low_to_high"), f"return sorted(self.{many})", lambda s: sorted(s[many]))
-    return Method(d.say(f"{many}_descending", f"{many}_from_high_to_low", f"{many}_highest_first", f"ranked_{many}", f"{many}_best_first"), f"return sorted(self.{many}, reverse=True)", lambda s: sorted(s[many])[::-1])
+        return Method(
+            d.say(
+                f"sorted_{many}", f"{many}_sorted", f"{many}_in_order", f"ordered_{many}", f"{many}_ascending", f"{many}_from_low_to_high"
+            ),
+            f"return sorted(self.{many})",
+            lambda s: sorted(s[many]),
+        )
+    return Method(
+        d.say(f"{many}_descending", f"{many}_from_high_to_low", f"{many}_highest_first", f"ranked_{many}", f"{many}_best_first"),
+        f"return sorted(self.{many}, reverse=True)",
+        lambda s: sorted(s[many])[::-1],
+    )
 
 
 def mapped(d: Draw) -> Method:
     """Each one times, plus."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, _one = d.things(_NUMBERS, words.SERIES)
     kind = d.rng.choice(("doubled", "halved", "times", "plus", "rounded", "squared"))
     if kind in ("times", "plus"):
         a = d.arg("amount", values.whole(1, 9))
-        selector = d.say(f"{many}_times", f"{many}_multiplied_by", f"scaled_{many}") if kind == "times" else d.say(f"{many}_plus", f"{many}_increased_by", f"{many}_shifted_by")
-        return Method(selector, f"return [v {'*' if kind == 'times' else '+'} {a} for v in self.{many}]", lambda s, n: [v * n if kind == "times" else v + n for v in s[many]])
+        selector = (
+            d.say(f"{many}_times", f"{many}_multiplied_by", f"scaled_{many}")
+            if kind == "times"
+            else d.say(f"{many}_plus", f"{many}_increased_by", f"{many}_shifted_by")
+        )
+        return Method(
+            selector,
+            f"return [v {'*' if kind == 'times' else '+'} {a} for v in self.{many}]",
+            lambda s, n: [v * n if kind == "times" else v + n for v in s[many]],
+        )
     selector = d.say(f"{kind}_{many}", f"{many}_{kind}")
     text = {"doubled": "v * 2", "halved": "v / 2", "rounded": "round(v)", "squared": "v * v"}[kind]
-    return Method(selector, f"return [{text} for v in self.{many}]", lambda s: [{"doubled": v + v, "halved": v / 2, "rounded": round(v), "squared": v * v}[kind] for v in s[many]])
+    return Method(
+        selector,
+        f"return [{text} for v in self.{many}]",
+        lambda s: [{"doubled": v + v, "halved": v / 2, "rounded": round(v), "squared": v * v}[kind] for v in s[many]],
+    )
 
 
 def running(d: Draw) -> Method:
     """The sums so far."""
     many, one = d.things(_NUMBERS, words.SERIES)
     body = f"total = 0\nsums = []\nfor v in self.{many}:\n    total += v\n    sums.append(total)\nreturn sums"
-    return Method(d.say(f"running_{one}_totals", f"cumulative_{many}", f"running_total_of_{many}", f"{many}_so_far", f"running_{many}"), body, lambda s: [_summed(s[many][: n + 1]) for n in range(len(s[many]))])
+    return Method(
+        d.say(f"running_{one}_totals", f"cumulative_{many}", f"running_total_of_{many}", f"{many}_so_far", f"running_{many}"),
+        body,
+        lambda s: [_summed(s[many][: n + 1]) for n in range(len(s[many]))],
+    )
 
 
 def end(d: Draw) -> Method:
     """The first or last."""
     many, one = d.things(_NUMBERS, words.SERIES)
     first = d.rng.random() < 0.4
-    selector = d.say(f"first_{one}", f"oldest_{one}") if first else d.say(f"last_{one}", f"latest_{one}", f"newest_{one}", f"most_recent_{one}")
-    return Method(selector, f"return self.{many}[{0 if first else -1}] if self.{many} else None", lambda s: (s[many][0] if first else s[many][-1]) if len(s[many]) else None)
+    selector = (
+        d.say(f"first_{one}", f"oldest_{one}") if first else d.say(f"last_{one}", f"latest_{one}", f"newest_{one}", f"most_recent_{one}")
+    )
+    return Method(
+        selector,
+        f"return self.{many}[{0 if first else -1}] if self.{many} else None",
+        lambda s: (s[many][0] if first else s[many][-1]) if len(s[many]) else None,
+    )
 
 
 def count(d: Draw) -> Method:
     """How many."""
     many, one = d.things(_NUMBERS, words.SERIES)
-    return Method(d.say(f"count_{many}", f"number_of_{many}", f"how_many_{many}", f"{one}_count", f"{many}_count"), f"return len(self.{many})", lambda s: sum(1 for _ in s[many]))
+    return Method(
+        d.say(f"count_{many}", f"number_of_{many}", f"how_many_{many}", f"{one}_count", f"{many}_count"),
+        f"return len(self.{many})",
+        lambda s: sum(1 for _ in s[many]),
+    )
 
 
 def text(d: Draw) -> Method:
     """All in one text."""
-    many, one = d.things(_NUMBERS, words.SERIES)
-    return Method(d.say(f"{many}_text", f"{many}_as_text", f"join_{many}", f"{many}_joined", f"{many}_line"), f"return ', '.join(str(v) for v in self.{many})", lambda s: str(s[many])[1:-1])
+    many, _one = d.things(_NUMBERS, words.SERIES)
+    return Method(
+        d.say(f"{many}_text", f"{many}_as_text", f"join_{many}", f"{many}_joined", f"{many}_line"),
+        f"return ', '.join(str(v) for v in self.{many})",
+        lambda s: str(s[many])[1:-1],
+    )
 
 
 def change(d: Draw) -> Method:
     """From the first to the last."""
     many, one = d.things(_SOME, words.SERIES)
-    return Method(d.say(f"{one}_change", f"change_of_{one}", f"change_in_{many}", f"{one}_growth", f"growth_of_{one}"), f"return self.{many}[-1] - self.{many}[0]", lambda s: s[many][len(s[many]) - 1] - s[many][0])
+    return Method(
+        d.say(f"{one}_change", f"change_of_{one}", f"change_in_{many}", f"{one}_growth", f"growth_of_{one}"),
+        f"return self.{many}[-1] - self.{many}[0]",
+        lambda s: s[many][len(s[many]) - 1] - s[many][0],
+    )
 
 
 def weighted(d: Draw) -> Method:
     """Two lists multiplied item by item and summed."""
-    (first, one), (second, _) = d.things(values.list_of(values.money, 2, 4), words.SERIES, 0), d.things(values.list_of(values.whole(1, 9), 2, 4), ("factor", "count", "share", "unit", "time", "multiplier", "piece", "portion"), 0)
+    (first, one), (second, _) = (
+        d.things(values.list_of(values.money, 2, 4), words.SERIES, 0),
+        d.things(
+            values.list_of(values.whole(1, 9), 2, 4), ("factor", "count", "share", "unit", "time", "multiplier", "piece", "portion"), 0
+        ),
+    )
     selector = d.say(f"total_{one}", f"{first}_times_{second}", f"sum_of_{first}_times_{second}", f"weighted_{one}")
     if selector.startswith("total"):
         selector = f"total_of_{first}_times_{second}"
-    return Method(selector, f"return sum(x * y for x, y in zip(self.{first}, self.{second}))", lambda s: sum(s[first][n] * s[second][n] for n in range(min(len(s[first]), len(s[second])))))
+    return Method(
+        selector,
+        f"return sum(x * y for x, y in zip(self.{first}, self.{second}))",
+        lambda s: sum(s[first][n] * s[second][n] for n in range(min(len(s[first]), len(s[second])))),
+    )
 
 
-FAMILIES = (append, total, total, average, average, extreme, extreme, spread, beyond, ordered, mapped, running, end, count, text, change, weighted)
+FAMILIES = (
+    append,
+    total,
+    total,
+    average,
+    average,
+    extreme,
+    extreme,
+    spread,
+    beyond,
+    ordered,
+    mapped,
+    running,
+    end,
+    count,
+    text,
+    change,
+    weighted,
+)

@@ -1,0 +1,151 @@
+"""Grades drafts by what they do: `python -m inference_worker.forge.judge` reads jobs and answers verdicts, one JSON line each.
+
+A process of its own, started by `Judge`: drafts are run here, under limits of memory and time, and a draft that hangs
+costs this process and nothing else. Tasks are named by (family, seed, side) and drawn again here, so nothing but
+text passes between the two.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import time
+from random import Random
+from types import FrameType, TracebackType
+from typing import Self
+
+import msgspec
+
+from inference_worker.forge import firsts, subset
+from inference_worker.forge.draw import Task, task
+from inference_worker.forge.families import FAMILIES
+from inference_worker.forge.words import Side
+
+PROBES = 6
+"""Fresh sets of slot values that a draft is run on, beside the one that was shown."""
+
+DRAFT_LIMIT_S = 2.0
+VERDICT_LIMIT_S = 20.0
+MEMORY_LIMIT = 2 << 30
+
+
+class Job(msgspec.Struct, frozen=True):
+    """A draft for the task (family, seed, side): the body, indented."""
+
+    family: str
+    seed: int
+    side: Side
+    body: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether a draft does what the task wants, and if not, why; `forgotten`: it left out a `_p_changed`, which the image inserts."""
+
+    right: bool
+    why: str = ""
+    forgotten: bool = False
+
+
+class _OutOfTime(BaseException):
+    """The draft ran too long; not an Exception, so that no draft can catch it."""
+
+
+def named(family: str, seed: int, side: Side) -> Task:
+    """The task of this name, be it a family's or one kept out of training."""
+    return task(family, FAMILIES[family], seed, side) if family in FAMILIES else firsts.first(family, seed)
+
+
+def grade(one: Task, body: str) -> Verdict:
+    """Run a draft on the shown values and on fresh ones, and compare result and effect with the family's expectation."""
+    finding = subset.finding(one.source(body))
+    if finding:
+        return Verdict(False, finding)
+    rng = Random(f"probe {one.family} {one.seed}")
+    forgotten = False
+    for slots, args in [(one.slots, one.args), *[one.probe(rng) for _ in range(PROBES)]]:
+        wanted = one.wanted(slots, args)
+        try:
+            happened = one.happens(body, slots, args)
+        except RecursionError:
+            return Verdict(False, "endless recursion")
+        if not wanted.agrees(happened):
+            return Verdict(False, f"answered {happened.result!r:.80} {happened.error}, wanted {wanted.result!r:.80} {wanted.error}")
+        forgotten = forgotten or happened.forgotten
+    return Verdict(True, forgotten=forgotten)
+
+
+class Judge:
+    """The grading process, started at the first draft and again after one that hung. Use it as a context manager."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    def verdict(self, job: Job) -> Verdict:
+        """Grade one draft; a process that gives no answer in time is ended and the draft counts as wrong."""
+        process = self._process or self._start()
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the judge was started without pipes")
+        try:
+            process.stdin.write(msgspec.json.encode(job) + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            self._stop()
+            return Verdict(False, "the judge died")
+        deadline = time.monotonic() + VERDICT_LIMIT_S
+        line = b""
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))
+            read = os.read(process.stdout.fileno(), 65_536) if ready else b""
+            if not read:
+                self._stop()
+                return Verdict(False, "the draft ended the judge or took too long")
+            line += read
+        return msgspec.json.decode(line, type=Verdict)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "inference_worker.forge.judge"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        return self._process
+
+    def _stop(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate()
+
+
+def _expire(signum: int, frame: FrameType | None) -> None:
+    raise _OutOfTime
+
+
+def main() -> int:
+    """Answer jobs from stdin until it ends."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    signal.signal(signal.SIGALRM, _expire)
+    for line in sys.stdin:
+        job = msgspec.json.decode(line, type=Job)
+        one = named(job.family, job.seed, job.side)
+        signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
+        try:
+            verdict = grade(one, job.body)
+        except (_OutOfTime, MemoryError) as error:
+            verdict = Verdict(False, type(error).__name__)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        sys.stdout.write(json.dumps(msgspec.to_builtins(verdict)) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
