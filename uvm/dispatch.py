@@ -200,6 +200,7 @@ class Dispatch:
                 for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
                     uvm.running += message.parked - parked
                     message.parked = parked
+                    uvm.examiner |= message.deaths > 0 and not parked
             case UvmEnding():
                 uvm.ending = True
             case Undelivered(job=job) if job in uvm.jobs:

@@ -10,7 +10,8 @@ from inference_worker.forge import values, words
 from inference_worker.forge.values import Maker
 
 _NUMBERS = tuple(
-    "clones messages methods version revision serial edition priority index year generation instances replies identifier port shard epoch".split()
+    "clones messages methods version revision serial edition priority index year generation instances replies "
+    "identifier port shard epoch".split()
 )
 _REFERENCES = tuple(
     "owner creator maker manager keeper guardian author sponsor editor holder captain neighbour successor home source_obj prototype".split()

@@ -113,7 +113,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe)
         loss = loss_of(model, *collate(batch, tokenizer.eos_token_id))
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves this one method without types
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -121,10 +121,8 @@ def train(
         if each and (step + 1) % each == 0 and step + 1 < recipe.steps:
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
-            recent = losses[-10:]
-            _say(
-                f"step {step + 1}/{recipe.steps} loss {sum(recent) / len(recent):.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step"
-            )
+            recent = sum(losses[-10:]) / len(losses[-10:])
+            _say(f"step {step + 1}/{recipe.steps} loss {recent:.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step")
     return losses
 
 

@@ -234,6 +234,17 @@ def test_a_resumed_message_is_suspect_again() -> None:
     assert [i.alone for i in bench.do(UvmDied("a")) if isinstance(i, Assign)] == [True]
 
 
+def test_nothing_joins_a_suspect_that_was_parked_and_runs_again() -> None:
+    bench = Bench()
+    bench.ready("a", "b")
+    (job,) = jobs(bench.arrive("s", 1))
+    bench.do(UvmDied("a"))
+    bench.do(Parked("b", [job], parked=True))
+    assert jobs(bench.arrive("t", 1), "b"), "while it is parked there is room"
+    bench.do(Parked("b", [job], parked=False))
+    assert jobs(bench.arrive("u", 1)) == []
+
+
 def test_a_silent_uvm_is_dead_and_signs_of_life_prevent_it() -> None:
     bench = Bench()
     bench.ready("a")

@@ -3,7 +3,7 @@ two UVMs died on is poisoned."""
 
 from collections import Counter
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -82,7 +82,10 @@ class Model(RuleBasedStateMachine):
         )  # fmt: skip
         self.next_id += 1
         self.expected.add(arrival.id)
-        if arrival.key not in self.dispatch._keys and (session, seq) not in self.poisoned:
+        under_way = self.dispatch._keys.get(arrival.key) if arrival.key else None
+        if under_way:
+            self.messages[arrival.id] = self.messages[under_way.arrival.id]
+        elif (session, seq) not in self.poisoned:
             self.messages[arrival.id] = Held(arrival)
         self.do(arrival)
 
@@ -236,4 +239,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestDispatch = Model.TestCase
-TestDispatch.settings = settings(max_examples=60, stateful_step_count=60, deadline=None)
+TestDispatch.settings = settings(max_examples=60, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -57,7 +57,7 @@ def test_source_prompt_drafts_audit_and_trial_can_be_read() -> None:
         "chosen",
         "-0.01",
         "clean",
-        "'result': 7.0",
+        "result 7.0",
         "abc123",
         "covenant@def456",
         "11",

@@ -76,7 +76,7 @@ class ScriptedImage:
         seen = 0
         while not (stop and stop.is_set()):
             with self.changed:
-                self.changed.wait_for(lambda seen=seen: len(self.published) > seen, timeout=0.1)  # type: ignore[misc]  # a bound default
+                self.changed.wait_for(lambda seen=seen: len(self.published) > seen, timeout=0.1)
                 new = self.published[seen:]
             seen += len(new)
             yield from new

@@ -1,5 +1,7 @@
 """Numbers computed from the object's slots and the message's arguments; nothing changes."""
 
+import operator
+
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
 
@@ -291,9 +293,7 @@ def with_argument(d: Draw) -> Method:
         "/": (f"{slot}_divided_by", f"{slot}_split_by", f"{slot}_shared_among", f"{slot}_per", f"split_{slot}"),
         "%": (f"{slot}_modulo", f"{slot}_remainder", f"rest_of_{slot}_after_groups_of"),
     }[kind]
-    outcome = {"+": lambda x, y: x + y, "-": lambda x, y: x - y, "*": lambda x, y: x * y, "/": lambda x, y: x / y, "%": lambda x, y: x % y}[
-        kind
-    ]
+    outcome = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "%": operator.mod}[kind]
     return Method(d.say(*selectors), f"return self.{slot} {kind} {a}", lambda s, n: outcome(s[slot], n))
 
 

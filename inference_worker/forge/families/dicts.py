@@ -71,7 +71,7 @@ def get(d: Draw) -> Method:
     return Method(
         selector,
         f"return self.{slot}.get({a}, 0)" if ledger else f"return self.{slot}.get({a})",
-        lambda s, k: s[slot][k] if k in s[slot] else (0 if ledger else None),
+        lambda s, k: dict(s[slot]).setdefault(k, 0 if ledger else None),
     )
 
 
@@ -146,7 +146,7 @@ def keys(d: Draw) -> Method:
         return Method(
             d.say(f"sorted_{slot}_keys", f"sorted_keys_of_{slot}", f"{slot}_keys_sorted", f"names_in_{slot}_sorted"),
             f"return sorted(self.{slot})",
-            lambda s: sorted(list(s[slot].keys())),
+            lambda s: sorted(k for k, _ in s[slot].items()),
         )
     return Method(
         d.say(
@@ -302,7 +302,7 @@ def beyond(d: Draw) -> Method:
 
 def lines(d: Draw) -> Method:
     """An entry a line."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, _ = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     return Method(
         d.say(f"{slot}_lines", f"lines_of_{slot}", f"{slot}_as_lines", f"print_{slot}", f"{slot}_list"),
         f"return [f'{{k}}: {{v}}' for k, v in self.{slot}.items()]",

@@ -132,7 +132,7 @@ def combine(d: Draw) -> Method:
     }[kind]
 
     def expectation(s: values.Slots) -> bool:
-        x, y = s[first], s[second]
+        x, y = bool(s[first]), bool(s[second])
         return {"and": x & y, "or": x | y, "neither": not (x | y), "but_not": x & (not y)}[kind]
 
     return Method(d.say(*selectors), f"return {body}", expectation)

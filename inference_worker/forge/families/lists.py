@@ -202,7 +202,7 @@ def extreme_length(d: Draw) -> Method:
     """The longest or the shortest one."""
     many, one = d.things(_TEXTS)
     longest = d.rng.random() < 0.6
-    selectors = (
+    selectors: tuple[str, ...] = (
         (
             f"longest_{one}",
             f"longest_{one}",
@@ -455,7 +455,7 @@ def some(d: Draw) -> Method:
     first = d.rng.random() < 0.6
     if d.rng.random() < 0.6:
         a = d.arg("count", values.whole(1, 4))
-        selectors = (
+        selectors: tuple[str, ...] = (
             (f"first_{many}", f"top_{many}", f"first_few_{many}", f"take_{many}")
             if first
             else (f"last_{many}", f"latest_{many}", f"newest_{many}", f"recent_{many}")

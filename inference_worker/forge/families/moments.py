@@ -1,5 +1,7 @@
 """Dates and times of day held as texts, and small loops over numbers."""
 
+from collections.abc import Callable
+
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
 
@@ -9,6 +11,14 @@ def _dated(d: Draw) -> str:
     slot = d.slot(word if d.rng.random() < 0.7 else f"{word}_on", values.stamp)
     d.shunned |= set(words.STAMPS)
     return slot
+
+
+_PARTS: dict[str, Callable[[str], int | str]] = {
+    "year": lambda v: int(v.split("-")[0]),
+    "month": lambda v: int(v.split("-")[1]),
+    "day": lambda v: int(v.split("T")[0].split("-")[2]),
+    "date": lambda v: v.split("T")[0],
+}
 
 
 def part(d: Draw) -> Method:
@@ -33,12 +43,7 @@ def part(d: Draw) -> Method:
     return Method(
         selector,
         f"return {text.format(x=slot)}",
-        lambda s: {
-            "year": lambda v: int(v.split("-")[0]),
-            "month": lambda v: int(v.split("-")[1]),
-            "day": lambda v: int(v.split("T")[0].split("-")[2]),
-            "date": lambda v: v.split("T")[0],
-        }[kind](s[slot]),
+        lambda s: _PARTS[kind](s[slot]),
     )
 
 

@@ -68,7 +68,7 @@ def tell(d: Draw) -> Method:
     return Method(
         d.say(f"set_{role}_{word}", f"set_{word}_of_{role}", f"change_{role}_{word}", f"give_{role}_{word}", f"tell_{role}_{word}"),
         f"self.{role}.setSlot_value_('{word}', {a})",
-        lambda s, v: None if s[role].setSlot_value_(word, v) else None,
+        lambda s, v: setattr(s[role], word, v),
     )
 
 
@@ -80,7 +80,7 @@ def each(d: Draw) -> Method:
     return Method(
         d.say(f"{word}s_of_{group}", f"{group}_{word}s", f"list_{word}s_of_{group}", f"{word}s_of_all_{group}", f"all_{word}s_of_{group}"),
         f"return [o.{word} for o in self.{group}]",
-        lambda s: list(map(lambda o: getattr(o, word), s[group])),
+        lambda s: [getattr(o, word) for o in s[group]],
     )
 
 

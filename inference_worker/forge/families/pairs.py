@@ -36,7 +36,15 @@ def set_two(d: Draw) -> Method:
     kind = d.rng.random()
     if kind < 0.3:
         first, second = d.rng.choice(_PLACES)
-        selectors = ("move_to", "go_to", "place_at", f"set_{first}_and_{second}", "set_position", "jump_to", "set_location")
+        selectors: tuple[str, ...] = (
+            "move_to",
+            "go_to",
+            "place_at",
+            f"set_{first}_and_{second}",
+            "set_position",
+            "jump_to",
+            "set_location",
+        )
     elif kind < 0.6:
         first, second = d.rng.choice(_SIZES)
         selectors = ("resize", "resize_to", "set_size", f"set_{first}_and_{second}", "set_dimensions")

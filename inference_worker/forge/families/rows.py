@@ -68,7 +68,7 @@ def column(d: Draw) -> Method:
     return Method(
         d.say(f"{one}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"),
         f"return [r['{wanted}'] for r in self.{many}]",
-        lambda s: list(map(lambda r: r[wanted], s[many])),
+        lambda s: [dict(r).pop(wanted) for r in s[many]],
     )
 
 
@@ -115,11 +115,15 @@ def extreme(d: Draw) -> Method:
     word = d.rng.choice(("highest", "largest", "most")) if most else d.rng.choice(("lowest", "smallest", "least"))
     selector = d.say(f"{one}_with_{word}_{amount}", f"{word}_{amount}_{one}", f"{label}_with_{word}_{amount}")
     ends = f"['{label}']" if selector.startswith(f"{label}_") else ""
-    pick = (lambda r: r[label]) if ends else (lambda r: r)
+
+    def expectation(s: values.Slots) -> Any:
+        found = sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]
+        return found[label] if ends else found
+
     return Method(
         selector,
         f"return {'max' if most else 'min'}(self.{many}, key=lambda r: r['{amount}']){ends}",
-        lambda s: pick(sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]),
+        expectation,
     )
 
 
