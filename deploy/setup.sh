@@ -89,7 +89,8 @@ locked() {
     wanted=$(digest "$file")
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     rm -f "$stamp"
-    step "Python packages, $name" "$VENV/bin/python" -m pip install "$@" -r "$file"
+    # Compiling every module of these takes as long as unpacking them, and few are ever imported: Python compiles those.
+    step "Python packages, $name" "$VENV/bin/python" -m pip install --no-compile "$@" -r "$file"
     printf '%s\n' "$wanted" >"$stamp"
 }
 

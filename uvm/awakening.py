@@ -34,7 +34,7 @@ DRAFTS = 4
 Tell = Callable[[str, str, bool], None]
 
 
-def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell) -> bool:
+def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str = "") -> bool:
     """Make the image's first objects, or check those it has. Returns whether it was born now. Raises CodexBroken."""
     image.manager.begin()
     if image.awake:
@@ -47,12 +47,14 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
     staging = configuration.home.blobs / "tmp"
     traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
     if model is not None:
-        proxy = import_directory("model", model, traits, staging, {"name": model_name(model)}, lambda name: tell("model", name, False))
+        proxy = import_directory(
+            "model", model, traits, staging, {"name": name or model_name(model)}, lambda name: tell("model", name, False)
+        )
         pllm.put("model", proxy)
         tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
     if model is not None and adapter is not None:
         facts = {"name": "covenant", "base": pllm.own("model").own("digest")}
-        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda name: tell("adapter", name, False))
+        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: tell("adapter", file, False))
         pllm.put("adapter", proxy)
         tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
     identity = codex.verify(image)
@@ -87,7 +89,7 @@ def primordial(image: Image) -> None:
         root[name] = UvmObject({KIND: name, **{str(number): UvmObject({KIND: name}) for number in range(SHARDS)}})
     root["codex"] = codex.inscribe()
     root["identity"] = root["codex"].own("digest")
-    root["names"] = names = OOBTree()
+    root["names"] = OOBTree()
     traits = UvmObject({"name": "traits_obj"})
     pllm = UvmObject({PARENTS: [traits], "name": "pLLM_obj", "covenant": COVENANT, "drafts": DRAFTS})
     messages = UvmObject({PARENTS: [traits]})
@@ -99,11 +101,9 @@ def primordial(image: Image) -> None:
             _install_source(holder, source.name.removesuffix(".method"), source.read_text())
     root["message_traits"] = messages
     root["fence"] = UvmObject({KIND: "lease", "token": 0, "holder": ""})
-    names["traits_obj"], names["pLLM_obj"] = traits, pllm
-    for persona, text in codex.charter()["personas"].items():
-        names[persona] = UvmObject({PARENTS: [pllm], "name": persona, "charter": text})
-    names["heartbeat_obj"] = heartbeat = UvmObject({PARENTS: [traits, pllm], "name": "heartbeat_obj", "last": None})
-    names["genesis_obj"] = genesis = UvmObject(
+    personas = [UvmObject({PARENTS: [pllm], "name": name, "charter": text}) for name, text in codex.charter()["personas"].items()]
+    heartbeat = UvmObject({PARENTS: [traits, pllm], "name": "heartbeat_obj", "last": None})
+    genesis = UvmObject(
         {
             PARENTS: [traits, pllm],
             "name": "genesis_obj",
@@ -114,8 +114,10 @@ def primordial(image: Image) -> None:
             "methods": Counter(),
         }
     )
-    genesis.put("objects", [traits, pllm, *(names[persona] for persona in codex.charter()["personas"]), heartbeat])
-    root["primordial"] = list(names)
+    genesis.put("objects", [traits, pllm, *personas, heartbeat])
+    for one in (traits, pllm, *personas, heartbeat, genesis):
+        image.give_name(one, one.own("name"))
+    root["primordial"] = list(root["names"])
 
 
 def _install_source(holder: UvmObject, selector: str, source: str) -> None:
@@ -130,6 +132,7 @@ def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Awaken the image: create its first objects, or check that it is still itself.")
     parser.add_argument("--model", type=Path, help="directory of the model to keep as blobs (only when the image is new)")
+    parser.add_argument("--name", default="", help="what the model is called; default: what its files say")
     parser.add_argument("--adapter", type=Path, help="directory of the adapter to keep as blobs (only when the image is new)")
     parser.add_argument("--json", action="store_true", help="one JSON object per step")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for the ZEO server")
@@ -137,18 +140,19 @@ def main() -> int:
 
     def tell(step: str, detail: str, done: bool) -> None:
         line: Any = json.dumps({"step": step, "detail": detail, "done": done}) if options.json else f"{step}: {detail}"
-        print(line, flush=True)
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
 
     try:
         configuration = load()
         image = open_image(configuration, options.wait)
     except (SettingsError, ImageUnreachable) as error:
-        print(str(error), file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     try:
-        awaken(image, configuration, options.model, options.adapter, tell)
+        awaken(image, configuration, options.model, options.adapter, tell, options.name)
     except (codex.CodexBroken, OSError) as error:
-        print(str(error), file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 1
     finally:
         image.close()

@@ -187,7 +187,7 @@ class Batch:
             return Answered(state=self._snapshots.page(request))
         if isinstance(request, Inspect):
             one = self._image.target(request.target)
-            state = queries.object_state(self._image, one, self._image.names_of(one))
+            state = queries.object_state(self._image, one)
             return Answered(encode_value({**_fields(state), "inherited": queries.inherited_methods(self._image, one)}))
         if isinstance(request, Release):
             attempt.touch()
@@ -246,6 +246,8 @@ class Batch:
             if owner.own(KIND) is not ABSENT:
                 continue
             _, slots, removed = per.setdefault(id(owner), (owner, {}, []))
+            if slot.endswith("*"):
+                continue
             if after is ABSENT:
                 removed.append(slot)
             else:

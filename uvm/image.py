@@ -18,7 +18,7 @@ from ZODB.Connection import Connection
 from ZODB.POSException import POSKeyError
 
 from uvm.errors import NoSuchObject
-from uvm.objects import STORED, UvmObject
+from uvm.objects import NAMES, STORED, UvmObject
 from uvm.protocol import Reference
 
 SHARDS: Final = 64
@@ -80,7 +80,17 @@ class Image:
 
     def names_of(self, one: UvmObject) -> list[str]:
         """The names under which an object is known, alphabetically."""
-        return [name for name, other in self.names.items() if other is one]
+        return list(one.own(NAMES, ()))
+
+    def give_name(self, one: UvmObject, name: str) -> None:
+        """Make an object known by a name, in the current transaction; the caller has checked that it is free."""
+        self.names[name] = one
+        one.put(NAMES, sorted({*self.names_of(one), name}))
+
+    def take_name(self, one: UvmObject, name: str) -> None:
+        """Take a name away, in the current transaction."""
+        del self.names[name]
+        one.put(NAMES, [other for other in self.names_of(one) if other != name])
 
     def at(self, reference: Reference) -> UvmObject:
         """The object with that oid. Raises NoSuchObject."""

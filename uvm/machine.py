@@ -348,7 +348,7 @@ def main() -> int:
     try:
         configuration = load()
     except SettingsError as error:
-        print(str(error), file=sys.stderr)
+        sys.stderr.write(f"{error}\n")
         return 2
     logs.start(name, configuration.settings.logs.level)
     configuration.home.ensure()

@@ -6,7 +6,7 @@ imports nothing but `persistent` and `ZODB`, and its dotted names never change. 
 Format: the state of a `UvmObject` is `{"_slots": {name: value}}`. A value is one of MessagePack's types, a reference
 to another `UvmObject`, a merging value, a blob, or a list or dict of these. Names that end in `*` are structure and
 are written by the kernel alone: `parent*` (the list of parents, in order), `is*` (what enforcement owns: `method`,
-`message`, `codex`, …), `atomic*` (never merge this object).
+`message`, `codex`, …), `atomic*` (never merge this object), `names*` (the names under which the image knows it).
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,6 +18,7 @@ from ZODB.POSException import ConflictError
 PARENTS: Final = "parent*"
 KIND: Final = "is*"
 ATOMIC: Final = "atomic*"
+NAMES: Final = "names*"
 
 
 class _Absent:

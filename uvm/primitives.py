@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
-from uvm.objects import ABSENT, PARENTS, Counter, UvmObject
+from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.reified import is_method
 from uvm.runtime import Primitive, Runtime, check_name
 from uvm.values import checked, copied
@@ -119,14 +119,13 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Make the receiver known by a name; a taken name is refused."""
     if type(name) is not str or not 1 <= len(name) <= 256 or name.startswith(("@", "_")) or not name.isprintable():
         raise NotAllowed(f"{name!r} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
-    if not runtime.attempt.writable:
-        raise NotAllowed("this message may only look")
+    runtime.check_writable(receiver)
     names: Any = runtime.image.names
     known: UvmObject | None = names.get(name)
     if known is not None and known is not receiver:
         raise NotAllowed(f"{name!r} is the name of another object", "forgetName_ it first")
-    runtime.attempt.touch()
-    names[name] = receiver
+    runtime.attempt.writing(receiver, NAMES)
+    runtime.image.give_name(receiver, name)
     genesis = names.get("genesis_obj")
     listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
     if genesis is not None and receiver not in listed:
@@ -138,15 +137,14 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
 def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Take one of the receiver's names away."""
     names: Any = runtime.image.names
-    if not runtime.attempt.writable:
-        raise NotAllowed("this message may only look")
+    runtime.check_writable(receiver)
     known: UvmObject | None = names.get(name) if type(name) is str else None
     if known is not receiver:
         raise NotAllowed(f"{name!r} is not a name of {receiver!r}")
     if name in runtime.image.root["primordial"]:
         raise NotAllowed(f"{name!r} is one of the primordial names")
-    runtime.attempt.touch()
-    del names[name]
+    runtime.attempt.writing(receiver, NAMES)
+    runtime.image.take_name(receiver, name)
     genesis = names.get("genesis_obj")
     listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
     if genesis is not None and not runtime.image.names_of(receiver) and receiver in listed:

@@ -17,7 +17,7 @@ from uvm.values import to_wire
 _SNAPSHOTS = 4
 
 
-def object_state(image: Image, one: UvmObject, names: list[str]) -> ObjectState:
+def object_state(image: Image, one: UvmObject) -> ObjectState:
     """An object as tools see it."""
     slots: dict[str, Any] = {}
     methods: dict[str, Any] = {}
@@ -27,7 +27,7 @@ def object_state(image: Image, one: UvmObject, names: list[str]) -> ObjectState:
             methods[name] = image.reference(value)
         else:
             slots[name] = to_wire(value, image.reference)
-    return ObjectState(image.reference(one), names, slots, [image.reference(parent) for parent in one.parents()], methods)
+    return ObjectState(image.reference(one), image.names_of(one), slots, [image.reference(parent) for parent in one.parents()], methods)
 
 
 def inherited_methods(image: Image, one: UvmObject) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Snapshots:
 
     def __init__(self, image: Image) -> None:
         self._image = image
-        self._oids: OrderedDict[bytes, tuple[list[bytes], dict[bytes, list[str]]]] = OrderedDict()
+        self._oids: OrderedDict[bytes, list[bytes]] = OrderedDict()
 
     def page(self, request: GetFullState) -> State:
         """Raises Expired when the snapshot was packed away, BadArguments for a transaction id that is none."""
@@ -61,10 +61,10 @@ class Snapshots:
         try:
             view = Image.__new__(Image)
             view.database, view.manager, view.connection = self._image.database, manager, connection
-            oids, names = self._known(tid, view)
+            oids = self._known(tid, view)
             start = next((number for number, oid in enumerate(oids) if oid > request.after), len(oids))
             chosen = oids[start : start + request.limit]
-            objects = [object_state(view, view.at(Reference(oid)), names.get(oid, [])) for oid in chosen]
+            objects = [object_state(view, view.at(Reference(oid))) for oid in chosen]
             after = chosen[-1] if start + request.limit < len(oids) else b""
             return State(request.id, tid, objects, after)
         except POSKeyError as error:
@@ -73,12 +73,9 @@ class Snapshots:
             manager.abort()
             connection.close()
 
-    def _known(self, tid: bytes, view: Image) -> tuple[list[bytes], dict[bytes, list[str]]]:
+    def _known(self, tid: bytes, view: Image) -> list[bytes]:
         if tid not in self._oids:
-            names: dict[bytes, list[str]] = {}
-            for name, one in view.names.items():
-                names.setdefault(one._p_oid, []).append(name)
-            self._oids[tid] = sorted(one._p_oid for one in reachable(view.names.values())), names
+            self._oids[tid] = sorted(one._p_oid for one in reachable(view.names.values()))
             while len(self._oids) > _SNAPSHOTS:
                 self._oids.popitem(last=False)
         return self._oids[tid]

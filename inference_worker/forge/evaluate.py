@@ -1,4 +1,4 @@
-"""Score a model: `python -m inference_worker.forge.evaluate --model DIR [--adapter DIR] --seed N --tasks N [--json]`.
+"""Score a model: `python -m inference_worker.forge.evaluate --model DIR [--adapter DIR] --seed N --tasks N [--json] [--record]`.
 
 A process of its own. Three sets, none of which training has seen: `held_out`, all families with words of the test side;
 `clones`, the same on clones of genesis_obj; `firsts`, the first conversation and the README's example. One greedy draft a
@@ -114,6 +114,14 @@ def author(model: Path, adapter: Path | None, threads: int, batch: int = 32, lon
     return write
 
 
+def record(adapter: Path, seed: int, found: dict[str, Any]) -> None:
+    """Put a report's scores into the adapter's `training.json`. Raises OSError when it has none."""
+    file = adapter / "training.json"
+    notes = json.loads(file.read_text())
+    notes["scores"] = {"seed": seed, **{key: found[key] for key in ("scores", "counts", "groups")}}
+    file.write_text(json.dumps(notes, indent=2) + "\n")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Score the model of the command line; exit status 0 whatever the score."""
     parser = argparse.ArgumentParser(
@@ -124,12 +132,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--record", action="store_true", help="write the scores into the adapter's training.json")
     parser.add_argument("--json", action="store_true", help="everything, with the wrong drafts, as JSON")
     given = parser.parse_args(arguments)
     started = time.monotonic()
     write = author(given.model, given.adapter, given.threads)
     found = report({name: graded(tasks, write) for name, tasks in questions(given.seed, given.tasks).items()})
     found["seconds"] = round(time.monotonic() - started)
+    if given.record and given.adapter is not None:
+        record(given.adapter, given.seed, found)
     if given.json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return 0

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from inference_worker.convert import digest
+from inference_worker.digest import directory_digest
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import Example
 
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> int:
     examples = [dataset.encode(one, tokenizer) for one in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")
     started = time.monotonic()
-    data, base = dataset.digest(drawn), digest(given.model)
+    data, base = dataset.digest(drawn), directory_digest(given.model)
 
     def write(out: Path, losses: list[float]) -> None:
         save(model, out, _notes(recipe, base, data, losses, time.monotonic() - started))
@@ -193,7 +193,7 @@ def _notes(recipe: Recipe, base: str, data: str, losses: list[float], seconds: f
     return {
         "recipe": asdict(recipe),
         "data_sha256": data,
-        "base_sha256": base,
+        "base_model_digest": base,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
         "steps_done": len(losses),
         "seconds": round(seconds),

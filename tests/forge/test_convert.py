@@ -32,10 +32,3 @@ def test_a_missing_package_names_the_remedy(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(convert, "PACKAGE", "no-such-model-package")
     with pytest.raises(convert.ConversionError, match=r"inference\.model"):
         convert.packaged_model()
-
-
-def test_the_digest_names_the_bytes_and_the_names(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("one")
-    first = convert.digest(tmp_path)
-    (tmp_path / "a").rename(tmp_path / "b")
-    assert convert.digest(tmp_path) != first

@@ -52,9 +52,11 @@ def test_a_report_counts_right_drafts_by_set_and_shows_the_wrong_ones() -> None:
     answers = {one.prompt: one.body for tasks in sets.values() for one in tasks}
     spoiled = sets["held_out"][0].prompt
     answers[spoiled] = "    pass_on"
-    found = evaluate.report(
-        {name: evaluate.graded(tasks, lambda prompts: [answers[text] for text in prompts]) for name, tasks in sets.items()}
-    )
+
+    def author(prompts: list[str]) -> list[str]:
+        return [answers[text] for text in prompts]
+
+    found = evaluate.report({name: evaluate.graded(tasks, author) for name, tasks in sets.items()})
     assert found["scores"]["held_out"] == 95.0
     assert found["scores"]["clones"] == found["scores"]["first.display_yourself"] == found["scores"]["first.total_price"] == 100.0
     assert [wrong["prompt"] for wrong in found["wrong"]] == [spoiled]

@@ -13,7 +13,7 @@ from inference_worker.forge.families import FAMILIES
 
 @pytest.mark.parametrize("name", FAMILIES)
 @given(seed=st.integers(0, 10**9))
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_the_reference_body_does_what_its_family_expects(name: str, seed: int) -> None:
     one = task(name, FAMILIES[name], seed, "train")
     assert subset.finding(one.source(one.body)) == ""

@@ -53,7 +53,7 @@ def test_two_steps_write_an_adapter_that_changed_and_the_same_seed_writes_it_aga
     assert all(torch.equal(first[name], again[name]) for name in first)
     notes = json.loads((tmp_path / "first" / "training.json").read_text())
     assert notes["recipe"]["seed"] == 3
-    assert len(notes["data_sha256"]) == len(notes["base_sha256"]) == 64
+    assert len(notes["data_sha256"]) == len(notes["base_model_digest"]) == 64
     assert "tmp" not in (tmp_path / "first" / "adapter_config.json").read_text()
 
 

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 import zmq
 
+from deploy.process import die_with_parent
 from inference_worker import protocol
 from inference_worker.protocol import AskHealth, Cancel, Completed, Delta, Generate, Health, Sampling
 
@@ -153,7 +154,9 @@ def running_worker(home: Path, *arguments: str, **settings: object) -> Iterator[
     home.mkdir(parents=True, exist_ok=True)
     log = home / "worker.log"
     with log.open("ab") as stderr:
-        process = subprocess.Popen([sys.executable, "-m", "inference_worker", *arguments], cwd=ROOT, env=environment, stderr=stderr)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "inference_worker", *arguments], cwd=ROOT, env=environment, stderr=stderr, preexec_fn=die_with_parent
+        )
     worker = WorkerProcess(process, endpoint, log, home)
     try:
         yield worker

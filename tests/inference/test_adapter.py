@@ -131,7 +131,7 @@ def test_a_pickled_adapter_is_not_read(tmp_path: Path, model: BaseModel) -> None
         check(directory, model)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damage_anywhere_is_refused_or_harmless(tmp_path: Path, model: BaseModel, data: st.DataObject) -> None:
     directory = tmp_path / "fuzzed"

@@ -1,7 +1,7 @@
 """Admission is a pure core: random histories are played against its promises."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_worker.admission import Admission, Ticket
@@ -68,6 +68,7 @@ def test_a_key_is_taken_once() -> None:
 arrivals = st.tuples(st.sampled_from(["base", "lora", "alone"]), st.integers(1, 6), st.sampled_from([None, "a", "b", "c"]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(arrivals, st.integers(0, 5)), max_size=60))
 def test_whatever_happens_groups_stay_apart_bounds_hold_and_everybody_gets_a_turn(history: list[tuple[str, int, str | None] | int]) -> None:
     admission = Admission(MAX_STREAMS, MAX_ADAPTERS)

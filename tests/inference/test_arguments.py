@@ -40,8 +40,9 @@ def test_the_context_is_no_longer_than_the_model_was_made_for() -> None:
     assert context_length(InferenceSettings(max_model_len=1024), MODEL) == 1024
 
 
-def test_nothing_is_fetched_or_reported_and_the_administrator_s_binding_stays() -> None:
-    environment = engine_environment({"VLLM_CPU_OMP_THREADS_BIND": "0-1"})
+def test_nothing_is_fetched_or_reported_and_what_the_administrator_set_for_threads_stays() -> None:
+    environment = engine_environment({"VLLM_CPU_OMP_THREADS_BIND": "0-1", "GOMP_SPINCOUNT": "9"})
     assert environment["HF_HUB_OFFLINE"] == "1" and environment["VLLM_NO_USAGE_STATS"] == "1"
     assert environment["VLLM_CPU_OMP_THREADS_BIND"] == "0-1"
+    assert environment["GOMP_SPINCOUNT"] == "9"
     assert engine_environment({})["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"

@@ -97,7 +97,7 @@ def test_what_decides_can_be_replaced_by_messages_and_every_process_obeys(house:
                     client.send(one, f"make_{new_word(words)}", via=uvm, deadline=120)
                 assert refused.value.type == "Refused"
                 message = client.inspect(refused.value.details["message"])
-                assert noun in message["slots"]["plan"]["prompt"]
+                assert noun in message.slots["plan"]["prompt"]
         finally:
             for selector, source in mine.items():
                 client.create_method("pLLM_obj", selector, source)
