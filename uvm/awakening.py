@@ -47,9 +47,8 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
     staging = configuration.home.blobs / "tmp"
     traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
     if model is not None:
-        proxy = import_directory(
-            "model", model, traits, staging, {"name": name or model_name(model)}, lambda name: tell("model", name, False)
-        )
+        facts = {"name": name or model_name(model)}
+        proxy = import_directory("model", model, traits, staging, facts, lambda file: tell("model", file, False))
         pllm.put("model", proxy)
         tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
     if model is not None and adapter is not None:

@@ -10,12 +10,13 @@ _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\[(?:[^\]\\]|\\.)*\])|([A-Za-z_
 
 
 class Sampler:
-    """Rules as functions that draw a text. Past `depth` rules within each other the shortest way out is taken."""
+    """Rules as functions that draw a text. After `size` rules the shortest way out is taken."""
 
-    def __init__(self, grammar: str, fixed: dict[str, list[str]] | None = None, depth: int = 26) -> None:
+    def __init__(self, grammar: str, fixed: dict[str, list[str]] | None = None, size: int = 300) -> None:
         self._rules: dict[str, list[list[tuple[str, object, tuple[int, int]]]]] = {}
         self._fixed = fixed or {}
-        self._depth = depth
+        self._size = size
+        self._drawn = 0
         for line in grammar.splitlines():
             name, _, right = line.partition(" ::= ")
             tokens = _tokens(right)
@@ -26,7 +27,8 @@ class Sampler:
 
     def draw(self, random: Random, rule: str = "root") -> str:
         """One sentence."""
-        return self._rule(rule, random, 0)
+        self._drawn = 0
+        return self._rule(rule, random)
 
     def _costs(self) -> dict[str, float]:
         """How many rules deep the shallowest sentence of each rule is."""
@@ -45,21 +47,22 @@ class Sampler:
             return cost[str(what)]
         return self._cheapest(what, cost) if kind == "group" else 0  # type: ignore[arg-type]  # a group's alternatives
 
-    def _rule(self, name: str, random: Random, depth: int) -> str:
+    def _rule(self, name: str, random: Random) -> str:
+        self._drawn += 1
         if name in self._fixed and random.random() < 0.95:
             return random.choice(self._fixed[name])
-        return self._choices(self._rules[name], random, depth + 1)
+        return self._choices(self._rules[name], random)
 
-    def _choices(self, choices: list[list[tuple[str, object, tuple[int, int]]]], random: Random, depth: int) -> str:
-        if depth > self._depth:
+    def _choices(self, choices: list[list[tuple[str, object, tuple[int, int]]]], random: Random) -> str:
+        if self._drawn > self._size:
             choice = min(choices, key=lambda one: self._cheapest([one], self._cost))
         else:
             choice = random.choice(choices)
-        return "".join(self._item(item, random, depth) for item in choice)
+        return "".join(self._item(item, random) for item in choice)
 
-    def _item(self, item: tuple[str, object, tuple[int, int]], random: Random, depth: int) -> str:
+    def _item(self, item: tuple[str, object, tuple[int, int]], random: Random) -> str:
         kind, what, (low, high) = item
-        times = low if depth > self._depth else random.randint(low, min(high, low + 2))
+        times = low if self._drawn > self._size or random.random() < 0.4 else random.randint(low, min(high, low + 2))
         parts = []
         for _ in range(times):
             if kind == "text":
@@ -67,9 +70,9 @@ class Sampler:
             elif kind == "class":
                 parts.append(random.choice(str(what)))
             elif kind == "rule":
-                parts.append(self._rule(str(what), random, depth))
+                parts.append(self._rule(str(what), random))
             else:
-                parts.append(self._choices(what, random, depth))  # type: ignore[arg-type]  # a group's alternatives
+                parts.append(self._choices(what, random))  # type: ignore[arg-type]  # a group's alternatives
         return "".join(parts)
 
 
