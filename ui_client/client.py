@@ -112,17 +112,20 @@ class Client(_Base):
         self,
         target: Target,
         selector: str,
+        /,
         *args: Any,
         deadline: float | None = None,
         examples: Examples = (),
         via: str = "",
+        keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Send a message and return its result. `deadline` in seconds (default: the longest a missing method may take).
 
-        `examples` say what a method that is not written yet should answer; `via` names the UVM that is to run it.
+        `examples` say what a method that is not written yet should answer; `via` names the UVM that is to run it. `keywords` are
+        more keyword arguments of the message, for those whose names are parameters here.
         """
-        request = _send(target, selector, args, kwargs, examples, via)
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def create_method(
@@ -192,14 +195,16 @@ class AsyncClient(_Base):
         self,
         target: Target,
         selector: str,
+        /,
         *args: Any,
         deadline: float | None = None,
         examples: Examples = (),
         via: str = "",
+        keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """As Client.send."""
-        request = _send(target, selector, args, kwargs, examples, via)
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def create_method(

@@ -13,6 +13,9 @@ from typing import Any
 from deploy.settings import Configuration
 from ui_client.report import Failure
 
+DEFAULT_MODEL = "SmolLM2-135M-Instruct"
+"""What the default model is called: its files do not say."""
+
 _AWAKE_BYTES = 16_384
 _SHIPPED = "adapters/covenant"
 

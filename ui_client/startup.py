@@ -103,6 +103,8 @@ def _awaken_image(configuration: Configuration, steps: Steps, model: Path | None
     arguments = ["--json"]
     if model:
         arguments += ["--model", str(model)]
+        if not configuration.settings.inference.model:
+            arguments += ["--name", model_choice.DEFAULT_MODEL]
         adapter = model_choice.chosen_adapter(configuration, model)
         arguments += ["--adapter", str(adapter)] if adapter else []
     told: list[str] = []

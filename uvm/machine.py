@@ -144,7 +144,11 @@ class Machine:
                 frame = self._bridge.recv(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            said = wire.decode_to_uvm(frame)
+            try:
+                said = wire.decode_to_uvm(frame)
+            except msgspec.DecodeError as error:
+                log.error("the bridge sent a bad frame", error=str(error))
+                continue
             if isinstance(said, wire.Job):
                 self._accept(said)
             elif isinstance(said, wire.Drop):
@@ -332,7 +336,7 @@ def confine(configuration: Configuration) -> bool:
     scratch = home.path / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(scratch)
-    profile = confinement.uvm_profile(writable=(home.run, home.blobs, home.models, home.adapters, scratch))
+    profile = confinement.uvm_profile(writable=(home.blobs, home.models, home.adapters, scratch))
     layers = confinement.confine(profile)
     for layer in layers:
         (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)

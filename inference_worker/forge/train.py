@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -90,12 +90,14 @@ def _common(tokens: Tensor) -> int:
     return int(same.int().cumprod(dim=0).sum())
 
 
-def prepared(directory: Path, recipe: Recipe) -> tuple[Any, Any]:
-    """The model with fresh adapters on every linear layer, and its tokenizer."""
+def prepared(directory: Path, recipe: Recipe, start: Path | None = None) -> tuple[Any, Any]:
+    """The model with adapters on every linear layer, fresh ones or those of the adapter `start`, and its tokenizer."""
     torch.manual_seed(recipe.seed)
     tokenizer = AutoTokenizer.from_pretrained(directory)
     # Written-out attention: its backward pass is half as long on a CPU as that of the fused one, at prompts of this length.
     base = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16, attn_implementation="eager")
+    if start is not None:
+        return PeftModel.from_pretrained(base, str(start), is_trainable=True), tokenizer
     config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM")
     return get_peft_model(base, config), tokenizer
 
@@ -161,6 +163,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="adapter directory to create")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--start", type=Path, help="adapter to go on from; give another seed, so that the data is new")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="examples a step")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--threads", type=int, default=1, help="on a busy machine one thread is as fast as two")
@@ -172,14 +175,18 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_num_threads(given.threads)
     recipe = Recipe(seed=given.seed, steps=given.steps, batch=given.batch, rate=given.rate)
     drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train")
-    model, tokenizer = prepared(given.model, recipe)
+    model, tokenizer = prepared(given.model, recipe, given.start)
     examples = [dataset.encode(one, tokenizer) for one in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")
     started = time.monotonic()
-    data, base = dataset.digest(drawn), directory_digest(given.model)
+    made_of = {
+        "data_sha256": dataset.digest(drawn),
+        "base_model_digest": directory_digest(given.model),
+        "went_on_from": json.loads((given.start / "training.json").read_text()) if given.start else None,
+    }
 
     def write(out: Path, losses: list[float]) -> None:
-        save(model, out, _notes(recipe, base, data, losses, time.monotonic() - started))
+        save(model, out, _notes(recipe, made_of, losses, time.monotonic() - started))
 
     losses = train(
         model, tokenizer, examples, recipe, given.snapshot, lambda step, seen: write(given.out.with_name(f"{given.out.name}-{step}"), seen)
@@ -189,11 +196,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _notes(recipe: Recipe, base: str, data: str, losses: list[float], seconds: float) -> dict[str, Any]:
+def _notes(recipe: Recipe, made_of: dict[str, Any], losses: list[float], seconds: float) -> dict[str, Any]:
     return {
         "recipe": asdict(recipe),
-        "data_sha256": data,
-        "base_model_digest": base,
+        **made_of,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
         "steps_done": len(losses),
         "seconds": round(seconds),

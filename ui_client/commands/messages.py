@@ -23,7 +23,6 @@ Selector = Annotated[str, typer.Argument(help="The message.")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
 Examples = Annotated[list[str] | None, typer.Option("--example", help='What is expected: {"result": …, "args": […], "kwargs": {…}}.')]
 
-_OPTIONS_OF_SEND = ("self", "target", "selector", "deadline", "examples", "via")
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +50,7 @@ def send(
         examples = _examples(example or [])
         with connect() as client:
             with progress.following(client, selector) as story:
-                result = client.send(aim, selector, *positional, deadline=deadline, examples=examples, via=via, **keywords)
+                result = client.send(aim, selector, *positional, deadline=deadline, examples=examples, via=via, keywords=keywords)
             if as_json:
                 report.result(result)
                 return
@@ -177,8 +176,6 @@ def _keywords(texts: list[str]) -> dict[str, Any]:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
             raise values.BadArgument(f"--kw {text!r}: a keyword argument is NAME=JSON")
-        if name in _OPTIONS_OF_SEND:
-            raise values.BadArgument(f"--kw {text!r}: {name} is an option of this command; give the argument by place")
         keywords[name] = values.argument(value)
     return keywords
 
