@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from uvm import compiler, syntax
 from uvm.covenant import Missing, missing_marks
-from uvm.syntax import Finding
+from uvm.limits import Finding
 
 __all__ = ["Audit", "Finding", "audit"]
 

@@ -20,11 +20,7 @@ from uvm.store import link_or_copy
 
 def files_of(directory: Path) -> list[Path]:
     """The files that belong to a model or an adapter, sorted by path."""
-    found = [
-        path
-        for path in directory.rglob("*")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(directory).parts)
-    ]
+    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
     return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
 
 

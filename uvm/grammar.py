@@ -151,9 +151,11 @@ def _formatted(q: str, text: str) -> list[str]:
         f'shown{q} ::= added{q} (" if " compared{q} " else " added{q})?',
         f'compared{q} ::= added{q} ((" == " | " > " | " < " | " in ") added{q})?',
         f'added{q} ::= single{q} ((" + " | " - " | " * " | " / " | " // " | " % " | "*" | "/") single{q})*',
-        f'single{q} ::= number | ({text} | name | "self." slot_name | "self." selector "(" given{q} ")" | "(" added{q} ")" | function "(" given{q} ")") after{q}*',
+        f'single{q} ::= number | ({text} | name | called{q} | "self." slot_name | "(" added{q} ")") after{q}*',
+        f'called{q} ::= ("self." selector | function) "(" given{q} ")"',
         f'after{q} ::= "[" (added{q} | whole? ":" whole? | "-" whole) "]" | "." method "(" given{q} ")" | "." attribute',
-        f'given{q} ::= "" | shown{q} (", " shown{q})* | shown{q} " for " targets " in " added{q} (" if " compared{q})? | "[" shown{q} " for " targets " in " added{q} "]"',
+        f'given{q} ::= "" | shown{q} (", " shown{q})* | shown{q} walked{q} | "[" shown{q} walked{q} "]"',
+        f'walked{q} ::= " for " targets " in " added{q} (" if " compared{q})?',
     ]
 
 

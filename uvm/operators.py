@@ -44,6 +44,7 @@ class Operators:
         """`left + right`."""
         kind = type(left)
         if kind is int or kind is float:
+            # One after the other: this is the path that loops run through.
             if type(right) in NUMBERS:
                 result = left + right
                 return result if -LARGEST <= result <= LARGEST else number(result)
@@ -61,13 +62,13 @@ class Operators:
             return number(left * right)
         left, right = plain(left), plain(right)
         rows, times = (right, left) if type(left) in NUMBERS else (left, right)
-        if type(times) is int or type(times) is bool:
-            if type(rows) is str:
-                room_for_text(len(rows) * max(0, times), self._charge)
-                return rows * times
-            if type(rows) in _ROWS:
-                room_for_items(len(rows) * max(0, times), self._charge)
-                return rows * times
+        whole = type(times) is int or type(times) is bool
+        if whole and type(rows) is str:
+            room_for_text(len(rows) * max(0, times), self._charge)
+            return rows * times
+        if whole and type(rows) in _ROWS:
+            room_for_items(len(rows) * max(0, times), self._charge)
+            return rows * times
         return self._arithmetic("*", operator.mul, left, right)
 
     def power(self, base: Any, exponent: Any) -> Any:

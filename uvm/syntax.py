@@ -9,29 +9,14 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from uvm import bounds
+from uvm import bounds, limits
+from uvm.limits import Finding
 from uvm.vocabulary import ERRORS, NAMES
-
-SOURCE_BYTES: Final = 16_384
-DEPTH: Final = 100
-"""Deepest nesting of a method's syntax tree."""
-NODES: Final = 4000
-BRACKETS: Final = 60
-"""Deepest nesting of brackets, and the longest run of prefix operators."""
-
-
-class Finding(Struct, frozen=True):
-    """One thing that the audit saw. `line` counts from 1; 0 where there is none. A `fatal` one refuses the method."""
-
-    line: Annotated[int, Meta(ge=0)]
-    rule: str
-    message: str
-    fatal: bool = True
 
 
 class Parsed(Struct, frozen=True):
@@ -49,7 +34,7 @@ class Parsed(Struct, frozen=True):
 
 def parse(source: str, selector: str) -> Parsed:
     """The syntax tree of `source`, and everything in it that is not in the language."""
-    findings = list(_limits(source))
+    findings = list(limits.of_text(source))
     if findings:
         return Parsed(None, findings)
     try:
@@ -61,7 +46,7 @@ def parse(source: str, selector: str) -> Parsed:
         line = error.lineno or 0 if isinstance(error, SyntaxError) else 0
         what = error.msg if isinstance(error, SyntaxError) else "too deeply nested to be parsed"
         return Parsed(None, [Finding(line, "syntax", f"not Python: {what}")])
-    findings = list(_size(module)) or list(_one_function(module, selector))
+    findings = list(limits.of_tree(module)) or list(_one_function(module, selector))
     if findings:
         return Parsed(None, findings)
     method = module.body[0]
@@ -70,51 +55,6 @@ def parse(source: str, selector: str) -> Parsed:
         checker.check()
         findings = sorted(checker.findings, key=lambda finding: finding.line)
     return Parsed(module, findings)
-
-
-def _limits(source: str) -> Iterator[Finding]:
-    try:
-        size = len(source.encode())
-    except UnicodeEncodeError:
-        yield Finding(0, "size", "the source is no valid Unicode text")
-        return
-    if size > SOURCE_BYTES:
-        yield Finding(0, "size", f"the source has {size:,} bytes; at most {SOURCE_BYTES:,}")
-        return
-    control = _CONTROL.search(source)
-    if control:
-        line = source.count("\n", 0, control.start()) + 1
-        yield Finding(line, "syntax", f"the control character {control.group()!r} is not in the language")
-    if _bracket_depth(source) > BRACKETS or _PREFIXES.search(source):
-        yield Finding(0, "size", f"more than {BRACKETS} brackets or prefix operators within each other")
-
-
-# Control characters but newline and tab, and those that make a text read in another order than it is written.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_PREFIXES: Final = re.compile(r"(?:[-+~]\s*|\bnot\s+|\blambda\b[^:\n]*:\s*){" + str(BRACKETS) + "}")
-
-
-def _bracket_depth(source: str) -> int:
-    """Deepest nesting of brackets; those in texts count as well, which errs on the safe side."""
-    depth = deepest = 0
-    for bracket in re.findall(r"[()\[\]{}]", source):
-        depth = depth + 1 if bracket in "([{" else max(0, depth - 1)
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _size(module: ast.Module) -> Iterator[Finding]:
-    level: list[ast.AST] = [module]
-    nodes = depth = 0
-    while level:
-        nodes, depth = nodes + len(level), depth + 1
-        if nodes > NODES:
-            yield Finding(0, "size", f"more than {NODES:,} syntax nodes")
-            return
-        if depth > DEPTH:
-            yield Finding(getattr(level[0], "lineno", 0), "size", f"nested more than {DEPTH} deep")
-            return
-        level = [child for node in level for child in ast.iter_child_nodes(node)]
 
 
 def _one_function(module: ast.Module, selector: str) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ Pure, except that a tokenizer is passed in. Every example is drawn once; no exam
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
@@ -36,14 +36,30 @@ class Example:
         return len(self.prompt) + len(self.answer)
 
 
-def tasks(seed: int, count: int, side: Side) -> list[Task]:
-    """So many tasks of all families, by weight."""
+def tasks(seed: int, count: int, side: Side, emphasis: Mapping[str, int] | None = None) -> list[Task]:
+    """So many tasks of all families, by weight; `emphasis` multiplies the weight of a family or of a whole group.
+
+    Raises ValueError for a name in `emphasis` that is neither.
+    """
     rng = Random(f"tasks {seed} {side}")
+    weighted = emphasized(emphasis or {})
     drawn = []
     for index in range(count):
-        name = rng.choice(WEIGHTED)
+        name = rng.choice(weighted)
         drawn.append(task(name, FAMILIES[name], seed * 10_000_000 + index, side))
     return drawn
+
+
+def emphasized(emphasis: Mapping[str, int]) -> list[str]:
+    """Names of families to draw from, each as often as it weighs."""
+    unknown = emphasis.keys() - FAMILIES.keys() - set(_groups())
+    if unknown:
+        raise ValueError(f"no family and no group is called {', '.join(sorted(unknown))}; groups: {', '.join(_groups())}")
+    return [name for name in WEIGHTED for _ in range(emphasis.get(name, 1) * emphasis.get(name.partition(".")[0], 1))]
+
+
+def _groups() -> list[str]:
+    return sorted({name.partition(".")[0] for name in FAMILIES})
 
 
 def digest(drawn: list[Task]) -> str:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from random import Random
@@ -33,7 +33,8 @@ from inference_worker.forge.dataset import Example
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides what is learned. `rate` is the highest learning rate; `warmup` is counted in steps."""
+    """Everything that decides what is learned. `rate` is the highest learning rate; `warmup` is counted in steps;
+    `emphasis` multiplies the weight of families or groups in the data."""
 
     seed: int = 1
     steps: int = 600
@@ -42,6 +43,7 @@ class Recipe:
     alpha: int = 32
     rate: float = 5e-4
     warmup: int = 30
+    emphasis: dict[str, int] = field(default_factory=dict)
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -151,6 +153,11 @@ def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _multiple(text: str) -> tuple[str, int]:
+    name, _, times = text.partition("=")
+    return name, int(times)
+
+
 def _say(line: str) -> None:
     sys.stderr.write(f"train: {line}\n")
     sys.stderr.flush()
@@ -166,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="adapter to go on from; give another seed, so that the data is new")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="examples a step")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument("--emphasis", nargs="*", default=[], metavar="NAME=N", help="draw a family or group N times as often")
     parser.add_argument("--threads", type=int, default=1, help="on a busy machine one thread is as fast as two")
     parser.add_argument("--snapshot", type=int, default=0, help="write OUT-STEP every so many steps; 0: never")
     given = parser.parse_args(arguments)
@@ -173,8 +181,8 @@ def main(arguments: list[str] | None = None) -> int:
         _say(f"{given.out} exists; choose a directory that does not")
         return 1
     torch.set_num_threads(given.threads)
-    recipe = Recipe(seed=given.seed, steps=given.steps, batch=given.batch, rate=given.rate)
-    drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train")
+    recipe = Recipe(seed=given.seed, steps=given.steps, batch=given.batch, rate=given.rate, emphasis=dict(map(_multiple, given.emphasis)))
+    drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train", recipe.emphasis)
     model, tokenizer = prepared(given.model, recipe, given.start)
     examples = [dataset.encode(one, tokenizer) for one in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")

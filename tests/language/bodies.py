@@ -32,7 +32,11 @@ BODIES: list[tuple[str, str]] = [
     ("", "return [row['name'] for row in self.rows if row['count'] > 0]"),
     ("", "return {tag: len(tag) for tag in self.tags}"),
     ("", "return {tag.lower() for tag in self.tags}"),
-    ("", "seen = set()\nresult = []\nfor tag in self.tags:\n    if tag not in seen:\n        seen.add(tag)\n        result.append(tag)\nreturn result"),
+    (
+        "",
+        "seen = set()\nresult = []\nfor tag in self.tags:\n    if tag not in seen:\n"
+        "        seen.add(tag)\n        result.append(tag)\nreturn result",
+    ),
     ("a, b", "return a <= self.price <= b"),
     ("a", "self.price = min(max(self.price, 0), a)\nreturn self.price"),
     ("", "if self.price > 100:\n    return 'dear'\nelif self.price > 10:\n    return 'fair'\nelse:\n    return 'cheap'"),

@@ -54,10 +54,8 @@ class Sampler:
         return self._choices(self._rules[name], random)
 
     def _choices(self, choices: list[list[tuple[str, object, tuple[int, int]]]], random: Random) -> str:
-        if self._drawn > self._size:
-            choice = min(choices, key=lambda one: self._cheapest([one], self._cost))
-        else:
-            choice = random.choice(choices)
+        over = self._drawn > self._size
+        choice = min(choices, key=lambda one: self._cheapest([one], self._cost)) if over else random.choice(choices)
         return "".join(self._item(item, random) for item in choice)
 
     def _item(self, item: tuple[str, object, tuple[int, int]], random: Random) -> str:

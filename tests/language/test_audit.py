@@ -51,7 +51,10 @@ FORGOTTEN = {
     "alias in place": ("t = self.tags\nt += [1]", f"t = self.tags\nt += [1]\n{MARK}"),
     "loop variable": ("for r in self.rows:\n    r['n'] = 1\nreturn 1", f"for r in self.rows:\n    r['n'] = 1\n    {MARK}\nreturn 1"),
     "loop over items": ("for k, v in self.d.items():\n    v.append(k)", f"for k, v in self.d.items():\n    v.append(k)\n    {MARK}"),
-    "loop over sorted": ("for i, r in enumerate(sorted(self.rows)):\n    r.clear()", f"for i, r in enumerate(sorted(self.rows)):\n    r.clear()\n    {MARK}"),
+    "loop over sorted": (
+        "for i, r in enumerate(sorted(self.rows)):\n    r.clear()",
+        f"for i, r in enumerate(sorted(self.rows)):\n    r.clear()\n    {MARK}",
+    ),
     "picked": ("r = max(self.rows, key=len)\nr.append(1)", f"r = max(self.rows, key=len)\nr.append(1)\n{MARK}"),
     "filtered": ("for r in [r for r in self.rows if r]:\n    r.pop()", f"for r in [r for r in self.rows if r]:\n    r.pop()\n    {MARK}"),
     "branch": ("if a:\n    self.tags.append(1)\nreturn 1", f"if a:\n    self.tags.append(1)\n    {MARK}\nreturn 1"),
@@ -62,7 +65,10 @@ FORGOTTEN = {
     "left early": ("self.tags.append(1)\nif a:\n    return 1\n" + MARK, f"self.tags.append(1)\n{MARK}\nif a:\n    return 1\n{MARK}"),
     "in return": ("return self.tags.pop()", f"{MARK}\nreturn self.tags.pop()"),
     "in a test": ("if self.tags.pop():\n    return 1", f"{MARK}\nif self.tags.pop():\n    return 1"),
-    "in an elif": ("if a:\n    return 2\nelif self.tags.pop():\n    return 1", f"{MARK}\nif a:\n    return 2\nelif self.tags.pop():\n    return 1"),
+    "in an elif": (
+        "if a:\n    return 2\nelif self.tags.pop():\n    return 1",
+        f"{MARK}\nif a:\n    return 2\nelif self.tags.pop():\n    return 1",
+    ),
     "before break": ("for r in a:\n    self.tags.append(r)\n    break", f"for r in a:\n    self.tags.append(r)\n    {MARK}\n    break"),
     "left in the next round": (
         f"for r in a:\n    if r:\n        return 1\n    self.tags.append(r)\n{MARK}",

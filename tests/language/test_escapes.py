@@ -263,7 +263,8 @@ def test_what_ends_the_attempt_goes_through_every_handler() -> None:
 
 
 def test_an_error_in_finally_cannot_hide_the_end_of_the_attempt() -> None:
-    source = body("try:\n    try:\n        while True:\n            pass\n    finally:\n        [][0]\nexcept IndexError:\n    return 'swallowed'")
+    inner = "    try:\n        while True:\n            pass\n    finally:\n        [][0]"
+    source = body(f"try:\n{inner}\nexcept IndexError:\n    return 'swallowed'")
     with pytest.raises(TicksSpent):
         run(source, ticks=20_000)
 

@@ -36,7 +36,9 @@ SAME_AS_PYTHON = [
     "try:\n    assert a > 100, 'small'\nexcept Exception as e:\n    return str(e)",
     "return ' a,b '.strip().split(',') + 'x-y'.rsplit('-', 1)",
     "return ['Ab'.lower(), 'ab'.title(), 'ab'.find('b'), 'aXa'.replace('a', 'b', 1), '7'.zfill(3), 'x'.center(5, '*')]",
-    "x = [3, 1, 2]\nx.sort(reverse=True)\nx.insert(0, 9)\nx.extend(i for i in range(2))\nx.reverse()\nreturn [x, x.pop(), x.index(1), x.count(1)]",
+    "x = [3, 1, 2]\nx.sort(reverse=True)\nx.insert(0, 9)\nx.extend(i for i in range(2))\nx.reverse()\n"
+    "return [x, x.pop(), x.index(1), x.count(1)]",
+    "try:\n    raise Exception('own')\nexcept Exception as e:\n    return str(e)",
     "d = dict(a=1)\nd.update({'b': 2}, c=3)\nreturn [d.get('z', 0), d.setdefault('y', 5), d.pop('a'), d.keys() == ['b', 'c', 'y']][:3]",
     "s = set([1, 2])\ns.add(3)\ns.discard(9)\nreturn sorted(s.union([7]) | {8} - s)",
     "return [*range(3), *'ab', {**{'a': 1}, 'b': 2}]",
@@ -63,7 +65,8 @@ def test_a_method_gives_what_python_gives(text: str) -> None:
 
 def test_self_is_read_assigned_and_marked() -> None:
     receiver = PlainObject({"n": 1, "tags": [], "d": {"k": [1]}})
-    text = "self.n += 1\nself.tags.append(self.n)\nself._p_changed = True\nself.d['k'] += [2]\nself._p_changed = True\nself.a, self.b = 1, 2"
+    mark = "self._p_changed = True"
+    text = f"self.n += 1\nself.tags.append(self.n)\n{mark}\nself.d['k'] += [2]\n{mark}\nself.a, self.b = 1, 2"
     receiver.methods["m"] = body(text)
     hooks = PlainHooks()
     hooks.run(receiver, "m")
@@ -81,7 +84,8 @@ def test_the_old_value_is_read_before_the_new_one_is_computed() -> None:
 
 
 def test_an_item_is_computed_once_though_it_is_read_and_written() -> None:
-    receiver = PlainObject({"calls": 0, "rows": [1, 2]}, {"m": body("self.rows[self.next()] += 10"), "next": body("self.calls += 1\nreturn 0").replace("def m", "def next")})
+    methods = {"m": body("self.rows[self.next()] += 10"), "next": "def next(self):\n    self.calls += 1\n    return 0\n"}
+    receiver = PlainObject({"calls": 0, "rows": [1, 2]}, methods)
     PlainHooks().run(receiver, "m")
     assert receiver.slots == {"calls": 1, "rows": [11, 2]}
 
@@ -96,19 +100,23 @@ def test_a_variable_may_be_named_like_a_function() -> None:
 
 def test_counters_and_merging_sets_read_as_their_plain_values() -> None:
     slots = {"clones": Counter(3), "members": MergingSet(["a", "b"])}
-    text = "self.clones += 2\nreturn [self.clones > 4, self.clones + 1, f'{self.clones}', int(self.clones), sum([self.clones]), [x for x in self.members], 'a' in self.members, len(self.members)]"
+    numbers = "self.clones > 4, self.clones + 1, f'{self.clones}', int(self.clones), sum([self.clones])"
+    members = "[x for x in self.members], 'a' in self.members, len(self.members)"
+    text = f"self.clones += 2\nreturn [{numbers}, {members}]"
     assert run(body(text), slots) == [True, 6, "5", 5, 5, ["a", "b"], True, 2]
     assert slots["clones"].plain() == 5
     assert type(slots["clones"]) is Counter
 
 
 def test_merging_values_have_their_own_methods() -> None:
-    text = "q = merging_queue()\nq.put(1)\nq.put(2)\ns = merging_set([1])\ns.add(2)\nc = counter(1)\nc.add(4)\nreturn [q.take(), q.values(), s.has(2), s.values(), c.value(), len(q)]"
+    made = "q = merging_queue()\nq.put(1)\nq.put(2)\ns = merging_set([1])\ns.add(2)\nc = counter(1)\nc.add(4)"
+    text = f"{made}\nreturn [q.take(), q.values(), s.has(2), s.values(), c.value(), len(q)]"
     assert run(body(text)) == [1, [2], True, [1, 2], 5, 1]
 
 
 def test_fields_and_buttons_are_bound_to_the_receiver() -> None:
-    receiver = PlainObject({"price": 2.5}, {"show": "def show(self):\n    return column(field('price', self.price), button('Go', 'go'), items('t', [1]), graph('g', [1, 2]), row(label(3)))\n"})
+    morphs = "field('price', self.price), button('Go', 'go'), items('t', [1]), graph('g', [1, 2]), row(label(3))"
+    receiver = PlainObject({"price": 2.5}, {"show": f"def show(self):\n    return column({morphs})\n"})
     tree = PlainHooks().run(receiver, "show")
     assert tree["children"] == [
         {"morph": "field", "name": "price", "value": 2.5, "target": receiver},
@@ -129,7 +137,16 @@ def test_decline_ends_the_attempt_with_its_reason() -> None:
         run(body("decline('no idea')"))
 
 
-@pytest.mark.parametrize("text", ["for i in range(1000):\n    pass", "return [i for i in range(1000)]", "f = lambda i: i\nreturn [f(i) for i in range(1000)]", "return sum(1 for i in range(1000))", "i = 0\nwhile i < 1000:\n    i += 1"])
+ROUNDS = [
+    "for i in range(1000):\n    pass",
+    "return [i for i in range(1000)]",
+    "f = lambda i: i\nreturn [f(i) for i in range(1000)]",
+    "return sum(1 for i in range(1000))",
+    "i = 0\nwhile i < 1000:\n    i += 1",
+]
+
+
+@pytest.mark.parametrize("text", ROUNDS)
 def test_each_round_costs(text: str) -> None:
     hooks = PlainHooks()
     hooks.run(PlainObject({}, {"m": body(text)}), "m")
@@ -142,8 +159,8 @@ def test_big_values_cost_more_than_small_ones() -> None:
         hooks.run(PlainObject({}, {"m": body(text)}), "m")
         return hooks.spent
 
-    for small, big in [("'a' * 10", "'a' * 1000000"), ("[0] * 10", "[0] * 100000"), ("sorted(range(10))", "sorted(range(100000))"), ("{*range(9)}", "{*range(99999)}")]:
-        assert cost(f"return {big}") > 100 + cost(f"return {small}")
+    for text in ("'a' * {}", "[0] * {}", "sorted(range({}))", "{{*range({})}}"):
+        assert cost(f"return {text.format(100_000)}") > 100 + cost(f"return {text.format(10)}")
 
 
 def test_spent_ticks_end_the_message_even_in_built_in_work() -> None:
@@ -154,7 +171,8 @@ def test_spent_ticks_end_the_message_even_in_built_in_work() -> None:
 def test_refusals_name_line_rule_and_reason() -> None:
     with pytest.raises(AuditRefused) as caught:
         compile_method(body("x = 1\nreturn self.__class__"), "m")
-    assert caught.value.details["findings"] == [{"line": 3, "rule": "names", "message": "the attribute __class__ begins with _", "fatal": True}]
+    finding = {"line": 3, "rule": "names", "message": "the attribute __class__ begins with _", "fatal": True}
+    assert caught.value.details["findings"] == [finding]
 
 
 def test_globals_of_two_functions_are_apart() -> None:

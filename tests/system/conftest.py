@@ -63,11 +63,11 @@ class House:
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """The service, awake and having had its first conversation."""
     started = House(tmp_path_factory.mktemp("house") / "var")
-    up = started.batos("up", "--converse")
-    if up.returncode != 0:
-        pytest.fail(f"batos up failed:\n{up.stdout}\n{up.stderr}")
-    (started.configuration.home.path / "first.txt").write_text(up.stdout + up.stderr)
     try:
+        up = started.batos("up", "--converse")
+        if up.returncode != 0:
+            pytest.fail(f"batos up failed:\n{up.stdout}\n{up.stderr}")
+        (started.configuration.home.path / "first.txt").write_text(up.stdout + up.stderr)
         yield started
     finally:
         started.batos("down")

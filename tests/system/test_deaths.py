@@ -22,7 +22,7 @@ class Traffic(threading.Thread):
         super().__init__(daemon=True)
         self._house = house
         self._target = target
-        self._stop = threading.Event()
+        self._told_to_stop = threading.Event()
         self.acknowledged: list[int] = []
         self.failure = ""
 
@@ -30,7 +30,7 @@ class Traffic(threading.Thread):
         number = 0
         try:
             with self._house.client() as client:
-                while not self._stop.is_set():
+                while not self._told_to_stop.is_set():
                     number += 1
                     client.send(self._target, "note_", number, deadline=120)
                     self.acknowledged.append(number)
@@ -38,7 +38,7 @@ class Traffic(threading.Thread):
             self.failure = f"after {number}: {error!r}"
 
     def finish(self) -> None:
-        self._stop.set()
+        self._told_to_stop.set()
         self.join(150)
         assert not self.is_alive(), "a message was never answered"
 

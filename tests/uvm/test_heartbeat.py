@@ -1,0 +1,60 @@
+"""The heartbeat: what it measures, and that only the newest one writes."""
+
+import pytest
+
+from deploy.settings import Configuration, Home, Settings
+from tests.uvm.images import Bench, awakened, new_database
+from uvm.entropy import shannon, since
+from uvm.heartbeat import Fenced, Heartbeat
+from uvm.image import Image
+
+
+def test_entropy_is_zero_for_one_kind_and_log_of_the_count_for_equal_shares():
+    assert shannon({}) == shannon({"a": 9}) == 0.0
+    assert shannon({"a": 5, "b": 5, "c": 5, "d": 5}) == pytest.approx(2.0)
+
+
+def test_only_what_came_since_the_last_measurement_counts():
+    assert since({"a": 5, "b": 2}, {"a": 5, "b": 1}) == {"b": 1}
+
+
+@pytest.fixture
+def homes(tmp_path):
+    home = Home(tmp_path)
+    home.ensure()
+    return Configuration(home, Settings(), {})
+
+
+def test_a_beat_writes_down_the_entropy_of_the_selectors_sent(homes):
+    with awakened() as image:
+        bench = Bench(image)
+        heart = Heartbeat(homes, image)
+        heart.beat()
+        for number in range(4):
+            bench.send("genesis_obj", "setSlot_value_", "n", number)
+            bench.send("genesis_obj", "slotNames")
+        bench.send("genesis_obj", "setSlot_value_", "n", 9)
+        measured = heart.beat()
+        assert measured["messages"] == 9 and measured["selectors"] == 2
+        assert measured["selector_entropy"] == pytest.approx(shannon({"set": 5, "names": 4}), abs=1e-5)
+        image.manager.begin()
+        assert image.named("heartbeat_obj").own("last")["at"] == measured["at"]
+        image.manager.abort()
+
+
+def test_an_older_heartbeat_is_fenced_out(homes):
+    database = new_database()
+    with awakened(database) as here:
+        old = Heartbeat(homes, here)
+        there = Image(database)
+        Heartbeat(homes, there)
+        with pytest.raises(Fenced):
+            old.beat()
+        there.connection.close()
+
+
+def test_files_that_no_object_names_are_swept(homes):
+    (homes.home.models / ("a" * 64)).mkdir()
+    with awakened() as image:
+        Heartbeat(homes, image).beat()
+    assert list(homes.home.models.iterdir()) == []
