@@ -96,7 +96,7 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     dtype: Annotated[Literal["bfloat16", "float16", "float32", "auto"], Meta(description="data type the engine computes in")] = "bfloat16"
     quantization: Annotated[str, Meta(description="vLLM quantization method, such as bitsandbytes; empty: as the model says")] = ""
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1, description="share of VRAM the engine may use (GPU only)")] = 0.85
-    kv_cache_gib: Annotated[float, Meta(gt=0, le=1024, description="KV cache on a CPU, GiB")] = 1.0
+    kv_cache_gib: Annotated[float, Meta(gt=0, le=1024, description="KV cache on a CPU, GiB")] = 0.5
     max_model_len: Annotated[int, Meta(ge=256, le=1_000_000, description="longest prompt plus answer, tokens")] = 2048
     max_loras: Annotated[int, Meta(ge=1, le=64, description="adapters in the engine at once (hot slots)")] = 4
     max_lora_rank: Annotated[int, Meta(ge=1, le=512, description="largest rank of an adapter")] = 16

@@ -92,7 +92,7 @@ class Completed(Struct, tag_field="op", tag="Completed", frozen=True):
 
 class Failed(Struct, tag_field="op", tag="Failed", frozen=True):
     """A typed failure: BadRequest, UnknownModel, BadAdapter, BadGrammar, DeadlineExceeded, Cancelled, EngineDied,
-    EngineStartFailed or Stopping."""
+    EngineStartFailed, WorkerFault (a fault of ours) or Stopping."""
 
     id: str
     type: str

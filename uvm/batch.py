@@ -21,7 +21,7 @@ from uvm.attempt import Attempt, Miss, Thought
 from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError
 from uvm.history import explanation
 from uvm.image import Image
-from uvm.journal import TALLIED, Journal
+from uvm.journal import TALLIED, Journal, entry
 from uvm.ledger import Ledger
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Change, CreateMethod, GetFullState, Inspect, Reference, Release, Send, encode_value
@@ -56,6 +56,8 @@ class Batch:
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
         # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
         self._sent: dict[str, int] = {}
+        self._receipts: dict[tuple[str, str, int], tuple[Work, bytes]] = {}
+        self._entries: list[dict[str, Any]] = []
         self.conflicts = 0
         self.commits = 0
 
@@ -80,6 +82,8 @@ class Batch:
             return [done for work in works for done in self._run([work], tried)]
         while True:
             outcomes: list[Outcome] = []
+            self._receipts.clear()
+            self._entries = []
             try:
                 self._image.manager.begin()
                 for work in works:
@@ -104,6 +108,10 @@ class Batch:
             self._abort()
             return [(work, one, b"") for work, one in zip(works, outcomes, strict=True)]
         batch = uuid.uuid4().hex
+        for work, result in self._receipts.values():
+            floor = getattr(work.request, "floor", 0)
+            self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floor)
+        self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
         self._doubtful = (batch, [id(work) for work in works], outcomes)
         try:
@@ -194,6 +202,9 @@ class Batch:
             gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
             return Answered(encode_value(gone), changed=gone > 0)
         if work.exactly_once:
+            if (work.principal, work.session, work.seq) in self._receipts:
+                # The same message twice in one batch: the second one finds the receipt once it is committed.
+                raise ConflictError("the same message is in this batch already")
             receipt = self._ledger.look(work.principal, work.session, work.seq, work.digest)
             if receipt is not None:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
@@ -224,8 +235,13 @@ class Batch:
         except (TypeError, OverflowError, ValueError) as error:
             raise BadValue(f"the result cannot be carried: {error}") from error
 
-    def _record(self, work: Work, result: bytes) -> None:
-        self._ledger.record(work.principal, work.session, work.seq, work.digest, result, getattr(work.request, "floor", 0))
+    def _keep(self, work: Work, result: bytes, change: dict[str, Any] | None = None) -> None:
+        """Remember receipt and journal entry for the end of the batch: written now, every later savepoint would store their pages again."""
+        if work.exactly_once:
+            self._ledger.check(work.seq, getattr(work.request, "floor", 0))
+            self._receipts[work.principal, work.session, work.seq] = (work, result)
+        if change is not None:
+            self._entries.append(change)
 
     def _changed(self, work: Work, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
         if shown:
@@ -234,10 +250,8 @@ class Batch:
         if not attempt.wrote:
             return Answered(result)
         effects = attempt.effects()
-        if work.exactly_once:
-            self._record(work, result)
         said = {"session": work.session, "seq": work.seq, "selector": getattr(work.request, "selector", ""), "at": int(work.now)}
-        self._journal.record(said, effects, attempt.created.values())
+        self._keep(work, result, entry(said, effects, attempt.created.values()))
         return Answered(result, changed=True, changes=self._changes(effects))
 
     def _changes(self, effects: list[Any]) -> list[Change]:
@@ -272,7 +286,7 @@ class Batch:
         told = to_wire(explanation(target, method), self._image.reference)
         result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
         if work.exactly_once:
-            self._record(work, result)
+            self._keep(work, result)
         return Answered(result, changed=work.exactly_once)
 
 

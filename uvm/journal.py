@@ -12,8 +12,8 @@ from uvm.image import Image
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.values import copied
 
-PAGE: Final = 128
-PAGES: Final = 1000
+PAGE: Final = 64
+PAGES: Final = 2000
 TALLIED: Final = 1000
 """Selectors that a journal counts; later ones are left out of the entropy."""
 
@@ -44,21 +44,17 @@ class Journal:
                     tally[selector] = tally.get(selector, 0) + count
             head.put("tally", tally)
 
-    def record(self, message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> None:
-        """Append one message with its effects; of a new object only the fact that it was made."""
-        new = set(map(id, made))
-        kept = [
-            [owner, slot, before is not ABSENT, None if before is ABSENT else copied(before), method]
-            for owner, slot, before, _, method in effects
-            if id(owner) not in new
-        ]
+    def record(self, entries: list[dict[str, Any]]) -> None:
+        """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
         head = self._head()
         pages: list[UvmObject] = head.own("pages")
-        if not pages or len(pages[-1].own("entries")) >= PAGE:
-            pages = [*pages, UvmObject({KIND: "journal", "entries": []})][-PAGES:]
-            head.put("pages", pages)
-        tail = pages[-1]
-        tail.put("entries", [*tail.own("entries"), {**message, "effects": kept}])
+        while entries:
+            if not pages or len(pages[-1].own("entries")) >= PAGE:
+                pages = [*pages, UvmObject({KIND: "journal", "entries": []})][-PAGES:]
+                head.put("pages", pages)
+            written = pages[-1].own("entries")
+            fitting, entries = entries[: PAGE - len(written)], entries[PAGE - len(written) :]
+            pages[-1].put("entries", [*written, *fitting])
 
     def entries(self) -> Iterable[dict[str, Any]]:
         """All entries that are kept, newest first."""
@@ -73,6 +69,20 @@ class Journal:
             head = UvmObject({KIND: "journal", "batch": "", "pages": []})
             shard.put(self._uvm, head)
         return head  # type: ignore[no-any-return]  # slots hold anything
+
+
+def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
+    """One message with its effects: object, slot, whether there was a value and which, and the method that did it.
+
+    Of a new object only that it was made is worth keeping, and the nursery or its parents show that.
+    """
+    new = set(map(id, made))
+    kept = [
+        [owner, slot, before is not ABSENT, None if before is ABSENT else copied(before), method]
+        for owner, slot, before, _, method in effects
+        if id(owner) not in new
+    ]
+    return {**message, "effects": kept}
 
 
 def tallies(image: Image) -> dict[str, int]:

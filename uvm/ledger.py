@@ -56,12 +56,7 @@ class Ledger:
         return Receipt(found[1], page._p_serial)
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int) -> None:
-        """Write the receipt and raise the floor, in the current transaction. Raises BadArguments for a floor at or above `seq`."""
-        if floor >= seq:
-            raise BadArguments(
-                f"floor {floor} acknowledges message {seq} itself, which is only being sent",
-                "send the highest number below which every reply arrived",
-            )
+        """Write the receipt and raise the floor, in the current transaction."""
         record = self._session(principal, session) or self._begin(principal, session)
         number = seq // PAGE
         page = record.own(f"page:{number}")
@@ -71,6 +66,15 @@ class Ledger:
             record.put("seen", int(time.time()))
         page.put(str(seq), [digest, result])
         self._forget(record, max(floor, (number - PAGES) * PAGE - 1))
+
+    @staticmethod
+    def check(seq: int, floor: int) -> None:
+        """Raises BadArguments for a floor at or above the message's own number."""
+        if floor >= seq:
+            raise BadArguments(
+                f"floor {floor} acknowledges message {seq} itself, which is only being sent",
+                "send the highest number below which every reply arrived",
+            )
 
     def sessions(self) -> int:
         """How many sessions have receipts."""

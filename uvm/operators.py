@@ -74,10 +74,9 @@ class Operators:
     def power(self, base: Any, exponent: Any) -> Any:
         """`base ** exponent`."""
         base, exponent = plain(base), plain(exponent)
-        if type(base) is int and type(exponent) is int and exponent > 1:
-            # The product's length is known beforehand to within a bit for each factor.
-            if (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
-                raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
+        # The product's length is known beforehand to within a bit for each factor.
+        if type(base) is type(exponent) is int and (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
+            raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
         try:
             return self._arithmetic("**", operator.pow, base, exponent)
         except OverflowError:
