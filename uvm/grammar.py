@@ -7,6 +7,7 @@ After `self.` come the receiver's slots and selectors alone, so that a draft can
 """
 
 import keyword
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -51,8 +52,8 @@ def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequ
 
 
 def candidate_slots(selector: str) -> list[str]:
-    """Slots that a selector speaks of and that the receiver may not have yet: `set_colour_to` may make `colour`."""
-    words = [word for word in selector.split("_") if word]
+    """Slots that a selector speaks of and that the receiver may not have yet: `set_colour_to` and `setColourTo` may make `colour`."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", selector)]
     runs = ("_".join(words[start:stop]) for start in range(1, len(words)) for stop in range(len(words), start, -1))
     return [run for run in dict.fromkeys(runs) if run.isidentifier() and not keyword.iskeyword(run)]
 
@@ -111,7 +112,7 @@ def _texts() -> list[str]:
         'conversion ::= "!r" | "!s"',
         'format ::= ":" [<>^]? "0"? [1-9]? [0-9]? ","? ("." [0-9])? [dfegsx%]?',
         'whole ::= "0" | [1-9] [0-9]{0,14}',
-        'number ::= whole ("." [0-9]{1,6})?',
+        'number ::= whole ("." [0-9]{1,17})?',
     ]
 
 
@@ -137,6 +138,9 @@ def _expressions() -> list[str]:
         'index ::= expression | expression? ":" expression? (":" expression?)?',
         'walk ::= (" for " targets " in " choice (" if " choice)?){1,2}',
         'arguments ::= "" | expression walk | item (", " item)* (", " named)? | named',
+        # A face is written one morph a line.
+        'face ::= ("column" | "row") "(\\n" ("        " part ",\\n")+ "    )"',
+        'part ::= item | ("column" | "row") "(\\n" ("            " item ",\\n")+ "        )"',
         'named ::= "key=" key (", reverse=" expression | ", default=" expression)? | name "=" expression',
         'key ::= "lambda " local ": " expression | name',
     ]
@@ -184,12 +188,13 @@ def _block(level: int, loop: str, last: bool) -> list[str]:
     here, indent = f"{level}{loop}", "    " * level
     leave = ' | "break" | "continue"' if loop else ""
     rules = [f'body{here} ::= line{here} ("\\n" line{here})*']
+    face = ' | "return " face' if level == 1 else ""
     if last:
-        return [*rules, f'line{here} ::= "{indent}" (simple{leave})']
+        return [*rules, f'line{here} ::= "{indent}" (simple{leave}{face})']
     inner, inner_loop = f"body{level + 1}{loop}", f"body{level + 1}_loop"
     return [
         *rules,
-        f'line{here} ::= "{indent}" (simple{leave} | if{here} | loop{here} | try{here})',
+        f'line{here} ::= "{indent}" (simple{leave}{face} | if{here} | loop{here} | try{here})',
         f'if{here} ::= "if " test {inner} ("\\n{indent}elif " test {inner})* ("\\n{indent}else:\\n" {inner})?',
         f"loop{here} ::= loop_head {inner_loop}",
         f'try{here} ::= "try:\\n" {inner} ("\\n{indent}" caught {inner})+',

@@ -49,8 +49,8 @@ class Plan(msgspec.Struct, frozen=True):
     prompt: str
     personas: list[str] = []
     drafts: int = 0
-    temperature: float = 0.8
-    max_tokens: int = 320
+    temperature: float = 0.6
+    max_tokens: int = 240
     chat: bool = False
 
 

@@ -60,6 +60,13 @@ BODIES: list[tuple[str, str]] = [
     ("", "return [item.name for item in self.rows]"),
     ("", "return column(label(self.name), field('price', self.price), field('quantity', self.quantity))"),
     ("", "return column(label(self.name), items('tags', self.tags), graph('scores', self.scores), button('Reset', 'reset'))"),
+    ("", "return column(\n    label(self.name),\n    field('price', self.price),\n    *[label(tag) for tag in self.tags],\n)"),
+    (
+        "",
+        "return column(\n    label(self.name),\n    row(\n        field('price', self.price),\n"
+        "        button('Reset', 'reset'),\n    ),\n)",
+    ),
+    ("a", "return 3.141592653589793 * a * a"),
     ("", "return row(*[label(tag) for tag in self.tags])"),
     ("", 'decline("the object has no slot for this")'),
     ("", "decline('no such slot')"),

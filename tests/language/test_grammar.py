@@ -79,6 +79,8 @@ def test_the_grammar_has_the_bodies_that_people_write(parameters: str, text: str
         "    def f():\n        return 1",
         "    while True: pass",
         "    decline()",
+        "    return column(\n        label('a')\n    )",
+        "    return column(\n    label('a'),\n    )",
     ],
 )
 def test_the_grammar_has_nothing_else(text: str) -> None:
@@ -116,6 +118,7 @@ def test_names_that_cannot_be_are_refused() -> None:
 
 def test_a_selector_speaks_of_slots_that_are_not_there_yet() -> None:
     assert candidate_slots("set_colour_to") == ["colour_to", "colour", "to"]
+    assert candidate_slots("setColourTo") == ["colour_to", "colour", "to"]
     assert candidate_slots("rename") == []
     assert "class" not in candidate_slots("set_class")
 
