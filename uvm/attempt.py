@@ -50,7 +50,8 @@ class Attempt:
     """Budget, journal and fate of one run of one message.
 
     `before_write` is called once, before the first change, so that the batch can take its savepoint only for messages
-    that change something. `writable` false: every change is refused. `guarded` false: in-place changes without a flag are
+    that change something. `writable` false: setting a slot is refused, and
+    the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
     left to be forgotten, which is what the trial looks for.
     """
 

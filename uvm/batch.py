@@ -18,7 +18,7 @@ from ZODB.POSException import ConflictError, ReadConflictError, StorageError
 from deploy.settings import UvmSettings
 from uvm import nursery, queries
 from uvm.attempt import Attempt, Miss, Thought
-from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError
+from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault
 from uvm.history import explanation
 from uvm.image import Image
 from uvm.journal import TALLIED, Journal, entry
@@ -184,6 +184,11 @@ class Batch:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
             outcome = Failed(error)
+        except (ConflictError, ClientDisconnected, TransientError):
+            raise
+        except Exception as error:  # a fault of ours fails one message, and must not end the process
+            log.exception("a fault while a message was run", job=work.job)
+            outcome = Failed(KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it"))
         if savepoint is not None:
             savepoint.rollback()
         attempt.forget_changes()

@@ -1,13 +1,14 @@
 """What a message is drafted with: voices (model and adapter of each persona) and the grammar of the answer. Inside a transaction."""
 
 import hashlib
+import keyword
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from uvm.errors import ImageError
-from uvm.grammar import grammar_for
+from uvm.grammar import candidate_slots, grammar_for
 from uvm.image import Image
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Reference, encode_value
@@ -32,11 +33,17 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Commission(msgspec.Struct, frozen=True):
-    """Everything a message is drafted with."""
+    """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`."""
 
     personas: dict[str, Voice]
-    grammar: str
-    grammar_digest: str
+    slots: list[str]
+    selectors: list[str]
+    parameters: list[str]
+
+    def grammar(self, without: str = "") -> str:
+        """The grammar of the answer; `without` is a slot or selector that a draft must do without."""
+        slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
+        return grammar_for(slots, selectors, self.parameters)
 
 
 def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -> Commission:
@@ -44,8 +51,10 @@ def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -
     voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in plan.personas}
     slots = [pair[0] for pair in want.reified["slots"]]
     selectors = _selectors(image, want)
-    grammar = grammar_for(slots, selectors, parameters_of(want.positional, list(want.kwargs)))
-    return Commission(voices, grammar, hashlib.sha256(grammar.encode()).hexdigest())
+    slots = list(dict.fromkeys([*slots, *candidate_slots(want.selector)]))
+    slots = [name for name in slots if not keyword.iskeyword(name)]
+    selectors = [name for name in selectors if not keyword.iskeyword(name)]
+    return Commission(voices, slots, selectors, parameters_of(want.positional, list(want.kwargs)))
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:

@@ -73,6 +73,10 @@ class PayloadMismatch(ImageError):
     """The same session and sequence number arrived with another payload."""
 
 
+class KernelFault(ImageError):
+    """A fault of ours, not of the message: the log of the UVM has the rest."""
+
+
 class Contention(ImageError):
     """The message lost its object to others too often; nothing changed."""
 

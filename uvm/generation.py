@@ -34,6 +34,7 @@ class Generation:
         self.trial: Trial | None = None
         self.trying = -1
         self.retrials = 0
+        self.rounds = 0
         self.thoughts: dict[str, str] = {}
         self.read: dict[int, dict[bytes, bytes]] = {}
         self.renew_at = time.monotonic() + RENEW_EVERY_S

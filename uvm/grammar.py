@@ -20,7 +20,18 @@ DEPTH: Final = 4
 COMMON_SELECTORS: Final = ("clone", "setSlot_value_", "removeSlot_", "slotNames", "respondsTo_", "parents")
 """What every object understands (`traits_obj`)."""
 
-_RESERVED: Final = frozenset({*(word for word in keyword.kwlist if word.islower()), "self"})
+LOCALS: Final = tuple(
+    """
+    a b c d e f g h i j k l m n o p q r s t u v w x y z amount average best change ch copy count counts current difference error
+    factor first found groups high hours index item items key keys kept last left length limit line lines longest low lowest
+    matches minutes most name names new number numbers old one other others pair pairs part parts place position rate rest
+    result right row rows score scores seen share shown side size start step steps sums tag tags taken text texts top total
+    totals unit units value values word words worst
+    """.split()
+)
+"""What a draft may call its local variables. Any identifier would be possible and makes compiling the grammar take seconds in
+place of hundredths of one, for each message anew; a method that a tool offers is free in this."""
+
 _PRINTED: Final = r"\u00a0-\u2027\u2030-\ud7ff\ue000-\ufffd"
 _OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "**")
 
@@ -64,38 +75,16 @@ def _either(texts: Iterable[str]) -> str:
 
 def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str]) -> list[str]:
     known = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
-    uncommon = [name for name in dict.fromkeys([*slots, *known]) if not _is_local(name)]
-    strangers = [name for name in parameters if not _is_local(name)]
     return [
         *([f"slot ::= {_either(slots)}"] if slots else []),
         f"selector ::= {_either(known)}",
-        "name ::= " + " | ".join(filter(None, ["local", _either(strangers)])),
-        "attribute ::= " + " | ".join(filter(None, ["local", _either(uncommon)])),
+        f"local ::= {_either(LOCALS)}",
+        f"name ::= {_either([*LOCALS, *parameters])}",
+        f"attribute ::= {_either([*LOCALS, *slots, *known])}",
         f"function ::= {_either(sorted(NAMES - {'decline'}))}",
         f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(known)))}",
         f"error ::= {_either(ERRORS)}",
-        *_locals(),
     ]
-
-
-def _is_local(name: str) -> bool:
-    """Whether the rule `local` already has the name."""
-    return name.isascii() and name.islower() and len(name) <= 20 and name not in _RESERVED
-
-
-def _locals() -> list[str]:
-    """Identifiers in lower case without the reserved words, as a tree over their beginnings."""
-    beginnings = {word[:length] for word in _RESERVED for length in range(len(word) + 1)}
-    rules = ["rest ::= [a-z0-9_]*"]
-    for beginning in sorted(beginnings):
-        following = {longer[-1] for longer in beginnings if len(longer) == len(beginning) + 1 and longer.startswith(beginning)}
-        others = [letter for letter in "abcdefghijklmnopqrstuvwxyz" if letter not in following]
-        choices = [f'"{letter}" local_{beginning}{letter}' for letter in sorted(following)]
-        choices.append(f"[{''.join(others)}{'0-9_' if beginning else ''}] rest")
-        if beginning and beginning not in _RESERVED:
-            choices.append('""')
-        rules.append(f"{f'local_{beginning}' if beginning else 'local'} ::= {' | '.join(choices)}")
-    return rules
 
 
 def _texts() -> list[str]:
@@ -142,7 +131,7 @@ def _expressions() -> list[str]:
         'face ::= ("column" | "row") "(\\n" ("        " part ",\\n")+ "    )"',
         'part ::= item | ("column" | "row") "(\\n" ("            " item ",\\n")+ "        )"',
         'named ::= "key=" key (", reverse=" expression | ", default=" expression)? | name "=" expression',
-        'key ::= "lambda " local ": " expression | name',
+        'key ::= "lambda " local ": " expression | name | function',
     ]
 
 

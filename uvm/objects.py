@@ -275,6 +275,9 @@ class Counter(Merging):
     def __init__(self, total: int | float = 0) -> None:
         self.total = total
 
+    def __bool__(self) -> bool:
+        return self.total != 0
+
     def __getstate__(self) -> int | float:
         return self.total
 

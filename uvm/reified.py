@@ -5,6 +5,7 @@ receiver's slots as literals, the call, the signature and the examples.
 """
 
 import hashlib
+import keyword
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +31,12 @@ def reify(
     examples: Sequence[Example],
     traits: UvmObject,
 ) -> UvmObject:
-    """The message object. Raises BadArguments for more arguments than a method may have."""
+    """The message object. Raises BadArguments for what no method can be called, or take."""
+    for word in (selector, *kwargs):
+        if keyword.iskeyword(word) or not word.isidentifier() or word.startswith("_"):
+            raise BadArguments(
+                f"{word!r} cannot name a method or a parameter: it is a word of Python, or no identifier", "choose another name"
+            )
     parameters = parameters_of(len(args), list(kwargs))
     return UvmObject(
         {

@@ -1,5 +1,6 @@
 """The way of a message nobody understood: its stages, and the decisions on it. Pure functions; no clock, socket or database."""
 
+import ast
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
@@ -49,7 +50,7 @@ class Plan(msgspec.Struct, frozen=True):
     prompt: str
     personas: list[str] = []
     drafts: int = 0
-    temperature: float = 0.6
+    temperature: float = 0.8
     max_tokens: int = 240
     chat: bool = False
 
@@ -105,6 +106,20 @@ def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
             why = f"passed {draft.examples_passed} of {draft.examples} examples"
         told.append({"source": draft.source, "outcome": draft.outcome or "untried", "why": why})
     return told
+
+
+def read_by(drafts: Sequence[Draft]) -> list[str]:
+    """What drafts read of `self`, in the order of their first mention: the suspects when all of them failed."""
+    found: dict[str, None] = {}
+    for draft in drafts:
+        try:
+            tree = ast.parse(draft.source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                found[node.attr] = None
+    return [name for name in found if not name.startswith("_")]
 
 
 def split(drafts: int, personas: Sequence[str]) -> list[tuple[str, int]]:

@@ -1,5 +1,6 @@
 """What is said of drafts: by a trial, in a method's proof, and when none was good enough. Pure, but for the draft that is judged."""
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -71,7 +72,7 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
         else "offered"
         if generation.want.offered is not None
         else "found",
-        "grammar": given.grammar_digest if given is not None else "",
+        "grammar": hashlib.sha256(given.grammar().encode()).hexdigest() if given is not None else "",
         "drafts": messages.storable_drafts(generation.drafts),
         "chosen": chosen,
         "audit": draft.findings,

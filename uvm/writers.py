@@ -5,7 +5,7 @@ its own, and what happens in between arrives as an event (`Thinker`'s callbacks,
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -17,8 +17,8 @@ from inference_worker.protocol import Completed, Delta, Failed, Generate, Sampli
 from uvm import messages, stages
 from uvm.audit import audit
 from uvm.blobs import materialize
-from uvm.drafting import commission, storable, voice_of
-from uvm.errors import AttemptEnded, GenerationOff, ImageError, Refused
+from uvm.drafting import Commission, commission, storable, voice_of
+from uvm.errors import AttemptEnded, GenerationOff, ImageError, KernelFault, Refused
 from uvm.generation import RENEW_EVERY_S, Generation, Waiter
 from uvm.image import Image
 from uvm.messages import Claim, LostClaim
@@ -26,14 +26,18 @@ from uvm.objects import UvmObject
 from uvm.protocol import TOPIC_PROGRESS, TOPIC_STATE, Progress, Reference, StateUpdate, encode
 from uvm.registry import Registry
 from uvm.runtime import Runtime
-from uvm.stages import Draft
+from uvm.stages import Draft, Plan
 from uvm.thinking import Thinker
-from uvm.transact import Transactor
-from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialServer
+from uvm.transact import ImageAway, Transactor
+from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialServer, TrialUnavailable
 from uvm.verdicts import judge, refusal_of, verdict
 from uvm.want import Want
 
 WATCH_EVERY_S: Final = 0.2
+AGAIN: Final = 1
+"""How often more drafts are asked for when none survived."""
+WARMER: Final = 0.4
+"""Added to the temperature when more are asked for, and nothing that they read can be left out."""
 RETRIALS: Final = 3
 """How often a draft is tried again because the objects that its trial saw have changed, or it needed a thought or a method."""
 
@@ -196,34 +200,52 @@ class Writers:
         if plan is None:
             raise RuntimeError("a message is drafted after it was reflected")
         generation.commission = self._transactor.look(lambda: commission(self._image, generation.want, plan, self._materialize))
-        seed = int.from_bytes(generation.oid) % 2**31
-        number = 0
-        for persona, share in stages.split(plan.drafts, list(generation.commission.personas)):
-            voice = generation.commission.personas[persona]
-            samplings = []
-            for _ in range(share):
-                samplings.append(Sampling() if number == 0 else Sampling(temperature=plan.temperature, top_p=0.95, seed=seed + number))
-                number += 1
-            identifier = self._thinker.identifier(f"{self._owner}-{persona}")
-            generation.questions.add(identifier)
+        generation.written, generation.text = [], ""
+        asked = list(self._requests(generation, plan, generation.commission))
+        generation.questions |= {generate.id for _, generate in asked}
+        for persona, generate in asked:
             self._thinker.ask(
-                Generate(
-                    id=identifier,
-                    model=voice.model,
-                    adapter=voice.adapter or None,
-                    adapter_name=voice.adapter_name,
-                    prompt=plan.prompt,
-                    samplings=samplings,
-                    max_tokens=plan.max_tokens,
-                    grammar=generation.commission.grammar,
-                    chat=plan.chat,
-                    stream=True,
-                    deadline_ms=int(self._settings.uvm.generation_deadline_s * 1000),
-                ),
+                generate,
                 self._settings.uvm.generation_deadline_s,
-                partial(self._wrote, generation, persona, samplings),
+                partial(self._wrote, generation, persona, generate.samplings),
                 partial(self._writing, generation),
             )
+
+    def _requests(self, generation: Generation, plan: Plan, given: Commission) -> Iterator[tuple[str, Generate]]:
+        """What the model is asked, with the persona that is to answer."""
+        suspects = stages.read_by(generation.drafts)[: plan.drafts]
+        if generation.rounds and suspects:
+            # Every draft failed. What they read is suspect: each time one of it is left out, and the model says what comes next.
+            persona = next(iter(given.personas))
+            for suspect in suspects:
+                yield persona, self._request(plan, given, persona, [Sampling()], suspect)
+            return
+        seed = int.from_bytes(generation.oid) % 2**31 + generation.rounds * plan.drafts
+        temperature = min(2.0, plan.temperature + WARMER * generation.rounds)
+        number = 0
+        for persona, share in stages.split(plan.drafts, list(given.personas)):
+            samplings = []
+            for _ in range(share):
+                greedy = number == 0 and not generation.rounds
+                samplings.append(Sampling() if greedy else Sampling(temperature=temperature, top_p=0.95, seed=seed + number))
+                number += 1
+            yield persona, self._request(plan, given, persona, samplings)
+
+    def _request(self, plan: Plan, given: Commission, persona: str, samplings: list[Sampling], without: str = "") -> Generate:
+        voice = given.personas[persona]
+        return Generate(
+            id=self._thinker.identifier(f"{self._owner}-{persona}"),
+            model=voice.model,
+            adapter=voice.adapter or None,
+            adapter_name=voice.adapter_name,
+            prompt=plan.prompt,
+            samplings=samplings,
+            max_tokens=plan.max_tokens,
+            grammar=given.grammar(without),
+            chat=plan.chat,
+            stream=True,
+            deadline_ms=int(self._settings.uvm.generation_deadline_s * 1000),
+        )
 
     def _writing(self, generation: Generation, delta: Delta) -> None:
         if delta.index == 0:
@@ -256,14 +278,16 @@ class Writers:
                 )
         if not generation.questions:
             if generation.written:
-                self._guarded(generation, lambda one: self._drafted(one, stages.unique(one.written)))
+                self._guarded(generation, self._redrafted if generation.rounds else lambda one: self._drafted(one, one.written))
             else:
                 text = "; ".join(generation.failures) or "no draft came back"
                 self._guarded(
                     generation,
                     lambda one: self._refuse(
                         one,
-                        Refused(
+                        verdict(one)
+                        if one.drafts
+                        else Refused(
                             f"nothing was written for {one.want.selector}: {text}",
                             "batos status shows the inference worker; batos logs inference tells more",
                         ),
@@ -271,28 +295,43 @@ class Writers:
                 )
 
     def _drafted(self, generation: Generation, drafts: list[Draft]) -> None:
-        generation.drafts = drafts
-        self._advance(generation, "drafted", drafts=messages.storable_drafts(drafts))
-        self._told(generation, drafts=len(drafts))
+        generation.drafts = stages.unique(drafts)
+        self._advance(generation, "drafted", drafts=messages.storable_drafts(generation.drafts))
+        self._told(generation, drafts=len(generation.drafts))
         self._audit(generation)
 
+    def _redrafted(self, generation: Generation) -> None:
+        """More drafts, after none of the first ones survived."""
+        known = len(generation.drafts)
+        generation.drafts = stages.unique([*generation.drafts, *generation.written])
+        self._examine(generation, generation.drafts[known:])
+        self._told(generation, stage="drafting", again=len(generation.drafts) - known)
+        self._try_next(generation)
+
     def _audit(self, generation: Generation) -> None:
+        self._examine(generation, generation.drafts)
+        self._advance(generation, "audited", drafts=messages.storable_drafts(generation.drafts))
+        self._told(generation, fit=sum(not one.outcome for one in generation.drafts), drafts=len(generation.drafts))
+        self._try_next(generation)
+
+    def _examine(self, generation: Generation, drafts: Sequence[Draft]) -> None:
         want = generation.want
-        for draft in generation.drafts:
+        for draft in drafts:
             verdict = audit(draft.source, want.selector, want.positional, list(want.kwargs), None)
             draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in verdict.findings]
             if verdict.ok:
                 draft.source = verdict.source
             else:
                 draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in verdict.findings if one.fatal)
-        self._advance(generation, "audited", drafts=messages.storable_drafts(generation.drafts))
-        self._told(generation, fit=sum(not one.outcome for one in generation.drafts), drafts=len(generation.drafts))
-        self._try_next(generation)
 
     def _try_next(self, generation: Generation) -> None:
         generation.trying = next((number for number, one in enumerate(generation.drafts) if not one.outcome), -1)
         if generation.trying < 0:
-            self._choose(generation)
+            if generation.plan is not None and generation.rounds < AGAIN and not stages.candidates(generation.drafts):
+                generation.rounds += 1
+                self._ask(generation)
+            else:
+                self._choose(generation)
         else:
             generation.retrials = 0
             self._try(generation)
@@ -301,28 +340,29 @@ class Writers:
         want, draft = generation.want, generation.drafts[generation.trying]
         bare = want.offered is not None and want.positional > 0 and not want.args
         holder = self._transactor.look(lambda: self._registry.holder(want))
-        generation.trial = self._trials.begin(
-            TrialRequest(
-                tid=self._transactor.newest(),
-                receiver=want.receiver,
-                holder=want.receiver if holder is None else holder,
-                selector=want.selector,
-                source=draft.source,
-                positional=want.positional,
-                args=want.args,
-                kwargs=want.kwargs,
-                examples=want.examples,
-                overlay=want.overlay,
-                thoughts=generation.thoughts,
-                now=want.asked_at,
-                ticks=self._settings.uvm.ticks,
-                seconds=self._settings.trial.wall_s,
-                author=draft.persona or "tool",
-                send=not bare,
-                unconfined=self._settings.uvm.generation == "always",
-            ),
-            self._transactor.record,
+        request = TrialRequest(
+            tid=self._transactor.newest(),
+            receiver=want.receiver,
+            holder=want.receiver if holder is None else holder,
+            selector=want.selector,
+            source=draft.source,
+            positional=want.positional,
+            args=want.args,
+            kwargs=want.kwargs,
+            examples=want.examples,
+            overlay=want.overlay,
+            thoughts=generation.thoughts,
+            now=want.asked_at,
+            ticks=self._settings.uvm.ticks,
+            seconds=self._settings.trial.wall_s,
+            author=draft.persona or "tool",
+            send=not bare,
+            unconfined=self._settings.uvm.generation == "always",
         )
+        try:
+            generation.trial = self._trials.begin(request, self._transactor.record)
+        except TrialUnavailable as error:
+            raise Refused(f"{want.selector} cannot be tried: {error}", "send it again in a moment") from error
 
     def _tried(self, generation: Generation, outcome: TrialOutcome) -> None:
         generation.trial = None
@@ -465,9 +505,8 @@ class Writers:
     def _guarded(self, generation: Generation, step: Callable[[Generation], Any]) -> None:
         """Run a step. An error of the step refuses the message; one that another process took over is watched from then on."""
         try:
-            try:
-                step(generation)
-            except ImageError as error:
+            error = self._outcome(generation, step)
+            if error is not None and self._mine.get(generation.want.key) is generation:
                 self._refuse(generation, error)
         except LostClaim:
             log.warning("another process took the message over", selector=generation.want.selector)
@@ -478,6 +517,19 @@ class Writers:
                 generation.trial.cancel()
             watched = self._theirs.setdefault(generation.want.key, _Watched(generation.want))
             watched.waiters.extend(generation.waiters)
+
+    def _outcome(self, generation: Generation, step: Callable[[Generation], Any]) -> ImageError | None:
+        """Run a step; why it failed, if it did. A fault of ours refuses one message, and must not end the process."""
+        try:
+            step(generation)
+        except ImageError as error:
+            return error
+        except (LostClaim, ImageAway):
+            raise
+        except Exception as error:  # whatever it is, it goes into the log and to the sender
+            log.exception("a fault while a method was written", selector=generation.want.selector)
+            return KernelFault(f"{type(error).__name__}: {error}", "batos logs shows it; please report it")
+        return None
 
     def _advance(self, generation: Generation, stage: str, **slots: Any) -> None:
         self._transactor.run(lambda: messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots))

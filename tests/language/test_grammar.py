@@ -19,7 +19,7 @@ from tests.language.sampler import Sampler
 from uvm.audit import audit
 from uvm.compiler import compile_method
 from uvm.errors import AttemptEnded, AuditRefused, ImageError
-from uvm.grammar import candidate_slots, grammar_for
+from uvm.grammar import LOCALS, candidate_slots, grammar_for
 
 
 @functools.cache
@@ -104,7 +104,7 @@ def test_an_object_without_slots_has_a_grammar() -> None:
 def test_reserved_words_are_no_variables() -> None:
     for word in keyword.kwlist:
         assert not accepted(f"    {word} = 1"), word
-    for word in ("i", "index", "format", "isolated", "notes", "classes", "order", "default", "selfish", "passed", "importance", "x_1"):
+    for word in LOCALS:
         assert accepted(f"    {word} = 1"), word
 
 

@@ -36,9 +36,11 @@ class ScriptedModel:
     def __init__(self, bodies):
         self.bodies = bodies
         self.asked = []
+        self.numbered = 0
 
     def identifier(self, prefix):
-        return f"{prefix}-{len(self.asked)}"
+        self.numbered += 1
+        return f"{prefix}-{self.numbered}"
 
     def ask(self, generate: Generate, seconds, done, told=None):
         self.asked.append(generate)
@@ -306,3 +308,22 @@ def test_a_tools_method_with_arguments_is_tried_on_its_examples(house):
     assert offer(one, shop, "scaled_", source, session="t", seq=1, examples=[Example(9, [2])]).type == "TrialFailed"
     assert offer(one, shop, "scaled_", source, session="t", seq=2, examples=[Example(8, [2])])["selector"] == "scaled_"
     assert one.send(shop, "scaled_", 5) == 20
+
+
+def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(house):
+    one = house(worth=["    return self.cost * self.tags * 1.5"])
+    shop = make_shop(one)
+
+    def without_tags(generate, seconds, done, told=None):
+        one.model.asked.append(generate)
+        body = (
+            "    return self.cost * self.tags * 1.5"
+            if '"tags"' in generate.grammar.split("slot ::=")[1].split("\n")[0]
+            else "    return self.cost"
+        )
+        done(Completed(generate.id, [Output(body, 10, -0.1, "stop") for _ in generate.samplings], 100, 0.0, 0.1))
+
+    one.model.ask = without_tags
+    assert one.send(shop, "worth") == 4
+    drafts = one.send(shop, "explain_", "worth")["proof"]["drafts"]
+    assert [draft["outcome"] for draft in drafts] == ["TypeError", "ok"]
