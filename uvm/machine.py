@@ -22,9 +22,10 @@ from prometheus_client import Counter, Gauge, Histogram
 from deploy import confinement, logs, metrics
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from inference_worker.protocol import Completed, Generate
+from inference_worker.protocol import Completed
 from inference_worker.protocol import Failed as ThoughtFailed
 from uvm import codex, wire
+from uvm.asking import thought_request
 from uvm.batch import Batch, ImageAway
 from uvm.blobs import materialize
 from uvm.drafting import voice_of
@@ -239,15 +240,8 @@ class Machine:
                 )
 
         seconds = max(0.1, work.deadline - time.monotonic())
-        generate = Generate(
-            id=self._thinker.identifier(f"{self._name}-{self._incarnation}-thought"),
-            model=voice.model,
-            adapter=voice.adapter or None,
-            adapter_name=voice.adapter_name,
-            prompt=thinking.prompt,
-            max_tokens=thinking.max_tokens,
-            deadline_ms=int(seconds * 1000),
-        )
+        identifier = self._thinker.identifier(f"{self._name}-{self._incarnation}-thought")
+        generate = msgspec.structs.replace(thought_request(voice, thinking, identifier), deadline_ms=int(seconds * 1000))
         self._thinker.ask(generate, seconds, done)
 
     def _resume(self, work: Work, error: ImageError | None) -> None:

@@ -1,11 +1,13 @@
 """What is said of drafts: by a trial, in a method's proof, and when none was good enough. Pure, but for the draft that is judged."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from uvm import messages, stages
+from uvm.audit import audit
 from uvm.drafting import effect_of, storable
 from uvm.errors import AuditRefused, GenerationOff, ImageError, Refused, TrialFailed
 from uvm.generation import Generation
@@ -13,6 +15,17 @@ from uvm.protocol import Reference
 from uvm.stages import Draft
 from uvm.trial import TrialOutcome
 from uvm.want import Want
+
+
+def examine(drafts: Sequence[Draft], want: Want) -> None:
+    """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts."""
+    for draft in drafts:
+        audited = audit(draft.source, want.selector, want.positional, list(want.kwargs), None)
+        draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in audited.findings]
+        if audited.ok:
+            draft.source = audited.source
+        else:
+            draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in audited.findings if one.fatal)
 
 
 def judge(draft: Draft, outcome: TrialOutcome, want: Want) -> None:

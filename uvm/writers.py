@@ -5,7 +5,7 @@ its own, and what happens in between arrives as an event (`Thinker`'s callbacks,
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -13,11 +13,10 @@ import msgspec
 import structlog
 
 from deploy.settings import Configuration
-from inference_worker.protocol import Completed, Delta, Failed, Generate, Sampling
-from uvm import messages, stages
-from uvm.audit import audit
+from inference_worker.protocol import Completed, Delta, Failed, Sampling
+from uvm import asking, messages, stages
 from uvm.blobs import materialize
-from uvm.drafting import Commission, commission, storable, voice_of
+from uvm.drafting import commission, storable, voice_of
 from uvm.errors import AttemptEnded, GenerationOff, ImageError, KernelFault, Refused
 from uvm.generation import RENEW_EVERY_S, Generation, Waiter
 from uvm.image import Image
@@ -26,18 +25,16 @@ from uvm.objects import UvmObject
 from uvm.protocol import TOPIC_PROGRESS, TOPIC_STATE, Progress, Reference, StateUpdate, encode
 from uvm.registry import Registry
 from uvm.runtime import Runtime
-from uvm.stages import Draft, Plan
+from uvm.stages import Draft
 from uvm.thinking import Thinker
 from uvm.transact import ImageAway, Transactor
 from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialServer, TrialUnavailable
-from uvm.verdicts import judge, refusal_of, verdict
+from uvm.verdicts import examine, judge, refusal_of, verdict
 from uvm.want import Want
 
 WATCH_EVERY_S: Final = 0.2
 AGAIN: Final = 1
 """How often more drafts are asked for when none survived."""
-WARMER: Final = 0.4
-"""Added to the temperature when more are asked for, and nothing that they read can be left out."""
 RETRIALS: Final = 3
 """How often a draft is tried again because the objects that its trial saw have changed, or it needed a thought or a method."""
 
@@ -201,7 +198,8 @@ class Writers:
             raise RuntimeError("a message is drafted after it was reflected")
         generation.commission = self._transactor.look(lambda: commission(self._image, generation.want, plan, self._materialize))
         generation.written, generation.text = [], ""
-        asked = list(self._requests(generation, plan, generation.commission))
+        deadline_ms = int(self._settings.uvm.generation_deadline_s * 1000)
+        asked = list(asking.requests(generation, plan, generation.commission, deadline_ms, self._owner, self._thinker.identifier))
         generation.questions |= {generate.id for _, generate in asked}
         for persona, generate in asked:
             self._thinker.ask(
@@ -210,42 +208,6 @@ class Writers:
                 partial(self._wrote, generation, persona, generate.samplings),
                 partial(self._writing, generation),
             )
-
-    def _requests(self, generation: Generation, plan: Plan, given: Commission) -> Iterator[tuple[str, Generate]]:
-        """What the model is asked, with the persona that is to answer."""
-        suspects = stages.read_by(generation.drafts)[: plan.drafts]
-        if generation.rounds and suspects:
-            # Every draft failed. What they read is suspect: each time one of it is left out, and the model says what comes next.
-            persona = next(iter(given.personas))
-            for suspect in suspects:
-                yield persona, self._request(plan, given, persona, [Sampling()], suspect)
-            return
-        seed = int.from_bytes(generation.oid) % 2**31 + generation.rounds * plan.drafts
-        temperature = min(2.0, plan.temperature + WARMER * generation.rounds)
-        number = 0
-        for persona, share in stages.split(plan.drafts, list(given.personas)):
-            samplings = []
-            for _ in range(share):
-                greedy = number == 0 and not generation.rounds
-                samplings.append(Sampling() if greedy else Sampling(temperature=temperature, top_p=0.95, seed=seed + number))
-                number += 1
-            yield persona, self._request(plan, given, persona, samplings)
-
-    def _request(self, plan: Plan, given: Commission, persona: str, samplings: list[Sampling], without: str = "") -> Generate:
-        voice = given.personas[persona]
-        return Generate(
-            id=self._thinker.identifier(f"{self._owner}-{persona}"),
-            model=voice.model,
-            adapter=voice.adapter or None,
-            adapter_name=voice.adapter_name,
-            prompt=plan.prompt,
-            samplings=samplings,
-            max_tokens=plan.max_tokens,
-            grammar=given.grammar(without),
-            chat=plan.chat,
-            stream=True,
-            deadline_ms=int(self._settings.uvm.generation_deadline_s * 1000),
-        )
 
     def _writing(self, generation: Generation, delta: Delta) -> None:
         if delta.index == 0:
@@ -262,20 +224,7 @@ class Writers:
         if isinstance(answer, Failed):
             generation.failures.append(f"{persona}: {answer.type}: {answer.message}")
         else:
-            signature = generation.want.reified["signature"]
-            for sampling, output in zip(samplings, answer.outputs, strict=False):
-                source = f"{signature}\n{output.text.rstrip()}\n"
-                generation.written.append(
-                    Draft(
-                        source=source,
-                        persona=persona,
-                        seed=sampling.seed,
-                        temperature=sampling.temperature,
-                        logprob=output.logprob,
-                        tokens=output.tokens,
-                        why="" if output.finish == "stop" else "cut off at the longest answer",
-                    )
-                )
+            generation.written += asking.drafts_of(generation.want.reified["signature"], persona, samplings, answer.outputs)
         if not generation.questions:
             if generation.written:
                 self._guarded(generation, self._redrafted if generation.rounds else lambda one: self._drafted(one, one.written))
@@ -304,25 +253,15 @@ class Writers:
         """More drafts, after none of the first ones survived."""
         known = len(generation.drafts)
         generation.drafts = stages.unique([*generation.drafts, *generation.written])
-        self._examine(generation, generation.drafts[known:])
+        examine(generation.drafts[known:], generation.want)
         self._told(generation, stage="drafting", again=len(generation.drafts) - known)
         self._try_next(generation)
 
     def _audit(self, generation: Generation) -> None:
-        self._examine(generation, generation.drafts)
+        examine(generation.drafts, generation.want)
         self._advance(generation, "audited", drafts=messages.storable_drafts(generation.drafts))
         self._told(generation, fit=sum(not one.outcome for one in generation.drafts), drafts=len(generation.drafts))
         self._try_next(generation)
-
-    def _examine(self, generation: Generation, drafts: Sequence[Draft]) -> None:
-        want = generation.want
-        for draft in drafts:
-            verdict = audit(draft.source, want.selector, want.positional, list(want.kwargs), None)
-            draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in verdict.findings]
-            if verdict.ok:
-                draft.source = verdict.source
-            else:
-                draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in verdict.findings if one.fatal)
 
     def _try_next(self, generation: Generation) -> None:
         generation.trying = next((number for number, one in enumerate(generation.drafts) if not one.outcome), -1)
@@ -391,14 +330,7 @@ class Writers:
                 self._guarded(generation, self._try)
 
         self._thinker.ask(
-            Generate(
-                id=identifier,
-                model=voice.model,
-                adapter=voice.adapter or None,
-                adapter_name=voice.adapter_name,
-                prompt=thought.prompt,
-                max_tokens=thought.max_tokens,
-            ),
+            asking.thought_request(voice, thought, identifier),
             self._settings.inference.deadline_s,
             done,
         )
