@@ -168,7 +168,13 @@ def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> in
             alive = 0
         return alive >= wanted
 
-    if not child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {wanted}")):
+    def settled() -> bool:
+        # supervisord calls a program RUNNING once it has lived for a moment; until then `batos status` would call it unwell.
+        return all(one.state != "STARTING" for one in service.statuses(configuration))
+
+    if child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {wanted}")):
+        child.wait_until(settled, QUICK_DEADLINE_S, lambda: steps.tick(step))
+    else:
         suspect = f"uvm-{alive + 1}" if alive else "uvm-1"
         raise _not_there(configuration, suspect, f"{alive} of {wanted} UVMs answer after {ANSWERS_DEADLINE_S:.0f} s")
     return alive

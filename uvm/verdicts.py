@@ -114,5 +114,4 @@ def verdict(generation: Generation) -> ImageError:
         f"none of {len(drafts)} drafts of {want.selector} was good enough: {told[0]['why']}",
         "add an example of what you expect (batos send … --example), a clearer selector, or the method itself (batos method)",
         reasons=told,
-        message=str(Reference(generation.oid)),
     )

@@ -414,6 +414,7 @@ class Writers:
         self._end(generation, None)
 
     def _refuse(self, generation: Generation, error: ImageError) -> None:
+        error.details.setdefault("message", str(Reference(generation.oid)))
         told = {"type": error.type, "message": error.message, "remedy": error.remedy, "details": storable(error.details)}
         self._advance(generation, "refused", refusal=told, drafts=messages.storable_drafts(generation.drafts))
         self.refused += 1

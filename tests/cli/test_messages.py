@@ -91,7 +91,6 @@ def test_a_uvm_can_be_named(batos: Command) -> None:
         (["send", "cart"], "Missing argument"),
         (["send", "cart", "echo", "--jsn"], "there is no option --jsn"),
         (["send", "cart", "echo", "--kw", "colour"], "NAME=JSON"),
-        (["send", "cart", "echo", "--kw", "deadline=3"], "an option of this command"),
         (["send", "cart", "echo", "--example", '{"args": [1]}'], "an example is JSON"),
         (["send", "cart", "echo", "--example", "7 7"], "an example is JSON"),
         (["send", "cart", "echo", "@nothex"], "not a reference"),
@@ -152,6 +151,17 @@ def test_without_a_service_every_command_says_how_to_start_it(batos_alone: Comma
     assert json.loads(batos_alone("send", "a", "b", "--json").out)["error"]["type"] == "BridgeUnreachable"
 
 
+def _interrupted(process: "subprocess.Popen[str]") -> str:
+    """Press Ctrl-C, and again if the first one fell into a place where Python drops exceptions, such as a finalizer."""
+    for _ in range(4):
+        process.send_signal(signal.SIGINT)
+        try:
+            return process.communicate(timeout=10)[1]
+        except subprocess.TimeoutExpired:
+            continue
+    raise AssertionError("still there after four times Ctrl-C")
+
+
 def test_a_command_that_is_interrupted_ends_with_130(service: ScriptedService) -> None:
     watching = subprocess.Popen(
         [sys.executable, "-m", "ui_client.cli", "watch", "--json"],
@@ -169,8 +179,7 @@ def test_a_command_that_is_interrupted_ends_with_130(service: ScriptedService) -
         line = watching.stdout.readline() if watching.stdout else ""
         heard.set()
         publishing.join(20)
-        watching.send_signal(signal.SIGINT)
-        _, errors = watching.communicate(timeout=20)
+        errors = _interrupted(watching)
     finally:
         watching.kill()
     event = json.loads(line)
