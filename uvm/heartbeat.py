@@ -23,7 +23,7 @@ from uvm.entropy import shannon, since
 from uvm.image import Image
 from uvm.journal import tallies
 from uvm.ledger import Ledger
-from uvm.machine import confine, wait_until_awake
+from uvm.machine import confine, wait_for_files, wait_until_awake
 from uvm.objects import KIND, UvmObject
 from uvm.queries import reachable
 from uvm.store import ImageUnreachable, open_image
@@ -116,8 +116,9 @@ def main() -> int:
         return 2
     logs.start("heartbeat", configuration.settings.logs.level)
     configuration.home.ensure()
-    configuration.home.blobs.mkdir(exist_ok=True)
     stop = Stop()
+    if not wait_for_files(configuration, stop):
+        return 0 if stop.requested else 1
     endpoint = metrics.listen("heartbeat", configuration.settings.metrics.base_port, 3, configuration.home.run)
     confine(configuration)
     endpoint.start()

@@ -43,6 +43,7 @@ from uvm.want import offered
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
 from uvm.writers import Writers
 
+_FILES_S = 60.0
 _AWAKE_S = 600.0
 _HELD = 100_000
 """Jobs that this process holds at most; the bridge's window keeps it far below."""
@@ -301,6 +302,24 @@ class Machine:
             log.error("the bridge takes nothing; a word to it is lost", word=type(message).__name__)
 
 
+def wait_for_files(configuration: Configuration, stop: Stop) -> bool:
+    """Wait until the ZEO server has made its directories; false when it did not, or a stop came first.
+
+    Confinement names directories, not paths: a new image's storage makes its blob directory anew, and a process that was confined to
+    an earlier one could never read a blob.
+    """
+    until = time.monotonic() + _FILES_S
+    poller = zmq.Poller()
+    poller.register(stop.fileno(), zmq.POLLIN)
+    while not stop.requested and time.monotonic() < until:
+        if configuration.home.zeo_socket.exists() and (configuration.home.blobs / ".layout").exists():
+            return True
+        poller.poll(50)
+    if not stop.requested:
+        log.error("the ZEO server did not come", seconds=_FILES_S, socket=str(configuration.home.zeo_socket))
+    return False
+
+
 def wait_until_awake(image: Image, stop: Stop) -> bool:
     """Wait for the primordial objects; false when the stop came first. Raises CodexBroken, ImageUnreachable."""
     until = time.monotonic() + _AWAKE_S
@@ -350,8 +369,9 @@ def main() -> int:
         return 2
     logs.start(name, configuration.settings.logs.level)
     configuration.home.ensure()
-    configuration.home.blobs.mkdir(exist_ok=True)
     stop = Stop()
+    if not wait_for_files(configuration, stop):
+        return 0 if stop.requested else 1
     trials = TrialServer.start(configuration.settings.trial, configuration.home.path)
     endpoint = metrics.listen(name, configuration.settings.metrics.base_port, 3 + number, configuration.home.run)
     confined = confine(configuration)
