@@ -147,7 +147,8 @@ def iterated(values: Any) -> Iterable[Any]:
     """What a `for` may go through; each round is charged by the loop itself."""
     kind = type(values)
     if kind in ITERABLES or kind is GeneratorType:
-        return values  # type: ignore[no-any-return]  # one of the types above
+        walkable: Iterable[Any] = values
+        return walkable
     if isinstance(values, Merging) and kind is not Counter:
         return list(values.plain())
     raise TypeError(f"a {kind_of(values)} cannot be walked through; a list, tuple, dict, set, text or range can")
@@ -156,8 +157,8 @@ def iterated(values: Any) -> Iterable[Any]:
 def text(value: Any, charge: Charge) -> str:
     """`str(value)`, measured first."""
     kind = type(value)
-    if kind is str:
-        return value  # type: ignore[no-any-return]  # exactly str
+    if isinstance(value, str) and kind is str:
+        return value
     if kind in NUMBERS or value is None:
         return str(value)
     value = plain(value)

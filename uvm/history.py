@@ -22,7 +22,10 @@ def primitive(selector: str) -> UvmObject:
 
 def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any]) -> UvmObject:
     """A method from audited source. `positional`: how many parameters after `self` are given by place."""
-    arguments = ast.parse(source).body[0].args  # type: ignore[attr-defined]  # the audit let one function through
+    function = ast.parse(source).body[0]
+    if not isinstance(function, ast.FunctionDef):
+        raise ValueError(f"the source of {selector} is no function; the audit lets nothing else through")
+    arguments = function.args
     names = [one.arg for one in arguments.args[1:]]
     return UvmObject(
         {

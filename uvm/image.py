@@ -70,13 +70,13 @@ class Image:
 
     def named(self, name: str) -> UvmObject:
         """The object of that name. Raises NoSuchObject with the nearest names."""
-        found = self.names.get(name)
+        found: UvmObject | None = self.names.get(name)
         if found is None:
             near = [other for other in self.names if other.startswith(name[:1])][:8]
             raise NoSuchObject(
                 f"no object is named {name!r}", f"names like it: {', '.join(near)}" if near else "batos objects lists the names"
             )
-        return found  # type: ignore[no-any-return]  # BTrees has no types
+        return found
 
     def names_of(self, one: UvmObject) -> list[str]:
         """The names under which an object is known, alphabetically."""

@@ -64,11 +64,12 @@ class Journal:
 
     def _head(self) -> UvmObject:
         shard = self._image.shard("journals", self._uvm)
-        head = shard.own(self._uvm)
-        if head is ABSENT:
+        known = shard.own(self._uvm)
+        head: UvmObject = known
+        if known is ABSENT:
             head = UvmObject({KIND: "journal", "batch": "", "pages": []})
             shard.put(self._uvm, head)
-        return head  # type: ignore[no-any-return]  # slots hold anything
+        return head
 
 
 def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Transactor:
                 if isinstance(error, POSKeyError):
                     raise
                 self.wait_for_image()
-                if self.look(lambda mark=mark: self._journal.batch == mark):  # type: ignore[misc]  # mypy takes no defaults in lambdas
+                if self.look(lambda: self._journal.batch) == mark:
                     return result
             except BaseException:
                 self.abort()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 import psutil
@@ -57,10 +57,10 @@ class Client:
         self._count += 1
         return f"r{self._count}"
 
-    def start(self, model: str, prompt: str, **options: object) -> str:
+    def start(self, model: str, prompt: str, **options: Any) -> str:
         """Send a Generate and return its id."""
         name = self.name()
-        self.send(Generate(id=name, model=model, prompt=prompt, **options))  # type: ignore[arg-type]  # the caller's names are the struct's
+        self.send(Generate(id=name, model=model, prompt=prompt, **options))
         return name
 
     def finish(self, name: str, timeout_s: float = 120.0) -> tuple[protocol.Answer, list[Delta]]:

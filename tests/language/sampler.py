@@ -4,6 +4,7 @@ import ast
 import re
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 Draw = Callable[[Random, int], str]
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|(\[(?:[^\]\\]|\\.)*\])|([A-Za-z_]\w*)|(\{\d+,\d+\})|([()|*+?]))')
@@ -13,7 +14,7 @@ class Sampler:
     """Rules as functions that draw a text. After `size` rules the shortest way out is taken."""
 
     def __init__(self, grammar: str, fixed: dict[str, list[str]] | None = None, size: int = 300) -> None:
-        self._rules: dict[str, list[list[tuple[str, object, tuple[int, int]]]]] = {}
+        self._rules: dict[str, list[list[tuple[str, Any, tuple[int, int]]]]] = {}
         self._fixed = fixed or {}
         self._size = size
         self._drawn = 0
@@ -38,14 +39,14 @@ class Sampler:
                 cost[name] = min(cost[name], 1 + self._cheapest(choices, cost))
         return cost
 
-    def _cheapest(self, choices: list[list[tuple[str, object, tuple[int, int]]]], cost: dict[str, float]) -> float:
+    def _cheapest(self, choices: list[list[tuple[str, Any, tuple[int, int]]]], cost: dict[str, float]) -> float:
         return min(max((self._of(item, cost) for item in choice if item[2][0] > 0), default=0) for choice in choices)
 
-    def _of(self, item: tuple[str, object, tuple[int, int]], cost: dict[str, float]) -> float:
+    def _of(self, item: tuple[str, Any, tuple[int, int]], cost: dict[str, float]) -> float:
         kind, what, _ = item
         if kind == "rule":
             return cost[str(what)]
-        return self._cheapest(what, cost) if kind == "group" else 0  # type: ignore[arg-type]  # a group's alternatives
+        return self._cheapest(what, cost) if kind == "group" else 0
 
     def _rule(self, name: str, random: Random) -> str:
         self._drawn += 1
@@ -53,12 +54,12 @@ class Sampler:
             return random.choice(self._fixed[name])
         return self._choices(self._rules[name], random)
 
-    def _choices(self, choices: list[list[tuple[str, object, tuple[int, int]]]], random: Random) -> str:
+    def _choices(self, choices: list[list[tuple[str, Any, tuple[int, int]]]], random: Random) -> str:
         over = self._drawn > self._size
         choice = min(choices, key=lambda one: self._cheapest([one], self._cost)) if over else random.choice(choices)
         return "".join(self._item(item, random) for item in choice)
 
-    def _item(self, item: tuple[str, object, tuple[int, int]], random: Random) -> str:
+    def _item(self, item: tuple[str, Any, tuple[int, int]], random: Random) -> str:
         kind, what, (low, high) = item
         times = low if self._drawn > self._size or random.random() < 0.4 else random.randint(low, min(high, low + 2))
         parts = []
@@ -70,7 +71,7 @@ class Sampler:
             elif kind == "rule":
                 parts.append(self._rule(str(what), random))
             else:
-                parts.append(self._choices(what, random))  # type: ignore[arg-type]  # a group's alternatives
+                parts.append(self._choices(what, random))
         return "".join(parts)
 
 
@@ -86,8 +87,8 @@ def _tokens(text: str) -> list[tuple[str, str]]:
     return tokens
 
 
-def _alternatives(tokens: list[tuple[str, str]]) -> list[list[tuple[str, object, tuple[int, int]]]]:
-    choices: list[list[tuple[str, object, tuple[int, int]]]] = [[]]
+def _alternatives(tokens: list[tuple[str, str]]) -> list[list[tuple[str, Any, tuple[int, int]]]]:
+    choices: list[list[tuple[str, Any, tuple[int, int]]]] = [[]]
     while tokens and tokens[0] != ("sign", ")"):
         kind, text = tokens.pop(0)
         if (kind, text) == ("sign", "|"):

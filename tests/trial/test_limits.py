@@ -20,7 +20,7 @@ from deploy.settings import TrialSettings
 from tests.trial.conftest import World, finish
 from uvm.protocol import Example
 from uvm.trial import MOST, Trial, TrialServer, TrialUnavailable, loader
-from uvm.trial_wire import Ask, Confined, TrialOutcome, framed
+from uvm.trial_wire import Ask, Confined, TrialOutcome, TrialRequest, framed
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 LOOP = "def loop(self):\n    while True:\n        pass\n"
@@ -37,9 +37,9 @@ def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
     return True
 
 
-def waiting(server: TrialServer, world: World, request: object | None = None) -> tuple[Trial, psutil.Process]:
+def waiting(server: TrialServer, world: World, request: TrialRequest | None = None) -> tuple[Trial, psutil.Process]:
     """A trial whose child has asked for a record that nobody serves, and the child."""
-    trial = server.begin(request or world.request(TOTAL), loader(world.storage))  # type: ignore[arg-type]  # a request, if given
+    trial = server.begin(request or world.request(TOTAL), loader(world.storage))
     process = psutil.Process(server.pid)
     assert eventually(lambda: bool(select.select([trial], [], [], 0)[0]) and bool(process.children()))
     return trial, process.children()[0]
@@ -178,8 +178,9 @@ def test_the_server_ends_with_its_uvm() -> None:
         "print(TrialServer.start(TrialSettings()).pid, flush=True); sys.stdin.read(); import os; os.kill(os.getpid(), 9)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as uvm:
-        pid = int(uvm.stdout.readline())  # type: ignore[union-attr]  # both are pipes
-        uvm.stdin.close()  # type: ignore[union-attr]
+        assert uvm.stdin is not None and uvm.stdout is not None
+        pid = int(uvm.stdout.readline())
+        uvm.stdin.close()
         uvm.wait(20)
     assert eventually(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 

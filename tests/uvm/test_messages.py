@@ -1,8 +1,10 @@
 """Messages in transactions: what they answer, what they leave behind, and that each is carried out once."""
 
 import pytest
+from ZEO.Exceptions import ClientDisconnected
 
 from tests.uvm.images import Bench, awakened, new_database
+from uvm.batch import ImageAway
 from uvm.image import Image
 from uvm.objects import Counter, UvmObject
 from uvm.protocol import Reference, decode_value
@@ -248,3 +250,21 @@ def test_the_codex_cannot_be_written_by_a_message(bench):
     outcome = bench.send("genesis_obj", "perform_", "setSlot_value_", [oid, 1])
     assert isinstance(outcome, Failed)
     assert error(bench.send(oid, "setSlot_value_", "content", {})).type in ("NotAllowed", "NotUnderstood")
+
+
+@pytest.mark.parametrize("happened", [True, False], ids=["it had happened", "it had not"])
+def test_a_commit_whose_acknowledgement_was_lost_is_looked_up_and_acts_once(bench, monkeypatch, happened):
+    commit = bench.image.manager.commit
+
+    def cut_off():
+        monkeypatch.undo()
+        if happened:
+            commit()
+        raise ClientDisconnected("the server went away")
+
+    monkeypatch.setattr(bench.image.manager, "commit", cut_off)
+    work = bench.work("genesis_obj", "clone")
+    with pytest.raises(ImageAway):
+        bench.run(work)
+    assert isinstance(result(bench.run(work)[0]), Reference)
+    assert result(bench.send("genesis_obj", "clones")) == 1
