@@ -14,21 +14,28 @@ ALLOWED = {
     "ui_client": {"deploy", "uvm.protocol"},
     "zeo_server": {"deploy", "uvm.objects"},
 }
-LIGHT = {"uvm/protocol.py", "inference_worker/protocol.py", "uvm/objects.py"}
+LIGHT = {"uvm/protocol.py", "inference_worker/protocol.py", "uvm/objects.py", "inference_worker/tiers/vocabulary.py"}
+DECIDING = "inference_worker/tiers"
+IMPURE = {"asyncio", "os", "pathlib", "random", "socket", "structlog", "subprocess", "threading", "time", "torch", "vllm", "zmq"}
 
 
-def imported(path: Path) -> set[str]:
-    """Dotted names of our modules that a file imports, wherever in the file."""
+def every_import(path: Path) -> set[str]:
+    """Dotted names of the modules that a file imports, wherever in the file."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
             found.add(node.module)
             found |= {f"{node.module}.{alias.name}" for alias in node.names if node.module in OURS}
         elif isinstance(node, ast.ImportFrom):
             pytest.fail(f"{path}: relative import")
-    return {name for name in found if name and name.split(".")[0] in OURS and name not in OURS}
+    return found
+
+
+def imported(path: Path) -> set[str]:
+    """Those of them that are ours."""
+    return {name for name in every_import(path) if name.split(".")[0] in OURS and name not in OURS}
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED))
@@ -49,6 +56,13 @@ def test_a_package_imports_only_what_it_may(package):
 @pytest.mark.parametrize("module", sorted(LIGHT))
 def test_a_contract_imports_nothing_of_ours(module):
     assert not imported(ROOT / module)
+
+
+def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
+    for path in sorted((ROOT / DECIDING).glob("*.py")):
+        roots = {name.split(".")[0] for name in every_import(path)}
+        assert not roots & IMPURE, path.name
+        assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name
 
 
 def test_the_top_level_is_what_it_should_be():
