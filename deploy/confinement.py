@@ -128,12 +128,14 @@ def image_profile(home: Path, run: Path) -> Profile:
     return Profile(read=python_paths(), write=(home, run, Path("/dev/null")), network="unix", file_mb=None, memory_mb=8192)
 
 
-def uvm_profile(writable: Sequence[Path], readable: Sequence[Path] = (), memory_mb: int = 4096) -> Profile:
-    """A UVM: reads Python and `readable`, writes `writable`, talks over Unix sockets.
+def uvm_profile(
+    writable: Sequence[Path], readable: Sequence[Path] = (), memory_mb: int = 4096, network: Literal["unix", "all"] = "unix"
+) -> Profile:
+    """A UVM: reads Python and `readable`, writes `writable`, talks over Unix sockets, or over any to inference workers on other hosts.
 
     Leave the image's own files out of both: a UVM has the image through its server alone.
     """
-    return Profile(read=(*python_paths(), *readable), write=(*writable, Path("/dev/null")), network="unix", memory_mb=memory_mb)
+    return Profile(read=(*python_paths(), *readable), write=(*writable, Path("/dev/null")), network=network, memory_mb=memory_mb)
 
 
 def _prepare_files(profile: Profile) -> tuple[int | None, list[Layer]]:

@@ -1,8 +1,8 @@
 """The one configuration: typed, read from `batos.toml`, each key overridable by the environment.
 
 Called once by the `main()` of every process and by the `batos` command. A key `[section] name` is overridden by the
-environment variable `BATOS_SECTION_NAME`. Unknown keys and values out of range are refused with an error that names
-the key, the value and what is allowed. State lives under `BATOS_HOME` (default `./var`).
+environment variable `BATOS_SECTION_NAME` (a list: with commas between). Unknown keys and values out of range are refused
+with an error that names the key, the value and what is allowed. State lives under `BATOS_HOME` (default `./var`).
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -100,6 +100,23 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_model_len: Annotated[int, Meta(ge=256, le=1_000_000, description="longest prompt plus answer, tokens")] = 2048
     max_loras: Annotated[int, Meta(ge=1, le=64, description="adapters in the engine at once (hot slots)")] = 4
     max_lora_rank: Annotated[int, Meta(ge=1, le=512, description="largest rank of an adapter")] = 16
+    lora: Annotated[
+        Literal["auto", "python", "stock"],
+        Meta(description="adapters on a CPU: our compiled kernel (python where gcc is missing), our Python one, or vLLM's own"),
+    ] = "auto"
+    policy: Annotated[Literal["lru", "cost", "predictive"], Meta(description="which adapters stay hot and warm")] = "predictive"
+    ram_gib: Annotated[float, Meta(gt=0, le=65536, description="adapters parsed in RAM (warm), GiB")] = 1.0
+    disk_gib: Annotated[float, Meta(gt=0, le=1_048_576, description="adapters fetched from peers and kept on disk (cold), GiB")] = 50.0
+    vram_gib: Annotated[
+        float, Meta(ge=0, le=65536, description="VRAM for weights, slots and KV cache, GiB; 0: as gpu_memory_utilization says")
+    ] = 0.0
+    idle_s: Annotated[
+        float, Meta(ge=0, le=31_536_000, description="unload an engine that was not used for so long, seconds; 0: never")
+    ] = 3600.0
+    ageing_s: Annotated[Seconds, Meta(description="waiting this long lifts a request by one priority, seconds")] = 20.0
+    reserved_streams: Annotated[int, Meta(ge=0, le=1023, description="streams that background requests leave free")] = 2
+    workers: Annotated[list[str], Meta(description="addresses of further inference workers that the UVMs may ask")] = []
+    peers: Annotated[list[str], Meta(description="addresses of workers to fetch adapters from that are missing here")] = []
     max_streams: Annotated[int, Meta(ge=1, le=1024, description="sequences decoded together")] = 16
     queue: Annotated[Count, Meta(description="requests held; past it a client is answered Busy")] = 256
     deadline_s: Annotated[Seconds, Meta(description="longest a request may take when it names no deadline, seconds")] = 240.0
@@ -285,6 +302,10 @@ def _read_file(file: Path | None) -> tuple[dict[str, dict[str, Any]], dict[str, 
     return tables, origins
 
 
+def _is_list(kind: Any) -> bool:
+    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is list
+
+
 def _override(tables: dict[str, dict[str, Any]], origins: dict[str, str], env: Mapping[str, str]) -> None:
     for variable, text in env.items():
         section, _, key = variable.removeprefix("BATOS_").lower().partition("_")
@@ -293,8 +314,9 @@ def _override(tables: dict[str, dict[str, Any]], origins: dict[str, str], env: M
         if f"{section}.{key}" not in origins:
             raise SettingsError(f"{variable} overrides nothing: [{section}] has no key {key}")
         kind = get_type_hints(sections()[section], include_extras=True)[key]
+        given: str | list[str] = [part.strip() for part in text.split(",") if part.strip()] if _is_list(kind) else text
         try:
-            tables[section][key] = msgspec.convert(text, kind, strict=False)
+            tables[section][key] = msgspec.convert(given, kind, strict=False)
         except msgspec.ValidationError as error:
             raise SettingsError(f"{variable}={text!r} refused: {error}") from error
         origins[f"{section}.{key}"] = variable

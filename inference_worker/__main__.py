@@ -1,6 +1,7 @@
 """`python -m inference_worker`: the inference worker as a process.
 
-`--engine fake --script FILE` answers by rules instead of a model (see fake.py); the default is vLLM.
+`--engine fake --script FILE` answers by rules instead of a model (see fake.py); the default is vLLM. `--trace FILE` appends
+what each request asked for and got, one line each, for `batos simulate` (see simulator/trace.py).
 """
 
 import argparse
@@ -27,16 +28,17 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.ExitStack() as held:
         try:
             configuration = settings.load()
-            make = _maker(options, configuration.settings.inference)
+            make = _maker(options, configuration)
             configuration.home.ensure()
             held.enter_context(_alone(configuration.home.run))
+            trace = held.enter_context(options.trace.open("ab")) if options.trace is not None else None
         except (settings.SettingsError, msgspec.DecodeError, OSError) as error:
             sys.stderr.write(f"inference worker: {error}\n")
             return 2
         log = logs.start("inference", configuration.settings.logs.level)
         stop = held.enter_context(process.Stop())
         metrics.serve("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
-        worker = Worker(configuration.home, configuration.settings.inference, make, separate=on_cpu())
+        worker = Worker(configuration.home, configuration.settings.inference, make, trace)
         asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
         log.info("inference worker ended")
     return 0
@@ -55,17 +57,24 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference_worker", description="the inference worker of BAT OS")
     parser.add_argument("--engine", choices=("vllm", "fake"), default="vllm", help="what writes the text (default: vllm)")
     parser.add_argument("--script", type=Path, help="the fake engine's rules, a JSON file")
+    parser.add_argument("--trace", type=Path, help="append one line per finished request to this file")
     options = parser.parse_args(arguments)
     if (options.engine == "fake") != (options.script is not None):
         parser.error("--engine fake and --script FILE go together")
     return options
 
 
-def _maker(options: argparse.Namespace, inference: settings.InferenceSettings) -> Callable[[], Engine]:
+def _maker(options: argparse.Namespace, configuration: settings.Configuration) -> Callable[[], Engine]:
+    inference = configuration.settings.inference
     if options.engine == "fake":
         script = read_script(options.script)
         return lambda: FakeEngine(script)
-    return lambda: VllmEngine(inference)
+    if inference.lora == "stock" and on_cpu():
+        raise settings.SettingsError(
+            "inference.lora is 'stock': on a CPU vLLM's own operations answer requests without an adapter with that of another request; "
+            "the worker serves with 'auto' or 'python', and only the benchmarks measure 'stock'"
+        )
+    return lambda: VllmEngine(inference, configuration.home)
 
 
 @contextlib.contextmanager

@@ -1,51 +1,65 @@
 """Validation of a LoRA adapter before the engine sees it: a bad one inside a step would kill the engine for everybody.
 
-Called in a thread of the worker's pool; reads files, keeps nothing, needs neither torch nor vLLM. An adapter is a PEFT
-directory, `adapter_config.json` and `adapter_model.safetensors`, that lies under its digest. It may name its base model's
-digest as `base_model_digest` in `adapter_config.json` or in `training.json`; then only that base is accepted.
+Called in a thread that loads; reads files, keeps nothing, needs neither torch nor vLLM. An adapter is a PEFT directory,
+`adapter_config.json` and `adapter_model.safetensors`, that lies under its digest; docs/adapters.md says what is allowed.
+The weights are read once, into memory, and the digest and every check are of these bytes. An adapter may name its base
+model's digest as `base_model_digest` in `adapter_config.json` or in `training.json`; then only that base is accepted.
+
+Two kinds of refusal: Unsound, when the bytes are wrong whatever is asked of them (they are then quarantined), and plain
+BadAdapter, when this base model, these settings or this engine cannot use them.
 """
 
-import json
-import math
+import hashlib
+import os
 import re
-import struct
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy
 from msgspec import Struct
 
-from inference_worker.digest import directory_digest
+from inference_worker.digest import file_digest, listing_digest
 from inference_worker.errors import BadAdapter, UnknownModel
+from inference_worker.lora_config import LoraConfig, read_config
+from inference_worker.tensorfile import Tensor, check_layout, header_end, matrix, read_header, split, strict_json
 
-_HEADER_LIMIT = 50_000_000
+CONFIG = "adapter_config.json"
+WEIGHTS = "adapter_model.safetensors"
+TRAINING = "training.json"
+
+MOST_FILES = 64
+LARGEST_JSON = 1 << 20
+"""Largest adapter_config.json and training.json, bytes."""
+
+LARGEST_EXTRA = 32 << 20
+"""Largest file that comes along (a tokenizer's tables, a README), bytes. Nothing here opens it."""
+
+LARGEST_HEADER = 4_000_000
+"""Largest header of an adapter's weights, bytes: an entry takes about 200, and a model of 80 layers has 1,120."""
+
+LARGEST_VALUE = 65504.0
+"""Largest value of A, and of B times its scale: float16 holds no more, and no training arrives there."""
+
+LARGEST_GAIN = 1e6
+"""Most by which a module's product may lengthen a vector: products of it with itself must stay finite in the layers behind."""
+
+_EXTRA = re.compile(r"[\w][\w.-]{0,120}\.(json|md|txt|jinja|yaml)|tokenizer\.model|LICENSE|NOTICE")
+_PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 _TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
 _FLOATS = {"BF16": 2, "F16": 2, "F32": 4}
-# Initializations that change only the adapter's own first weights; the others change the base model's.
-_PLAIN_INITIALIZATIONS = {"gaussian", "eva", "orthogonal", "mica", "lora_ga"}
-_REFUSED_FEATURES = (
-    "alora_invocation_tokens",
-    "fan_in_fan_out",
-    "layer_replication",
-    "lora_bias",
-    "megatron_config",
-    "modules_to_save",
-    "target_parameters",
-    "trainable_token_indices",
-    "use_bdlora",
-    "use_dora",
-    "use_qalora",
-)
+# The shape of a weight in these types is the layer's; 4-bit weights are packed into U8 or I32, whose shape says nothing.
+_TRUE_SHAPES = {*_FLOATS, "F64", "I8", "F8_E4M3", "F8_E5M2"}
+_PACKED = ("weight", "qweight", "weight_packed")
 
 
-class Tensor(Struct, frozen=True):
-    """One entry of a safetensors header: type, shape, and where its bytes lie in the file."""
+class Unsound(BadAdapter):
+    """The adapter's bytes are damaged or no adapter's, whoever asks: they belong into quarantine. To a client it is BadAdapter."""
 
-    dtype: str
-    shape: tuple[int, ...]
-    begin: int
-    end: int
+    @property
+    def type(self) -> str:
+        return BadAdapter.__name__
 
 
 class BaseModel(Struct, frozen=True):
@@ -58,7 +72,7 @@ class BaseModel(Struct, frozen=True):
 
 
 class Adapter(Struct, frozen=True):
-    """An adapter that passed. `size`: bytes of its weights."""
+    """An adapter that passed. `rank`: the largest of its modules; `size`: bytes of its weights."""
 
     digest: str
     path: Path
@@ -72,7 +86,7 @@ def read_model(path: Path, digest: str) -> BaseModel:
     Raises UnknownModel when the directory is missing or holds no Hugging Face model in safetensors.
     """
     try:
-        config = json.loads((path / "config.json").read_bytes())
+        config = strict_json((path / "config.json").read_bytes())
         files = sorted(path.glob("*.safetensors"))
         tensors = {name: tensor for file in files for name, tensor in read_header(file).items()}
     except (OSError, ValueError, RecursionError) as error:
@@ -82,135 +96,210 @@ def read_model(path: Path, digest: str) -> BaseModel:
     return BaseModel(digest=digest, path=path, tensors=tensors, config=config)
 
 
-def check_adapter(path: Path, digest: str, model: BaseModel, max_rank: int) -> Adapter:
-    """Read and check the whole adapter. Raises BadAdapter with what was seen and what is allowed."""
+def check_adapter(path: Path, digest: str, model: BaseModel, max_rank: int, verified: bool = False) -> Adapter:
+    """Read and check the whole adapter for one base model. `verified`: these very bytes passed before, only the fit is checked.
+
+    Raises BadAdapter with what was seen and what is allowed; Unsound, which is one, when the bytes themselves are wrong.
+    """
     try:
-        if not path.is_dir():
-            raise BadAdapter(f"{path} is no directory; the adapter's files must be put there before it is named")
-        actual = directory_digest(path)
-        if actual != digest:
-            raise BadAdapter(f"the files in {path} have the digest {actual}; they are damaged or were replaced")
-        config = _read_object(path / "adapter_config.json")
-        rank = _check_config(config, max_rank)
-        _check_base(config, path, model)
-        return Adapter(digest=digest, path=path, rank=rank, size=_check_weights(path, config, rank, max_rank, model))
+        files = list_files(path)
+        _check_size(files[WEIGHTS], model, max_rank)
+        content = b"" if verified else (path / WEIGHTS).read_bytes()
+        if not verified:
+            _check_digest(path, files, content, digest)
+        tensors = _tensors(path / WEIGHTS, content)
+        document = _read_object(path / CONFIG)
+        config = read_config(document)
+        if config.largest_rank > max_rank:
+            raise BadAdapter(f"its rank is {config.largest_rank}; allowed: 1 to {max_rank} (inference.max_lora_rank)")
+        _check_base(document, path if TRAINING in files else None, model)
+        _check_targets(config, model)
+        rank = max(_check_pair(module, pair, config, model, content) for module, pair in _pairs(tensors).items())
+        return Adapter(digest=digest, path=path, rank=rank, size=sum(tensor.end - tensor.begin for tensor in tensors.values()))
     except BadAdapter as error:
-        raise BadAdapter(f"adapter {digest}: {error}") from error
-    except (OSError, ValueError, RecursionError) as error:
+        raise type(error)(f"adapter {digest}: {error}") from error
+    except OSError as error:
         raise BadAdapter(f"adapter {digest}: {path} cannot be read: {error}") from error
 
 
-def read_header(file: Path) -> dict[str, Tensor]:
-    """The header of a safetensors file, checked against the file's size. Raises ValueError or OSError."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        prefix = stream.read(8)
-        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else -1
-        if not 0 < length <= min(size - 8, _HEADER_LIMIT):
-            raise ValueError(f"{file.name} is no safetensors file: {size} bytes, a header of {length}")
-        header = json.loads(stream.read(length))
-    if not isinstance(header, dict):
-        raise ValueError(f"{file.name}: the header is a {type(header).__name__}, not an object")
-    return {name: _tensor(file.name, name, entry, 8 + length, size) for name, entry in header.items() if name != "__metadata__"}
+def list_files(path: Path) -> dict[str, int]:
+    """Name → bytes of the files that make up an adapter. Nothing is opened.
+
+    Raises BadAdapter when there is no such directory, Unsound when something is in it that may not be, OSError.
+    """
+    if not path.is_dir():
+        raise BadAdapter(f"{path} is no directory; the adapter's files must be put there before it is named")
+    files: dict[str, int] = {}
+    with os.scandir(path) as entries:
+        for entry in entries:
+            # They are not part of the digest, and nobody opens them.
+            if entry.name.startswith("."):
+                continue
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                kind = "a link" if stat.S_ISLNK(status.st_mode) else "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                raise Unsound(f"it holds {entry.name!r}, which is {kind}; only plain files are allowed")
+            check_file(entry.name, status.st_size)
+            files[entry.name] = status.st_size
+            if len(files) > MOST_FILES:
+                raise Unsound(f"it holds more than {MOST_FILES} files")
+    for name in (CONFIG, WEIGHTS):
+        if name not in files:
+            raise Unsound(f"it has no {name}, so that it cannot be read; allowed are PEFT's LoRA adapters in safetensors")
+    return files
 
 
-def _tensor(file: str, name: str, entry: Any, base: int, size: int) -> Tensor:
+def check_file(name: str, size: int) -> None:
+    """Whether a file may belong to an adapter, by its name and size alone. Raises Unsound."""
+    if name.lower().endswith(_PICKLES):
+        raise Unsound(f"it holds {name!r}: pickled data runs code when it is read; only safetensors are allowed")
+    if name == WEIGHTS:
+        return
+    if name != CONFIG and not _EXTRA.fullmatch(name):
+        raise Unsound(f"it holds {name[:120]!r}; allowed beside {CONFIG} and {WEIGHTS}: .json, .md, .txt, .jinja, .yaml, tokenizer.model")
+    limit = LARGEST_JSON if name in (CONFIG, TRAINING) else LARGEST_EXTRA
+    if size > limit:
+        raise Unsound(f"its {name} has {size} bytes; allowed: {limit}")
+
+
+def linear_layers(model: BaseModel) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Each linear layer that an adapter may change, with its outputs and inputs: neither embeddings, heads nor experts."""
+    for name in model.tensors:
+        module, _, kind = name.rpartition(".")
+        if kind in _PACKED and (shape := linear_shape(module, model)) is not None:
+            yield module, shape
+
+
+def linear_shape(module: str, model: BaseModel) -> tuple[int, int] | None:
+    """Outputs and inputs of one linear layer; None when it is none that an adapter may change, or its shape is not known."""
+    last = module.rsplit(".", 1)[-1]
+    if last == "lm_head" or "embed" in last or ".experts." in module:
+        return None
+    weight = model.tensors.get(f"{module}.weight")
+    if weight is not None and weight.dtype in _TRUE_SHAPES:
+        return (weight.shape[0], weight.shape[1]) if len(weight.shape) == 2 else None
+    if any(f"{module}.{kind}" in model.tensors for kind in _PACKED):
+        return _configured_shape(last, model.config)
+    return None
+
+
+def _configured_shape(last: str, config: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The shape of a packed layer, from the configuration that models of Llama's build share."""
     try:
-        dtype, shape, (begin, end) = entry["dtype"], tuple(int(n) for n in entry["shape"]), entry["data_offsets"]
-        tensor = Tensor(dtype=str(dtype), shape=shape, begin=base + int(begin), end=base + int(end))
-    except (KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"{file}: the entry of {name} is not dtype, shape and data_offsets") from error
-    if not base <= tensor.begin <= tensor.end <= size:
-        raise ValueError(f"{file}: {name} lies at {tensor.begin}–{tensor.end}, outside the file of {size} bytes")
-    return tensor
+        hidden, inner, heads = (int(config[key]) for key in ("hidden_size", "intermediate_size", "num_attention_heads"))
+        groups = int(config.get("num_key_value_heads") or heads)
+        width = int(config.get("head_dim") or hidden // heads)
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    shapes = {"q_proj": (heads * width, hidden), "o_proj": (hidden, heads * width), "down_proj": (hidden, inner)}
+    shapes |= dict.fromkeys(("k_proj", "v_proj"), (groups * width, hidden)) | dict.fromkeys(("gate_proj", "up_proj"), (inner, hidden))
+    return shapes.get(last)
+
+
+def _check_size(size: int, model: BaseModel, max_rank: int) -> None:
+    values = sum(outputs + inputs for _, (outputs, inputs) in linear_layers(model))
+    limit = 8 + LARGEST_HEADER + values * max_rank * _FLOATS["F32"]
+    if size > limit:
+        raise BadAdapter(f"its {WEIGHTS} has {size} bytes; at rank {max_rank} on all linear layers of its base it has at most {limit}")
+
+
+def _check_digest(path: Path, files: Mapping[str, int], content: bytes, digest: str) -> None:
+    digests = {name: hashlib.sha256(content).hexdigest() if name == WEIGHTS else file_digest(path / name) for name in files}
+    actual = listing_digest(digests)
+    if actual != digest:
+        raise Unsound(f"the files in {path} have the digest {actual}; they are damaged or were replaced")
+
+
+def _tensors(file: Path, content: bytes) -> dict[str, Tensor]:
+    """The header of the weights, whose values, when they were read, are all finite."""
+    try:
+        if not content:
+            return read_header(file, LARGEST_HEADER)
+        tensors = split(file.name, content, LARGEST_HEADER)
+        check_layout(file.name, tensors, header_end(content), len(content))
+    except (ValueError, RecursionError) as error:
+        raise Unsound(f"its weights cannot be read: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype in _FLOATS and not numpy.isfinite(matrix(content, tensor)).all():
+            raise Unsound(f"the tensor {name} holds values that are not finite")
+    return tensors
 
 
 def _read_object(file: Path) -> dict[str, Any]:
-    value = json.loads(file.read_bytes())
+    try:
+        value = strict_json(file.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise Unsound(f"its {file.name} cannot be read: {error}") from error
     if not isinstance(value, dict):
-        raise ValueError(f"{file.name} is a {type(value).__name__}, not an object")
+        raise Unsound(f"its {file.name} is a {type(value).__name__}, not an object")
     return value
 
 
-def _check_config(config: Mapping[str, Any], max_rank: int) -> int:
-    kind = config.get("peft_type")
-    if kind != "LORA":
-        raise BadAdapter(f"its peft_type is {kind!r}; only LORA is supported")
-    refused = [name for name in _REFUSED_FEATURES if config.get(name)]
-    if config.get("bias", "none") != "none":
-        refused.append("bias")
-    initialization = config.get("init_lora_weights", True)
-    if isinstance(initialization, str) and initialization.lower() not in _PLAIN_INITIALIZATIONS:
-        refused.append(f"init_lora_weights={initialization}")
-    if refused:
-        raise BadAdapter(f"it uses {', '.join(refused)}, which the engine does not support; train it as a plain LoRA")
-    alpha = config.get("lora_alpha")
-    if not isinstance(alpha, int | float) or not math.isfinite(alpha):
-        raise BadAdapter(f"its lora_alpha is {alpha!r}; a finite number is needed")
-    if not isinstance(config.get("target_modules"), str | list):
-        raise BadAdapter("it names no target_modules")
-    rank = config.get("r")
-    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= max_rank:
-        raise BadAdapter(f"its rank is {rank!r}; allowed: 1 to {max_rank} (inference.max_lora_rank)")
-    return rank
-
-
-def _check_base(config: Mapping[str, Any], path: Path, model: BaseModel) -> None:
+def _check_base(config: Mapping[str, Any], trained: Path | None, model: BaseModel) -> None:
     named = [config.get("base_model_digest")]
-    if (path / "training.json").is_file():
-        named.append(_read_object(path / "training.json").get("base_model_digest"))
+    if trained is not None:
+        named.append(_read_object(trained / TRAINING).get("base_model_digest"))
     for base in named:
         if base and base != model.digest:
-            raise BadAdapter(f"it was made for the base model {base}, not for {model.digest}")
+            raise BadAdapter(f"it was made for the base model {str(base)[:80]}, not for {model.digest}")
 
 
-def _check_weights(path: Path, config: Mapping[str, Any], rank: int, max_rank: int, model: BaseModel) -> int:
-    file = path / "adapter_model.safetensors"
-    tensors = read_header(file)
-    pairs: dict[str, dict[str, Tensor]] = {}
+def _check_targets(config: LoraConfig, model: BaseModel) -> None:
+    if not config.targets:
+        return
+    layers = [module for module, _ in linear_layers(model)]
+    ends = {module.split(".", start)[-1] for module in layers for start in range(module.count(".") + 1)}
+    for target in config.targets:
+        if target not in ends:
+            allowed = ", ".join(sorted({module.rsplit(".", 1)[-1] for module in layers})[:20])
+            raise BadAdapter(f"its target_modules names {target!r}, no linear layer of the base model {model.digest}; allowed: {allowed}")
+
+
+def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, tuple[str, Tensor]]]:
+    pairs: dict[str, dict[str, tuple[str, Tensor]]] = {}
     for name, tensor in tensors.items():
         match = _TENSOR.match(name)
         if match is None:
             raise BadAdapter(f"the tensor {name} is none of a LoRA's; allowed: base_model.model.<module>.lora_A|B.weight")
         if tensor.dtype not in _FLOATS:
             raise BadAdapter(f"the tensor {name} is of type {tensor.dtype}; allowed: {', '.join(_FLOATS)}")
-        if len(tensor.shape) != 2 or tensor.end - tensor.begin != math.prod(tensor.shape) * _FLOATS[tensor.dtype]:
-            size = tensor.end - tensor.begin
-            raise BadAdapter(f"the tensor {name} has the shape {list(tensor.shape)} in {size} bytes; a matrix is needed")
-        pairs.setdefault(match["module"], {})[match["side"]] = tensor
+        if len(tensor.shape) != 2 or 0 in tensor.shape:
+            raise BadAdapter(f"the tensor {name} has the shape {list(tensor.shape)}; a matrix is needed")
+        pairs.setdefault(match["module"], {})[match["side"]] = (name, tensor)
     if not pairs:
         raise BadAdapter("it has no weights")
-    exact = not config.get("rank_pattern")
-    for module, pair in pairs.items():
-        _check_pair(module, pair, rank if exact else None, max_rank, model)
-    _check_finite(file, tensors)
-    return sum(tensor.end - tensor.begin for tensor in tensors.values())
+    return pairs
 
 
-def _check_pair(module: str, pair: dict[str, Tensor], rank: int | None, max_rank: int, model: BaseModel) -> None:
+def _check_pair(module: str, pair: Mapping[str, tuple[str, Tensor]], config: LoraConfig, model: BaseModel, content: bytes) -> int:
+    """The rank of one module, whose A and B fit each other, the configuration and the base model."""
     if len(pair) != 2:
         raise BadAdapter(f"{module} has only lora_{next(iter(pair))}; both A and B are needed")
-    (inner, inputs), (outputs, inner_b) = pair["A"].shape, pair["B"].shape
-    allowed = [rank] if rank is not None else range(1, max_rank + 1)
-    if inner != inner_b or inner not in allowed:
-        wanted = rank or f"at most {max_rank}"
-        raise BadAdapter(f"{module} has A {[inner, inputs]} and B {[outputs, inner_b]}; their rank must agree and be {wanted}")
-    weight = model.tensors.get(f"{module}.weight")
-    if weight is None or len(weight.shape) != 2 or "embed" in module.rsplit(".", 1)[-1]:
-        raise BadAdapter(f"{module} is no linear layer of the base model {model.digest}")
-    # A quantized weight is packed, so that its shape says nothing.
-    if weight.dtype in _FLOATS and weight.shape != (outputs, inputs):
-        raise BadAdapter(f"{module} adapts a matrix {[outputs, inputs]}, but the base model's is {list(weight.shape)}")
+    shape = linear_shape(module, model)
+    if shape is None:
+        raise BadAdapter(f"{module} is no linear layer of the base model {model.digest} that an adapter can change")
+    (inner, inputs), (outputs, inner_b) = pair["A"][1].shape, pair["B"][1].shape
+    rank, scale = config.rank_and_scale(module)
+    if not inner == inner_b == rank:
+        raise BadAdapter(f"{module} has A {[inner, inputs]} and B {[outputs, inner_b]}; their rank must agree and be {rank}")
+    if shape != (outputs, inputs):
+        raise BadAdapter(f"{module} adapts a matrix {[outputs, inputs]}, but the base model's is {list(shape)}")
+    if not config.covers(module):
+        raise BadAdapter(f"{module} has weights, but its target_modules, exclude_modules or layers_to_transform leave it out")
+    if content:
+        _check_values(pair, scale, content)
+    return rank
 
 
-def _check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    content = numpy.memmap(file, dtype=numpy.uint8, mode="r")
-    for name, tensor in tensors.items():
-        raw = content[tensor.begin : tensor.end].tobytes()
-        if tensor.dtype == "BF16":
-            # numpy has no bfloat16; all exponent bits set is infinity or not a number.
-            finite = bool(((numpy.frombuffer(raw, dtype="<u2") & 0x7F80) != 0x7F80).all())
-        else:
-            finite = bool(numpy.isfinite(numpy.frombuffer(raw, dtype="<f2" if tensor.dtype == "F16" else "<f4")).all())
-        if not finite:
-            raise BadAdapter(f"the tensor {name} holds values that are not finite")
+def _check_values(pair: Mapping[str, tuple[str, Tensor]], scale: float, content: bytes) -> None:
+    norms = []
+    for side, axis, factor in (("A", 1, 1.0), ("B", 0, abs(scale))):
+        name, tensor = pair[side]
+        values = matrix(content, tensor).astype(numpy.float32, copy=False)
+        largest = float(numpy.abs(values).max()) * factor
+        if largest > LARGEST_VALUE:
+            raise BadAdapter(f"the tensor {name} reaches {largest:.3g} with its scale; allowed: {LARGEST_VALUE:g}, what float16 holds")
+        norms.append(numpy.linalg.norm(values, axis=axis) * factor)
+    gain = float(numpy.dot(norms[0].astype(numpy.float64), norms[1]))
+    if gain > LARGEST_GAIN:
+        raise BadAdapter(f"the tensors {pair['A'][0]} and lora_B lengthen a vector up to {gain:.3g} times; allowed: {LARGEST_GAIN:g}")

@@ -5,15 +5,19 @@ and a line feed; files whose name begins with a dot are left out.
 """
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 
 def directory_digest(directory: Path) -> str:
     """The digest of `directory`, 64 hexadecimal digits; links are followed. Raises OSError when a file cannot be read."""
     found = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
-    files = {file.relative_to(directory).as_posix(): file for file in found}
-    listing = "".join(f"{file_digest(files[path])}  {path}\n" for path in sorted(files))
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return listing_digest({file.relative_to(directory).as_posix(): file_digest(file) for file in found})
+
+
+def listing_digest(digests: Mapping[str, str]) -> str:
+    """The digest of a directory from those of its files, by relative POSIX path."""
+    return hashlib.sha256("".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
 def file_digest(file: Path) -> str:

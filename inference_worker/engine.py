@@ -21,10 +21,11 @@ Emit = Callable[[int, str], None]
 
 
 class Generated(Struct, frozen=True):
-    """The outputs of one request, in the order of its samplings."""
+    """The outputs of one request, in the order of its samplings. `mode`: base, adapter or merged (see protocol.Completed)."""
 
     outputs: list[Output]
     prompt_tokens: int
+    mode: str = "base"
 
 
 class Engine(ABC):
@@ -35,19 +36,30 @@ class Engine(ABC):
         """Load the model. Raises EngineStartFailed; then nothing is left running."""
 
     @abstractmethod
-    async def load(self, adapter: Adapter) -> None:
-        """Make an adapter ready for requests, between the steps of those that run; cheap when it is ready already.
+    async def read(self, adapter: Adapter) -> int:
+        """Cold → warm: parse the adapter into the engine's RAM while requests go on; returns its bytes there.
 
         Raises BadAdapter when the engine refuses it, EngineDied.
         """
 
     @abstractmethod
-    async def unload(self, adapter: Adapter) -> None:
-        """Forget an adapter that no request uses. Raises EngineDied."""
+    async def commit(self, adapter: Adapter) -> None:
+        """Warm → hot: copy the parsed adapter into a free slot, between two steps. Evicts nothing.
+
+        Raises BadAdapter when it is not warm or no slot is free, EngineDied.
+        """
+
+    @abstractmethod
+    async def retire(self, adapter: Adapter) -> None:
+        """Hot → warm: free the slot of an adapter that no request uses. Raises EngineDied."""
+
+    @abstractmethod
+    async def drop(self, adapter: Adapter) -> None:
+        """Warm → cold: forget an adapter that is in no slot. Raises EngineDied."""
 
     @abstractmethod
     async def generate(self, request: Generate, adapter: Adapter | None, emit: Emit) -> Generated:
-        """All outputs of one request; cancelling the task ends them in the engine too.
+        """All outputs of one request, whose adapter is hot; cancelling the task ends them in the engine too.
 
         Raises BadRequest (the prompt does not fit), BadGrammar, EngineDied.
         """

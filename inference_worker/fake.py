@@ -7,12 +7,16 @@ A script is a JSON object: `rules`, a list tried in order, and `default`, the te
 - `delay_s`: seconds before the first token (the engine is not blocked);
 - `dies`: the engine dies, this many times in all, when it is asked.
 
-A token is a word with the blank before it. The engine observes `max_tokens`, `stop`, streaming and cancellation.
+`start_s` is what a start takes. Adapters are moved as in a real engine: `slots` are hot at once, `read_s` and `commit_s` are
+what the moves take, and a move that a real engine could not carry out (a commit without a free slot, a retire under a
+request that runs) is an error. `deadly` names adapters whose reading kills the engine. A token is a word with the blank
+before it. The engine observes `max_tokens`, `stop`, streaming and cancellation.
 """
 
 import asyncio
 import math
 import re
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -20,11 +24,12 @@ from msgspec import Struct
 
 from inference_worker.adapter import Adapter, BaseModel
 from inference_worker.engine import Emit, Engine, Generated, together
-from inference_worker.errors import BadGrammar, BadRequest, EngineDied
+from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EngineDied
 from inference_worker.protocol import Generate, Output
 
 _TOKEN = re.compile(r"\s*\S+|\s+")
 _RULE = re.compile(r"^\s*(\w+)\s*::=\s*\S", re.MULTILINE)
+_LOGPROB = -math.log(2)
 
 
 class Rule(Struct, forbid_unknown_fields=True):
@@ -45,6 +50,11 @@ class Script(Struct, forbid_unknown_fields=True):
     default: str = "    return None"
     tokens_per_s: float = 0.0
     max_model_len: int = 2048
+    start_s: float = 0.0
+    slots: int = 64
+    read_s: float = 0.0
+    commit_s: float = 0.0
+    deadly: list[str] = []
 
 
 def read_script(file: Path) -> Script:
@@ -53,23 +63,53 @@ def read_script(file: Path) -> Script:
 
 
 class FakeEngine(Engine):
-    """Answers by a script that it shares with its successors, so that a rule dies as often as it says."""
+    """Answers by a script that it shares with its successors, so that a rule dies as often as it says.
+
+    `warm` and `hot`: digests of what is parsed (hot ones too) and of what is in a slot; `moves`: how often each was made.
+    """
 
     def __init__(self, script: Script) -> None:
         self._script = script
         self._dead = asyncio.Event()
-        self.adapters: list[str] = []
+        self._used: Counter[str] = Counter()
+        self.warm: set[str] = set()
+        self.hot: set[str] = set()
+        self.moves: Counter[str] = Counter()
 
     async def start(self, model: BaseModel) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self._script.start_s)
 
-    async def load(self, adapter: Adapter) -> None:
-        self._alive()
-        self.adapters.append(adapter.digest)
+    async def read(self, adapter: Adapter) -> int:
+        await self._unless_dead(self._script.read_s)
+        if adapter.digest in self._script.deadly:
+            self._dead.set()
+            self._alive()
+        self.warm.add(adapter.digest)
+        self.moves["read"] += 1
+        return adapter.size
 
-    async def unload(self, adapter: Adapter) -> None:
-        self._alive()
-        self.adapters.remove(adapter.digest)
+    async def commit(self, adapter: Adapter) -> None:
+        await self._unless_dead(self._script.commit_s)
+        if adapter.digest not in self.warm:
+            raise BadAdapter(f"adapter {adapter.digest} is not warm; read it first")
+        if adapter.digest not in self.hot and len(self.hot) >= self._script.slots:
+            raise BadAdapter(f"adapter {adapter.digest}: all {self._script.slots} slots are taken; retire another one first")
+        self.hot.add(adapter.digest)
+        self.moves["commit"] += 1
+
+    async def retire(self, adapter: Adapter) -> None:
+        await self._unless_dead(0)
+        if self._used[adapter.digest]:
+            raise RuntimeError(f"adapter {adapter.digest} was retired under {self._used[adapter.digest]} requests that run with it")
+        self.hot.discard(adapter.digest)
+        self.moves["retire"] += 1
+
+    async def drop(self, adapter: Adapter) -> None:
+        await self._unless_dead(0)
+        if adapter.digest in self.hot:
+            raise RuntimeError(f"adapter {adapter.digest} was dropped while it was in a slot; retire it first")
+        self.warm.discard(adapter.digest)
+        self.moves["drop"] += 1
 
     async def generate(self, request: Generate, adapter: Adapter | None, emit: Emit) -> Generated:
         self._alive()
@@ -78,16 +118,23 @@ class FakeEngine(Engine):
             raise BadRequest(f"the prompt has {prompt_tokens} tokens; the model takes {self._script.max_model_len} with the answer")
         if request.grammar and "root" not in _RULE.findall(request.grammar):
             raise BadGrammar("the grammar has no rule `root ::= …`")
-        rule = self._rule(request.prompt, adapter)
+        digest = adapter.digest if adapter else ""
+        if digest and digest not in self.hot:
+            raise RuntimeError(f"request {request.id} runs with adapter {digest}, which is in no slot")
+        rule = self._rule(request.prompt, digest)
         if rule.dies > 0:
             rule.dies -= 1
             self._dead.set()
         texts = rule.texts or [rule.text]
-        await self._unless_dead(rule.delay_s)
-        outputs = await together(
-            self._write(request, index, texts[min(index, len(texts) - 1)], emit) for index in range(len(request.samplings))
-        )
-        return Generated(outputs=outputs, prompt_tokens=prompt_tokens)
+        self._used[digest] += 1
+        try:
+            await self._unless_dead(rule.delay_s)
+            outputs = await together(
+                self._write(request, index, texts[min(index, len(texts) - 1)], emit) for index in range(len(request.samplings))
+            )
+        finally:
+            self._used[digest] -= 1
+        return Generated(outputs=outputs, prompt_tokens=prompt_tokens, mode="adapter" if adapter else "base")
 
     async def probe(self) -> None:
         self._alive()
@@ -103,9 +150,8 @@ class FakeEngine(Engine):
         if self._dead.is_set():
             raise EngineDied("the fake engine is dead; its script or a test killed it")
 
-    def _rule(self, prompt: str, adapter: Adapter | None) -> Rule:
-        digest = adapter.digest if adapter else ""
-        fitting = (rule for rule in self._script.rules if rule.contains in prompt and rule.adapter in (None, digest))
+    def _rule(self, prompt: str, adapter: str) -> Rule:
+        fitting = (rule for rule in self._script.rules if rule.contains in prompt and rule.adapter in (None, adapter))
         return next(fitting, Rule(text=self._script.default))
 
     async def _write(self, request: Generate, index: int, text: str, emit: Emit) -> Output:
@@ -121,7 +167,8 @@ class FakeEngine(Engine):
             written, tokens = whole[:end], tokens + 1
             if end < len(whole):
                 break
-        return Output(text=written, tokens=tokens, logprob=-math.log(2), finish=finish)
+        logprobs = [_LOGPROB] * tokens if request.logprobs else []
+        return Output(text=written, tokens=tokens, logprob=_LOGPROB, finish=finish, logprobs=logprobs)
 
     async def _unless_dead(self, seconds: float) -> None:
         await asyncio.sleep(0)

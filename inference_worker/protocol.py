@@ -5,13 +5,13 @@ worker's ROUTER. Models and adapters are named by digest; their files lie under 
 `$BATOS_HOME/adapters/<digest>/`, put there by the owner of the blobs before a request names them.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Sampling(Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +27,9 @@ class Generate(Struct, tag_field="op", tag="Generate", frozen=True, kw_only=True
 
     `adapter` is the digest of a LoRA adapter, `adapter_name` the name shown in logs (identity is the digest). `grammar`
     is EBNF (root rule `root`); every output then is a sentence of it. `chat` wraps the prompt in the model's chat
-    template. `stream` asks for Delta messages. `deadline_ms` counts from arrival.
+    template. `stream` asks for Delta messages. `logprobs` asks for the log probability of each token written.
+    `deadline_ms` counts from arrival. `priority`: interactive when a person waits, background when nobody does.
+    `session` names whose sequence of adapters the request belongs to; the scheduler learns what comes next in it.
     """
 
     id: Identifier
@@ -41,6 +43,9 @@ class Generate(Struct, tag_field="op", tag="Generate", frozen=True, kw_only=True
     stop: Annotated[list[str], Meta(max_length=16)] = []
     chat: bool = False
     stream: bool = False
+    logprobs: bool = False
+    priority: Literal["interactive", "normal", "background"] = "normal"
+    session: Annotated[str, Meta(max_length=128)] = ""
     deadline_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
 
 
@@ -63,13 +68,41 @@ class Warm(Struct, tag_field="op", tag="Warm", frozen=True, forbid_unknown_field
     model: Digest
 
 
+class AskAdapters(Struct, tag_field="op", tag="AskAdapters", frozen=True, forbid_unknown_fields=True):
+    """Which adapters are where, and how the tiers do: answered by Adapters. `limit`: how many to list, the most recently used first."""
+
+    id: Identifier
+    limit: Annotated[int, Meta(ge=0, le=100_000)] = 100
+
+
+class AskFiles(Struct, tag_field="op", tag="AskFiles", frozen=True, forbid_unknown_fields=True):
+    """The files of an adapter, so that another worker can fetch it: answered by Files, or Failed(BadAdapter)."""
+
+    id: Identifier
+    adapter: Digest
+
+
+class AskChunk(Struct, tag_field="op", tag="AskChunk", frozen=True, forbid_unknown_fields=True):
+    """A part of one of an adapter's files: answered by Chunk (shorter than `length` at the end), or Failed(BadAdapter)."""
+
+    id: Identifier
+    adapter: Digest
+    path: Annotated[str, Meta(min_length=1, max_length=512)]
+    offset: Annotated[int, Meta(ge=0, le=2**53)]
+    length: Annotated[int, Meta(ge=1, le=1_048_576)]
+
+
 class Output(Struct, frozen=True):
-    """One finished output. `finish`: stop or length. `logprob`: mean log probability per token (nats)."""
+    """One finished output. `finish`: stop or length. `logprob`: mean log probability per token (nats).
+
+    `logprobs`: the log probability of each token, where the request asked for them.
+    """
 
     text: str
     tokens: int
     logprob: float
     finish: str
+    logprobs: list[float] = []
 
 
 class Delta(Struct, tag_field="op", tag="Delta", frozen=True):
@@ -81,13 +114,21 @@ class Delta(Struct, tag_field="op", tag="Delta", frozen=True):
 
 
 class Completed(Struct, tag_field="op", tag="Completed", frozen=True):
-    """All outputs, in the order of `samplings`. `engine_s`: seconds from admission to the last token; `queued_s`: waited before."""
+    """All outputs, in the order of `samplings`. `engine_s`: seconds from admission to the last token; `queued_s`: waited before.
+
+    `first_token_s`: seconds from arrival to the first token of any output. `found`: where the adapter was when the request
+    arrived (hot, warm, cold, remote; empty without adapter). `mode`: how the outputs were computed: base (no adapter),
+    adapter (its product added by the side), or merged (its product in the weights).
+    """
 
     id: str
     outputs: list[Output]
     prompt_tokens: int
     queued_s: float
     engine_s: float
+    first_token_s: float = 0.0
+    found: str = ""
+    mode: str = ""
 
 
 class Failed(Struct, tag_field="op", tag="Failed", frozen=True):
@@ -109,7 +150,9 @@ class Busy(Struct, tag_field="op", tag="Busy", frozen=True):
 class Health(Struct, tag_field="op", tag="Health", frozen=True):
     """`engine`: unloaded, starting, ready or failed. `answers`: the engine's processes answered a call just now.
 
-    `incarnation` is new for each worker process: a client that sees it change sends its unanswered requests again.
+    `adapters`: those that are hot or warm, the most recently used last, at most 1,000. `streams`: sequences it decodes
+    together, the measure of its load. `incarnation` is new for each worker process: a client that sees it change sends its
+    unanswered requests again.
     """
 
     id: str
@@ -122,10 +165,84 @@ class Health(Struct, tag_field="op", tag="Health", frozen=True):
     engine_starts: int
     detail: str = ""
     incarnation: str = ""
+    streams: int = 0
 
 
-Request = Generate | Cancel | AskHealth | Warm
-Answer = Delta | Completed | Failed | Busy | Health
+class AdapterState(Struct, frozen=True):
+    """One adapter. `tier`: hot, warm, cold, remote or quarantined. `size`: bytes where it is. `uses`: requests admitted with it.
+
+    `load_s`: how long it last took from cold to hot, seconds; `idle_s`: since its last use, or -1 when it was never used.
+    `detail`: why it is quarantined.
+    """
+
+    adapter: str
+    tier: str
+    size: int
+    rank: int
+    uses: int = 0
+    load_s: float = 0.0
+    idle_s: float = -1.0
+    detail: str = ""
+
+
+class TierState(Struct, frozen=True):
+    """One tier: hot, warm or cold. `found`: requests whose adapter was there when they arrived. Bytes; `budget` 0: no bound.
+
+    `entered` and `left` count moves into it from below and evictions from it; `move_s` is the mean time to enter, seconds.
+    """
+
+    name: str
+    adapters: int
+    used: int
+    budget: int
+    found: int = 0
+    entered: int = 0
+    left: int = 0
+    move_s: float = 0.0
+
+
+class Adapters(Struct, tag_field="op", tag="Adapters", frozen=True):
+    """The tiers. `waits`: quantiles (p50, p90, p99) of the time from arrival to admission of the last 1,000 requests, seconds.
+
+    `prefetched`: reads and commits begun before a request needed them, and how many of these were used before they were evicted.
+    """
+
+    id: str
+    policy: str
+    tiers: list[TierState]
+    adapters: list[AdapterState]
+    registered: int
+    quarantined: int
+    waits: dict[str, float] = {}
+    prefetched: int = 0
+    prefetched_used: int = 0
+
+
+class File(Struct, frozen=True):
+    """One file of an adapter: relative POSIX path, bytes, sha256 in hexadecimal digits."""
+
+    path: str
+    size: int
+    sha256: str
+
+
+class Files(Struct, tag_field="op", tag="Files", frozen=True):
+    """The files of an adapter, sorted by path; their list determines its digest."""
+
+    id: str
+    adapter: str
+    files: list[File]
+
+
+class Chunk(Struct, tag_field="op", tag="Chunk", frozen=True):
+    """Bytes of a file, from the offset that was asked for."""
+
+    id: str
+    data: bytes
+
+
+Request = Generate | Cancel | AskHealth | Warm | AskAdapters | AskFiles | AskChunk
+Answer = Delta | Completed | Failed | Busy | Health | Adapters | Files | Chunk
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -33,6 +33,11 @@ def test_the_environment_wins_over_the_file(tmp_path: Path) -> None:
     assert configuration.origins["uvm.processes"] == "BATOS_UVM_PROCESSES"
 
 
+def test_a_list_in_the_environment_has_commas_between(tmp_path: Path) -> None:
+    environment = {"BATOS_HOME": str(tmp_path), "BATOS_INFERENCE_PEERS": "tcp://10.0.0.7:5700, tcp://10.0.0.8:5700"}
+    assert load(environment, tmp_path).settings.inference.peers == ["tcp://10.0.0.7:5700", "tcp://10.0.0.8:5700"]
+
+
 def test_a_key_of_several_words_is_overridden_too(tmp_path: Path) -> None:
     assert load({"BATOS_BRIDGE_DEAD_AFTER_S": "20.5"}, tmp_path).settings.bridge.dead_after_s == 20.5
 

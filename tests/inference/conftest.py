@@ -12,13 +12,14 @@ from tests.inference.service import Client, WorkerProcess, running_worker
 from tests.model import converted_model
 
 QUEUE = 8
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 LONG = "Once upon a time there was a"
 """A prompt that every engine here goes on about for hundreds of tokens."""
 
 
 @dataclass
 class Scene:
-    """A worker with a model and two adapters that change what it says, and a client."""
+    """A worker with a model and adapters that change what it says, and a client."""
 
     worker: WorkerProcess
     client: Client
@@ -31,23 +32,32 @@ class Scene:
         return self.worker.home
 
 
-def fake_scene(home: Path, rules: list[dict[str, object]], **settings: object) -> Iterator[Scene]:
+def fake_scene(
+    home: Path,
+    rules: list[dict[str, object]],
+    script: dict[str, object] | None = None,
+    adapters: int = 2,
+    arguments: tuple[str, ...] = (),
+    **settings: object,
+) -> Iterator[Scene]:
+    """A worker whose fake engine follows `rules`, then says something of its own under each adapter; `script`: its further keys."""
     base = files.toy_model(home / "source" / "model")
     model = files.put(base, home / "models")
-    adapters = [files.put(files.random_adapter(home / "source" / f"a{n}", files.read(base), seed=n), home / "adapters") for n in range(2)]
-    script = {
+    made = [files.random_adapter(home / "source" / f"a{n}", files.read(base), seed=n) for n in range(adapters)]
+    digests = [files.put(directory, home / "adapters") for directory in made]
+    text = {
         "tokens_per_s": 200,
         "rules": [
             *rules,
-            {"adapter": adapters[0], "text": " written under the first adapter" * 60},
-            {"adapter": adapters[1], "text": " written under the second adapter" * 60},
+            *({"adapter": digest, "text": f" written under the {ORDINALS[n]} adapter" * 60} for n, digest in enumerate(digests)),
             {"contains": LONG, "text": " little cat that went on and on" * 60},
         ],
         "default": "    return self.price * self.quantity",
     }
-    (home / "script.json").write_text(json.dumps(script))
-    with running_worker(home, "--engine", "fake", "--script", str(home / "script.json"), **settings) as worker, worker.client() as client:
-        yield Scene(worker, client, model, adapters, real=False)
+    (home / "script.json").write_text(json.dumps(text | (script or {})))
+    fake = ("--engine", "fake", "--script", str(home / "script.json"), *arguments)
+    with running_worker(home, *fake, **settings) as worker, worker.client() as client:
+        yield Scene(worker, client, model, digests, real=False)
 
 
 def real_scene(home: Path, **settings: object) -> Iterator[Scene]:
@@ -55,7 +65,7 @@ def real_scene(home: Path, **settings: object) -> Iterator[Scene]:
     model = files.put(base, home / "models")
     shapes = files.read(base)
     adapters = [
-        files.put(files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8), home / "adapters") for n in range(2)
+        files.put(files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8), home / "adapters") for n in range(3)
     ]
     # In bfloat16 the size of a batch decides near ties, and a random adapter has many.
     options = {"dtype": "float32", "max_loras": 2, "kv_cache_gib": 0.25, "max_model_len": 1024} | settings
@@ -70,7 +80,7 @@ def real_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 
 @pytest.fixture(scope="session")
 def fake_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    yield from fake_scene(tmp_path_factory.mktemp("fake"), [], queue=QUEUE)
+    yield from fake_scene(tmp_path_factory.mktemp("fake"), [], {"slots": 2}, adapters=3, queue=QUEUE, max_loras=2)
 
 
 @pytest.fixture(params=["fake_worker", pytest.param("real_worker", marks=pytest.mark.model)])

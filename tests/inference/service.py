@@ -16,7 +16,7 @@ import zmq
 
 from deploy.process import die_with_parent
 from inference_worker import protocol
-from inference_worker.protocol import AskHealth, Cancel, Completed, Delta, Generate, Health, Sampling
+from inference_worker.protocol import Adapters, AskAdapters, AskHealth, Cancel, Completed, Delta, Generate, Health, Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,10 +90,7 @@ class Client:
         return self.finish(self.start(model, prompt, **options))[0]
 
     def text(self, model: str, prompt: str, **options: object) -> str:
-        answer = self.generate(model, prompt, **options)
-        if not isinstance(answer, Completed):
-            raise AssertionError(f"expected Completed, got {answer}")
-        return answer.outputs[0].text
+        return self.completed(model, prompt, **options).outputs[0].text
 
     def cancel(self, name: str) -> None:
         self.send(Cancel(id=name))
@@ -104,6 +101,24 @@ class Client:
         answer, _ = self.finish(name, timeout_s)
         if not isinstance(answer, Health):
             raise AssertionError(f"expected Health, got {answer}")
+        return answer
+
+    def adapters(self, limit: int = 100) -> Adapters:
+        name = self.name()
+        self.send(AskAdapters(id=name, limit=limit))
+        answer, _ = self.finish(name)
+        if not isinstance(answer, Adapters):
+            raise AssertionError(f"expected Adapters, got {answer}")
+        return answer
+
+    def tier_of(self, adapter: str) -> str:
+        """Where the worker says that an adapter is."""
+        return next(one.tier for one in self.adapters().adapters if one.adapter == adapter)
+
+    def completed(self, model: str, prompt: str, **options: object) -> Completed:
+        answer = self.generate(model, prompt, **options)
+        if not isinstance(answer, Completed):
+            raise AssertionError(f"expected Completed, got {answer}")
         return answer
 
     def health_until(self, timeout_s: float = 60.0, **wanted: object) -> Health:

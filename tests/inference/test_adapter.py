@@ -1,18 +1,22 @@
 """An adapter is read and checked before the engine sees it; whatever is wrong is said, and never an exception of another kind."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from inference_worker.adapter import BaseModel, check_adapter, read_model
+from inference_worker.adapter import BaseModel, check_adapter, linear_shape, read_model
 from inference_worker.digest import directory_digest
 from inference_worker.errors import BadAdapter, UnknownModel
+from inference_worker.lora_config import CHECKED, HARMLESS, REFUSED, read_config
+from inference_worker.tensorfile import Tensor
 from tests.inference import files
 
 MAX_RANK = 8
@@ -127,27 +131,96 @@ def test_files_that_are_not_those_of_the_digest_are_refused(tmp_path: Path, mode
 def test_a_pickled_adapter_is_not_read(tmp_path: Path, model: BaseModel) -> None:
     directory = files.random_adapter(tmp_path / "a", model)
     (directory / "adapter_model.safetensors").rename(directory / "adapter_model.bin")
-    with pytest.raises(BadAdapter, match="cannot be read"):
+    with pytest.raises(BadAdapter, match="pickled"):
         check(directory, model)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
-@given(data=st.data())
-def test_damage_anywhere_is_refused_or_harmless(tmp_path: Path, model: BaseModel, data: st.DataObject) -> None:
-    directory = tmp_path / "fuzzed"
-    if not directory.exists():
-        files.random_adapter(directory, model)
-    file = directory / data.draw(st.sampled_from(["adapter_model.safetensors", "adapter_config.json"]))
-    sound = file.read_bytes()
-    start = data.draw(st.integers(0, min(len(sound), 400)))
-    damaged = sound[:start] + data.draw(st.binary(max_size=12)) + sound[start + data.draw(st.integers(0, 12)) :]
-    file.write_bytes(damaged)
+def configure(directory: Path, **fields: Any) -> None:
+    file = directory / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"use_rslora": True, "init_lora_weights": "gaussian", "lora_dropout": 0.1},
+        {"r": 8, "rank_pattern": {"q_proj": 4, "model.layers.0.self_attn.v_proj": 4, "layers.1.self_attn.v_proj": 4}},
+        {"alpha_pattern": {"v_proj": 16.5}},
+        {"target_modules": "all-linear"},
+        {"target_modules": r".*\.(q|v)_proj"},
+        {"target_modules": ["self_attn.q_proj", "v_proj"], "exclude_modules": ["layers.7.self_attn.q_proj"]},
+        {"layers_to_transform": [0, 1], "layers_pattern": "layers"},
+        {"a_later_field": None, "another": False, "loftq_config": {"loftq_bits": 4}, "auto_mapping": {"parent_library": "x"}},
+    ],
+)
+def test_what_the_engine_computes_as_peft_does_passes(tmp_path: Path, model: BaseModel, fields: dict[str, Any]) -> None:
+    directory = files.random_adapter(tmp_path / "a", model)
+    configure(directory, **fields)
+    (directory / "README.md").write_text("how it was made")
+    (directory / "tokenizer.json").write_text("{}")
+    (directory / ".gitattributes").write_text("no part of the digest")
+    assert check(directory, model).rank == 4
+
+
+def test_the_rank_is_the_largest_that_a_layer_has(tmp_path: Path, model: BaseModel) -> None:
+    directory = files.random_adapter(tmp_path / "a", model)
+    configure(directory, rank_pattern={"layers.1.self_attn.q_proj": 6})
+    name = "base_model.model.model.layers.1.self_attn.q_proj"
+    wider = {f"{name}.lora_A.weight": numpy.ones((6, 6), numpy.float16), f"{name}.lora_B.weight": numpy.ones((8, 6), numpy.float16)}
+    change_weights(directory, lambda w: w.update(wider))
+    assert check(directory, model).rank == 6
+
+
+def test_the_scale_is_pefts(tmp_path: Path) -> None:
+    fields = {"r": 16, "lora_alpha": 8, "rank_pattern": {"k_proj": 4}, "alpha_pattern": {"layers.1.mlp.up_proj": 32}, "use_rslora": True}
+    config = read_config(files.CONFIG | fields)
+    assert config.rank_and_scale("model.layers.0.self_attn.q_proj") == (16, 2.0)
+    assert config.rank_and_scale("model.layers.0.self_attn.k_proj") == (4, 4.0)
+    assert config.rank_and_scale("model.layers.1.mlp.up_proj") == (16, 8.0)
+    assert config.rank_and_scale("model.layers.11.mlp.up_proj") == (16, 2.0)
+
+
+def test_every_field_of_pefts_configuration_is_decided() -> None:
+    peft = pytest.importorskip("peft")
+    fields = {field.name for field in dataclasses.fields(peft.LoraConfig)}
+    assert fields - HARMLESS - CHECKED - set(REFUSED) - {"bias"} == set()
+    saved = peft.LoraConfig(r=4, target_modules=["q_proj"], task_type="CAUSAL_LM").to_dict()
+    assert read_config(saved | {"peft_type": "LORA", "target_modules": ["q_proj"]}).rank == 4
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["q_proj", "layers", "(a+)+$", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["q_proj", "(", "\n"]), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(sorted(CHECKED | HARMLESS | set(REFUSED) | {"bias", "other"})), JSON, max_size=4))
+def test_a_configuration_of_any_content_is_read_or_refused(fields: dict[str, Any]) -> None:
     try:
-        check(directory, model)
+        config = read_config(files.CONFIG | fields)
     except BadAdapter:
-        pass
-    finally:
-        file.write_bytes(sound)
+        return
+    rank, scale = config.rank_and_scale("model.layers.0.self_attn.q_proj")
+    assert 1 <= rank <= config.largest_rank and numpy.isfinite(scale)
+    assert config.covers("model.layers.0.self_attn.q_proj") in (True, False)
+
+
+QUANTIZED = {"hidden_size": 6, "intermediate_size": 20, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 2}
+
+
+def test_a_layer_whose_weights_are_packed_has_the_shape_of_the_configuration(model: BaseModel) -> None:
+    def packed(kind: str, config: dict[str, Any]) -> BaseModel:
+        tensors = {name.replace("weight", kind): Tensor("U8", (24, 1), 0, 24) for name in model.tensors}
+        return msgspec.structs.replace(model, tensors=tensors, config=config)
+
+    for kind in ("weight", "qweight"):
+        assert linear_shape("model.layers.0.self_attn.q_proj", packed(kind, QUANTIZED)) == (8, 6)
+        assert linear_shape("model.layers.0.self_attn.v_proj", packed(kind, QUANTIZED)) == (4, 6)
+        assert linear_shape("model.layers.0.self_attn.q_proj", packed(kind, {"hidden_size": "no number"})) is None
+        assert linear_shape("model.layers.0.mlp.up_proj", packed(kind, QUANTIZED)) is None
+        assert linear_shape("model.embed_tokens", packed(kind, QUANTIZED)) is None
 
 
 def test_a_directory_that_is_no_model_is_unknown(tmp_path: Path) -> None:

@@ -56,12 +56,12 @@ def test_a_stop_text_ends_the_output_before_it(scene: Scene) -> None:
 
 def test_an_adapter_changes_what_is_said_and_each_one_differently(scene: Scene) -> None:
     texts = {scene.client.text(scene.model, LONG, adapter=adapter, max_tokens=12) for adapter in [None, *scene.adapters]}
-    assert len(texts) == 3
+    assert len(texts) == 1 + len(scene.adapters)
     assert set(scene.adapters) <= set(scene.client.health().adapters)
 
 
-def test_requests_with_and_without_adapters_at_the_same_time_say_what_they_say_alone(scene: Scene) -> None:
-    kinds = [None, scene.adapters[0], scene.adapters[1]]
+def test_with_more_adapters_than_slots_and_requests_without_one_all_say_what_they_say_alone(scene: Scene) -> None:
+    kinds = [None, *scene.adapters]
     alone = [scene.client.text(scene.model, LONG, adapter=adapter, max_tokens=24) for adapter in kinds]
     mixed = [adapter for _ in range(2) for adapter in kinds]
     names = [scene.client.start(scene.model, LONG, adapter=adapter, max_tokens=24) for adapter in mixed]
@@ -69,6 +69,25 @@ def test_requests_with_and_without_adapters_at_the_same_time_say_what_they_say_a
     for adapter, answer in zip(mixed, answers, strict=True):
         assert isinstance(answer, Completed)
         assert answer.outputs[0].text == alone[kinds.index(adapter)]
+    hot, warm = scene.client.adapters().tiers[:2]
+    assert (hot.name, hot.adapters, warm.name) == ("hot", 2, "warm")
+    assert warm.adapters >= 1 and hot.left >= 1
+
+
+def test_an_answer_says_where_its_adapter_was_how_it_was_computed_and_when_it_began(scene: Scene) -> None:
+    scene.client.text(scene.model, LONG, adapter=scene.adapters[0], max_tokens=1)
+    found = scene.client.completed(scene.model, LONG, adapter=scene.adapters[0], max_tokens=16)
+    plain = scene.client.completed(scene.model, LONG, max_tokens=2)
+    assert (found.found, plain.found, plain.mode) == ("hot", "", "base")
+    assert found.mode in ("adapter", "merged")
+    assert 0 < found.first_token_s < found.queued_s + found.engine_s
+
+
+def test_log_probabilities_of_each_token_come_where_they_are_asked_for(scene: Scene) -> None:
+    asked = scene.client.completed(scene.model, LONG, max_tokens=8, logprobs=True).outputs[0]
+    assert len(asked.logprobs) == asked.tokens == 8
+    assert math.isclose(sum(asked.logprobs) / 8, asked.logprob, rel_tol=1e-3)
+    assert scene.client.completed(scene.model, LONG, max_tokens=8).outputs[0].logprobs == []
 
 
 def test_an_unknown_model_is_refused_by_name(scene: Scene) -> None:

@@ -33,6 +33,31 @@ def test_every_output_is_a_sentence_of_the_grammar(real_worker: Scene) -> None:
     assert {output.finish for output in answer.outputs} == {"stop"}
 
 
+def test_grammars_hold_beside_each_other_under_different_adapters(real_worker: Scene) -> None:
+    asked = {
+        real_worker.client.start(real_worker.model, LONG, grammar=f'root ::= "{word}" [0-9]', adapter=adapter, max_tokens=12): word
+        for word, adapter in [("red", None), ("green", real_worker.adapters[0]), ("blue", real_worker.adapters[1]), ("grey", None)]
+    }
+    for name, word in asked.items():
+        answer, _ = real_worker.client.finish(name)
+        assert isinstance(answer, Completed)
+        assert answer.outputs[0].text[:-1] == word and answer.outputs[0].text[-1].isdigit()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_who_asks_gets_the_log_probability_of_each_token(real_worker: Scene, stream: bool) -> None:
+    name = real_worker.client.start(
+        real_worker.model, LONG, samplings=[Sampling(), Sampling(temperature=1, seed=3)], logprobs=True, stream=stream
+    )
+    answer, _ = real_worker.client.finish(name)
+    assert isinstance(answer, Completed)
+    for output in answer.outputs:
+        assert len(output.logprobs) == output.tokens > 1
+        assert output.logprob == pytest.approx(sum(output.logprobs) / output.tokens)
+        assert max(output.logprobs) <= 0 > output.logprob
+    assert real_worker.client.completed(real_worker.model, LONG, max_tokens=4).outputs[0].logprobs == []
+
+
 def test_a_grammar_without_a_sentence_is_refused_and_the_engine_goes_on(real_worker: Scene) -> None:
     answer = real_worker.client.generate(real_worker.model, LONG, grammar='root ::= "a" root', max_tokens=8)
     assert isinstance(answer, Completed), "it has no end, but every beginning is allowed"

@@ -1,6 +1,8 @@
 """The worker's life, with the fake engine: starting late or early, engines that die, stopping, and being alone."""
 
 import signal
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from inference_worker.protocol import Completed, Failed, Health, Warm
 from tests.inference import files
 from tests.inference.conftest import LONG, Scene, fake_scene
-from tests.inference.service import running_worker
+from tests.inference.service import drawn, running_worker
 
 DEADLY = "this prompt kills"
 
@@ -88,7 +90,7 @@ def test_sigterm_lets_what_runs_finish_refuses_the_rest_and_exits_with_0(scene: 
 
 def test_sigterm_fails_what_cannot_finish_in_time(scene: Scene) -> None:
     running = scene.client.start(scene.model, LONG * 200, max_tokens=8000, stream=True)
-    waiting = scene.client.start(scene.model, LONG, adapter=scene.adapters[0])
+    waiting = scene.client.start(scene.model, LONG, samplings=drawn(16))
     scene.client.first_delta(running)
     scene.worker.process.send_signal(signal.SIGTERM)
     answer, _ = scene.client.finish(waiting)
@@ -121,23 +123,41 @@ def test_a_bad_setting_is_said_and_ends_with_2(tmp_path: Path, key: str, value: 
         assert key in worker.log.read_text().lower()
 
 
-def test_what_is_used_is_measured(scene: Scene) -> None:
-    import urllib.request
+def test_stock_operations_are_refused_where_they_answer_wrongly(tmp_path: Path) -> None:
+    with running_worker(tmp_path, lora="stock") as worker:
+        assert worker.process.wait(10) == 2
+        assert "inference.lora is 'stock'" in worker.log.read_text()
 
+
+def test_what_is_used_is_measured(scene: Scene) -> None:
     scene.client.text(scene.model, "x", adapter=scene.adapters[0], max_tokens=7)
     scene.client.generate("0" * 64, "x")
-    port = (next(scene.home.rglob("inference.port"))).read_text().strip()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
-        text = response.read().decode()
-    for line in (
+    wanted = {
         'batos_inference_requests_total{outcome="Completed"} 1.0',
         'batos_inference_requests_total{outcome="UnknownModel"} 1.0',
         'batos_inference_tokens_total{kind="output"} 7.0',
         "batos_inference_engine_starts_total 1.0",
-        "batos_inference_adapters_loaded 1.0",
         "batos_inference_running 0.0",
-    ):
-        assert line in text
+        "batos_inference_waiting 0.0",
+        'batos_inference_tier_adapters{tier="hot"} 1.0',
+        'batos_inference_tier_adapters{tier="cold"} 1.0',
+        'batos_inference_tier_found_total{tier="cold"} 1.0',
+        'batos_inference_tier_moves_total{move="read"} 1.0',
+        'batos_inference_tier_move_seconds_count{move="commit"} 1.0',
+        "batos_inference_tier_wait_seconds_count 1.0",
+        "batos_inference_tier_quarantined 0.0",
+    }
+    # The tiers are shown twice a second.
+    until = time.monotonic() + 10
+    while missing := wanted - set(measured(scene.home).splitlines()):
+        assert time.monotonic() < until, missing
+
+
+def measured(home: Path) -> str:
+    port = next(home.rglob("inference.port")).read_text().strip()
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
+        text: str = response.read().decode()
+    return text
 
 
 def test_the_log_is_json_lines(scene: Scene) -> None:

@@ -1,0 +1,153 @@
+"""The simulated engine's batch: continuous batching, one step at a time, and what a step costs.
+
+A step writes one token for each sequence that is decoded, and takes in up to `batch_tokens` tokens of new prompts; a
+request's first token comes with the last of its prompt. The tokens of the KV cache that a request may come to need are
+set aside when it enters (vLLM gives them out one block at a time and takes them back from the youngest when they run out; a
+simulation that sets them aside waits a little more and never recomputes).
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from inference_worker.simulator.machine import LoraCost, Machine
+from inference_worker.simulator.trace import Record
+
+Key = TypeVar("Key", str, int)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One request on its way. Times are seconds of the virtual clock, -1 until they happen.
+
+    `found`: where its adapter was when it arrived; empty without adapter.
+    """
+
+    number: int
+    record: Record
+    arrived: float
+    rank: int = 0
+    found: str = ""
+    admitted: float = -1.0
+    first: float = -1.0
+    done: float = -1.0
+    refused: str = ""
+    unread: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.unread = self.record.prompt_tokens
+
+    @property
+    def adapter(self) -> str | None:
+        return self.record.adapter
+
+    @property
+    def kv_tokens(self) -> int:
+        """What it takes of the KV cache at its longest; outputs share the prompt's blocks."""
+        return self.record.prompt_tokens + self.record.streams * self.record.tokens
+
+
+class Batch:
+    """The requests inside the engine. `lora`: what adapters cost in it."""
+
+    def __init__(self, machine: Machine, lora: LoraCost) -> None:
+        self._machine = machine
+        self._lora = lora
+        self._reading: deque[Job] = deque()
+        self._ending: dict[int, list[Job]] = {}
+        self._steps = 0
+        self._kv_free = machine.kv_tokens
+        self._decoding = 0
+        self._decoding_with_adapter = 0
+        self._context = 0
+        self._ranks: Counter[int] = Counter()
+        self.adapters: Counter[str] = Counter()
+        """Requests inside for each adapter."""
+        self.streams = 0
+        """Sequences inside, prompts still being read included."""
+        self.tokens = 0
+        """Tokens written so far."""
+
+    def ever_fits(self, job: Job) -> bool:
+        """Whether the request fits into an empty engine."""
+        return job.kv_tokens <= self._machine.kv_tokens
+
+    def fits(self, job: Job) -> bool:
+        """Whether the KV cache has room for the request now."""
+        return job.kv_tokens <= self._kv_free
+
+    def enter(self, job: Job) -> None:
+        """The request, which fits, is part of the next step."""
+        self._kv_free -= job.kv_tokens
+        self.streams += job.record.streams
+        self._reading.append(job)
+        if job.adapter is not None:
+            self.adapters[job.adapter] += 1
+            self._ranks[job.rank] += 1
+
+    def step(self) -> tuple[float, list[Job], list[Job]]:
+        """One step: its seconds, the requests that got their first token, and those that got their last."""
+        machine = self._machine
+        read, read_with_adapter, first = self._read()
+        tokens_with_adapter = self._decoding_with_adapter + read_with_adapter
+        seconds = (
+            machine.step_s
+            + machine.stream_s * self._decoding
+            + machine.context_token_s * self._context
+            + machine.prefill_token_s * read
+            + self._lora.seconds(len(self.adapters), tokens_with_adapter, max(self._ranks, default=0))
+        )
+        self._steps += 1
+        self.tokens += self._decoding
+        self._context += self._decoding
+        finished = self._ending.pop(self._steps, [])
+        for job in finished:
+            self._decoded(job, -1)
+        for job in first:
+            self.tokens += job.record.streams
+            if job.record.tokens == 1:
+                finished.append(job)
+                continue
+            self._decoded(job, 1)
+            self._ending.setdefault(self._steps + job.record.tokens - 1, []).append(job)
+        for job in finished:
+            self._leave(job)
+        return seconds, first, finished
+
+    def _read(self) -> tuple[int, int, list[Job]]:
+        """Take in prompt tokens in the order of entering; how many, how many of them under an adapter, whose prompt ended."""
+        left, with_adapter = self._machine.batch_tokens, 0
+        first: list[Job] = []
+        while self._reading and left:
+            job = self._reading[0]
+            taken = min(left, job.unread)
+            job.unread -= taken
+            left -= taken
+            if job.adapter is not None:
+                with_adapter += taken
+            if not job.unread:
+                first.append(self._reading.popleft())
+        return self._machine.batch_tokens - left, with_adapter, first
+
+    def _decoded(self, job: Job, sign: int) -> None:
+        """The request joins (1) or leaves (-1) those that are decoded."""
+        streams = sign * job.record.streams
+        written = 1 if sign > 0 else job.record.tokens
+        self._decoding += streams
+        self._context += streams * (job.record.prompt_tokens + written)
+        if job.adapter is not None:
+            self._decoding_with_adapter += streams
+
+    def _leave(self, job: Job) -> None:
+        self._kv_free += job.kv_tokens
+        self.streams -= job.record.streams
+        if job.adapter is not None:
+            _less(self.adapters, job.adapter)
+            _less(self._ranks, job.rank)
+
+
+def _less(counter: "Counter[Key]", key: Key) -> None:
+    """One fewer, and no entry for none."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
