@@ -1,9 +1,9 @@
 """What the model is asked for a message, and its answers as drafts. Pure functions of a generation; nothing is sent here."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from inference_worker.protocol import Generate, Output, Sampling
+from inference_worker.protocol import Completed, Generate, Sampling
 from uvm import stages
 from uvm.drafting import Commission, Voice
 from uvm.generation import Generation
@@ -11,6 +11,14 @@ from uvm.stages import Draft, Plan
 
 WARMER: Final = 0.4
 """Added to the temperature when more drafts are asked for, and nothing that the failed ones read can be left out."""
+
+UNATTENDED: Final = "heartbeat"
+"""Sessions whose name begins so are the image's own: nobody waits for their messages."""
+
+
+def priority_of(session: str) -> Literal["interactive", "background"]:
+    """How urgent the model's answer is: a tool that has sent a message waits for the reply."""
+    return "background" if session.startswith(UNATTENDED) else "interactive"
 
 
 def requests(
@@ -35,6 +43,9 @@ def requests(
             grammar=given.grammar(without),
             chat=plan.chat,
             stream=True,
+            logprobs=True,
+            priority=priority_of(generation.want.session),
+            session=generation.want.session,
             deadline_ms=deadline_ms,
         )
 
@@ -55,8 +66,8 @@ def requests(
         yield request(persona, samplings)
 
 
-def thought_request(voice: Voice, thought: Any, identifier: str) -> Generate:
-    """What a method asks the model while it is tried."""
+def thought_request(voice: Voice, thought: Any, identifier: str, session: str) -> Generate:
+    """What a method asks the model, in a message of this session or in the trial of a draft for one."""
     return Generate(
         id=identifier,
         model=voice.model,
@@ -64,10 +75,12 @@ def thought_request(voice: Voice, thought: Any, identifier: str) -> Generate:
         adapter_name=voice.adapter_name,
         prompt=thought.prompt,
         max_tokens=thought.max_tokens,
+        priority=priority_of(session),
+        session=session,
     )
 
 
-def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], outputs: Sequence[Output]) -> list[Draft]:
+def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answer: Completed) -> list[Draft]:
     """The model's answers as drafts: the signature and the body."""
     return [
         Draft(
@@ -77,7 +90,8 @@ def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], outpu
             temperature=sampling.temperature,
             logprob=output.logprob,
             tokens=output.tokens,
+            mode=answer.mode or "base",
             why="" if output.finish == "stop" else "cut off at the longest answer",
         )
-        for sampling, output in zip(samplings, outputs, strict=False)
+        for sampling, output in zip(samplings, answer.outputs, strict=False)
     ]

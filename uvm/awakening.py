@@ -15,7 +15,7 @@ from typing import Any
 from BTrees.OOBTree import OOBTree
 
 from deploy.settings import Configuration, SettingsError, load
-from uvm import codex
+from uvm import codex, router
 from uvm.audit import audit
 from uvm.blobs import import_directory
 from uvm.history import install, method, primitive
@@ -99,6 +99,7 @@ def primordial(image: Image) -> None:
         for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
             _install_source(holder, source.name.removesuffix(".method"), source.read_text())
     root["message_traits"] = messages
+    root["router"] = router.new(codex.charter()["personas"])
     root["fence"] = UvmObject({KIND: "lease", "token": 0, "holder": ""})
     personas = [UvmObject({PARENTS: [pllm], "name": name, "charter": text}) for name, text in codex.charter()["personas"].items()]
     heartbeat = UvmObject({PARENTS: [traits, pllm], "name": "heartbeat_obj", "last": None})

@@ -19,9 +19,9 @@ from deploy.settings import UvmSettings
 from uvm import nursery, queries
 from uvm.attempt import Attempt, Miss, Thought
 from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault
-from uvm.history import explanation
+from uvm.history import explanation, written_for
 from uvm.image import Image
-from uvm.journal import TALLIED, Journal, entry
+from uvm.journal import TALLIED, Effect, Journal, entry
 from uvm.ledger import Ledger
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Change, CreateMethod, GetFullState, Inspect, Reference, Release, Send, encode_value
@@ -257,7 +257,7 @@ class Batch:
         effects = attempt.effects()
         said = {"session": work.session, "seq": work.seq, "selector": getattr(work.request, "selector", ""), "at": int(work.now)}
         self._keep(work, result, entry(said, effects, attempt.created.values()))
-        return Answered(result, changed=True, changes=self._changes(effects))
+        return Answered(result, changed=True, changes=self._changes(effects), taken_back=removed_methods(effects))
 
     def _changes(self, effects: list[Any]) -> list[Change]:
         per: dict[int, tuple[UvmObject, dict[str, Any], list[str]]] = {}
@@ -293,6 +293,12 @@ class Batch:
         if work.exactly_once:
             self._keep(work, result)
         return Answered(result, changed=work.exactly_once)
+
+
+def removed_methods(effects: Sequence[Effect]) -> list[tuple[bytes, str]]:
+    """The generated methods among what was removed: the message that each was written for, and its author."""
+    gone = [written_for(before) for _, _, before, after, _ in effects if after is ABSENT and is_method(before)]
+    return [one for one in gone if one is not None]
 
 
 def _fields(state: Any) -> dict[str, Any]:

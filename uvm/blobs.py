@@ -76,8 +76,9 @@ def materialize(image: Image, proxy: UvmObject, home: Path) -> Path:
 
 
 def sweep(named: set[str], home: Path) -> list[str]:
-    """Remove materialized directories whose digest no object names any more."""
-    gone = [path for path in home.iterdir() if path.is_dir() and not path.name.startswith(".") and path.name not in named]
+    """Remove materialized directories whose digest no object names any more; those that a worker fetched are the worker's."""
+    ours = (path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
+    gone = [path for path in ours if path.name not in named and not (path / ".fetched").exists()]
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in gone]

@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 import zmq
@@ -19,9 +19,9 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, nursery
 from uvm.blobs import sweep
-from uvm.entropy import shannon, since
+from uvm.entropy import Spoken, shannon, since
 from uvm.image import Image
-from uvm.journal import tallies
+from uvm.journal import said, tallies
 from uvm.ledger import Ledger
 from uvm.machine import confine, wait_for_files, wait_until_awake
 from uvm.objects import KIND, UvmObject
@@ -35,6 +35,16 @@ _SESSION_S = 7 * 86_400
 log = structlog.get_logger()
 
 ENTROPY = Gauge("batos_entropy_selectors_bits", "Entropy of the selectors sent since the measurement before.")
+PERSONAS = Gauge("batos_entropy_personas_bits", "Entropy of the personas that wrote drafts since the measurement before.")
+TOKENS = Gauge("batos_entropy_tokens_bits", "Bits a token of the drafts written since the measurement before.")
+
+
+class _Tallies(NamedTuple):
+    """What was counted since the image's birth: selectors sent, drafts by persona, tokens of drafts."""
+
+    sent: dict[str, int]
+    asked: dict[str, int]
+    said: Spoken
 
 
 class Fenced(Exception):
@@ -49,12 +59,14 @@ class Heartbeat:
         self._image = image
         self._transactor = Transactor(image, "heartbeat")
         self._token = self._transactor.run(self._take)
-        self._before: dict[str, int] | None = None
+        self._before = _Tallies({}, {}, Spoken())
 
     def beat(self) -> dict[str, Any]:
         """Measure once, write it down, keep house. Raises Fenced."""
-        measured = self._transactor.run(self._measure)
+        measured, self._before = self._transactor.run(self._measure)
         ENTROPY.set(measured["selector_entropy"])
+        PERSONAS.set(measured["persona_entropy"])
+        TOKENS.set(measured["token_entropy"])
         removed = self._transactor.look(self._sweep)
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
@@ -72,16 +84,20 @@ class Heartbeat:
             raise Fenced(f"token {self._token} was followed by {fence.own('token')}")
         self._image.connection.readCurrent(fence)
 
-    def _measure(self) -> dict[str, Any]:
+    def _measure(self) -> tuple[dict[str, Any], "_Tallies"]:
         self._check()
-        counted = tallies(self._image)
-        fresh = counted if self._before is None else since(counted, self._before)
-        self._before = counted
+        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), said(self._image)), self._before
+        fresh, drafts, words = since(counted.sent, before.sent), since(counted.asked, before.asked), counted.said - before.said
         genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
         methods = genesis.own("methods")
         measured = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "selector_entropy": round(shannon(fresh), 6),
+            "persona_entropy": round(shannon(drafts), 6),
+            "token_entropy": round(words.entropy, 6),
+            "tokens": words.tokens,
+            "hesitant_tokens": words.hesitant,
+            "drafts": sum(drafts.values()),
             "messages": sum(fresh.values()),
             "selectors": len(fresh),
             "objects": sum(1 for _ in reachable(self._image.names.values())),
@@ -93,7 +109,7 @@ class Heartbeat:
         now = time.time()
         Ledger(self._image).expire(int(now) - _SESSION_S)
         nursery.expire(self._image, now)
-        return measured
+        return measured, counted
 
     def _sweep(self) -> list[str]:
         """Linked files that no object of the image names any more."""

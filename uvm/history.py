@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.protocol import Reference
 from uvm.values import copied
 
 
@@ -50,6 +51,14 @@ def install(holder: UvmObject, one: UvmObject) -> None:
     if type(before) is UvmObject and before.own(KIND) == "method":
         one.put("replaced", before)
     holder.put(selector, one)
+
+
+def written_for(one: UvmObject) -> tuple[bytes, str] | None:
+    """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
+    proof = one.own("proof")
+    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found"):
+        return None
+    return Reference.parse(proof["message"]).oid, one.own("author")
 
 
 def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:

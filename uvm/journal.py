@@ -5,9 +5,12 @@ commit whose acknowledgement was lost, that id says whether it happened. Entries
 """
 
 import time
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
 
+import msgspec
+
+from uvm.entropy import Spoken
 from uvm.image import Image
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.values import copied
@@ -16,8 +19,11 @@ PAGE: Final = 64
 PAGES: Final = 2000
 TALLIED: Final = 1000
 """Selectors that a journal counts; later ones are left out of the entropy."""
+ASKED: Final = 64
+"""Personas that a journal counts."""
 
 Effect = tuple[UvmObject, str, Any, Any, UvmObject | None]
+"""Owner, slot, before, after, and the method that did it."""
 
 
 class Journal:
@@ -43,6 +49,17 @@ class Journal:
                 if selector in tally or len(tally) < TALLIED:
                     tally[selector] = tally.get(selector, 0) + count
             head.put("tally", tally)
+
+    def spoke(self, spoken: Spoken, asked: Mapping[str, int]) -> None:
+        """Add to the tally what the model said, and how many drafts each persona wrote."""
+        head = self._head()
+        before = head.own("spoken", {})
+        head.put("spoken", msgspec.to_builtins(msgspec.convert(before, Spoken) + spoken))
+        drafts = dict(head.own("asked", {}))
+        for persona, count in asked.items():
+            if persona in drafts or len(drafts) < ASKED:
+                drafts[persona] = drafts.get(persona, 0) + count
+        head.put("asked", drafts)
 
     def record(self, entries: list[dict[str, Any]]) -> None:
         """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
@@ -86,14 +103,24 @@ def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[Uvm
     return {**message, "effects": kept}
 
 
-def tallies(image: Image) -> dict[str, int]:
-    """How often each selector was sent, as far as the journals know."""
+def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str, int]:
+    """How often each selector was sent (`tally`), or how many drafts each persona wrote (`asked`), as far as the journals know."""
     counted: dict[str, int] = {}
+    for head in _heads(image):
+        for name, count in head.own(slot, {}).items():
+            counted[name] = counted.get(name, 0) + count
+    return counted
+
+
+def said(image: Image) -> Spoken:
+    """What the model said in drafts, as far as the journals know."""
+    return sum((msgspec.convert(head.own("spoken", {}), Spoken) for head in _heads(image)), Spoken())
+
+
+def _heads(image: Image) -> Iterator[UvmObject]:
     for shard in image.shards("journals"):
         for name in shard.names():
-            for selector, count in shard.own(name).own("tally", {}).items():
-                counted[selector] = counted.get(selector, 0) + count
-    return counted
+            yield shard.own(name)
 
 
 def chronicle(image: Image, kind: str, **facts: Any) -> None:

@@ -41,6 +41,7 @@ from uvm.transact import Transactor
 from uvm.trial import TrialServer
 from uvm.want import offered
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.workers import endpoints
 from uvm.writers import Writers
 
 _FILES_S = 60.0
@@ -75,7 +76,7 @@ class Machine:
         self._bridge.setsockopt(zmq.LINGER, 2000)
         self._bridge.setsockopt(zmq.SNDHWM, _HELD)
         self._bridge.connect(configuration.uvms_endpoint)
-        self._thinker = Thinker(self._context, configuration.inference_endpoint)
+        self._thinker = Thinker(self._context, endpoints(configuration))
         self._runtime = Runtime(image, PRIMITIVES)
         self._transactor = Transactor(image, name, self._alive)
         self._batch = Batch(image, self._runtime, self._settings.uvm, name, self._alive)
@@ -96,7 +97,8 @@ class Machine:
         self._tick_at = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._bridge, zmq.POLLIN)
-        self._poller.register(self._thinker.socket, zmq.POLLIN)
+        for socket in self._thinker.sockets:
+            self._poller.register(socket, zmq.POLLIN)
         self._poller.register(stop.fileno(), zmq.POLLIN)
         self._poller.register(trials.fileno(), zmq.POLLIN)
 
@@ -130,7 +132,7 @@ class Machine:
                 self._poller.unregister(descriptor)
         if self._bridge in events:
             self._take()
-        if self._thinker.socket in events:
+        if any(socket in events for socket in self._thinker.sockets):
             self._thinker.receive()
         for descriptor, trial in trials.items():
             if descriptor in events:
@@ -196,6 +198,9 @@ class Machine:
         for work, outcome, tid in results:
             RAN.labels(type(outcome).__name__.lower()).inc()
             self._settle(work, outcome, tid)
+            if isinstance(outcome, Answered):
+                for message, author in outcome.taken_back:
+                    self._writers.learner.rejected(message, [author])
             if isinstance(outcome, Answered) and outcome.changes:
                 changes.setdefault(tid, []).extend(outcome.changes)
         for tid, changed in changes.items():
@@ -242,7 +247,7 @@ class Machine:
 
         seconds = max(0.1, work.deadline - time.monotonic())
         identifier = self._thinker.identifier(f"{self._name}-{self._incarnation}-thought")
-        generate = msgspec.structs.replace(thought_request(voice, thinking, identifier), deadline_ms=int(seconds * 1000))
+        generate = msgspec.structs.replace(thought_request(voice, thinking, identifier, work.session), deadline_ms=int(seconds * 1000))
         self._thinker.ask(generate, seconds, done)
 
     def _resume(self, work: Work, error: ImageError | None) -> None:
@@ -349,7 +354,9 @@ def confine(configuration: Configuration) -> bool:
     scratch = home.path / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(scratch)
-    profile = confinement.uvm_profile(writable=(home.blobs, home.models, home.adapters, scratch))
+    # A worker on another host cannot be reached over Unix sockets.
+    abroad = any(not endpoint.startswith("ipc://") for endpoint in endpoints(configuration))
+    profile = confinement.uvm_profile(writable=(home.blobs, home.models, home.adapters, scratch), network="all" if abroad else "unix")
     layers = confinement.confine(profile)
     for layer in layers:
         (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)
@@ -364,6 +371,7 @@ def main() -> int:
     name = f"uvm-{number}"
     try:
         configuration = load()
+        endpoints(configuration)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -1,7 +1,7 @@
 """The universal class and the merging values: everything that a stored record may name.
 
 Imported by the UVMs, by the trial child and by the ZEO server, which resolves conflicts with it; so this module
-imports nothing but `persistent` and `ZODB`, and its dotted names never change. One thread uses an object at a time.
+imports nothing but `persistent`, `ZODB` and the standard library, and its dotted names never change. One thread uses an object at a time.
 
 Format: the state of a `UvmObject` is `{"_slots": {name: value}}`. A value is one of MessagePack's types, a reference
 to another `UvmObject`, a merging value, a blob, or a list or dict of these. Names that end in `*` are structure and
@@ -9,7 +9,9 @@ are written by the kernel alone: `parent*` (the list of parents, in order), `is*
 `message`, `codex`, …), `atomic*` (never merge this object), `names*` (the names under which the image knows it).
 """
 
-from collections.abc import Iterable, Iterator
+import zlib
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from persistent import Persistent
@@ -383,8 +385,51 @@ class MergingQueue(Merging):
         return list(self.items)
 
 
+class MergingVector(Merging):
+    """Whole numbers by position, to which several processes add; each stays within 16 bits. Stored compressed: most are 0."""
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, length: int, packed: bytes = b"") -> None:
+        self.numbers = array("h", bytes(2 * length))
+        if packed:
+            self.__setstate__(packed)
+
+    def __getstate__(self) -> bytes:
+        return zlib.compress(self.numbers.tobytes(), 1)
+
+    def __setstate__(self, state: bytes) -> None:
+        self.numbers = array("h", zlib.decompress(state))
+
+    def __reduce__(self) -> Any:
+        return MergingVector, (len(self.numbers), self.__getstate__())
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def add(self, amounts: Mapping[int, int]) -> None:
+        """Add to the numbers at these positions."""
+        for position, amount in amounts.items():
+            self.numbers[position] = _within_16_bits(self.numbers[position] + amount)
+
+    def merged(self, theirs: Any, ours: Any) -> "MergingVector":
+        if not len(self) == len(theirs) == len(ours):
+            raise ConflictError("the vector's length was changed")
+        joined = MergingVector(0)
+        added = zip(self.numbers, theirs.numbers, ours.numbers, strict=True)
+        joined.numbers = array("h", (_within_16_bits(one + other - before) for before, one, other in added))
+        return joined
+
+    def plain(self) -> dict[int, int]:
+        return {position: number for position, number in enumerate(self.numbers) if number}
+
+
+def _within_16_bits(number: int) -> int:
+    return max(-32_768, min(32_767, number))
+
+
 STORED: Final = {
-    "uvm.objects": frozenset({"UvmObject", "Counter", "MergingSet", "MergingQueue"}),
+    "uvm.objects": frozenset({"UvmObject", "Counter", "MergingSet", "MergingQueue", "MergingVector"}),
     "persistent.mapping": frozenset({"PersistentMapping"}),
     "BTrees.OOBTree": frozenset({"OOBTree", "OOBucket"}),
     "ZODB.blob": frozenset({"Blob"}),

@@ -7,14 +7,17 @@ it appears. Everything here is mechanism; what the system decides is in `primord
 import time
 from typing import Any, NoReturn
 
+from uvm import router
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
-from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
+from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject
 from uvm.reified import is_method
 from uvm.runtime import Primitive, Runtime, check_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
+_ROUTING = 100
+"""Ticks that the router's look at one persona costs."""
 
 
 def clone(runtime: Runtime, receiver: UvmObject) -> UvmObject:
@@ -181,6 +184,18 @@ def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 
     return runtime.think(receiver, prompt, max_tokens)
 
 
+def routed(runtime: Runtime, receiver: UvmObject, message: UvmObject) -> list[list[Any]]:
+    """What the router thinks of a message: [persona, probability] of each, the likeliest first; nothing while it knows too little."""
+    known = runtime.image.root.get("router")
+    if type(message) is not UvmObject or message.own(KIND) != "message":
+        raise BadArguments("routed_ takes a message object, as doesNotUnderstand_ gets it")
+    if known is None:
+        return []
+    found = router.ranked(known, router.facts_of(message))
+    runtime.attempt.charge(_ROUTING * (1 + len(found)))
+    return [[persona, chance] for persona, chance in found]
+
+
 def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -> UvmObject:
     """Keep pairs of prompt and wanted answer as a lesson of this persona; answers the lesson."""
     pairs = [one for one in examples if isinstance(one, dict) and set(one) == {"prompt", "answer"}] if isinstance(examples, list) else []
@@ -231,7 +246,7 @@ TRAITS: dict[str, Primitive] = {
     "explain_": explain,
     "decline_": decline,
 }
-PLLM: dict[str, Primitive] = {"infer_": infer, "fineTuneWith_": fine_tune_with}
+PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
 
 PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES}

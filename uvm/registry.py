@@ -9,7 +9,7 @@ from uvm import messages
 from uvm.attempt import Attempt
 from uvm.errors import ImageError, NotUnderstood
 from uvm.generation import Generation
-from uvm.history import install, method
+from uvm.history import install, method, written_for
 from uvm.image import Image
 from uvm.journal import chronicle
 from uvm.messages import Claim, LostClaim
@@ -84,6 +84,12 @@ class Registry:
             return self._runtime.run(attempt, asked, "chooseFrom_", (fit,), {})
         finally:
             attempt.forget_changes()
+
+    def corrected(self, want: Want) -> tuple[bytes, str] | None:
+        """The message and the persona of the generated method that a tool's offer is about to replace, if there is one."""
+        receiver = self._receiver(want)
+        before = receiver.own(want.selector) if receiver is not None and want.offered is not None else None
+        return written_for(before) if isinstance(before, UvmObject) and is_method(before) else None
 
     def put(self, generation: Generation, chosen: int) -> list[Change] | None:
         """Method, proof and message; answers what tools get to see of it, or None when what the trial saw has changed."""

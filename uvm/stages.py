@@ -26,7 +26,8 @@ class Draft(msgspec.Struct, kw_only=True):
     """One candidate and what became of it.
 
     `outcome`: '' not tried yet, 'unfit' (audit), 'ok', 'untried' (offered without arguments to try it on), or a failure's type.
-    `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats).
+    `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats). `mode`: how it
+    was computed: base, adapter (its product added by the side) or merged (its product in the weights).
     """
 
     source: str
@@ -35,6 +36,7 @@ class Draft(msgspec.Struct, kw_only=True):
     temperature: float = 0.0
     logprob: float = 0.0
     tokens: int = 0
+    mode: str = ""
     findings: list[str] = []
     outcome: str = ""
     why: str = ""
@@ -45,7 +47,10 @@ class Draft(msgspec.Struct, kw_only=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What the image's `reflectOn_` asks for. Unknown keys are ignored, so that an image may keep notes of its own in it."""
+    """What the image's `reflectOn_` asks for. Unknown keys are ignored, so that an image may keep notes of its own in it.
+
+    `routed`: what the router thought of the personas, kept with the message so that one sees why these were asked.
+    """
 
     prompt: str
     personas: list[str] = []
@@ -53,6 +58,7 @@ class Plan(msgspec.Struct, frozen=True):
     temperature: float = 0.8
     max_tokens: int = 240
     chat: bool = False
+    routed: list[tuple[str, float]] = []
 
 
 def plan_of(value: Any, most: int) -> Plan:
@@ -60,7 +66,8 @@ def plan_of(value: Any, most: int) -> Plan:
     plan = msgspec.convert(value, Plan)
     return msgspec.structs.replace(
         plan,
-        personas=plan.personas[:8] or ["brick"],
+        personas=list(dict.fromkeys(plan.personas[:8])) or ["brick"],
+        routed=[(persona[:128], round(chance, 4)) for persona, chance in plan.routed[:8]],
         drafts=min(max(1, plan.drafts or most), 16),
         temperature=min(max(0.0, plan.temperature), 2.0),
         max_tokens=min(max(16, plan.max_tokens), 2048),

@@ -78,13 +78,7 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
         "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
         "seed": draft.seed,
         "temperature": draft.temperature,
-        "mode": "unmerged"
-        if voice is not None and voice.adapter
-        else "base"
-        if voice is not None
-        else "offered"
-        if generation.want.offered is not None
-        else "found",
+        "mode": draft.mode or ("offered" if generation.want.offered is not None else "found"),
         "grammar": hashlib.sha256(given.grammar().encode()).hexdigest() if given is not None else "",
         "drafts": messages.storable_drafts(generation.drafts),
         "chosen": chosen,

@@ -63,9 +63,12 @@ class Work:
 
 
 class Answered:
-    """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid."""
+    """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
-    __slots__ = ("changed", "changes", "replayed_tid", "result", "state")
+    `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
+    """
+
+    __slots__ = ("changed", "changes", "replayed_tid", "result", "state", "taken_back")
 
     def __init__(
         self,
@@ -75,12 +78,14 @@ class Answered:
         changes: Any = None,
         replayed_tid: bytes | None = None,
         state: Answer | None = None,
+        taken_back: list[tuple[bytes, str]] | None = None,
     ) -> None:
         self.result = result
         self.changed = changed
         self.changes = changes or []
         self.replayed_tid = replayed_tid
         self.state = state
+        self.taken_back = taken_back or []
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
         """The encoded answer."""

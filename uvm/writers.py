@@ -20,6 +20,7 @@ from uvm.drafting import commission, storable, voice_of
 from uvm.errors import AttemptEnded, GenerationOff, ImageError, KernelFault, Refused
 from uvm.generation import RENEW_EVERY_S, Generation, Waiter
 from uvm.image import Image
+from uvm.learning import Learner
 from uvm.messages import Claim, LostClaim
 from uvm.objects import UvmObject
 from uvm.protocol import TOPIC_PROGRESS, TOPIC_STATE, Progress, Reference, StateUpdate, encode
@@ -80,6 +81,7 @@ class Writers:
         self._mine: dict[str, Generation] = {}
         self._theirs: dict[str, _Watched] = {}
         self._watch_at = 0.0
+        self.learner = Learner(image, transactor, owner.split("/")[0])
         self.installed = 0
         self.refused = 0
 
@@ -150,6 +152,7 @@ class Writers:
                 self._guarded(
                     generation, lambda one: self._transactor.run(lambda: messages.renew(self._image, one.oid, self._owner, one.stage))
                 )
+        self.learner.tick(now)
         if self._theirs and now > self._watch_at:
             self._watch_at = now + WATCH_EVERY_S
             for key in list(self._theirs):
@@ -224,7 +227,8 @@ class Writers:
         if isinstance(answer, Failed):
             generation.failures.append(f"{persona}: {answer.type}: {answer.message}")
         else:
-            generation.written += asking.drafts_of(generation.want.reified["signature"], persona, samplings, answer.outputs)
+            generation.written += asking.drafts_of(generation.want.reified["signature"], persona, samplings, answer)
+            self.learner.wrote(persona, answer.outputs)
         if not generation.questions:
             if generation.written:
                 self._guarded(generation, self._redrafted if generation.rounds else lambda one: self._drafted(one, one.written))
@@ -330,7 +334,7 @@ class Writers:
                 self._guarded(generation, self._try)
 
         self._thinker.ask(
-            asking.thought_request(voice, thought, identifier),
+            asking.thought_request(voice, thought, identifier, generation.want.session),
             self._settings.inference.deadline_s,
             done,
         )
@@ -389,6 +393,7 @@ class Writers:
         self._install(generation, chosen)
 
     def _install(self, generation: Generation, chosen: int) -> None:
+        corrected = self._transactor.look(lambda: self._registry.corrected(generation.want))
         changes = self._transactor.run(lambda: self._registry.put(generation, chosen))
         if changes is None:
             generation.retrials += 1
@@ -405,6 +410,10 @@ class Writers:
             return
         generation.stage = "installed"
         self.installed += 1
+        if corrected is not None:
+            self.learner.rejected(corrected[0], [corrected[1]])
+        if generation.drafts[chosen].mode:
+            self.learner.accepted(generation.oid, generation.drafts[chosen].persona)
         self._publish(TOPIC_STATE, encode(StateUpdate(self._transactor.newest(), self._owner.split("/")[0], changes)))
         draft = generation.drafts[chosen]
         log.info(
@@ -418,6 +427,7 @@ class Writers:
         told = {"type": error.type, "message": error.message, "remedy": error.remedy, "details": storable(error.details)}
         self._advance(generation, "refused", refusal=told, drafts=messages.storable_drafts(generation.drafts))
         self.refused += 1
+        self.learner.rejected(generation.oid, [one.persona for one in generation.drafts if one.mode])
         log.info("refused", selector=generation.want.selector, why=error.message)
         self._told(generation, why=error.message)
         self._end(generation, error)

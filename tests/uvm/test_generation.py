@@ -1,134 +1,18 @@
 """A message nobody understands, from reified to installed or refused, with real trials and a scripted model."""
 
-import select
 import time
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from deploy.settings import Configuration, Home, Settings, TrialSettings, UvmSettings
-from inference_worker.protocol import Completed, Failed, Generate, Output
-from tests.uvm.images import Bench, awakened, new_database
+from inference_worker.protocol import Completed, Output
+from tests.uvm.houses import House, make_shop, offer
+from tests.uvm.images import awakened, new_database
 from uvm import messages
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
-from uvm.protocol import CreateMethod, Example, Progress, decode_event, decode_value, encode
-from uvm.transact import Transactor
-from uvm.trial import TrialServer
-from uvm.want import offered
-from uvm.work import Answered, Missing, Offered, Work
-from uvm.writers import Writers
-
-_UNTIL_S = 60.0
-
-
-@pytest.fixture(scope="module")
-def trials():
-    server = TrialServer.start(TrialSettings())
-    yield server
-    server.stop()
-
-
-class ScriptedModel:
-    """Stands where the Thinker stands: bodies by selector, in the order in which they are drafted."""
-
-    def __init__(self, bodies):
-        self.bodies = bodies
-        self.asked = []
-        self.numbered = 0
-
-    def identifier(self, prefix):
-        self.numbered += 1
-        return f"{prefix}-{self.numbered}"
-
-    def ask(self, generate: Generate, seconds, done, told=None):
-        self.asked.append(generate)
-        selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
-        bodies = self.bodies.get(selector, self.bodies.get("*", []))
-        if not bodies:
-            done(Failed(generate.id, "EngineDied", "no body is scripted"))
-            return
-        texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
-        done(Completed(generate.id, [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)], 100, 0.0, 0.1))
-
-    def cancel(self, identifier):
-        pass
-
-
-class House:
-    """An image, a bench and the writers of one UVM."""
-
-    def __init__(self, image: Image, trials: TrialServer, bodies, home: Path, name="uvm-1", drafts=2):
-        self.image = image
-        self.bench = Bench(image, name)
-        self.model = ScriptedModel(bodies)
-        self.events = []
-        self.transactor = Transactor(image, name)
-        self.writers = Writers(
-            configuration=Configuration(Home(home), Settings(uvm=UvmSettings(drafts=drafts)), {}),
-            image=image,
-            runtime=self.bench.runtime,
-            transactor=self.transactor,
-            thinker=self.model,
-            trials=trials,
-            publish=lambda topic, payload: self.events.append(decode_event(payload)),
-            owner=f"{name}/1",
-            confined=lambda: True,
-        )
-
-    def until(self, done):
-        """Serve trials until `done()`, with a deadline."""
-        until = time.monotonic() + _UNTIL_S
-        while not done():
-            assert time.monotonic() < until, f"still at {[one.stage for one in self.events]}"
-            running = {trial.fileno(): trial for trial in self.writers.trials()}
-            for descriptor in select.select(list(running), [], [], 0.05)[0]:
-                self.writers.readable(running[descriptor])
-            self.writers.tick(time.monotonic())
-
-    def send(self, target, selector, *args, **options):
-        """Send, have what is missing written, and send again, as the machine does."""
-        work = self.bench.work(target, selector, *args, **options)
-        while True:
-            (outcome,) = self.bench.run(work)
-            if not isinstance(outcome, Missing):
-                return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-            error = self.write(outcome.want)
-            if error is not None:
-                return error
-
-    def write(self, want):
-        ended = []
-        self.writers.want(want, ended.append)
-        self.until(lambda: ended)
-        return ended[0]
-
-    def stages(self):
-        return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
-
-
-@pytest.fixture
-def house(trials, tmp_path):
-    with awakened() as image:
-        image.manager.begin()
-        image.named("pLLM_obj").put("model", UvmObject({KIND: "model", "digest": "0" * 64, "blobs": {}, "name": "scripted"}))
-        image.manager.commit()
-        (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
-
-        def make(**bodies):
-            drafts = bodies.pop("drafts", 2)
-            return House(image, trials, bodies, tmp_path, drafts=drafts)
-
-        yield make
-
-
-def make_shop(house):
-    shop = house.send("genesis_obj", "clone")
-    for slot, value in (("cost", 4), ("pieces", 3), ("tags", ["new"])):
-        house.send(shop, "setSlot_value_", slot, value)
-    house.events.clear()
-    return shop
+from uvm.protocol import Example, decode_value
+from uvm.work import Answered, Missing
 
 
 def test_a_missing_method_is_written_and_the_message_answered(house):
@@ -140,6 +24,7 @@ def test_a_missing_method_is_written_and_the_message_answered(house):
     assert told["source"] == "def worth(self):\n    return self.cost * self.pieces\n"
     assert told["proof"]["prompt"].endswith("def worth(self):\n")
     assert told["proof"]["trial"]["result"] == 12 and told["proof"]["trial"]["confined"]
+    assert told["proof"]["mode"] == "merged", "the proof says how the model computed the draft"
     assert one.send("genesis_obj", "methods") == 1
     assert one.send("traits_obj", "respondsTo_", "worth") is False
 
@@ -263,16 +148,6 @@ def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
         assert ended == [None]
         assert heir.send(shop, "worth") == 7
         heir.image.connection.close()
-
-
-def offer(house, target, selector, source, **options):
-    request = CreateMethod(id=1, target=target, selector=selector, source=source, **options)
-    work = Work(1, encode(request), "local", False, 0.0, 60.0)
-    while True:
-        (outcome,) = house.bench.run(work)
-        if not isinstance(outcome, Offered):
-            return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-        house.write(offered(request, outcome.key, outcome.receiver, work.now))
 
 
 def test_a_tools_method_passes_the_same_gates_and_is_installed(house):

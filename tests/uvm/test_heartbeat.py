@@ -1,12 +1,17 @@
 """The heartbeat: what it measures, and that only the newest one writes."""
 
+import math
+
 import pytest
 
 from deploy.settings import Configuration, Home, Settings
+from inference_worker.protocol import Output
 from tests.uvm.images import Bench, awakened, new_database
 from uvm.entropy import shannon, since
 from uvm.heartbeat import Fenced, Heartbeat
 from uvm.image import Image
+from uvm.learning import Learner
+from uvm.transact import Transactor
 
 
 def test_entropy_is_zero_for_one_kind_and_log_of_the_count_for_equal_shares():
@@ -40,6 +45,22 @@ def test_a_beat_writes_down_the_entropy_of_the_selectors_sent(homes):
         image.manager.begin()
         assert image.named("heartbeat_obj").own("last")["at"] == measured["at"]
         image.manager.abort()
+
+
+def test_a_beat_measures_the_personas_and_the_models_tokens_since_the_one_before(homes):
+    with awakened() as image:
+        learner = Learner(image, Transactor(image, "uvm-1"), "uvm-1")
+        heart = Heartbeat(homes, image)
+        learner.wrote("robin", [Output("a", 9, -1.0, "stop", [-9.0] * 9)])
+        learner.tick(1.0)
+        heart.beat()
+        for persona in ("brick", "babs"):
+            learner.wrote(persona, [Output("ab", 2, math.log(0.25), "stop", [math.log(0.5), math.log(0.125)])])
+        learner.tick(2.0)
+        measured = heart.beat()
+        assert measured["persona_entropy"] == pytest.approx(1.0) and measured["drafts"] == 2
+        assert measured["token_entropy"] == pytest.approx(2.0) and measured["tokens"] == 4 and measured["hesitant_tokens"] == 2
+        assert heart.beat()["tokens"] == 0
 
 
 def test_an_older_heartbeat_is_fenced_out(homes):

@@ -1,0 +1,31 @@
+"""Fixtures of the UVM's tests: the trial server, once a module, and houses."""
+
+import pytest
+
+from deploy.settings import TrialSettings
+from tests.uvm.houses import House
+from tests.uvm.images import awakened
+from uvm.objects import KIND, UvmObject
+from uvm.trial import TrialServer
+
+
+@pytest.fixture(scope="module")
+def trials():
+    server = TrialServer.start(TrialSettings())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def house(trials, tmp_path):
+    with awakened() as image:
+        image.manager.begin()
+        image.named("pLLM_obj").put("model", UvmObject({KIND: "model", "digest": "0" * 64, "blobs": {}, "name": "scripted"}))
+        image.manager.commit()
+        (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
+
+        def make(**bodies):
+            drafts = bodies.pop("drafts", 2)
+            return House(image, trials, bodies, tmp_path, drafts=drafts)
+
+        yield make

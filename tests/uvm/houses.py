@@ -1,0 +1,115 @@
+"""A UVM's writers on an image of their own, with real trials and a scripted model: what messages go through in the tests."""
+
+import select
+import time
+from pathlib import Path
+
+from deploy.settings import Configuration, Home, Settings, UvmSettings
+from inference_worker.protocol import Completed, Failed, Generate, Output
+from tests.uvm.images import Bench
+from uvm.image import Image
+from uvm.protocol import CreateMethod, Progress, decode_event, decode_value, encode
+from uvm.transact import Transactor
+from uvm.trial import TrialServer
+from uvm.want import offered
+from uvm.work import Missing, Offered, Work
+from uvm.writers import Writers
+
+_UNTIL_S = 60.0
+
+
+class ScriptedModel:
+    """Stands where the Thinker stands: bodies by selector, in the order in which they are drafted."""
+
+    def __init__(self, bodies):
+        self.bodies = bodies
+        self.asked = []
+        self.numbered = 0
+
+    def identifier(self, prefix):
+        self.numbered += 1
+        return f"{prefix}-{self.numbered}"
+
+    def ask(self, generate: Generate, seconds, done, told=None):
+        self.asked.append(generate)
+        selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
+        bodies = self.bodies.get(selector, self.bodies.get("*", []))
+        if not bodies:
+            done(Failed(generate.id, "EngineDied", "no body is scripted"))
+            return
+        texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
+        outputs = [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)]
+        done(Completed(generate.id, outputs, 100, 0.0, 0.1, mode="merged"))
+
+    def cancel(self, identifier):
+        pass
+
+
+class House:
+    """An image, a bench and the writers of one UVM."""
+
+    def __init__(self, image: Image, trials: TrialServer, bodies, home: Path, name="uvm-1", drafts=2):
+        self.image = image
+        self.bench = Bench(image, name)
+        self.model = ScriptedModel(bodies)
+        self.events = []
+        self.transactor = Transactor(image, name)
+        self.writers = Writers(
+            configuration=Configuration(Home(home), Settings(uvm=UvmSettings(drafts=drafts)), {}),
+            image=image,
+            runtime=self.bench.runtime,
+            transactor=self.transactor,
+            thinker=self.model,
+            trials=trials,
+            publish=lambda topic, payload: self.events.append(decode_event(payload)),
+            owner=f"{name}/1",
+            confined=lambda: True,
+        )
+
+    def until(self, done):
+        """Serve trials until `done()`, with a deadline."""
+        until = time.monotonic() + _UNTIL_S
+        while not done():
+            assert time.monotonic() < until, f"still at {[one.stage for one in self.events]}"
+            running = {trial.fileno(): trial for trial in self.writers.trials()}
+            for descriptor in select.select(list(running), [], [], 0.05)[0]:
+                self.writers.readable(running[descriptor])
+            self.writers.tick(time.monotonic())
+
+    def send(self, target, selector, *args, **options):
+        """Send, have what is missing written, and send again, as the machine does."""
+        work = self.bench.work(target, selector, *args, **options)
+        while True:
+            (outcome,) = self.bench.run(work)
+            if not isinstance(outcome, Missing):
+                return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
+            error = self.write(outcome.want)
+            if error is not None:
+                return error
+
+    def write(self, want):
+        ended = []
+        self.writers.want(want, ended.append)
+        self.until(lambda: ended)
+        return ended[0]
+
+    def stages(self):
+        return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
+
+
+def make_shop(house):
+    shop = house.send("genesis_obj", "clone")
+    for slot, value in (("cost", 4), ("pieces", 3), ("tags", ["new"])):
+        house.send(shop, "setSlot_value_", slot, value)
+    house.events.clear()
+    return shop
+
+
+def offer(house, target, selector, source, **options):
+    request = CreateMethod(id=1, target=target, selector=selector, source=source, **options)
+    work = Work(1, encode(request), "local", False, 0.0, 60.0)
+    while True:
+        (outcome,) = house.bench.run(work)
+        if not isinstance(outcome, Offered):
+            return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
+        house.write(offered(request, outcome.key, outcome.receiver, work.now))
