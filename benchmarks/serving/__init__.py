@@ -1,0 +1,1 @@
+"""Contestants, loads and rows of the serving benchmark: see benchmarks/adapters.py."""
