@@ -18,8 +18,9 @@ def script(file: str, language: str) -> list[str]:
 
 
 def test_the_tour_works_as_it_is_written(house: House, tmp_path: Path):
-    (tmp_path / "batos").write_text(f'#!/bin/sh\nexec "{sys.executable}" -P -m ui_client.cli "$@"\n')
-    (tmp_path / "batos").chmod(0o755)
+    for command, runs in {"batos": "-P -m ui_client.cli", "python": ""}.items():
+        (tmp_path / command).write_text(f'#!/bin/sh\nexec "{sys.executable}" {runs} "$@"\n')
+        (tmp_path / command).chmod(0o755)
     commands = "".join(script("README.md", "sh"))
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
