@@ -96,9 +96,9 @@ def engine_environment(environment: Mapping[str, str], lora: str = "auto", kerne
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_HOST_IP": environment.get("VLLM_HOST_IP", "127.0.0.1"),
         "VLLM_CPU_OMP_THREADS_BIND": environment.get("VLLM_CPU_OMP_THREADS_BIND", "nobind"),
-        # Threads that spin while they wait starve the other processes of the machine, and then themselves: with both
-        # cores of a machine busy otherwise, an output of 60 tokens took 50 s, and 8 s without spinning.
-        "GOMP_SPINCOUNT": environment.get("GOMP_SPINCOUNT", "0"),
+        # Threads that spin for long while they wait starve the other processes of the machine, and then themselves. Some
+        # 10 µs are enough for the gaps between a step's operations: without, each of them waits for a thread to be woken.
+        "GOMP_SPINCOUNT": environment.get("GOMP_SPINCOUNT", "10000"),
         "TOKENIZERS_PARALLELISM": "false",
         # Read by our plugin in each of vLLM's processes: which operations compute the adapters, and where they are compiled.
         "BATOS_LORA": lora,

@@ -28,6 +28,7 @@ from inference_worker.arguments import PRIORITIES, REMOVED_VARIABLES, context_le
 from inference_worker.child import first_module
 from inference_worker.engine import Emit, Engine, Generated, together
 from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EngineDied, EngineStartFailed, WorkerFault
+from inference_worker.heap import settle
 from inference_worker.lora.reports import Reports
 from inference_worker.protocol import Generate, Output, Sampling
 from inference_worker.vitals import HOPELESS_S, Vitals
@@ -215,6 +216,7 @@ class VllmEngine(Engine):
             self._llm = AsyncLLM.from_engine_args(arguments)
         self._tokenizer = self._llm.get_tokenizer()
         self._grammars = _grammar_compiler(self._tokenizer, self._llm.model_config.get_vocab_size())
+        settle()
         log.info("engine is up", model=model.digest, import_s=round(imported - began, 1), start_s=round(time.monotonic() - imported, 1))
         return _processes([child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in before])
 

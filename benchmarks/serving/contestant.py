@@ -24,6 +24,7 @@ from deploy.settings import InferenceSettings
 from inference_worker.adapter import read_model
 from inference_worker.arguments import REMOVED_VARIABLES, engine_arguments, engine_environment
 from inference_worker.child import first_module
+from inference_worker.heap import settle
 
 _PLAY_S = 600
 _CALL_S = 60
@@ -48,8 +49,8 @@ class Specification(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def setting(self) -> Literal["auto", "python", "stock"]:
-        """The value of `inference.lora` that vLLM's processes see."""
-        return "stock" if self.lora == "none" else self.lora
+        """The value of `inference.lora` that vLLM's processes see. Without LoRA it only has them wait as ours do, without spinning."""
+        return "auto" if self.lora == "none" else self.lora
 
 
 class Contestant:
@@ -69,10 +70,11 @@ class Contestant:
         self._count = 0
 
     async def begin(self) -> Ready:
-        """One token, so that what a first step costs is paid; and which operations the engine uses."""
-        told = await self._play(Play([Ask(prompt="def", tokens=1, adapter=0 if self._lora else NO_ADAPTER)]))
-        if told[0].error:
-            raise RuntimeError(told[0].error)
+        """One token with each adapter that fits, so that what a first step costs is paid; and which operations the engine uses."""
+        adapters = range(min(self._specification.slots, len(self._specification.adapters))) if self._lora else [NO_ADAPTER]
+        for one in await self._play(Play([Ask(prompt="def", tokens=1, adapter=adapter) for adapter in adapters], one_by_one=True)):
+            if one.error:
+                raise RuntimeError(one.error)
         if not self._lora:
             return Ready("")
         operations = await self._llm.collective_rpc("bench_operations", timeout=_CALL_S)
@@ -154,9 +156,15 @@ class Extension:
     model_runner: Any
 
     def bench_operations(self) -> str:
-        """The class that computes the LoRA products."""
+        """The class that computes the LoRA products. Ours prepare the adapters' slots here, as the worker does when it commits one."""
         manager = self.model_runner.lora_manager._adapter_manager
-        kinds = {type(wrapper) for wrapper in manager.punica_wrapper_mapping.values()}
+        wrappers = set(manager.punica_wrapper_mapping.values())
+        if ours := [wrapper for wrapper in wrappers if hasattr(wrapper, "prepare")]:
+            settle()
+            for slot in (slot for slot, adapter in enumerate(manager.lora_index_to_id) if adapter is not None):
+                for wrapper in ours:
+                    wrapper.prepare(slot, manager)
+        kinds = {type(wrapper) for wrapper in wrappers}
         return ", ".join(sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds))
 
 

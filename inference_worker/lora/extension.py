@@ -27,6 +27,8 @@ import msgspec
 import zmq
 from msgspec import Struct
 
+from inference_worker.heap import settle
+
 QUEUE = 256
 """Reads that may wait for the thread; past it a read is refused."""
 
@@ -76,6 +78,7 @@ class TierExtension:
         try:
             if self._tier_shelf is None:
                 self._tier_shelf = Shelf(self.model_runner.lora_manager)
+                settle()
             return work(self._tier_shelf)
         except Exception as error:  # noqa: BLE001 - it is answered: raised, it could end the engine
             return {"error": f"{type(error).__name__}: {error}"}

@@ -27,8 +27,15 @@ _LRU_WORKER = "vllm.lora.worker_manager.LRUCacheWorkerLoRAManager"
 _MANAGER = "vllm.lora.model_manager.LoRAModelManager"
 _LRU_MANAGER = "vllm.lora.model_manager.LRUCacheLoRAModelManager"
 _LINEAR = ("self", "y", "x", "lora_a_stacked", "lora_b_stacked", "scale", "output_slices", "buffer", "**kwargs")
+_SPIN = "vllm.distributed.device_communicators.shm_broadcast.SpinCondition"
 
 INTERFACES: tuple[Interface, ...] = (
+    Interface(
+        f"{_SPIN}.__init__",
+        ("self", "is_reader", "context", "notify_address", "busy_loop_s"),
+        "the class that patience.py derives from and the plugin replaces: how the core and the model's process wait for each other",
+    ),
+    Interface(f"{_SPIN}.wait", ("self", "timeout_ms"), "overridden: a nap has an end, should a notification be lost"),
     Interface(
         "vllm.platforms.cpu.CpuPlatform.get_punica_wrapper", ("cls",), "the plugin replaces it: the name of the class of LoRA operations"
     ),

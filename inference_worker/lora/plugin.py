@@ -10,11 +10,15 @@ OPERATIONS = "inference_worker.lora.punica.GroupedLoRA"
 
 
 def register() -> None:
-    """Have vLLM take our LoRA operations in place of its own."""
+    """Have vLLM take our LoRA operations in place of its own, and its processes wait without spinning."""
     if os.environ.get("BATOS_LORA", "stock") == "stock":
         return
+    from vllm.distributed.device_communicators import shm_broadcast
     from vllm.platforms import current_platform
     from vllm.platforms.cpu import CpuPlatform
 
+    from inference_worker.lora.patience import PatientCondition
+
     if current_platform.is_cpu():
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: OPERATIONS)
+        shm_broadcast.SpinCondition = PatientCondition

@@ -10,6 +10,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vllm.distributed.device_communicators import shm_broadcast
+from vllm.distributed.device_communicators.shm_broadcast import SpinCondition
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 from vllm.platforms.cpu import CpuPlatform
 
@@ -282,9 +284,11 @@ def test_a_kernel_is_compiled_once_and_then_found(tmp_path: Path, monkeypatch: p
 def test_vllm_is_left_as_it_is_unless_it_is_told_otherwise(monkeypatch: pytest.MonkeyPatch, setting: str | None, ours: bool) -> None:
     # Put back afterwards, whatever `register` does.
     monkeypatch.setattr(CpuPlatform, "get_punica_wrapper", CpuPlatform.get_punica_wrapper)
+    monkeypatch.setattr(shm_broadcast, "SpinCondition", SpinCondition)
     if setting is None:
         monkeypatch.delenv("BATOS_LORA", raising=False)
     else:
         monkeypatch.setenv("BATOS_LORA", setting)
     plugin.register()
     assert (CpuPlatform.get_punica_wrapper() == plugin.OPERATIONS) == ours
+    assert (shm_broadcast.SpinCondition is not SpinCondition) == ours
