@@ -35,7 +35,7 @@ INTERFACES: tuple[Interface, ...] = (
         ("self", "is_reader", "context", "notify_address", "busy_loop_s"),
         "the class that patience.py derives from and the plugin replaces: how the core and the model's process wait for each other",
     ),
-    Interface(f"{_SPIN}.wait", ("self", "timeout_ms"), "overridden: a nap has an end, should a notification be lost"),
+    Interface(f"{_SPIN}.wait", ("self", "timeout_ms"), "overridden: naps while it would spin, since a notification can be lost"),
     Interface(
         "vllm.platforms.cpu.CpuPlatform.get_punica_wrapper", ("cls",), "the plugin replaces it: the name of the class of LoRA operations"
     ),

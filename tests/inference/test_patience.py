@@ -16,11 +16,11 @@ Pair = tuple[PatientCondition, PatientCondition]
 
 @pytest.fixture
 def pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pair]:
-    """A writer, and a reader that has read nothing for a second; spinning fails the test."""
+    """A writer, and a reader that has read nothing for half a second; spinning fails the test."""
     monkeypatch.setattr(shm_broadcast, "sched_yield", lambda: pytest.fail("it spins"))
     context = zmq.Context()
     writer, reader = (PatientCondition(is_reader, context, f"ipc://{tmp_path}/notify") for is_reader in (False, True))
-    reader.last_read -= 1
+    reader.last_read -= 0.5
     yield writer, reader
     for socket in (writer.local_notify_socket, reader.local_notify_socket, reader.read_cancel_socket, reader.write_cancel_socket):
         socket.close(linger=0)
@@ -47,7 +47,7 @@ def test_a_reader_sleeps_and_a_notification_wakes_it(pair: Pair) -> None:
 
 
 def test_a_lost_notification_costs_a_nap_and_not_the_engine(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "_NAP_MS", 10)
     _, reader = pair
+    monkeypatch.setattr(patience, "ALERT_S", 3600.0)
     reader.wait()
     reader.wait(timeout_ms=3_600_000)
