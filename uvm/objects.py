@@ -10,6 +10,7 @@ are written by the kernel alone: `parent*` (the list of parents, in order), `is*
 """
 
 import zlib
+from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
@@ -243,16 +244,18 @@ def _oid(reference: Any) -> bytes | None:
     return oid if isinstance(oid, bytes) else None
 
 
-class Merging:
+class Merging(ABC):
     """A value that two processes may change at once: both changes count (a state-based merge over a common ancestor)."""
 
     __slots__ = ()
 
+    @abstractmethod
     def __getstate__(self) -> Any:
-        raise NotImplementedError
+        """What is stored."""
 
+    @abstractmethod
     def __setstate__(self, state: Any) -> None:
-        raise NotImplementedError
+        """Become what was stored."""
 
     def copied(self) -> "Merging":
         """A copy that shares nothing with this one."""
@@ -260,13 +263,13 @@ class Merging:
         twin.__setstate__(self.__getstate__())
         return twin
 
+    @abstractmethod
     def merged(self, theirs: Any, ours: Any) -> "Merging":
         """The common ancestor (`self`) with both sides' changes. Raises ConflictError where they cannot be joined."""
-        raise NotImplementedError
 
+    @abstractmethod
     def plain(self) -> Any:
         """The value as MessagePack carries it."""
-        raise NotImplementedError
 
 
 class Counter(Merging):

@@ -103,6 +103,7 @@ class Contestant:
         await asyncio.sleep(max(0.0, began + due_s - time.perf_counter()))
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         self._count += 1
         prompt = list(self._tokenizer.encode(ask.prompt))
@@ -128,7 +129,7 @@ class Contestant:
                     counts.append(len(part.token_ids))
                     tokens += part.token_ids
                     margins += [_margin(step) for step in part.logprobs or []] if ask.alternatives else []
-        except Exception as failure:  # noqa: BLE001 - whatever it is, it is the result of this request, and the table shows it
+        except (EngineDeadError, EngineGenerateError, ValueError) as failure:
             error = f"{type(failure).__name__}: {failure}"
         if not times and not error:
             error = "no token came"
@@ -199,7 +200,7 @@ async def _serve(contestant: Contestant, socket: "zmq.asyncio.Socket") -> None:
     while not isinstance(command := decode_command(await socket.recv()), End):
         try:
             report = await contestant.carry_out(command)
-        except Exception as error:  # noqa: BLE001 - the benchmark is told and decides
+        except (RuntimeError, TimeoutError, ValueError) as error:
             report = Failure(f"{type(error).__name__}: {error}")
         await socket.send(encode(report))
 

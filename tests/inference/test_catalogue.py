@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,13 +129,13 @@ def test_verified_bytes_are_still_refused_for_a_base_or_a_rank_that_they_do_not_
 
 
 @pytest.mark.parametrize("damage", [lambda c: c[:-3], lambda c: c[:40] + b"\x00" + c[41:], lambda c: b"", lambda c: b"\x93\x01\xa0\xc0"])
-def test_a_damaged_index_is_only_a_slower_start(home: Path, model: BaseModel, damage: object) -> None:
+def test_a_damaged_index_is_only_a_slower_start(home: Path, model: BaseModel, damage: Callable[[bytes], bytes]) -> None:
     digest = add(home, model)
     first = opened(home)
     first.check(digest, model, MAX_RANK)
     first.save()
     index = home.parent / "run" / "adapters.index"
-    index.write_bytes(damage(index.read_bytes()))  # type: ignore[operator]
+    index.write_bytes(damage(index.read_bytes()))
     [known] = opened(home).entries()
     assert known.digest == digest and not known.verified
 

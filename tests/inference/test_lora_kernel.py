@@ -52,6 +52,7 @@ def step(
 class Layer:
     """Weights of a layer as vLLM stacks them, and what it should add, in float64."""
 
+    punica_wrapper: Any  # vLLM's layers are given it once they are made
     def __init__(self, inputs: int, outputs: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> None:
         self.random = torch.Generator().manual_seed(seed)
         self.inputs, self.outputs, self.dtype = inputs, outputs, dtype
@@ -146,7 +147,7 @@ def test_a_slot_that_gets_another_adapter_answers_with_it(how: str, announced: b
     layer = Layer(32, (16,), torch.bfloat16)
     wrapper = operations(how)
     manager = SimpleNamespace(lora_index_to_id=list(NUMBERS), modules={"layer": layer})
-    layer.punica_wrapper = wrapper  # type: ignore[attr-defined]  # as vLLM's layers have it
+    layer.punica_wrapper = wrapper
     y, x = layer.normal(2, 16), layer.normal(2, 32)
     for slot, rank in ((0, 16), (1, 4), (0, 8), (1, 16), (0, 0)):
         layer.fill(slot, (rank,))
@@ -161,7 +162,7 @@ def test_a_slot_that_gets_another_adapter_answers_with_it(how: str, announced: b
 def test_a_slot_that_was_written_unannounced_is_noticed_when_another_one_is_announced(how: str) -> None:
     layer = Layer(32, (16,), torch.float32)
     wrapper = operations(how)
-    layer.punica_wrapper = wrapper  # type: ignore[attr-defined]  # as vLLM's layers have it
+    layer.punica_wrapper = wrapper
     y, x = layer.normal(2, 16), layer.normal(2, 32)
     layer.fill(1, (16,))
     wrapper.prepare(1, SimpleNamespace(lora_index_to_id=[None, 12, None], modules={"layer": layer}))
