@@ -71,6 +71,15 @@ def test_a_grammar_without_a_sentence_is_refused_and_the_engine_goes_on(real_wor
     assert real_worker.client.health().engine_starts == 1
 
 
+def test_a_grammar_that_breaks_off_is_refused_and_the_engine_goes_on(real_worker: Scene) -> None:
+    starts = real_worker.client.health().engine_starts
+    refused = real_worker.client.generate(real_worker.model, LONG, grammar='root ::= "a')
+    assert isinstance(refused, Failed)
+    assert refused.type == "BadGrammar"
+    assert real_worker.client.text(real_worker.model, LONG, max_tokens=2)
+    assert real_worker.client.health().engine_starts == max(starts, 1)
+
+
 def test_chat_speaks_in_the_model_s_template(real_worker: Scene) -> None:
     plain = real_worker.client.generate(real_worker.model, "Name a colour.", max_tokens=4)
     chat = real_worker.client.generate(real_worker.model, "Name a colour.", max_tokens=4, chat=True)
