@@ -9,6 +9,7 @@ from typing import Any
 
 from uvm.errors import AttemptEnded, DeadlineExceeded, TicksSpent
 from uvm.objects import ABSENT, UvmObject, same_value
+from uvm.rights import ALL, Right
 from uvm.values import copied, is_mutable
 
 _LOOK_AT_CLOCK = 1024
@@ -52,7 +53,7 @@ class Attempt:
     `before_write` is called once, before the first change, so that the batch can take its savepoint only for messages
     that change something. `writable` false: setting a slot is refused, and
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
-    left to be forgotten, which is what the trial looks for.
+    left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Attempt:
         examples: list[Any] | None = None,
         writable: bool = True,
         guarded: bool = True,
+        rights: frozenset[Right] = ALL,
     ) -> None:
         self.ticks = ticks
         self._until = time.monotonic() + seconds
@@ -78,6 +80,7 @@ class Attempt:
         self.examples = examples or []
         self.writable = writable
         self.guarded = guarded
+        self.rights = rights
         self.frames: list[Frame] = []
         self.depth = 0
         self.end: AttemptEnded | None = None

@@ -166,7 +166,8 @@ class Batch:
         request = work.request
         left = work.deadline - time.monotonic()
         attempt = Attempt(
-            ticks=self._settings.ticks,
+            ticks=min(self._settings.ticks, work.limits.ticks),
+            rights=work.rights,
             seconds=max(0.001, min(self._settings.message_limit_s, left)),
             before_write=before_write,
             thoughts=work.thoughts,

@@ -165,7 +165,16 @@ class Machine:
 
     def _accept(self, job: wire.Job) -> None:
         try:
-            work = Work(job.job, job.payload, job.principal, job.alone, job.arrived_ms_ago / 1000, self._settings.uvm.generation_deadline_s)
+            work = Work(
+                job.job,
+                job.payload,
+                job.principal,
+                job.alone,
+                job.arrived_ms_ago / 1000,
+                self._settings.uvm.generation_deadline_s,
+                job.rights,
+                job.limits,
+            )
         except (ImageError, msgspec.DecodeError) as error:
             self._say(wire.Done(job.job, encode(Error(id=0, type="BadRequest", message=str(error)))))
             return

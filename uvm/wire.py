@@ -16,6 +16,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from uvm.rights import ALL, Limits, Right, Spent
+
 VERSION = 1
 
 ALIVE_EVERY_S = 0.5
@@ -46,10 +48,11 @@ class Alive(Struct, tag_field="op", tag="Alive", frozen=True, forbid_unknown_fie
 
 
 class Done(Struct, tag_field="op", tag="Done", frozen=True, forbid_unknown_fields=True):
-    """A job's end, sent after the commit: `payload` is the encoded answer (`uvm.protocol.Answer`) for the tool."""
+    """A job's end, sent after the commit: `payload` is the encoded answer (`uvm.protocol.Answer`) for the tool, `spent` what it used."""
 
     job: JobNumber
     payload: bytes
+    spent: Spent = Spent()
 
 
 class Parked(Struct, tag_field="op", tag="Parked", frozen=True, forbid_unknown_fields=True):
@@ -82,7 +85,7 @@ class Job(Struct, tag_field="op", tag="Job", frozen=True, forbid_unknown_fields=
     """A tool's message. `payload` is the encoded request as it came; it has been decoded once, so it is valid.
 
     `alone`: a UVM died on it, run it in a transaction of its own. `arrived_ms_ago` counts against the request's
-    `deadline_ms`.
+    `deadline_ms`. It runs with `rights` and within `limits`.
     """
 
     job: JobNumber
@@ -90,6 +93,8 @@ class Job(Struct, tag_field="op", tag="Job", frozen=True, forbid_unknown_fields=
     principal: str
     alone: bool = False
     arrived_ms_ago: int = 0
+    rights: frozenset[Right] = ALL
+    limits: Limits = Limits()
 
 
 class Drop(Struct, tag_field="op", tag="Drop", frozen=True, forbid_unknown_fields=True):

@@ -8,13 +8,16 @@ import msgspec
 from uvm.attempt import Thought
 from uvm.errors import AttemptEnded, ImageError
 from uvm.protocol import Answer, CreateMethod, Error, GetFullState, Inspect, Release, Reply, Send, decode_request, encode, payload_digest
+from uvm.rights import ALL, Limits, Right
 from uvm.want import Want
+
+_DEFAULT = Limits()
 
 Runnable = Send | CreateMethod | Inspect | GetFullState | Release
 
 
 class Work:
-    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `since` is the wall clock of the arrival."""
+    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival."""
 
     __slots__ = (
         "alone",
@@ -23,23 +26,37 @@ class Work:
         "digest",
         "dropped",
         "job",
+        "limits",
         "now",
         "principal",
         "request",
         "restarts",
+        "rights",
         "seq",
         "session",
         "thoughts",
         "token",
     )
 
-    def __init__(self, job: int, payload: bytes, principal: str, alone: bool, waited_s: float, longest_s: float) -> None:
+    def __init__(
+        self,
+        job: int,
+        payload: bytes,
+        principal: str,
+        alone: bool,
+        waited_s: float,
+        longest_s: float,
+        rights: frozenset[Right] = ALL,
+        limits: Limits = _DEFAULT,
+    ) -> None:
         request = decode_request(payload)
         if not isinstance(request, Runnable):
             raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
         self.job = job
         self.request: Runnable = request
         self.principal = principal
+        self.rights = rights
+        self.limits = limits
         self.alone = alone
         self.arrived = time.monotonic() - waited_s
         self.now = time.time()
