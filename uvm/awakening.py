@@ -18,6 +18,7 @@ from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, router
 from uvm.audit import audit
 from uvm.blobs import import_directory
+from uvm.errors import ImageError
 from uvm.history import install, method, primitive
 from uvm.image import KERNEL_ROOTS, SHARDS, Image
 from uvm.journal import chronicle
@@ -151,7 +152,7 @@ def main() -> int:
         return 1
     try:
         awaken(image, configuration, options.model, options.adapter, tell, options.name)
-    except (codex.CodexBroken, OSError) as error:
+    except (codex.CodexBroken, ImageError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:

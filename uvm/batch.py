@@ -102,6 +102,14 @@ class Batch:
                 time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
                 if tried >= 2 and len(works) > 1:
                     return self._run(works, tried)
+            except (ClientDisconnected, StorageError, TransientError):
+                raise
+            except Exception as error:  # a transaction that cannot be stored fails its messages, and must not end the process
+                self._abort()
+                log.exception("a transaction could not be stored", jobs=[work.job for work in works])
+                if len(works) > 1:
+                    return [done for work in works for done in self._run([work], tried)]
+                return [(works[0], Failed(_fault(error)), b"")]
 
     def _commit(self, works: list[Work], outcomes: list[Outcome]) -> list[tuple[Work, Outcome, bytes]]:
         if not any(isinstance(one, Answered) and one.changed for one in outcomes):
@@ -189,7 +197,7 @@ class Batch:
             raise
         except Exception as error:  # a fault of ours fails one message, and must not end the process
             log.exception("a fault while a message was run", job=work.job)
-            outcome = Failed(KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it"))
+            outcome = Failed(_fault(error))
         if savepoint is not None:
             savepoint.rollback()
         attempt.forget_changes()
@@ -300,6 +308,10 @@ def removed_methods(effects: Sequence[Effect]) -> list[tuple[bytes, str]]:
     """The generated methods among what was removed: the message that each was written for, and its author."""
     gone = [written_for(before) for _, _, before, after, _ in effects if after is ABSENT and is_method(before)]
     return [one for one in gone if one is not None]
+
+
+def _fault(error: Exception) -> KernelFault:
+    return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
 
 
 def _fields(state: Any) -> dict[str, Any]:

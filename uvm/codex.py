@@ -6,6 +6,7 @@ import tomllib
 from importlib.resources import files
 from typing import Any
 
+from uvm.errors import ImageError
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
 
@@ -34,8 +35,11 @@ def inscribe() -> UvmObject:
 
 def verify(image: Image) -> str:
     """The digest of the image's Codex. Raises CodexBroken when the content no longer has it."""
-    codex = image.root["codex"]
-    found = digest(codex.own("content"))
+    try:
+        codex = image.root["codex"]
+        found = digest(codex.own("content"))
+    except (ImageError, KeyError, TypeError, ValueError) as error:
+        raise CodexBroken(f"the Codex cannot be read ({type(error).__name__}: {error}); restore a backup") from error
     if found != codex.own("digest") or found != image.root["identity"]:
         raise CodexBroken(f"the Codex has the digest {found}, but the image was born with {image.root['identity']}; restore a backup")
     return found

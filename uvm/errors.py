@@ -25,6 +25,10 @@ class NoSuchObject(ImageError):
     """The target is no name and no object of the image."""
 
 
+class DamagedRecord(ImageError):
+    """The record of an object cannot be loaded: it names what the image does not store, or is broken; `details["object"]` says which."""
+
+
 class NotUnderstood(ImageError):
     """Nothing in the parent chain has the selector, and nothing may write it here."""
 

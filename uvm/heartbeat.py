@@ -100,7 +100,7 @@ class Heartbeat:
             "drafts": sum(drafts.values()),
             "messages": sum(fresh.values()),
             "selectors": len(fresh),
-            "objects": sum(1 for _ in reachable(self._image.names.values())),
+            "objects": sum(1 for _ in reachable(self._image.names.values(), [])),
             "methods": methods.plain() if hasattr(methods, "plain") else 0,
             "token": self._token,
         }
@@ -114,12 +114,28 @@ class Heartbeat:
     def _sweep(self) -> list[str]:
         """Linked files that no object of the image names any more."""
         kinds: dict[str, set[str]] = {"model": set(), "adapter": set()}
-        for one in reachable(self._image.names.values()):
+        for one in reachable(self._image.names.values(), []):
             for value in one._slots.values():
                 if type(value) is UvmObject and value.own(KIND) in kinds:
                     kinds[value.own(KIND)].add(value.own("digest"))
         home = self._configuration.home
         return sweep(kinds["model"], home.models) + sweep(kinds["adapter"], home.adapters)
+
+
+def beat_until(stop: Stop, configuration: Configuration, image: Image) -> None:
+    """Beat at the interval. A beat that fails is logged, and the next one is tried. Raises Fenced, ImageAway, CodexBroken."""
+    heart: Heartbeat | None = None
+    poller = zmq.Poller()
+    poller.register(stop.fileno(), zmq.POLLIN)
+    while not stop.requested:
+        try:
+            heart = heart or Heartbeat(configuration, image)
+            heart.beat()
+        except (Fenced, ImageAway, codex.CodexBroken):
+            raise
+        except Exception:  # whatever stands in the image, it ends no process
+            log.exception("a beat failed; the next one is tried", seconds=configuration.settings.heartbeat.interval_s)
+        poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
 
 
 def main() -> int:
@@ -146,12 +162,7 @@ def main() -> int:
     try:
         if not wait_until_awake(image, stop):
             return 0
-        heart = Heartbeat(configuration, image)
-        poller = zmq.Poller()
-        poller.register(stop.fileno(), zmq.POLLIN)
-        while not stop.requested:
-            heart.beat()
-            poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
+        beat_until(stop, configuration, image)
     except (Fenced, ImageAway, ImageUnreachable, codex.CodexBroken) as error:
         log.error("ending", error=str(error))
         return 1

@@ -13,12 +13,12 @@ from typing import Any, Final
 import transaction
 import ZODB
 from BTrees.OOBTree import OOBTree
-from transaction.interfaces import NoTransaction
+from transaction.interfaces import NoTransaction, TransientError
 from ZODB.Connection import Connection
-from ZODB.POSException import POSKeyError
+from ZODB.POSException import POSError, POSKeyError, StateLoadError
 
-from uvm.errors import NoSuchObject
-from uvm.objects import NAMES, STORED, UvmObject
+from uvm.errors import DamagedRecord, NoSuchObject
+from uvm.objects import NAMES, PARENTS, STORED, UvmObject
 from uvm.protocol import Reference
 
 SHARDS: Final = 64
@@ -29,8 +29,8 @@ class ForeignRecord(Exception):
     """A record names a class that the image does not store."""
 
 
-def allowed_class(connection: object, module: str, name: str) -> type:
-    """ZODB's class factory with an allow-list: a stored pickle can name nothing else. Raises ForeignRecord."""
+def allowed_class(module: str, name: str) -> type:
+    """The class that a record names, if it is one that the image stores. Raises ForeignRecord."""
     if name not in STORED.get(module, ()):
         raise ForeignRecord(f"a record names {module}.{name}, which the image does not store")
     found = getattr(__import__(module, fromlist=[name]), name)
@@ -39,10 +39,70 @@ def allowed_class(connection: object, module: str, name: str) -> type:
     return found
 
 
+class _Connection(Connection):
+    """A connection on which a record that cannot be loaded is an error of its own kind, which names the object."""
+
+    def get(self, oid: bytes) -> Any:
+        """The object of that oid. Raises POSKeyError when there is none, DamagedRecord when its class cannot be told."""
+        try:
+            return super().get(oid)
+        except (POSError, TransientError):
+            raise
+        except Exception as error:
+            raise _damaged(oid, error) from error
+
+    def setstate(self, obj: Any) -> None:
+        """Load an object's state. Raises DamagedRecord."""
+        try:
+            super().setstate(obj)
+        except StateLoadError as error:
+            raise _damaged(obj._p_oid, error.__cause__ or error) from error
+        except POSKeyError as error:
+            if self.before is not None:
+                raise  # the state of a snapshot was packed away
+            raise _damaged(obj._p_oid, error) from error
+        if type(obj) is UvmObject and (wrong := _misshapen(obj.__dict__)):
+            raise _damaged(obj._p_oid, ForeignRecord(wrong))
+
+
+def _misshapen(state: dict[str, Any]) -> str:
+    """What is wrong with the state of a UvmObject; nothing, if it has the format of `uvm.objects`."""
+    slots = state.get("_slots")
+    if type(slots) is not dict or len(state) != 1:
+        return "it is no object with slots"
+    if not all(type(name) is str for name in slots):
+        return "a slot is not named by a text"
+    parents = slots.get(PARENTS, [])
+    if type(parents) is not list or not all(type(parent) is UvmObject for parent in parents):
+        return "its parents are no list of objects"
+    return ""
+
+
+def _damaged(oid: bytes, error: BaseException) -> DamagedRecord:
+    return DamagedRecord(
+        f"the record of {Reference(oid)} cannot be loaded: {type(error).__name__}: {error}"[:500],
+        "batos image verify lists what is damaged; a backup has it as it was",
+        object=str(Reference(oid)),
+    )
+
+
+class Database(ZODB.DB):
+    """A database whose records name what the image stores, and nothing else.
+
+    Both are attributes of the class: ZODB opens and pools a connection before its constructor returns, and that one obeys as well.
+    """
+
+    klass = _Connection
+
+    def classFactory(self, connection: object, modulename: str, globalname: str) -> type:
+        """The class of a record. Raises ForeignRecord."""
+        return allowed_class(modulename, globalname)
+
+
 class Image:
     """A connection with its own transaction manager."""
 
-    def __init__(self, database: ZODB.DB) -> None:
+    def __init__(self, database: Database) -> None:
         self.database = database
         self.manager = transaction.TransactionManager(explicit=True)
         self.connection: Connection = database.open(self.manager)

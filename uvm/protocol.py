@@ -220,7 +220,8 @@ class State(Struct, tag_field="op", tag="State", frozen=True):
 class ObjectState(Struct, frozen=True):
     """One object: `slots` without its methods, `parents` in order, `methods` as selector → reference of the method.
 
-    `inherited` is filled by Inspect only: selectors that a parent understands → reference of that parent.
+    `inherited` is filled by Inspect only: selectors that a parent understands → reference of that parent. `damaged`: slots that cannot
+    be shown → why; under the empty name, why the record as a whole cannot be loaded.
     """
 
     reference: Any
@@ -229,6 +230,7 @@ class ObjectState(Struct, frozen=True):
     parents: list[Any]
     methods: dict[str, Any]
     inherited: dict[str, Any] = {}
+    damaged: dict[str, str] = {}
 
 
 # --- published ------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any
 
+import structlog
 import transaction
 from ZODB.POSException import POSKeyError
 
-from uvm.errors import BadArguments, Expired
+from uvm.errors import BadArguments, BadValue, DamagedRecord, Expired
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
 from uvm.protocol import GetFullState, ObjectState, Reference, State
@@ -16,18 +17,36 @@ from uvm.values import to_wire
 
 _SNAPSHOTS = 4
 
+log = structlog.get_logger()
+
 
 def object_state(image: Image, one: UvmObject) -> ObjectState:
-    """An object as tools see it."""
+    """An object as tools see it. What cannot be shown, a slot or the whole record, is in `damaged` with the reason."""
     slots: dict[str, Any] = {}
     methods: dict[str, Any] = {}
-    for name in one.names():
-        value = one.own(name)
-        if is_method(value):
-            methods[name] = image.reference(value)
-        else:
-            slots[name] = to_wire(value, image.reference)
-    return ObjectState(image.reference(one), image.names_of(one), slots, [image.reference(parent) for parent in one.parents()], methods)
+    damaged: dict[str, str] = {}
+    try:
+        names = one.names()
+    except DamagedRecord as error:
+        return ObjectState(image.reference(one), [], {}, [], {}, damaged={"": error.message})
+    for name in names:
+        try:
+            value = one.own(name)
+            if is_method(value):
+                methods[name] = image.reference(value)
+            else:
+                slots[name] = to_wire(value, image.reference)
+        except (DamagedRecord, BadValue) as error:
+            damaged[name] = error.message
+    parents = [image.reference(parent) for parent in one.parents()]
+    return ObjectState(image.reference(one), image.names_of(one), slots, parents, methods, damaged=damaged)
+
+
+def _state_at(image: Image, oid: bytes) -> ObjectState:
+    try:
+        return object_state(image, image.connection.get(oid))
+    except DamagedRecord as error:
+        return ObjectState(Reference(oid), [], {}, [], {}, damaged={"": error.message})
 
 
 def inherited_methods(image: Image, one: UvmObject) -> dict[str, Any]:
@@ -64,7 +83,7 @@ class Snapshots:
             oids = self._known(tid, view)
             start = next((number for number, oid in enumerate(oids) if oid > request.after), len(oids))
             chosen = oids[start : start + request.limit]
-            objects = [object_state(view, view.at(Reference(oid))) for oid in chosen]
+            objects = [_state_at(view, oid) for oid in chosen]
             after = chosen[-1] if start + request.limit < len(oids) else b""
             return State(request.id, tid, objects, after)
         except POSKeyError as error:
@@ -75,7 +94,9 @@ class Snapshots:
 
     def _known(self, tid: bytes, view: Image) -> list[bytes]:
         if tid not in self._oids:
-            self._oids[tid] = sorted(one._p_oid for one in reachable(view.names.values()))
+            damaged: list[UvmObject] = []
+            sound = [one._p_oid for one in reachable(view.names.values(), damaged)]
+            self._oids[tid] = sorted([*sound, *(one._p_oid for one in damaged)])
             while len(self._oids) > _SNAPSHOTS:
                 self._oids.popitem(last=False)
         return self._oids[tid]
@@ -87,27 +108,37 @@ def newest(image: Image) -> bytes:
     return tid
 
 
-def reachable(roots: Iterable[UvmObject]) -> Iterable[UvmObject]:
-    """The objects that tools can come to from these: through slots, parents and containers; what the kernel owns is left out."""
+def reachable(roots: Iterable[UvmObject], damaged: list[UvmObject]) -> Iterable[UvmObject]:
+    """The objects that tools can come to from these: through slots, parents and containers; what the kernel owns is left out.
+
+    An object whose record cannot be loaded is logged, and goes to `damaged`.
+    """
     seen: set[bytes] = set()
-    pending = list(roots)
+    pending = [one for one in roots if type(one) is UvmObject]
     while pending:
         one = pending.pop()
-        if one._p_oid in seen or KIND in one._slots:
+        if one._p_oid in seen:
             continue
         seen.add(one._p_oid)
+        try:
+            if KIND in one._slots:
+                continue
+        except DamagedRecord as error:
+            log.error("an object cannot be loaded", object=error.details["object"], error=error.message)
+            damaged.append(one)
+            continue
         yield one
         for value in one._slots.values():
             pending.extend(referenced(value))
 
 
 def referenced(value: Any) -> Iterable[UvmObject]:
-    """The objects directly in a slot's value."""
-    if type(value) is UvmObject:
-        yield value
-    elif type(value) is list:
-        for item in value:
-            yield from referenced(item)
-    elif type(value) is dict:
-        for item in value.values():
-            yield from referenced(item)
+    """The objects directly in a slot's value, in order."""
+    pending, seen = [value], set()
+    while pending:
+        part = pending.pop()
+        if type(part) is UvmObject:
+            yield part
+        elif type(part) in (list, dict) and id(part) not in seen:
+            seen.add(id(part))
+            pending.extend(reversed(part if type(part) is list else part.values()))

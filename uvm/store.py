@@ -3,11 +3,10 @@
 import errno
 from pathlib import Path
 
-import ZODB
 from ZEO.ClientStorage import ClientStorage
 
 from deploy.settings import Configuration
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 
 
 class ImageUnreachable(Exception):
@@ -33,9 +32,7 @@ def open_image(configuration: Configuration, wait_s: float | None = None) -> Ima
         ) from error
     # A lost server must not block a commit for long: the message is retried, or answered with an error.
     storage._server.timeout = settings.wait_timeout_s
-    database = ZODB.DB(storage, cache_size=1_000_000, cache_size_bytes=settings.object_cache_mb * 1_000_000)
-    database.classFactory = allowed_class
-    return Image(database)
+    return Image(Database(storage, cache_size=1_000_000, cache_size_bytes=settings.object_cache_mb * 1_000_000))
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import transaction
-import ZODB
 from msgspec import UNSET
 from msgspec.structs import replace
 from ZODB.serialize import ObjectWriter
@@ -23,7 +22,7 @@ from deploy.settings import TrialSettings
 from uvm.attempt import Attempt, Miss, Thought
 from uvm.errors import AttemptEnded, ImageError, MethodFailed
 from uvm.history import install, method
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 from uvm.objects import ABSENT, UvmObject, same_value
 from uvm.primitives import PRIMITIVES
 from uvm.protocol import Example, Reference
@@ -253,7 +252,7 @@ class _Trial:
     def _prepared(self) -> Image:
         """The image of the request's transaction with the draft in its place."""
         request = self._request
-        database = ZODB.DB(TrialStorage(self._records), cache_size=_LIVE_OBJECTS, class_factory=allowed_class)
+        database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
         image = Image(database)
         image.manager.begin()
         install(image.at(Reference(request.holder)), method(request.selector, request.source, request.positional, request.author, {}))

@@ -20,7 +20,6 @@ from typing import NoReturn
 import msgspec
 import structlog
 import transaction
-import ZODB
 from BTrees.OOBTree import OOBTree
 from msgspec import Struct
 from ZODB.MappingStorage import MappingStorage
@@ -32,6 +31,7 @@ from deploy.process import Stop, die_with_parent
 from deploy.settings import TrialSettings
 from uvm import trial_child
 from uvm.history import primitive
+from uvm.image import Database
 from uvm.objects import PARENTS, UvmObject
 from uvm.primitives import TRAITS
 from uvm.protocol import Example
@@ -192,7 +192,7 @@ def rehearse(self, a):
 
 def rehearse() -> TrialOutcome:
     """Carry out a trial on a small image, so that everything a trial imports or builds late is there before the first fork."""
-    database = ZODB.DB(MappingStorage())
+    database = Database(MappingStorage())
     manager = transaction.TransactionManager(explicit=True)
     manager.begin()
     connection = database.open(manager)

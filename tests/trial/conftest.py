@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ZODB
 from msgspec.structs import replace
 from ZODB.FileStorage import FileStorage
 
 from deploy.settings import TrialSettings, load
 from uvm.awakening import awaken
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 from uvm.objects import PARENTS, UvmObject
 from uvm.trial import Load, Trial, TrialOutcome, TrialRequest, TrialServer, loader
 
@@ -41,7 +40,7 @@ class World:
 
     def __init__(self, directory: Path) -> None:
         self.storage = FileStorage(str(directory / "image.fs"))
-        self.image = Image(ZODB.DB(self.storage, class_factory=allowed_class))
+        self.image = Image(Database(self.storage))
         awaken(self.image, load({"BATOS_HOME": str(directory)}, directory), None, None, lambda *_: None)
         self.image.manager.begin()
         self.thing = self.new(price=3.5, quantity=2, tags=["red"], stock={"a": 1})

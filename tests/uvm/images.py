@@ -5,12 +5,10 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
-import ZODB
-
 from deploy.settings import UvmSettings
 from uvm.awakening import primordial
 from uvm.batch import Batch
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 from uvm.primitives import PRIMITIVES
 from uvm.protocol import Send, encode
 from uvm.runtime import Runtime
@@ -19,15 +17,13 @@ from uvm.work import Outcome, Work
 _jobs = count(1)
 
 
-def new_database() -> ZODB.DB:
-    """A database in memory with the allow-list of the image."""
-    database = ZODB.DB(None)
-    database.classFactory = allowed_class
-    return database
+def new_database() -> Database:
+    """A database in memory, as the image's are."""
+    return Database(None)
 
 
 @contextmanager
-def awakened(database: ZODB.DB | None = None) -> Iterator[Image]:
+def awakened(database: Database | None = None) -> Iterator[Image]:
     """An image with its primordial objects and no model."""
     image = Image(database or new_database())
     image.manager.begin()

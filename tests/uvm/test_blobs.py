@@ -1,13 +1,12 @@
 """The blob-proxy: a directory goes into the image and comes out the same, under its digest."""
 
 import pytest
-import ZODB
 from ZODB.blob import BlobStorage
 from ZODB.MappingStorage import MappingStorage
 
 from tests.uvm.images import awakened
 from uvm.blobs import directory_digest, files_of, import_directory, materialize, sweep
-from uvm.image import allowed_class
+from uvm.image import Database
 
 
 @pytest.fixture
@@ -21,8 +20,7 @@ def directory(tmp_path):
 
 
 def test_a_directory_survives_the_way_through_the_image(directory, tmp_path):
-    database = ZODB.DB(BlobStorage(str(tmp_path / "blobs"), MappingStorage()))
-    database.classFactory = allowed_class
+    database = Database(BlobStorage(str(tmp_path / "blobs"), MappingStorage()))
     with awakened(database) as image:
         image.manager.begin()
         told = []

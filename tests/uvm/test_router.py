@@ -10,7 +10,7 @@ from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import running_server
 from uvm import router
 from uvm.entropy import spoken_by
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 from uvm.journal import said, tallies
 from uvm.learning import HELD, Learner
 from uvm.objects import Counter, MergingVector, UvmObject
@@ -134,9 +134,7 @@ def test_what_two_processes_add_to_a_vector_adds_up():
 
 def test_what_two_uvms_learn_at_once_merges_on_the_server(tmp_path):
     with running_server(tmp_path) as server:
-        databases = [server.client(), server.client()]
-        for database in databases:
-            database.classFactory = allowed_class
+        databases = [server.client(Database), server.client(Database)]
         with awakened(databases[0]) as here:
             there = Image(databases[1])
             message = reified(here, "show_card")

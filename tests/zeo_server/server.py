@@ -64,10 +64,10 @@ class Server:
     def find(self, event: str, since: int = 0) -> dict[str, Any] | None:
         return next((one for one in self.events[since:] if one["event"] == event), None)
 
-    def client(self, **options: Any) -> ZODB.DB:
+    def client(self, kind: type[ZODB.DB] = ZODB.DB, **options: Any) -> ZODB.DB:
         """A database over a connection of its own."""
         settings = {"wait_timeout": 10, "blob_dir": str(self.home.blobs), "shared_blob_dir": True, "server_sync": True, **options}
-        return ZODB.DB(ZEO.client(self.address, **settings))
+        return kind(ZEO.client(self.address, **settings))
 
     def stop(self) -> int:
         """End it as supervisord does; return the exit status."""
