@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from uvm import compiler, syntax
 from uvm.covenant import Missing, missing_marks
-from uvm.limits import Finding
+from uvm.limits import Finding, listed
 
 __all__ = ["Audit", "Finding", "audit"]
 
@@ -59,7 +59,7 @@ def audit(
         repaired = _insert(source, places)
         code, _ = compiler.examine(repaired, selector)
         if code is not None and not missing_marks(_method(repaired, selector), slots):
-            return Audit(True, repaired, [_remark(place) for place in places], len(places))
+            return Audit(True, repaired, listed([_remark(place) for place in places]), len(places))
     message = f"a change inside a value is not followed by {_MARK} on every path; put each statement on a line of its own"
     return Audit(False, source, [Finding(missing[0].site.lineno, "covenant", message)], 0)
 
@@ -105,7 +105,7 @@ def _insert(source: str, missing: Sequence[Missing]) -> str:
     """The source with marks; every other character stays where it was."""
     lines = source.split("\n")
     # From the end of the text to its beginning, so that earlier positions stay true.
-    edits = sorted({_edit(lines, one) for one in missing}, reverse=True)
+    edits = sorted({_edit(lines, place) for place in missing}, reverse=True)
     for line, column, is_line, text in edits:
         if is_line:
             lines.insert(line, text)

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from uvm import bounds, syntax
 from uvm.errors import AttemptEnded, AuditRefused, ImageError, TooDeep
 from uvm.guarding import OPERATOR_GUARDS, Guarding
-from uvm.limits import Finding
+from uvm.limits import Finding, listed
 from uvm.operators import Operators
 from uvm.vocabulary import ERRORS, Vocabulary
 
@@ -74,7 +74,7 @@ def examine(source: str, selector: str) -> tuple[CodeType | None, list[Finding]]
     try:
         policy = Guarding(errors, notes)
         policy.visit(parsed.module)
-        findings = [_finding(error) for error in errors]
+        findings = listed([_finding(error) for error in errors])
         if findings:
             return None, findings
         tree = ast.fix_missing_locations(parsed.module)

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Callable, Iterable
 from typing import Any, Final, cast
 
-from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer, copy_locations
+from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransformer
 
 from uvm import syntax
 from uvm.vocabulary import NAMES
@@ -50,7 +50,7 @@ class Guarding(RestrictingNodeTransformer):
     def _guard(self, node: ast.expr, guard: str, *args: ast.expr) -> ast.Call:
         self._work += 1
         new = _call(guard, *args)
-        copy_locations(new, node)
+        ast.copy_location(new, node)
         return new
 
     @staticmethod
@@ -67,7 +67,7 @@ class Guarding(RestrictingNodeTransformer):
     def _charged(self, nodes: list[ast.stmt]) -> list[ast.stmt]:
         body, work = self._measured(lambda: self._visit_all(nodes))
         tick = ast.Expr(self._tick(work))
-        copy_locations(tick, nodes[0])
+        ast.copy_location(tick, nodes[0])
         return [tick, *body]
 
     # --- functions -----------------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ class Guarding(RestrictingNodeTransformer):
         self.check_function_argument_names(node)
         node.args = self.node_contents_visit(node.args)
         guarded = ast.Try(self._charged(node.body), self._last_handlers(), [], [])
-        copy_locations(guarded, node.body[0])
+        ast.copy_location(guarded, node.body[0])
         node.body = [guarded]
         return node
 
@@ -95,7 +95,7 @@ class Guarding(RestrictingNodeTransformer):
         node.args = self.node_contents_visit(node.args)
         body, work = self._measured(lambda: self.visit(node.body))
         charged = ast.BoolOp(ast.Or(), [self._tick(work), body])
-        copy_locations(charged, node.body)
+        ast.copy_location(charged, node.body)
         node.body = charged
         return node
 
@@ -112,7 +112,7 @@ class Guarding(RestrictingNodeTransformer):
         test, work = self._measured(lambda: self.visit(node.test))
         # The test runs once more often than the body, and where the body is left early: so it pays for itself.
         node.test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self._tick(work)), test])
-        copy_locations(node.test, test)
+        ast.copy_location(node.test, test)
         node.body = self._charged(node.body)
         node.orelse = self._visit_all(node.orelse)
         return node
@@ -137,7 +137,7 @@ class Guarding(RestrictingNodeTransformer):
         for generator in node.generators:
             # `_charge_` answers None, and `not None` lets the round go on.
             tick = ast.UnaryOp(ast.Not(), self._tick(work))
-            copy_locations(tick, generator.target)
+            ast.copy_location(tick, generator.target)
             generator.ifs.insert(0, tick)
         return node
 
@@ -167,7 +167,7 @@ class Guarding(RestrictingNodeTransformer):
         if isinstance(node, ast.GeneratorExp) and not lazy:
             # Only the vocabulary's functions know what to do with a generator; a message gets a list.
             eager = ast.ListComp(node.elt, node.generators)
-            copy_locations(eager, node)
+            ast.copy_location(eager, node)
             node = eager
         return cast(ast.expr, self.visit(node))
 
@@ -203,7 +203,7 @@ class Guarding(RestrictingNodeTransformer):
             return self._store(node, node.targets[0], value)
         shared = self.gen_tmp_name()
         first = ast.Assign([ast.Name(shared, ast.Store())], value)
-        copy_locations(first, node)
+        ast.copy_location(first, node)
         return [first, *(part for target in node.targets for part in self._store(node, target, _name(shared)))]
 
     def _store(self, node: ast.stmt, target: ast.expr, value: ast.expr) -> list[ast.stmt]:
@@ -222,17 +222,17 @@ class Guarding(RestrictingNodeTransformer):
             names = [self.gen_tmp_name() for _ in target.elts]
             row = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
             new = ast.Assign([row], self._guard(target, "_iterated_", value))
-            copy_locations(new, node)
+            ast.copy_location(new, node)
             return [new, *(part for item, name in zip(target.elts, names, strict=True) for part in self._store(node, item, _name(name)))]
         else:
             self.not_allowed(target)
             return []
-        copy_locations(new, node)
+        ast.copy_location(new, node)
         return [new]
 
     def _statement(self, node: ast.stmt, call: ast.Call) -> list[ast.stmt]:
         new = ast.Expr(call)
-        copy_locations(new, node)
+        ast.copy_location(new, node)
         return [new]
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
@@ -245,7 +245,7 @@ class Guarding(RestrictingNodeTransformer):
                 return cast(ast.expr, self.visit(value))
             name = self.gen_tmp_name()
             new = ast.Assign([ast.Name(name, ast.Store())], self.visit(value))
-            copy_locations(new, node)
+            ast.copy_location(new, node)
             before.append(new)
             return _name(name)
 
@@ -334,7 +334,7 @@ class Guarding(RestrictingNodeTransformer):
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> ast.ExceptHandler:
         self.check_name(node, node.name)
         check = ast.Expr(_call("_caught_"))
-        copy_locations(check, node)
+        ast.copy_location(check, node)
         node.type = cast(ast.expr, self.visit(node.type)) if node.type is not None else None
         node.body = [check, *self._visit_all(node.body)]
         return node

@@ -6,7 +6,7 @@ or to run long by a source that passes them.
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
@@ -26,6 +26,19 @@ class Finding(Struct, frozen=True):
     rule: str
     message: str
     fatal: bool = True
+
+
+FINDINGS: Final = 20
+"""Findings that are named; a source can have thousands."""
+
+
+def listed(findings: Sequence[Finding]) -> list[Finding]:
+    """The first findings, and how many more there are."""
+    more = len(findings) - FINDINGS
+    if more <= 0:
+        return list(findings)
+    fatal = any(finding.fatal for finding in findings[FINDINGS:])
+    return [*findings[:FINDINGS], Finding(0, "size", f"and {more:,} more findings", fatal)]
 
 
 def of_text(source: str) -> Iterator[Finding]:
@@ -48,7 +61,8 @@ def of_text(source: str) -> Iterator[Finding]:
 
 # Control characters but newline and tab, and those that make a text read in another order than it is written.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
-_PREFIXES: Final = re.compile(r"(?:[-+~]\s*|\bnot\s+|\blambda\b[^:\n]*:\s*){" + str(BRACKETS) + "}")
+# Possessive, and of bounded parts, so that the search is linear. A lambda whose parameters are longer is found by its depth.
+_PREFIXES: Final = re.compile(r"(?:[-+~]\s*+|\bnot\s++|\blambda\b[^:\n]{0,80}+:\s*+){" + str(BRACKETS) + "}")
 
 
 def _bracket_depth(source: str) -> int:

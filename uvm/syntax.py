@@ -53,7 +53,7 @@ def parse(source: str, selector: str) -> Parsed:
     if isinstance(method, ast.FunctionDef):
         checker = _Checker(method)
         checker.check()
-        findings = sorted(checker.findings, key=lambda finding: finding.line)
+        findings = limits.listed(sorted(checker.findings, key=lambda finding: finding.line))
     return Parsed(module, findings)
 
 
