@@ -15,12 +15,12 @@ from typing import Any
 from BTrees.OOBTree import OOBTree
 
 from deploy.settings import Configuration, SettingsError, load
-from uvm import codex, router
+from uvm import codex, router, tables
 from uvm.audit import audit
 from uvm.blobs import import_directory
 from uvm.errors import ImageError
 from uvm.history import install, method, primitive
-from uvm.image import KERNEL_ROOTS, SHARDS, Image
+from uvm.image import KERNEL_ROOTS, Image
 from uvm.journal import chronicle
 from uvm.objects import KIND, PARENTS, Counter, UvmObject
 from uvm.primitives import MESSAGES, PLLM, TRAITS
@@ -41,7 +41,8 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
     if image.awake:
         digest = codex.verify(image)
         tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
-        image.manager.abort()
+        renew(image)
+        image.manager.commit()
         return False
     tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
     primordial(image)
@@ -86,7 +87,7 @@ def primordial(image: Image) -> None:
     """The first objects, in the current transaction; without a model."""
     root = image.root
     for name in KERNEL_ROOTS:
-        root[name] = UvmObject({KIND: name, **{str(number): UvmObject({KIND: name}) for number in range(SHARDS)}})
+        root[name] = tables.new(name)
     root["codex"] = codex.inscribe()
     root["identity"] = root["codex"].own("digest")
     root["names"] = OOBTree()
@@ -115,10 +116,20 @@ def primordial(image: Image) -> None:
             "methods": Counter(),
         }
     )
-    genesis.put("objects", [traits, pllm, *personas, heartbeat])
+    genesis.put("objects", primitive("objects", "[<object>, …]"))
     for one in (traits, pllm, *personas, heartbeat, genesis):
         image.give_name(one, one.own("name"))
     root["primordial"] = list(root["names"])
+
+
+def renew(image: Image) -> None:
+    """Bring an image that an earlier version made up to date, in the current transaction; nothing is written when it is.
+
+    Once genesis_obj kept the list of the named objects in a slot, so that each name wrote all of them again.
+    """
+    genesis = image.named("genesis_obj")
+    if isinstance(genesis.own("objects"), list):
+        genesis.put("objects", primitive("objects", "[<object>, …]"))
 
 
 def _install_source(holder: UvmObject, selector: str, source: str) -> None:

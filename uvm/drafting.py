@@ -10,9 +10,9 @@ import msgspec
 from uvm.errors import ImageError
 from uvm.grammar import candidate_slots, grammar_for
 from uvm.image import Image
-from uvm.objects import ABSENT, UvmObject
+from uvm.objects import UvmObject
 from uvm.protocol import Reference, encode_value
-from uvm.reified import data_slots, is_method, parameters_of
+from uvm.reified import data_slots, parameters_of
 from uvm.stages import Plan
 from uvm.trial import TrialOutcome
 from uvm.want import Want
@@ -83,9 +83,9 @@ def _selectors(image: Image, want: Want) -> list[str]:
         receiver = image.at(Reference(want.receiver))
     except ImageError:
         return ["clone", "slotNames"]
-    own = [name for name in receiver.names() if is_method(receiver.own(name)) and name != want.selector]
-    extra = [name for name in data_slots(receiver) if receiver.own(name) is not ABSENT]
-    return [*own, "clone", "slotNames", *extra[24:]]
+    data = data_slots(receiver)
+    own = [name for name in receiver.names() if name not in data and name != want.selector]
+    return [*own, "clone", "slotNames", *data[24:]]
 
 
 def effect_of(outcome: TrialOutcome) -> str:

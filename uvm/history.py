@@ -14,11 +14,14 @@ from uvm.protocol import Reference
 from uvm.values import copied
 
 
-def primitive(selector: str) -> UvmObject:
-    """A method that the kernel carries out."""
-    return UvmObject(
+def primitive(selector: str, shown: str = "") -> UvmObject:
+    """A method that the kernel carries out. `shown`: what a prompt shows, where it stands as data does."""
+    made = UvmObject(
         {KIND: "method", "selector": selector, "primitive": selector, "author": "kernel", "positional": [], "keywords": [], "defaults": []}
     )
+    if shown:
+        made.put("shown", shown)
+    return made
 
 
 def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any]) -> UvmObject:

@@ -2,11 +2,11 @@
 
 Owned by one thread. `Image.open` is a ZEO client; the trial child builds an Image on a storage of its own.
 
-Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's shards: objects whose slots are records that
-unrelated transactions add at once and that merge by slot: `receipts`, `messages`, `library`, `nursery`, `journals`, `chronicle`.
+Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's tables (`uvm.tables`): `receipts`, `messages`, `library`,
+`nursery`, `journals`, `chronicle`.
 """
 
-import hashlib
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -17,11 +17,11 @@ from transaction.interfaces import NoTransaction, TransientError
 from ZODB.Connection import Connection
 from ZODB.POSException import POSError, POSKeyError, StateLoadError
 
+from uvm import tables
 from uvm.errors import DamagedRecord, NoSuchObject
 from uvm.objects import NAMES, PARENTS, STORED, UvmObject
 from uvm.protocol import Reference
 
-SHARDS: Final = 64
 KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle")
 
 
@@ -182,11 +182,13 @@ class Image:
         return Reference(one._p_oid)
 
     def shard(self, root: str, key: str) -> UvmObject:
-        """The kernel object that holds the record of `key`."""
-        number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) % SHARDS
-        found: UvmObject = self.root[root].own(str(number))
-        return found
+        """The kernel object in whose slots the record of `key` is, if there is one. To add a record, use `enter`."""
+        return tables.leaf(self.root[root], key)
 
-    def shards(self, root: str) -> list[UvmObject]:
-        """All kernel objects of one root."""
-        return [self.root[root].own(str(number)) for number in range(SHARDS)]
+    def enter(self, root: str, key: str, value: Any) -> None:
+        """Write the record of `key` into a kernel table, in the current transaction."""
+        tables.enter(self.root[root], key, value)
+
+    def shards(self, root: str) -> Iterator[UvmObject]:
+        """All kernel objects of one root that hold records."""
+        return tables.leaves(self.root[root])

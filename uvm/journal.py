@@ -1,7 +1,11 @@
 """What each changing message changed: the ground for undo, blame and lineage. And the chronicle of what mattered.
 
-One journal per UVM name, so that two UVMs never write the same record. The head holds the id of its newest batch: after a
-commit whose acknowledgement was lost, that id says whether it happened. Entries go to pages of `PAGE`; the newest `PAGES` are kept.
+One journal per UVM name, so that two UVMs never write the same record. Layout: table `journals`, key name of the UVM → head with the slots
+`batch`, `pages` (BTree: number → page), `bytes` (of all pages), `tally` (BTree: selector → count), `spoken`, `asked`. The id of the newest
+batch says, after a commit whose acknowledgement was lost, whether it happened. A page has the slots `entries` and `bytes`; it is full with
+`PAGE` bytes, so that an entry costs about half of that, and a large value has a record of its own (`uvm.large`).
+
+In images of earlier versions `pages` is a list and `tally` a dict until the journal is written.
 """
 
 import time
@@ -9,14 +13,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
+from BTrees.OOBTree import OOBTree
 
 from uvm.entropy import Spoken
 from uvm.image import Image
+from uvm.large import loaded, stored, weight
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.values import copied
 
-PAGE: Final = 64
-PAGES: Final = 2000
+PAGE: Final = 2048
+"""Bytes from which a page is full."""
+PAGES: Final = 8000
+KEPT: Final = 64_000_000
+"""Pages and bytes that a journal keeps; the oldest pages go first."""
 TALLIED: Final = 1000
 """Selectors that a journal counts; later ones are left out of the entropy."""
 ASKED: Final = 64
@@ -43,12 +52,10 @@ class Journal:
         """Say that the current transaction is this batch; `sent` is added to the tally of selectors."""
         head = self._head()
         head.put("batch", batch)
-        if sent:
-            tally = dict(head.own("tally", {}))
-            for selector, count in sent.items():
-                if selector in tally or len(tally) < TALLIED:
-                    tally[selector] = tally.get(selector, 0) + count
-            head.put("tally", tally)
+        tally: OOBTree = head.own("tally")
+        for selector, count in (sent or {}).items():
+            if selector in tally or len(tally) < TALLIED:
+                tally[selector] = tally.get(selector, 0) + count
 
     def spoke(self, spoken: Spoken, asked: Mapping[str, int]) -> None:
         """Add to the tally what the model said, and how many drafts each persona wrote."""
@@ -63,29 +70,40 @@ class Journal:
 
     def record(self, entries: list[dict[str, Any]]) -> None:
         """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
+        if not entries:
+            return
         head = self._head()
-        pages: list[UvmObject] = head.own("pages")
-        while entries:
-            if not pages or len(pages[-1].own("entries")) >= PAGE:
-                pages = [*pages, UvmObject({KIND: "journal", "entries": []})][-PAGES:]
-                head.put("pages", pages)
-            written = pages[-1].own("entries")
-            fitting, entries = entries[: PAGE - len(written)], entries[PAGE - len(written) :]
-            pages[-1].put("entries", [*written, *fitting])
+        pages: OOBTree = head.own("pages")
+        page: UvmObject | None = pages[pages.maxKey()] if pages else None
+        total = head.own("bytes", 0)
+        for written in entries:
+            if page is None or page.own("bytes", PAGE) >= PAGE:
+                page = UvmObject({KIND: "journal", "entries": [], "bytes": 0})
+                pages[pages.maxKey() + 1 if pages else 0] = page
+            octets = _bytes(written)
+            page.put("entries", [*page.own("entries"), written])
+            page.put("bytes", page.own("bytes") + octets)
+            total += octets
+        while len(pages) > PAGES or (total > KEPT and len(pages) > 1):
+            total -= pages.pop(pages.minKey()).own("bytes", 0)
+        head.put("bytes", total)
 
     def entries(self) -> Iterable[dict[str, Any]]:
         """All entries that are kept, newest first."""
         head = self._image.shard("journals", self._uvm).own(self._uvm)
-        for page in reversed(head.own("pages") if head is not ABSENT else []):
+        pages = head.own("pages") if head is not ABSENT else []
+        for page in reversed(pages if isinstance(pages, list) else list(pages.values())):
             yield from reversed(page.own("entries"))
 
     def _head(self) -> UvmObject:
-        shard = self._image.shard("journals", self._uvm)
-        known = shard.own(self._uvm)
-        head: UvmObject = known
+        known = self._image.shard("journals", self._uvm).own(self._uvm)
         if known is ABSENT:
-            head = UvmObject({KIND: "journal", "batch": "", "pages": []})
-            shard.put(self._uvm, head)
+            known = UvmObject({KIND: "journal", "batch": "", "pages": OOBTree(), "tally": OOBTree()})
+            self._image.enter("journals", self._uvm, known)
+        head: UvmObject = known
+        if isinstance(head.own("pages"), list):
+            head.put("pages", OOBTree(dict(enumerate(head.own("pages")))))
+            head.put("tally", OOBTree(head.own("tally", {})))
         return head
 
 
@@ -96,11 +114,17 @@ def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[Uvm
     """
     new = set(map(id, made))
     kept = [
-        [owner, slot, before is not ABSENT, None if before is ABSENT else copied(before), method]
+        [owner, slot, before is not ABSENT, None if before is ABSENT else stored(copied(before)), method]
         for owner, slot, before, _, method in effects
         if id(owner) not in new
     ]
     return {**message, "effects": kept}
+
+
+def _bytes(written: dict[str, Any]) -> int:
+    """What an entry takes, with the large values that have records of their own."""
+    made = (effect[3] for effect in written["effects"] if type(effect[3]) is UvmObject and effect[3]._p_jar is None)
+    return weight(written, KEPT) + sum(weight(loaded(value), KEPT) for value in made)
 
 
 def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str, int]:
@@ -126,4 +150,4 @@ def _heads(image: Image) -> Iterator[UvmObject]:
 def chronicle(image: Image, kind: str, **facts: Any) -> None:
     """Write down what mattered: a birth, an install, an undo. A pack does not erase it."""
     moment = f"{time.time():.6f}"
-    image.shard("chronicle", moment).put(f"{moment}:{kind}", {"at": moment, "kind": kind, **facts})
+    image.enter("chronicle", f"{moment}:{kind}", {"at": moment, "kind": kind, **facts})

@@ -1,17 +1,24 @@
 """Receipts: what makes a message exactly-once above the acknowledged floor.
 
-A receipt is written in the transaction of its effect. Layout: `receipts` shard of the session → session object with the slots
-`floor`, `oldest` (page) and `page:N` → page object, whose slots are sequence numbers: `[payload digest, packed result]`.
-Pages are objects of their own, so that two UVMs that write receipts of one session merge; the same number conflicts.
+A receipt is written in the transaction of its effect. Layout: table `receipts`, key `<principal>/<session>`:
+
+- While a session has one receipt above its floor, as with a tool that sends one message after the other, the record is the list
+  `[seen, floor, number, payload digest, packed result]`.
+- Then it is a session object with the slots `floor`, `seen` and `page:N` → page object, whose slots are numbers: `[payload digest, packed
+  result]`. Pages are objects of their own, so that two UVMs that write receipts of one session merge; the same number conflicts.
+
+A large result has a record of its own (`uvm.large`).
 """
 
 import time
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import msgspec
 
 from uvm.errors import BadArguments, Expired, PayloadMismatch
 from uvm.image import Image
+from uvm.large import loaded, stored
 from uvm.objects import ABSENT, KIND, UvmObject
 
 PAGE: Final = 64
@@ -37,35 +44,47 @@ class Ledger:
 
         Raises Expired below the floor, PayloadMismatch when the number was used for another payload.
         """
-        record = self._session(principal, session)
-        if record is None:
+        key = f"{principal}/{session}"
+        holder: Any = self._image.shard("receipts", key)
+        record: Any = holder.own(key)
+        kept: list[Any] | None = None
+        if record is ABSENT:
             return None
-        if seq <= record.own("floor"):
+        if isinstance(record, list):
+            _, floor, number, *written = record
+            kept = written if number == seq else None
+        else:
+            floor, holder = record.own("floor"), record.own(f"page:{seq // PAGE}")
+            kept = holder.own(str(seq), None) if holder is not ABSENT else None
+        if seq <= floor:
             raise Expired(
-                f"message {seq} of session {session} is at or below the acknowledged floor {record.own('floor')}",
+                f"message {seq} of session {session} is at or below the acknowledged floor {floor}",
                 "its receipt is gone; use a new number for a new message",
             )
-        page = record.own(f"page:{seq // PAGE}")
-        found = page.own(str(seq)) if page is not ABSENT else ABSENT
-        if found is ABSENT:
+        if kept is None:
             return None
-        if found[0] != digest:
+        recorded, result = kept
+        if recorded != digest:
             raise PayloadMismatch(
                 f"message {seq} of session {session} was sent before with another payload", "use a new number for a new message"
             )
-        return Receipt(found[1], page._p_serial)
+        return Receipt(loaded(result), holder._p_serial)
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int) -> None:
         """Write the receipt and raise the floor, in the current transaction."""
-        record = self._session(principal, session) or self._begin(principal, session)
-        number = seq // PAGE
-        page = record.own(f"page:{number}")
-        if page is ABSENT:
-            page = UvmObject({KIND: "receipts"})
-            record.put(f"page:{number}", page)
-            record.put("seen", int(time.time()))
-        page.put(str(seq), [digest, result])
-        self._forget(record, max(floor, (number - PAGES) * PAGE - 1))
+        key, seen = f"{principal}/{session}", int(time.time())
+        record: Any = self._image.shard("receipts", key).own(key)
+        if record is ABSENT or (isinstance(record, list) and record[2] <= floor):
+            before = record[1] if isinstance(record, list) else 0
+            self._image.enter("receipts", key, [seen, max(floor, before), seq, digest, stored(result)])
+            return
+        if isinstance(record, list):
+            _, before, number, *written = record
+            record = UvmObject({KIND: "session", "floor": before, "seen": seen})
+            self._image.enter("receipts", key, record)
+            _write(record, number, written)
+        _write(record, seq, [digest, stored(result)])
+        _forget(record, max(floor, (seq // PAGE - PAGES) * PAGE - 1), seq // PAGE)
 
     @staticmethod
     def check(seq: int, floor: int) -> None:
@@ -78,31 +97,38 @@ class Ledger:
 
     def sessions(self) -> int:
         """How many sessions have receipts."""
-        return sum(len(shard.names()) for shard in self._image.shards("receipts"))
+        return sum(len(leaf.names()) for leaf in self._image.shards("receipts"))
 
     def expire(self, before: int) -> int:
         """Forget sessions that began their newest page before that time (seconds since the epoch)."""
-        gone = 0
-        for shard in self._image.shards("receipts"):
-            for key in [key for key in shard.names() if shard.own(key).own("seen") < before]:
-                shard.drop(key)
-                gone += 1
-        return gone
+        old = [(leaf, key) for leaf in self._image.shards("receipts") for key, seen in _seen(leaf) if seen < before]
+        for leaf, key in old:
+            leaf.drop(key)
+        return len(old)
 
-    def _session(self, principal: str, session: str) -> UvmObject | None:
-        key = f"{principal}/{session}"
-        found = self._image.shard("receipts", key).own(key)
-        return None if found is ABSENT else found
 
-    def _begin(self, principal: str, session: str) -> UvmObject:
-        key = f"{principal}/{session}"
-        record = UvmObject({KIND: "session", "floor": 0, "seen": int(time.time())})
-        self._image.shard("receipts", key).put(key, record)
-        return record
+def _seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
+    for key in leaf.names():
+        record = leaf.own(key)
+        yield key, record[0] if isinstance(record, list) else record.own("seen")
 
-    def _forget(self, record: UvmObject, floor: int) -> None:
-        if floor <= record.own("floor"):
-            return
-        record.put("floor", floor)
-        for name in [name for name in record.names() if name.startswith("page:") and (int(name[5:]) + 1) * PAGE <= floor + 1]:
-            record.drop(name)
+
+def _write(record: UvmObject, seq: int, written: list[Any]) -> None:
+    page = record.own(f"page:{seq // PAGE}")
+    if page is ABSENT:
+        page = UvmObject({KIND: "receipts"})
+        record.put(f"page:{seq // PAGE}", page)
+        record.put("seen", int(time.time()))
+    page.put(str(seq), written)
+
+
+def _forget(record: UvmObject, floor: int, written: int) -> None:
+    """Raise the floor; drop whole pages below it, and what is below it on the page that is written anyway."""
+    if floor <= record.own("floor"):
+        return
+    record.put("floor", floor)
+    for name in [name for name in record.names() if name.startswith("page:") and (int(name[5:]) + 1) * PAGE <= floor + 1]:
+        record.drop(name)
+    page = record.own(f"page:{written}")
+    for seq in [seq for seq in page.names() if int(seq) <= floor]:
+        page.drop(seq)

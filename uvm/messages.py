@@ -51,7 +51,7 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
     if message is None:
         message = UvmObject({PARENTS: [image.root["message_traits"]], KIND: "message", "round": 1, "drafts": [], **facts})
         message.put("stage", "reified")
-        image.shard("messages", key).put(key, message)
+        image.enter("messages", key, message)
         _hold(message, owner)
         _count(image, "messages")
         return Claim("mine", image.reference(message).oid, "reified")

@@ -17,7 +17,7 @@ def keep(image: Image, objects: Iterable[UvmObject]) -> None:
     """Keep new objects that a reply refers to, in the current transaction."""
     for one in objects:
         key = image.reference(one).oid.hex()
-        image.shard("nursery", key).put(key, [one, int(time.time()) + LEASE_S])
+        image.enter("nursery", key, [one, int(time.time()) + LEASE_S])
 
 
 def release(image: Image, oids: Iterable[bytes]) -> int:

@@ -129,11 +129,6 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
         raise NotAllowed(f"{name!r} is the name of another object", "forgetName_ it first")
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.give_name(receiver, name)
-    genesis = names.get("genesis_obj")
-    listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
-    if genesis is not None and receiver not in listed:
-        runtime.attempt.writing(genesis, "objects")
-        genesis.put("objects", [*listed, receiver])
     return receiver
 
 
@@ -148,12 +143,15 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
         raise NotAllowed(f"{name!r} is one of the primordial names")
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.take_name(receiver, name)
-    genesis = names.get("genesis_obj")
-    listed: list[Any] = genesis.own("objects", []) if genesis is not None else []
-    if genesis is not None and not runtime.image.names_of(receiver) and receiver in listed:
-        runtime.attempt.writing(genesis, "objects")
-        genesis.put("objects", [one for one in listed if one is not receiver])
     return receiver
+
+
+def named_objects(runtime: Runtime, receiver: UvmObject) -> list[UvmObject]:
+    """The objects that have names, each once, in the order of their names; genesis_obj itself is left out."""
+    names: Any = runtime.image.names
+    runtime.attempt.charge(len(names))
+    genesis = names.get("genesis_obj")
+    return [named for named in dict.fromkeys(names.values()) if named is not genesis]
 
 
 def own_names(runtime: Runtime, receiver: UvmObject) -> list[str]:
@@ -248,5 +246,6 @@ TRAITS: dict[str, Primitive] = {
 }
 PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
+GENESIS: dict[str, Primitive] = {"objects": named_objects}
 
-PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES}
+PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS}

@@ -103,7 +103,7 @@ class Registry:
         made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen))
         install(holder, made)
         if want.offered is None:
-            self._image.shard("library", want.key).put(want.key, made)
+            self._image.enter("library", want.key, made)
         messages.count_method(self._image)
         messages.advance(
             self._image,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from uvm.errors import BadArguments
-from uvm.objects import KIND, PARENTS, UvmObject
+from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
 from uvm.protocol import Example
 from uvm.values import checked, literal
 
@@ -72,7 +72,7 @@ def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 
 def shown(value: Any) -> str:
     """A slot's value as the prompt shows it; behaviour only as such."""
-    return "<method>" if is_method(value) else literal(value)
+    return str(value.own("shown", "<method>")) if is_method(value) else literal(value)
 
 
 def is_method(value: Any) -> bool:
@@ -81,8 +81,9 @@ def is_method(value: Any) -> bool:
 
 
 def data_slots(receiver: UvmObject) -> list[str]:
-    """Own slots that hold data, in order."""
-    return [name for name in receiver.names() if not is_method(receiver.own(name))]
+    """Own slots that hold data, or that the kernel answers with data as if they did, in order."""
+    held = ((name, receiver.own(name)) for name in receiver.names())
+    return [name for name, value in held if not is_method(value) or value.own("shown") is not ABSENT]
 
 
 def shape(receiver: UvmObject, selector: str, positional: int, keywords: Sequence[str]) -> str:
