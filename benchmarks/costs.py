@@ -100,12 +100,12 @@ def measure(tool: Tool, sessions: int, names: int) -> Iterable[tuple[str, tuple[
     tool.send_all((twin, "nameAs_", (f"name {number}",), {}) for number, twin in enumerate(twins))
     yield f"a small write, {names:,} names", tool.cost(write)
     yield f"a clone and its name, {names:,} names", tool.cost(new_name)
-    tool.send(large, "setSlot_value_", "array", [[]] * LARGE)
+    tool.send(large, "setSlot_value_", "array", [[200]] * (LARGE // 3), session="large", seq=1)
     yield "a small write beside a slot of 3 MB", tool.cost(write)
-    tool.send(large, "setSlot_value_", "array", [])
+    tool.send(large, "setSlot_value_", "array", [], session="large", seq=2)
     yield "a small write after it was overwritten", tool.cost(write)
     for number in range(1, 13):
-        tool.send(large, "setSlot_value_", "text", f"{number:02}" + "x" * LARGE, session="large", seq=number)
+        tool.send(large, "setSlot_value_", "text", f"{number:02}" + "x" * LARGE, session="large", seq=number + 2)
     yield "a small write after 12 sends of 3 MB", tool.cost(write)
     yield "a small slot of the object with 3 MB", tool.cost(lambda number: (large, "setSlot_value_", ("n", number), {}))
 

@@ -8,6 +8,7 @@ Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's 
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 
 import transaction
@@ -132,7 +133,7 @@ class Image:
         """The object of that name. Raises NoSuchObject with the nearest names."""
         found: UvmObject | None = self.names.get(name)
         if found is None:
-            near = [other for other in self.names if other.startswith(name[:1])][:8]
+            near = [other for other in islice(self.names.keys(name[:1]), 8) if other.startswith(name[:1])]
             raise NoSuchObject(
                 f"no object is named {name!r}", f"names like it: {', '.join(near)}" if near else "batos objects lists the names"
             )

@@ -1,7 +1,6 @@
 """What a message writes is in proportion to what it touches; kernel tables merge, split and are read in their earlier forms."""
 
 import pytest
-import ZODB
 from ZODB.FileStorage import FileStorage
 from ZODB.POSException import ConflictError
 
@@ -9,7 +8,7 @@ from tests.uvm.images import Bench, awakened
 from uvm import tables
 from uvm.awakening import renew
 from uvm.errors import Expired, PayloadMismatch
-from uvm.image import Image, allowed_class
+from uvm.image import Database, Image
 from uvm.journal import Journal, tallies
 from uvm.large import LARGE, loaded, stored, weight
 from uvm.ledger import PAGE, Ledger
@@ -54,7 +53,7 @@ class Stored(Bench):
 
 @pytest.fixture
 def database(tmp_path):
-    return ZODB.DB(FileStorage(str(tmp_path / "image.fs")), class_factory=allowed_class)
+    return Database(FileStorage(str(tmp_path / "image.fs")))
 
 
 @pytest.fixture
