@@ -20,10 +20,11 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import listening, protocol, refusals, traffic, wire
 from uvm.bridge_metrics import Meters
-from uvm.dispatch import RETRY_MS, Dispatch
+from uvm.dispatch import Dispatch
 from uvm.peers import Peers
 from uvm.protocol import Busy, Changing, Error, GetStatus, Hello, Reply, Subscribe, Subscribed, Welcome
 from uvm.publisher import Publisher
+from uvm.quotas import RETRY_MS
 
 WINDOW = 128
 """Messages that run on one UVM at a time: enough for a batch in work and the next ones at the door."""
@@ -173,6 +174,11 @@ class Bridge:
                     self._answer(address, answer)
                 case traffic.Drop(uvm, job):
                     self._tell(self._peers.named(uvm).identity, wire.Drop(job))
+                case traffic.Recall(uvm):
+                    self._tell(self._peers.named(uvm).identity, wire.Recall())
+                case traffic.Kill(uvm):
+                    self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
+                    self._peers.kill(uvm)
                 case traffic.Lost():
                     self._bury(instruction)
 
@@ -298,12 +304,14 @@ class Bridge:
                 self._tell(identity, wire.Lost())
             return
         match message:
-            case wire.Done(job, payload):
-                self._handle(traffic.Finished(name, job, payload))
+            case wire.Done(job, payload, spent):
+                self._handle(traffic.Finished(name, job, payload, spent))
             case wire.Parked(jobs):
                 self._handle(traffic.Parked(name, jobs, parked=True))
             case wire.Resumed(jobs):
                 self._handle(traffic.Parked(name, jobs, parked=False))
+            case wire.Returned(jobs):
+                self._handle(traffic.Returned(name, jobs))
             case wire.Leaving():
                 self._handle(traffic.UvmLeft(name))
             case _:

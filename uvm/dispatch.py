@@ -4,8 +4,11 @@ Called by the bridge's one thread: `Dispatch.handle(event, now)` takes an event 
 is monotonic seconds. It owns every message from its arrival to its answer.
 
 * Messages of one session form a lane: they go in the order of arrival, and to one UVM as long as any of them is there.
-  A message without a session is a lane of its own. Lanes take turns; a lane that is free goes to the least busy UVM.
-* A UVM has at most `window` running messages. Parked ones (waiting for a method or a thought) do not count.
+  A message without a session is a lane of its own. Principals, their connections, and a connection's lanes take turns (`uvm.shares`).
+* Which UVM may get what, and how much of it, is `uvm.placing`'s: a UVM runs one message after the other and cannot be interrupted, so
+  what is dear never gets all of them. Parked messages (waiting for a method or a thought) do not count.
+* A UVM that takes long over something is asked for what it has not begun. One that is silent is killed, so that it cannot come back.
+* Where the queue is full, whoever holds most of it is answered Busy: principals first, then the connections of that one.
 * When a UVM dies, what was running on it is suspect. Suspects are sent again one by one: one UVM becomes the examiner,
   is given nothing else, and gets the next suspect when nothing runs on it. A message that two UVMs died on is Poisoned.
 * A parked message runs no code, so its UVM's death is not held against it. Its Resumed may be lost in the crash that it
@@ -17,24 +20,33 @@ is monotonic seconds. It owns every message from its arrival to its answer.
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Any
 
-from uvm import refusals
+from uvm import placing, quotas, refusals
 from uvm.lanes import Lane, Message, Poisoned, Timers, Uvm, Waiter
-from uvm.protocol import Busy, Error
+from uvm.protocol import Busy, Error, Reply
+from uvm.quotas import RETRY_MS
+from uvm.rights import Spent
+from uvm.shares import Shares, Source
 from uvm.traffic import (
     Answer,
     Arrived,
     Assign,
+    Cancelled,
     DispatchEvent,
     Drop,
     Finished,
     FromUvm,
     Instruction,
     Key,
+    Kill,
+    LaneKey,
     Lost,
     Parked,
+    Recall,
     Refuse,
+    Returned,
     Tick,
     Undelivered,
     UvmDied,
@@ -55,8 +67,11 @@ GRACE_S = 1.0
 VIA_S = 5.0
 """Seconds a message waits for the UVM that it names, when that one is away."""
 
-RETRY_MS = 250
-"""What a tool that is answered Busy is told to wait."""
+STALL_S = 1.0
+"""A bridge that did nothing for longer has heard nobody: that time is not counted as the UVMs' silence."""
+
+LANES_LOOKED_AT = 8
+"""So many lanes of a connection are looked at in one turn for a message that can go on."""
 
 WAITERS = 16
 """Most arrivals of one message that are answered; the oldest give way."""
@@ -70,14 +85,14 @@ class Dispatch:
     """
 
     def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_job: int = 1) -> None:
-        self._queue, self._queue_bytes, self._window, self._dead_after = queue, queue_bytes, window, dead_after_s
+        self._queue, self._window, self._dead_after = queue, window, dead_after_s
         self._number = first_job
+        self._shares = Shares(queue, queue_bytes)
         self._messages: dict[int, Message] = {}
-        self._bytes = 0
         self._keys: dict[Key, Message] = {}
-        self._lanes: dict[tuple[str, str, int], Lane] = {}
-        self._ready: OrderedDict[tuple[str, str, int], Lane] = OrderedDict()
-        self._suspect: OrderedDict[tuple[str, str, int], Lane] = OrderedDict()
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
+        self._now = self._ticked = 0.0
         self._uvms: dict[str, Uvm] = {}
         self._timers = Timers()
         self._poisoned = Poisoned()
@@ -88,9 +103,12 @@ class Dispatch:
     def handle(self, event: DispatchEvent, now: float) -> list[Instruction]:
         """What to do about `event`. Events about UVMs that are not on the list are ignored (see `knows`)."""
         out: list[Instruction] = []
+        self._now = now
         match event:
             case Arrived():
                 out.extend(self._arrive(event, now))
+            case Cancelled():
+                out.extend(self._cancel(event))
             case UvmReady(name, incarnation):
                 out.extend(self._welcome(name, incarnation, now))
             case Tick():
@@ -132,7 +150,8 @@ class Dispatch:
         assigned = sum(len(uvm.jobs) for uvm in self._uvms.values())
         uvms = [uvm.statistics(now) for uvm in sorted(self._uvms.values(), key=lambda uvm: uvm.name)]
         queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._messages.values() if m.deaths)}
-        return {"queue": {**queue, "bytes": self._bytes, "limit": self._queue}, "uvms": uvms, "counters": dict(self.counters)}
+        queue |= {"bytes": self._shares.bytes, "limit": self._queue}
+        return {"queue": queue, "uvms": uvms, "principals": self._shares.statistics(now), "counters": dict(self.counters)}
 
     # --- arrival -------------------------------------------------------------------------------------------------------
 
@@ -147,26 +166,46 @@ class Dispatch:
         if poisoned:
             return [Refuse(event.address, refusals.poisoned(event.id, poisoned[1]))]
         waiter = Waiter(event.address, event.id, now, now + event.deadline_s)
+        out: list[Instruction] = []
         if message is not None:
             self.counters["attached"] += 1
             message.waiters = [w for w in message.waiters if (w.address, w.id) != (waiter.address, waiter.id)][1 - WAITERS :]
         else:
-            if len(self._messages) >= self._queue or self._bytes + len(event.payload) > self._queue_bytes:
+            source = self._shares.source(event.principal, event.connection, event.quota, now)
+            owner = source.principal
+            refusal = quotas.refusal(owner.held, owner.bytes, owner.rates, owner.quota, event.id, len(event.payload), now)
+            if refusal is not None:
+                self.counters["over quota"] += 1
+                return [Refuse(event.address, refusal)]
+            out, room = self._make_room(source, len(event.payload))
+            if not room:
                 self.counters["busy"] += 1
-                return [Refuse(event.address, Busy(event.id, RETRY_MS))]
-            message = self._accept(event, key, now)
+                return [*out, Refuse(event.address, Busy(event.id, RETRY_MS))]
+            message = self._accept(event, source, now)
         message.waiters.append(waiter)
         self._timers.set(waiter.deadline, self._deadline, message, waiter)
-        return []
+        return out
 
-    def _accept(self, event: Arrived, key: Key | None, now: float) -> Message:
+    def _make_room(self, arriving: Source, size: int) -> tuple[list[Instruction], bool]:
+        """Make room for a message of `arriving` at the cost of those that hold more than it; whether there is room then."""
+        out: list[Instruction] = []
+        while not self._shares.fits(size):
+            most = self._shares.most_over(arriving, size)
+            if most is arriving or not most.fresh:
+                return out, False
+            self.counters["pushed out"] += 1
+            out += self._give_up(most.fresh[next(reversed(most.fresh))], lambda id: Busy(id, RETRY_MS))
+        return out, True
+
+    def _accept(self, event: Arrived, source: Source, now: float) -> Message:
         number = self._number
         self._number += 1
+        key = event.key
         lane_key = (event.principal, event.session, 0 if event.session else number)
         lane = self._lanes.setdefault(lane_key, Lane(lane_key, deque()))
-        message = Message(number, event, lane, now, [])
+        message = Message(number, event, lane, source, now, [])
         self._messages[number] = message
-        self._bytes += len(event.payload)
+        self._shares.hold(message)
         if key:
             self._keys[key] = message
         lane.queue.append(message)
@@ -175,6 +214,21 @@ class Dispatch:
         if event.via and event.via not in self._uvms:
             self._timers.set(now + VIA_S, self._absent, message, None)
         return message
+
+    def _cancel(self, event: Cancelled) -> list[Instruction]:
+        """Drop what no UVM has; have the UVM end what is parked there; what runs goes on."""
+        message = self._keys.get(event.key)
+        state = "unknown" if message is None else message.state
+        out: list[Instruction] = []
+        if message is not None and state == "waiting":
+            self.counters["cancelled"] += 1
+            state = "dropped"
+            out = self._give_up(message, refusals.cancelled)
+        elif message is not None and state == "parked":
+            state = "ending"
+            message.dropped = True
+            out = [Drop(message.uvm, message.number)]
+        return [*out, Refuse(event.address, Reply(event.id, state))]
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
@@ -185,7 +239,7 @@ class Dispatch:
             out.extend(self._lose(known, "replaced by a new process", now, died=True, may_have_run=True))
         elif known:
             out.extend(self._lose(known, "forgot its jobs", now, died=False, may_have_run=True))
-        self._uvms[name] = Uvm(name, incarnation, now, now, {})
+        self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
         return out
 
     def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
@@ -194,13 +248,22 @@ class Dispatch:
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
-            case Finished(job=job, payload=payload):
-                return self._finish(uvm, job, payload, now)
+            case Finished(job=job, payload=payload, spent=spent):
+                return self._finish(uvm, job, payload, spent, now)
             case Parked(jobs=jobs, parked=parked):
+                uvm.moved = now
                 for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
-                    uvm.running += message.parked - parked
+                    if message.parked != parked:
+                        uvm.carry(message, -1 if parked else 1)
                     message.parked = parked
                     uvm.examiner |= message.deaths > 0 and not parked
+            case Returned(jobs=jobs):
+                back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
+                uvm.moved, uvm.recalled = now, False
+                for message in back:
+                    self._release(message)
+                self._requeue(back)
+                self.counters["returned"] += len(back)
             case UvmEnding():
                 uvm.ending = True
             case Undelivered(job=job) if job in uvm.jobs:
@@ -210,12 +273,14 @@ class Dispatch:
                 self._requeue([message])
         return []
 
-    def _finish(self, uvm: Uvm, job: int, payload: bytes, now: float) -> list[Instruction]:
+    def _finish(self, uvm: Uvm, job: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
         message = uvm.jobs.get(job)
         if message is None:
             self.counters["stale"] += 1
             return []
         self.counters["finished"] += 1
+        uvm.moved, uvm.recalled = now, False
+        self._shares.spent(message, spent, now)
         self._release(message)
         self._forget(message)
         return [Answer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
@@ -266,7 +331,16 @@ class Dispatch:
     # --- time ----------------------------------------------------------------------------------------------------------
 
     def _tick(self, now: float) -> Iterable[Instruction]:
-        for uvm in [u for u in self._uvms.values() if now - u.heard > self._dead_after]:
+        stalled, self._ticked = now - self._ticked, now
+        for uvm in list(self._uvms.values()):
+            if stalled > STALL_S:
+                uvm.heard = min(now, uvm.heard + stalled)
+            if uvm.running > 1 and not uvm.recalled and uvm.stuck(now):
+                uvm.recalled = True
+                yield Recall(uvm.name)
+            if now - uvm.heard <= self._dead_after:
+                continue
+            yield Kill(uvm.name)
             yield from self._lose(uvm, f"silent for {now - uvm.heard:.1f} s", now, died=True, may_have_run=True)
         for step, message, waiter in self._timers.due(now, self._messages):
             if waiter is None or waiter in message.waiters:
@@ -303,7 +377,7 @@ class Dispatch:
 
     # --- bookkeeping ---------------------------------------------------------------------------------------------------
 
-    def _give_up(self, message: Message, answer: Callable[[int], Error]) -> list[Instruction]:
+    def _give_up(self, message: Message, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
         out: list[Instruction] = [Refuse(w.address, answer(w.id)) for w in message.waiters]
         self._forget(message)
         return out
@@ -311,7 +385,7 @@ class Dispatch:
     def _forget(self, message: Message) -> None:
         """Drop a message that no UVM has, or has had until now."""
         del self._messages[message.number]
-        self._bytes -= len(message.arrival.payload)
+        self._shares.let_go(message)
         if message.key:
             del self._keys[message.key]
         lane = message.lane
@@ -323,7 +397,8 @@ class Dispatch:
         uvm = self._uvms.get(message.uvm)
         if uvm is not None:
             del uvm.jobs[message.number]
-            uvm.running -= not message.parked
+            if not message.parked:
+                uvm.carry(message, -1)
         message.uvm = ""
         lane = message.lane
         lane.outstanding -= 1
@@ -333,10 +408,7 @@ class Dispatch:
     def _file(self, lane: Lane) -> None:
         """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
         head = lane.queue[0] if lane.queue else None
-        if head is None or head.deaths:
-            self._ready.pop(lane.key, None)
-        else:
-            self._ready.setdefault(lane.key, lane)
+        self._shares.file(lane, None if head is None or head.deaths else head.source, self._now)
         if head is None or not head.deaths:
             self._suspect.pop(lane.key, None)
         else:
@@ -348,10 +420,15 @@ class Dispatch:
 
     def _give(self, lane: Lane, uvm: Uvm, now: float) -> Instruction:
         message = lane.queue.popleft()
+        source = message.source
+        self._shares.give(message)
         message.uvm = lane.uvm = uvm.name
+        message.cost, message.heavy, message.proven = source.expected(len(message.arrival.payload)), source.heavy(now), source.proven
         lane.outstanding += 1
+        if not uvm.running:
+            uvm.moved = now
         uvm.jobs[message.number] = message
-        uvm.running += 1
+        uvm.carry(message, 1)
         self.counters["assigned"] += 1
         self._file(lane)
         alone = message.deaths > 0
@@ -385,16 +462,27 @@ class Dispatch:
             uvm.examiner = uvm.name in wanted
 
     def _assign(self, now: float) -> Iterable[Instruction]:
-        room = sum(max(0, self._window - uvm.running) for uvm in self._uvms.values() if not uvm.examiner and not uvm.ending)
-        blocked: list[Lane] = []
-        while room and self._ready:
-            _, lane = self._ready.popitem(last=False)
-            free = [u for u in self._eligible(lane) if not u.examiner and u.running < self._window]
-            if not free:
-                blocked.append(lane)
+        skipped: list[Source] = []
+        places = placing.Places(self._uvms.values(), self._window, self._shares, now)
+        while (kinds := places.open()) and (source := self._shares.next(kinds, now)) is not None:
+            chosen = self._place(source, places)
+            if chosen is None:
+                skipped.append(source)
                 continue
-            room -= 1
-            yield self._give(lane, min(free, key=lambda u: (u.running, len(u.jobs), u.name)), now)
-        for lane in reversed(blocked):
-            self._ready[lane.key] = lane
-            self._ready.move_to_end(lane.key, last=False)
+            lane, uvm = chosen
+            cost = source.expected(len(lane.queue[0].arrival.payload))
+            yield self._give(lane, uvm, now)
+            self._shares.began(source, cost, now)
+        for source in skipped:
+            self._shares.join(source, now)
+
+    def _place(self, source: Source, places: placing.Places) -> tuple[Lane, Uvm] | None:
+        """A lane of the connection whose next message can go now, and the UVM for it."""
+        for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
+            uvm = places.best(self._eligible(lane), source, len(lane.queue[0].arrival.payload))
+            if uvm is not None:
+                # A lane that had its turn comes after the others.
+                source.ready.move_to_end(lane.key)
+                return lane, uvm
+            source.ready.move_to_end(lane.key)
+        return None

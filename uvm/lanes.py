@@ -3,11 +3,17 @@
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from uvm.traffic import Arrived, Instruction, Key
+from uvm.traffic import Arrived, Instruction, Key, LaneKey
+
+if TYPE_CHECKING:
+    from uvm.shares import Source
+
+STUCK_S = 0.1
+"""A UVM that has ended nothing for so many seconds is stuck in something long; it gets nothing more meanwhile."""
 
 
 class Waiter(Struct, eq=False):
@@ -20,20 +26,28 @@ class Waiter(Struct, eq=False):
 
 
 class Lane(Struct, eq=False):
-    """The messages of one session, or one message without a session. `queue` is what no UVM has; `uvm` has `outstanding` others."""
+    """The messages of one session, or one message without a session. `queue` is what no UVM has; `uvm` has `outstanding` others.
 
-    key: tuple[str, str, int]
+    `filed`: the connection among whose ready lanes it is.
+    """
+
+    key: LaneKey
     queue: deque["Message"]
     uvm: str = ""
     outstanding: int = 0
+    filed: "Source | None" = None
 
 
 class Message(Struct, eq=False):
-    """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran."""
+    """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran.
+
+    `source`: the connection that it came by first. `cost`, `heavy`, `proven`: what was expected of it when a UVM got it.
+    """
 
     number: int
     arrival: Arrived
     lane: Lane
+    source: "Source"
     arrived: float
     waiters: list[Waiter]
     uvm: str = ""
@@ -41,10 +55,18 @@ class Message(Struct, eq=False):
     dropped: bool = False
     deaths: int = 0
     parked_deaths: int = 0
+    cost: float = 0.0
+    heavy: bool = False
+    proven: bool = True
 
     @property
     def key(self) -> Key | None:
         return self.arrival.key
+
+    @property
+    def state(self) -> str:
+        """Where it is: `waiting` for a UVM and never run, `running` on one or perhaps run, or `parked`."""
+        return "parked" if self.parked else "running" if self.uvm or self.deaths or self.parked_deaths else "waiting"
 
     @property
     def outcome(self) -> str:
@@ -53,16 +75,36 @@ class Message(Struct, eq=False):
 
 
 class Uvm(Struct, eq=False):
-    """A UVM on the list. `running` of its `jobs` are not parked; an examiner gets suspects only."""
+    """A UVM on the list. `running` of its `jobs` are not parked; an examiner gets suspects only.
+
+    Of what is running, `load` is the expected cost in processor seconds, `heavy` and `unproven` count what is dear, or could be.
+    `moved`: when it last ended, parked or resumed something, or began to be busy. `recalled`: it was asked for what it has not begun.
+    """
 
     name: str
     incarnation: str
     since: float
     heard: float
     jobs: dict[int, Message]
+    moved: float = 0.0
+    recalled: bool = False
     running: int = 0
+    load: float = 0.0
+    heavy: int = 0
+    unproven: int = 0
     examiner: bool = False
     ending: bool = False
+
+    def carry(self, message: Message, sign: int) -> None:
+        """A message of its jobs runs (+1), or does not any longer (-1)."""
+        self.running += sign
+        self.heavy += sign * message.heavy
+        self.unproven += sign * (not message.proven)
+        self.load = self.load + sign * message.cost if self.running else 0.0
+
+    def stuck(self, now: float) -> bool:
+        """Is something running on it that takes long?"""
+        return self.running > 0 and now - self.moved > STUCK_S
 
     def statistics(self, now: float) -> dict[str, Any]:
         """As GetStatus shows it; times in seconds."""

@@ -4,7 +4,9 @@ Owned by the bridge's one thread; the pidfds are registered with the bridge's po
 """
 
 import os
+import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import zmq
@@ -77,6 +79,13 @@ class Peers:
     def ended(self, ready: dict[Any, int]) -> Iterable[str]:
         """UVMs whose process ended since the last poll."""
         return [peer.name for peer in self._by_name.values() if peer.pidfd in ready]
+
+    def kill(self, name: str) -> None:
+        """End the UVM's process for good, also one that is stopped: a stopped one could come back, and go on with what others have now."""
+        peer = self._by_name[name]
+        if peer.pidfd >= 0:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(peer.pidfd, signal.SIGKILL)
 
     def to_bury(self, now: float) -> Iterable[str]:
         """UVMs that ended long enough ago for their last words to have arrived."""

@@ -43,8 +43,25 @@ def no_such_uvm(id: int, via: str, names: list[str], outcome: str) -> Error:
     return Error(id, "NoSuchUvm", f"no UVM named {via} is alive; alive: {seen}", remedy, {"outcome": outcome})
 
 
+def cancelled(id: int) -> Error:
+    message = "the message was cancelled before a UVM had it"
+    return Error(id, "Cancelled", message, "nothing changed; send another one", {"outcome": "not run"})
+
+
+def over_quota(id: int, quota: str, seen: str, allowed: str) -> Error:
+    remedy = f"send less at once, or have quotas.{quota} raised"
+    return Error(id, "QuotaExceeded", f"{quota}: {seen}; {allowed} is allowed", remedy, {"quota": quota, "outcome": "not run"})
+
+
+def not_allowed(id: int, principal: str, right: str) -> Error:
+    remedy = "use a key with this right, or have it given: batos keys add --rights"
+    message = f"{principal} has not the right {right}, which this message needs"
+    return Error(id, "NotAllowed", message, remedy, {"right": right, "outcome": "not run"})
+
+
 def bad_request(id: int, what: str) -> Error:
-    return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {what}", "see docs/protocol.md")
+    details = {} if id else {"malformed": True}
+    return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {what}", "see docs/protocol.md", details)
 
 
 def too_large(id: int, size: int, allowed: int) -> Error:

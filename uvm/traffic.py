@@ -7,10 +7,17 @@ from typing import Any
 
 from msgspec import Struct
 
-from uvm.protocol import Busy, Error
+from deploy.settings import QuotaSettings
+from uvm.protocol import Busy, Error, Reply
+from uvm.rights import Spent
 
 Key = tuple[str, str, int]
 """Principal, session, sequence number: what makes a message the same message."""
+
+LaneKey = tuple[str, str, int]
+"""Principal, session, and the message's number where it has no session: what goes in order."""
+
+_QUOTA = QuotaSettings()
 
 
 # --- events ----------------------------------------------------------------------------------------------------------
@@ -19,7 +26,7 @@ Key = tuple[str, str, int]
 class Arrived(Struct, frozen=True, kw_only=True):
     """A tool's request. `address` says where the answer goes; `repeatable` that running it twice does no harm.
 
-    `digest` is empty when the message has no number in its session.
+    `connection` is what it came by, `quota` what its principal may use. `digest` is empty when the message has no number in its session.
     """
 
     address: Any
@@ -32,11 +39,21 @@ class Arrived(Struct, frozen=True, kw_only=True):
     via: str = ""
     deadline_s: float
     repeatable: bool
+    connection: bytes = b""
+    quota: QuotaSettings = _QUOTA
 
     @property
     def key(self) -> Key | None:
         """None: two arrivals of it are two messages."""
         return (self.principal, self.session, self.seq) if self.digest else None
+
+
+class Cancelled(Struct, frozen=True):
+    """A tool does not want the message with this key any longer."""
+
+    address: Any
+    id: int
+    key: Key
 
 
 class UvmReady(Struct, frozen=True):
@@ -78,11 +95,12 @@ class Undelivered(Struct, frozen=True):
 
 
 class Finished(Struct, frozen=True):
-    """A UVM answered a job; `payload` is the encoded answer."""
+    """A UVM answered a job; `payload` is the encoded answer, `spent` what the job used."""
 
     uvm: str
     job: int
     payload: bytes
+    spent: Spent = Spent()
 
 
 class Parked(Struct, frozen=True):
@@ -93,12 +111,19 @@ class Parked(Struct, frozen=True):
     parked: bool
 
 
+class Returned(Struct, frozen=True):
+    """A UVM gave back jobs that it had not begun."""
+
+    uvm: str
+    jobs: list[int]
+
+
 class Tick(Struct, frozen=True):
     """Time went by."""
 
 
-FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked
-DispatchEvent = Arrived | UvmReady | FromUvm | Tick
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked | Returned
+DispatchEvent = Arrived | Cancelled | UvmReady | FromUvm | Tick
 
 
 # --- instructions ------------------------------------------------------------------------------------------------------
@@ -122,6 +147,18 @@ class Drop(Struct, frozen=True):
     job: int
 
 
+class Recall(Struct, frozen=True):
+    """Ask the UVM to give back what it has not begun."""
+
+    uvm: str
+
+
+class Kill(Struct, frozen=True):
+    """End the UVM's process: it is silent, and must not come back to what others are given now."""
+
+    uvm: str
+
+
 class Answer(Struct, frozen=True):
     """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
 
@@ -135,7 +172,7 @@ class Refuse(Struct, frozen=True):
     """Send the bridge's own answer to the tool."""
 
     address: Any
-    answer: Error | Busy
+    answer: Error | Busy | Reply
 
 
 class Lost(Struct, frozen=True):
@@ -147,4 +184,4 @@ class Lost(Struct, frozen=True):
     clean: bool
 
 
-Instruction = Assign | Drop | Answer | Refuse | Lost
+Instruction = Assign | Drop | Recall | Kill | Answer | Refuse | Lost

@@ -4,8 +4,8 @@ A UVM connects a DEALER to the bridge's ROUTER at `configuration.uvms_endpoint`;
 incarnation)`. One ZeroMQ message is one frame is one struct. The UVM speaks first (Ready), then Alive every
 `ALIVE_EVERY_S`, also between two messages of a long batch: a UVM that is silent for `bridge.dead_after_s` counts as dead.
 
-    UVM → bridge   Ready  Alive  Done  Parked  Resumed  Publish  Leaving
-    bridge → UVM   Job  Drop  Lost
+    UVM → bridge   Ready  Alive  Done  Parked  Resumed  Returned  Publish  Leaving
+    bridge → UVM   Job  Drop  Recall  Lost
 
 Who is to blame when a UVM dies: every job it has, except those it said are parked. So Parked is worth sending as soon as
 an attempt has ended to wait for a method or a thought, and Resumed before the attempt starts again.
@@ -67,6 +67,12 @@ class Resumed(Struct, tag_field="op", tag="Resumed", frozen=True, forbid_unknown
     jobs: list[JobNumber]
 
 
+class Returned(Struct, tag_field="op", tag="Returned", frozen=True, forbid_unknown_fields=True):
+    """The answer to Recall: these jobs were not begun, and will not be."""
+
+    jobs: list[JobNumber]
+
+
 class Publish(Struct, tag_field="op", tag="Publish", frozen=True, forbid_unknown_fields=True):
     """An encoded event (`uvm.protocol.Event`) for the subscribers of `topic`."""
 
@@ -106,12 +112,16 @@ class Drop(Struct, tag_field="op", tag="Drop", frozen=True, forbid_unknown_field
     job: JobNumber
 
 
+class Recall(Struct, tag_field="op", tag="Recall", frozen=True, forbid_unknown_fields=True):
+    """Something took long: give back the jobs that were not begun, so that they need not wait behind each other. Answered by Returned."""
+
+
 class Lost(Struct, tag_field="op", tag="Lost", frozen=True, forbid_unknown_fields=True):
     """The bridge does not know you (it is new, or you were silent for too long): forget your jobs, then say Ready again."""
 
 
-FromUvm = Ready | Alive | Done | Parked | Resumed | Publish | Leaving
-ToUvm = Job | Drop | Lost
+FromUvm = Ready | Alive | Done | Parked | Resumed | Returned | Publish | Leaving
+ToUvm = Job | Drop | Recall | Lost
 
 _encoder = msgspec.msgpack.Encoder()
 _from_uvm: msgspec.msgpack.Decoder[FromUvm] = msgspec.msgpack.Decoder(FromUvm)

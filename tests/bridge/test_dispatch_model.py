@@ -220,7 +220,7 @@ class Model(RuleBasedStateMachine):
             assert uvm.running == sum(not message.parked for message in uvm.jobs.values())
         queued = sum(len(lane.queue) for lane in self.dispatch._lanes.values())
         assert self.dispatch.held() == queued + sum(len(uvm.jobs) for uvm in self.dispatch._uvms.values())
-        assert self.dispatch._bytes == sum(len(m.arrival.payload) for m in self.dispatch._messages.values())
+        assert self.dispatch._shares.bytes == sum(len(m.arrival.payload) for m in self.dispatch._messages.values())
 
     def teardown(self) -> None:
         """However it went: with one UVM that lives, everything is answered."""
