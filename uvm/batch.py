@@ -31,6 +31,8 @@ from uvm.values import from_wire, to_wire
 from uvm.want import missing
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
 
+LONG_S: Final = 0.05
+"""A batch that took so many seconds begins no further message: those that are done wait for the commit."""
 TRIES: Final = 12
 """How often a batch is tried; from the third conflict on, its messages run one by one."""
 
@@ -64,6 +66,8 @@ class Batch:
     def run(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]]:
         """Run messages; each comes back with its outcome and the transaction that holds it (empty when nothing was written).
 
+        Where the first ones take long, the last ones are not begun, and do not come back: run them again in another batch.
+
         Raises ImageAway: then call again with the same messages. A commit that may or may not have happened is looked up first.
         """
         try:
@@ -79,17 +83,22 @@ class Batch:
 
     def _run(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
         if tried >= 2 and len(works) > 1:
-            return [done for work in works for done in self._run([work], tried)]
+            return self._one_by_one(works, tried)
         while True:
             outcomes: list[Outcome] = []
             self._receipts.clear()
             self._entries = []
             try:
                 self._image.manager.begin()
+                long = time.monotonic() + LONG_S
                 for work in works:
                     self._between()
+                    spent = time.thread_time()
                     outcomes.append(self._attempt(work))
-                return self._commit(works, outcomes)
+                    work.cpu_s += time.thread_time() - spent
+                    if time.monotonic() > long:
+                        break
+                return self._commit(works[: len(outcomes)], outcomes)
             except (ConflictError, ReadConflictError) as error:
                 self._abort()
                 self.conflicts += 1
@@ -108,8 +117,17 @@ class Batch:
                 self._abort()
                 log.exception("a transaction could not be stored", jobs=[work.job for work in works])
                 if len(works) > 1:
-                    return [done for work in works for done in self._run([work], tried)]
+                    return self._one_by_one(works, tried)
                 return [(works[0], Failed(_fault(error)), b"")]
+
+    def _one_by_one(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
+        done: list[tuple[Work, Outcome, bytes]] = []
+        long = time.monotonic() + LONG_S
+        for work in works:
+            done += self._run([work], tried)
+            if time.monotonic() > long:
+                break
+        return done
 
     def _commit(self, works: list[Work], outcomes: list[Outcome]) -> list[tuple[Work, Outcome, bytes]]:
         if not any(isinstance(one, Answered) and one.changed for one in outcomes):

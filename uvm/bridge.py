@@ -22,7 +22,7 @@ from uvm import listening, protocol, refusals, traffic, wire
 from uvm.bridge_metrics import Meters
 from uvm.dispatch import Dispatch
 from uvm.peers import Peers
-from uvm.protocol import Busy, Changing, Error, GetStatus, Hello, Reply, Subscribe, Subscribed, Welcome
+from uvm.protocol import Busy, Cancel, Changing, Error, GetStatus, Hello, Reply, Subscribe, Subscribed, Welcome
 from uvm.publisher import Publisher
 from uvm.quotas import RETRY_MS
 
@@ -209,6 +209,8 @@ class Bridge:
             case Subscribe():
                 topics = [protocol.TOPIC_STATE.decode(), protocol.TOPIC_PROGRESS.decode()]
                 self._answer(address, Subscribed(request.id, self._configuration.events_endpoint, topics, self._publisher.newest_tid))
+            case Cancel(id, session, seq):
+                self._handle(traffic.Cancelled(address, id, (PRINCIPAL, session, seq)))
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
@@ -218,6 +220,10 @@ class Bridge:
         changing = request if isinstance(request, Changing) else None
         if changing and bool(changing.session) != bool(changing.seq):
             self._refuse(address, refusals.bad_request(changing.id, "session and seq belong together, and seq counts from 1"))
+            return
+        if changing and changing.floor and changing.floor >= changing.seq:
+            seen = f"floor is {changing.floor}, and must be below seq, {changing.seq}: a message cannot say that its own answer has arrived"
+            self._refuse(address, refusals.bad_request(changing.id, seen))
             return
         deadline_s = (changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S
         self._handle(

@@ -33,6 +33,7 @@ from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.image import Image
 from uvm.primitives import PRIMITIVES
 from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, StateUpdate, encode
+from uvm.rights import Spent
 from uvm.runtime import Runtime
 from uvm.store import ImageUnreachable, open_image
 from uvm.thinking import Thinker
@@ -157,6 +158,8 @@ class Machine:
                 self._accept(said)
             elif isinstance(said, wire.Drop):
                 self._drop(said.job)
+            elif isinstance(said, wire.Recall):
+                self._give_back()
             else:
                 log.warning("the bridge does not know this UVM; introducing it again")
                 self._ready.clear()
@@ -179,6 +182,12 @@ class Machine:
             self._say(wire.Done(job.job, encode(Error(id=0, type="BadRequest", message=str(error)))))
             return
         self._ready.append(work)
+
+    def _give_back(self) -> None:
+        """The bridge has better places for what has not begun here."""
+        back = [work.job for work in self._ready if not work.restarts]
+        self._ready = deque(work for work in self._ready if work.restarts)
+        self._say(wire.Returned(back))
 
     def _drop(self, job: int) -> None:
         work = self._parked.get(job) or next((one for one in self._ready if one.job == job), None)
@@ -212,12 +221,14 @@ class Machine:
                     self._writers.learner.rejected(message, [author])
             if isinstance(outcome, Answered) and outcome.changes:
                 changes.setdefault(tid, []).extend(outcome.changes)
+        ended = {work.job for work, _, _ in results}
+        self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
         for tid, changed in changes.items():
             self._publish(TOPIC_STATE, encode(StateUpdate(tid, self._name, changed)))
 
     def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered | Failed):
-            self._say(wire.Done(work.job, outcome.answer(work.request, tid, self._name)))
+            self._done(work, outcome.answer(work.request, tid, self._name))
             return
         work.restarts += 1
         if work.restarts > self._settings.uvm.restarts:
@@ -226,6 +237,7 @@ class Machine:
         self._parked[work.job] = work
         self._say(wire.Parked([work.job]))
         if isinstance(outcome, Missing):
+            work.generations += 1
             want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
@@ -270,7 +282,10 @@ class Machine:
 
     def _fail(self, work: Work, error: Any) -> None:
         self._parked.pop(work.job, None)
-        self._say(wire.Done(work.job, Failed(error).answer(work.request, b"", self._name)))
+        self._done(work, Failed(error).answer(work.request, b"", self._name))
+
+    def _done(self, work: Work, answer: bytes) -> None:
+        self._say(wire.Done(work.job, answer, Spent(cpu_s=work.cpu_s, generations=work.generations)))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 

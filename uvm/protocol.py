@@ -153,6 +153,18 @@ class Release(Struct, tag_field="op", tag="Release", frozen=True, forbid_unknown
     session: Annotated[str, Meta(max_length=128)] = ""
 
 
+class Cancel(Struct, tag_field="op", tag="Cancel", frozen=True, forbid_unknown_fields=True):
+    """The tool does not want the message with this session and number any longer.
+
+    The Reply's result says what became of it: `dropped` (it was not run, and will not be), `ending` (it waited for a method or a thought;
+    its own answer says how it ended), `running` (it goes on), or `unknown` (it is not here: answered, or never arrived).
+    """
+
+    id: Identifier
+    session: Annotated[str, Meta(min_length=1, max_length=128)]
+    seq: Annotated[int, Meta(ge=1, le=2**53)]
+
+
 class GetStatus(Struct, tag_field="op", tag="GetStatus", frozen=True, forbid_unknown_fields=True):
     """Queues, UVMs and counters of the bridge."""
 
@@ -274,7 +286,7 @@ class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     seq: int = 0
 
 
-Request = Hello | Send | CreateMethod | GetFullState | Inspect | Subscribe | Release | GetStatus
+Request = Hello | Send | CreateMethod | GetFullState | Inspect | Subscribe | Release | Cancel | GetStatus
 Answer = Welcome | Reply | Error | Busy | Subscribed | State
 Event = StateUpdate | Progress
 

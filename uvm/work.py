@@ -17,14 +17,19 @@ Runnable = Send | CreateMethod | Inspect | GetFullState | Release
 
 
 class Work:
-    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival."""
+    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
+
+    `cpu_s` and `generations` are what it used until now, all attempts together.
+    """
 
     __slots__ = (
         "alone",
         "arrived",
+        "cpu_s",
         "deadline",
         "digest",
         "dropped",
+        "generations",
         "job",
         "limits",
         "now",
@@ -64,6 +69,8 @@ class Work:
         self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
         self.thoughts: dict[str, str] = {}
         self.restarts = 0
+        self.cpu_s = 0.0
+        self.generations = 0
         self.dropped = False
         self.digest = payload_digest(request) if isinstance(request, Send | CreateMethod) else b""
         self.session: str = getattr(request, "session", "")

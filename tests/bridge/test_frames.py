@@ -232,3 +232,27 @@ def test_a_tool_that_goes_away_before_its_answer_harms_nobody(home: Service) -> 
     other = Raw(home)
     assert other.ask(**SEND)["op"] == "Reply"
     other.context.destroy(linger=0)
+
+
+def test_a_frame_whose_id_cannot_be_read_says_so(raw: Raw) -> None:
+    assert raw.say(b"\xc1")["details"] == {"malformed": True}
+    assert raw.ask(**{**SEND, "args": "text"})["details"] == {}
+
+
+def test_a_floor_that_is_not_below_its_number_is_refused_and_the_session_goes_on(raw: Raw) -> None:
+    numbered = {**SEND, "session": "floors", "seq": 1}
+    for floor in (1, 10**9 - 1):
+        answer = raw.ask(**numbered, floor=floor)
+        assert (answer["type"], "floor" in answer["message"]) == ("BadRequest", True)
+    assert raw.ask(**numbered, floor=0)["op"] == "Reply"
+
+
+def test_a_waiting_message_can_be_cancelled_and_a_running_one_goes_on(home: Service, raw: Raw) -> None:
+    cancel = {"op": "Cancel", "session": "regret"}
+    assert raw.ask(**cancel, id=1, seq=1)["result"] == "unknown"
+    raw.socket.send(msgpack.packb({**SEND, "id": 2, "selector": "later_", "args": [0.3], "session": "regret", "seq": 1}))
+    assert raw.ask(**cancel, id=3, seq=1)["result"] == "running"
+    assert raw.hear()["id"] == 2
+    raw.socket.send(msgpack.packb({**SEND, "id": 4, "via": "uvm-nowhere", "session": "regret", "seq": 2}))
+    raw.socket.send(msgpack.packb({**cancel, "id": 5, "seq": 2}))
+    assert (raw.hear()["type"], raw.hear()["result"]) == ("Cancelled", "dropped")
