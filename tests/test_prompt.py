@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from inference_worker.forge import render
 from tests.uvm.images import Bench, awakened
-from uvm.awakening import COVENANT
 from uvm.protocol import decode_value
+from uvm.views import COVENANT
 from uvm.work import Answered, Missing
 
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)

@@ -129,10 +129,21 @@ class Client(_Base):
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def create_method(
-        self, target: Target, selector: str, source: str, *, examples: Examples = (), deadline: float | None = None, via: str = ""
+        self,
+        target: Target,
+        selector: str,
+        source: str,
+        *,
+        examples: Examples = (),
+        policy: bool = False,
+        deadline: float | None = None,
+        via: str = "",
     ) -> Any:
-        """Offer the source of a method, which is audited and tried before it is installed; returns what the image says of it."""
-        request = _create_method(target, selector, source, examples, via)
+        """Offer the source of a method, which is audited and tried before it is installed; returns what the image says of it.
+
+        `policy`: it may change primordial objects, in messages of senders who may.
+        """
+        request = _create_method(target, selector, source, examples, policy, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def inspect(self, target: Target) -> ObjectState:
@@ -208,10 +219,18 @@ class AsyncClient(_Base):
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def create_method(
-        self, target: Target, selector: str, source: str, *, examples: Examples = (), deadline: float | None = None, via: str = ""
+        self,
+        target: Target,
+        selector: str,
+        source: str,
+        *,
+        examples: Examples = (),
+        policy: bool = False,
+        deadline: float | None = None,
+        via: str = "",
     ) -> Any:
         """As Client.create_method."""
-        request = _create_method(target, selector, source, examples, via)
+        request = _create_method(target, selector, source, examples, policy, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def inspect(self, target: Target) -> ObjectState:
@@ -285,8 +304,10 @@ def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, 
     return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
 
 
-def _create_method(target: Target, selector: str, source: str, examples: Examples, via: str) -> CreateMethod:
-    return CreateMethod(id=0, target=_target(target), selector=selector, source=source, examples=_examples(examples), via=via)
+def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, via: str) -> CreateMethod:
+    return CreateMethod(
+        id=0, target=_target(target), selector=selector, source=source, examples=_examples(examples), policy=policy, via=via
+    )
 
 
 def _examples(examples: Examples) -> list[Example]:

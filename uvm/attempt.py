@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uvm.errors import AttemptEnded, DeadlineExceeded, TicksSpent
+from uvm.errors import AttemptEnded, DeadlineExceeded, QuotaExceeded, TicksSpent
 from uvm.objects import ABSENT, UvmObject, same_value
-from uvm.rights import ALL, Right
+from uvm.rights import ALL, Limits, Right
 from uvm.values import copied, is_mutable
 
 _LOOK_AT_CLOCK = 1024
 
 
 class Miss(AttemptEnded):
-    """A method is missing and is to be written: `message` is the reified message object, `plan` what `reflectOn_` asked for."""
+    """A method is missing and is to be written: `message` is the reified message object, `plan` what `reflectOn_` asked for.
 
-    def __init__(self, receiver: UvmObject, message: UvmObject, plan: dict[str, Any]) -> None:
+    `policy`: whether it was sent with the right to change primordial objects, which a method on one of them does.
+    """
+
+    def __init__(self, receiver: UvmObject, message: UvmObject, plan: dict[str, Any], policy: bool = False) -> None:
         super().__init__(f"{message.own('selector')} is not understood")
+        self.policy = policy
         self.receiver = receiver
         self.reified = message
         self.plan = plan
@@ -37,14 +41,15 @@ class Thought(AttemptEnded):
 
 
 class Frame:
-    """A method that runs: its receiver and its selector."""
+    """A method that runs: its receiver and its selector. `policy`: whether it, and all that called it, may change primordial objects."""
 
-    __slots__ = ("method", "receiver", "selector")
+    __slots__ = ("method", "policy", "receiver", "selector")
 
-    def __init__(self, receiver: UvmObject, selector: str, method: UvmObject) -> None:
+    def __init__(self, receiver: UvmObject, selector: str, method: UvmObject, policy: bool) -> None:
         self.receiver = receiver
         self.selector = selector
         self.method = method
+        self.policy = policy
 
 
 class Attempt:
@@ -53,7 +58,8 @@ class Attempt:
     `before_write` is called once, before the first change, so that the batch can take its savepoint only for messages
     that change something. `writable` false: setting a slot is refused, and
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
-    left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message.
+    left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
+    may store.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Attempt:
         writable: bool = True,
         guarded: bool = True,
         rights: frozenset[Right] = ALL,
+        limits: Limits | None = None,
     ) -> None:
         self.ticks = ticks
         self._until = time.monotonic() + seconds
@@ -81,6 +88,8 @@ class Attempt:
         self.writable = writable
         self.guarded = guarded
         self.rights = rights
+        self.limits = limits or Limits()
+        self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
         self.depth = 0
         self.end: AttemptEnded | None = None
@@ -109,6 +118,19 @@ class Attempt:
         self.end = end
         raise end
 
+    # --- what it may change ---------------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> bool:
+        """Whether what runs now may change primordial objects: its sender may, and so may every method on the stack."""
+        return self.frames[-1].policy if self.frames else "policy" in self.rights
+
+    def enter(self, receiver: UvmObject, selector: str, method: UvmObject, policy: bool) -> None:
+        """A method begins; `policy`: whether it may change primordial objects. The caller pops the frame."""
+        policy = policy and self.policy
+        self.policy_throughout = self.policy_throughout and policy
+        self.frames.append(Frame(receiver, selector, method, policy))
+
     # --- what it changes -----------------------------------------------------------------------------------------
 
     def writing(self, owner: UvmObject, slot: str) -> None:
@@ -127,7 +149,9 @@ class Attempt:
             self.wrote = True
 
     def made(self, one: UvmObject) -> None:
-        """Note a new object."""
+        """Note a new object. Raises QuotaExceeded."""
+        if len(self.created) >= self.limits.objects:
+            raise QuotaExceeded(f"a message may change or make {self.limits.objects:,} objects", "do it in several messages")
         self.created[id(one)] = one
 
     def is_new(self, one: UvmObject) -> bool:

@@ -25,11 +25,8 @@ from uvm.journal import chronicle
 from uvm.objects import KIND, PARENTS, Counter, UvmObject
 from uvm.primitives import MESSAGES, PLLM, TRAITS
 from uvm.store import ImageUnreachable, open_image
+from uvm.views import COVENANT
 
-COVENANT = (
-    "Write the body of one method of a living object. State is self.slot only. "
-    'After a change inside a list or dict: self._p_changed = True. If unsure: decline("why").'
-)
 DRAFTS = 4
 
 Tell = Callable[[str, str, bool], None]
@@ -137,7 +134,8 @@ def _install_source(holder: UvmObject, selector: str, source: str) -> None:
     verdict = audit(source, selector, positional, [], None)
     if not verdict.ok:
         raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
-    install(holder, method(selector, verdict.source, positional, "primordial", {"audit": [one.message for one in verdict.findings]}))
+    findings = [one.message for one in verdict.findings]
+    install(holder, method(selector, verdict.source, positional, "primordial", {"audit": findings}, policy=True))
 
 
 def main() -> int:

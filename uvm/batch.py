@@ -16,8 +16,9 @@ from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError, ReadConflictError, StorageError
 
 from deploy.settings import UvmSettings
-from uvm import nursery, queries
+from uvm import gate, nursery, queries
 from uvm.attempt import Attempt, Miss, Thought
+from uvm.authority import check_offer
 from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault
 from uvm.history import explanation, written_for
 from uvm.image import Image
@@ -194,6 +195,7 @@ class Batch:
         attempt = Attempt(
             ticks=min(self._settings.ticks, work.limits.ticks),
             rights=work.rights,
+            limits=work.limits,
             seconds=max(0.001, min(self._settings.message_limit_s, left)),
             before_write=before_write,
             thoughts=work.thoughts,
@@ -248,8 +250,8 @@ class Batch:
         if len(self._sent) < TALLIED:
             self._sent[request.selector] = self._sent.get(request.selector, 0) + 1
         receiver = self._image.target(request.target)
-        args = tuple(from_wire(value, self._image.at) for value in request.args)
-        kwargs = {name: from_wire(value, self._image.at) for name, value in request.kwargs.items()}
+        args = tuple(from_wire(value, self._image.visible) for value in request.args)
+        kwargs = {name: from_wire(value, self._image.visible) for name, value in request.kwargs.items()}
         result = self._runtime.run(attempt, receiver, request.selector, args, kwargs)
         shown: list[UvmObject] = []
 
@@ -281,10 +283,11 @@ class Batch:
             nursery.keep(self._image, shown)
         if not attempt.wrote:
             return Answered(result)
+        weight = gate.look(self._image, attempt)
         effects = attempt.effects()
         said = {"session": work.session, "seq": work.seq, "selector": getattr(work.request, "selector", ""), "at": int(work.now)}
         self._keep(work, result, entry(said, effects, attempt.created.values()))
-        return Answered(result, changed=True, changes=self._changes(effects), taken_back=removed_methods(effects))
+        return Answered(result, changed=True, changes=self._changes(effects), taken_back=removed_methods(effects), stored=weight.bytes)
 
     def _changes(self, effects: list[Any]) -> list[Change]:
         per: dict[int, tuple[UvmObject, dict[str, Any], list[str]]] = {}
@@ -304,6 +307,7 @@ class Batch:
 
     def _create_method(self, work: Work, attempt: Attempt, request: CreateMethod) -> Outcome:
         target = self._image.target(request.target)
+        check_offer(self._image, target, request.selector, work.rights, request.policy)
         key = f"offer:{work.token}:{work.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):

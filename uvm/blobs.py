@@ -16,6 +16,7 @@ from ZODB.blob import Blob
 from uvm.image import Image
 from uvm.objects import KIND, PARENTS, UvmObject
 from uvm.store import link_or_copy
+from uvm.views import weights
 
 
 def files_of(directory: Path) -> list[Path]:
@@ -54,14 +55,18 @@ def import_directory(
     )
 
 
-def materialize(image: Image, proxy: UvmObject, home: Path) -> Path:
-    """The directory `home/<digest>` with the object's files, made now if it is not there. The transaction must be open."""
-    target = home / str(proxy.own("digest"))
+def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
+    """The directory `home/<digest>` with the files of a model or an adapter, made now if it is not there. The transaction must be open.
+
+    Raises BadValue for an object that is none.
+    """
+    known = weights(proxy, kind)
+    target = home / known.digest
     if target.is_dir():
         return target
-    staging = home / f".{proxy.own('digest')}.{os.getpid()}"
+    staging = home / f".{known.digest}.{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
-    for name, blob in proxy.own("blobs").items():
+    for name, blob in known.blobs.items():
         place = staging / name
         place.parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(Path(blob.committed()), place)

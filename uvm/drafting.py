@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from uvm import views
 from uvm.errors import ImageError
 from uvm.grammar import candidate_slots, grammar_for
 from uvm.image import Image
@@ -18,6 +19,7 @@ from uvm.trial import TrialOutcome
 from uvm.want import Want
 
 Materialize = Callable[[UvmObject, str], None]
+"""Makes the files of a `model` or an `adapter` available to the inference worker."""
 
 
 class NoModel(ImageError):
@@ -58,23 +60,25 @@ def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
-    """Model and adapter that an object has or inherits; their files are made available to the inference worker. Raises NoModel."""
+    """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
     one = image.at(Reference(persona))
     model, adapter = one.lookup("model"), one.lookup("adapter")
     if not isinstance(model, UvmObject):
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
-    materialize(model, "models")
+    thinks = views.weights(model, "model")
+    materialize(model, "model")
     if not isinstance(adapter, UvmObject):
-        return Voice(model.own("digest"))
-    if adapter.own("base") != model.own("digest"):
+        return Voice(thinks.digest)
+    speaks = views.weights(adapter, "adapter")
+    if speaks.base != thinks.digest:
         raise NoModel(
-            f"the adapter {adapter.own('name')} belongs to another model than {model.own('name')}",
+            f"the adapter {speaks.name} belongs to another model than {thinks.name}",
             "remove the slot adapter, or train one for this model",
         )
-    materialize(adapter, "adapters")
-    return Voice(model.own("digest"), adapter.own("digest"), adapter.own("name"))
+    materialize(adapter, "adapter")
+    return Voice(thinks.digest, speaks.digest, speaks.name)
 
 
 def _selectors(image: Image, want: Want) -> list[str]:

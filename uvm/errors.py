@@ -85,6 +85,10 @@ class Contention(ImageError):
     """The message lost its object to others too often; nothing changed."""
 
 
+class QuotaExceeded(ImageError):
+    """More than one message may store, or than a record may hold."""
+
+
 class AttemptEnded(BaseException):
     """Ends the attempt of a message; no method can catch it."""
 

@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from deploy import logs, metrics
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from uvm import codex, nursery
+from uvm import codex, nursery, views
 from uvm.blobs import sweep
 from uvm.entropy import Spoken, shannon, since
 from uvm.image import Image
@@ -89,7 +89,6 @@ class Heartbeat:
         counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), said(self._image)), self._before
         fresh, drafts, words = since(counted.sent, before.sent), since(counted.asked, before.asked), counted.said - before.said
         genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
-        methods = genesis.own("methods")
         measured = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "selector_entropy": round(shannon(fresh), 6),
@@ -101,11 +100,11 @@ class Heartbeat:
             "messages": sum(fresh.values()),
             "selectors": len(fresh),
             "objects": sum(1 for _ in reachable(self._image.names.values(), [])),
-            "methods": methods.plain() if hasattr(methods, "plain") else 0,
+            "methods": views.counted(genesis, "methods"),
             "token": self._token,
         }
         heart.put("last", measured)
-        heart.put("history", [*heart.own("history", []), measured][-_HISTORY:])
+        heart.put("history", [*views.slot(heart, "history", list, []), measured][-_HISTORY:])
         now = time.time()
         Ledger(self._image).expire(int(now) - _SESSION_S)
         nursery.expire(self._image, now)
@@ -116,8 +115,8 @@ class Heartbeat:
         kinds: dict[str, set[str]] = {"model": set(), "adapter": set()}
         for one in reachable(self._image.names.values(), []):
             for value in one._slots.values():
-                if type(value) is UvmObject and value.own(KIND) in kinds:
-                    kinds[value.own(KIND)].add(value.own("digest"))
+                if type(value) is UvmObject and (kind := value.own(KIND)) in kinds:
+                    kinds[kind].add(views.slot(value, "digest", str, ""))
         home = self._configuration.home
         return sweep(kinds["model"], home.models) + sweep(kinds["adapter"], home.adapters)
 

@@ -24,8 +24,11 @@ def primitive(selector: str, shown: str = "") -> UvmObject:
     return made
 
 
-def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any]) -> UvmObject:
-    """A method from audited source. `positional`: how many parameters after `self` are given by place."""
+def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any], policy: bool = False) -> UvmObject:
+    """A method from audited source. `positional`: how many parameters after `self` are given by place.
+
+    `policy`: it may change primordial objects, in messages of senders who may.
+    """
     function = ast.parse(source).body[0]
     if not isinstance(function, ast.FunctionDef):
         raise ValueError(f"the source of {selector} is no function; the audit lets nothing else through")
@@ -43,8 +46,18 @@ def method(selector: str, source: str, positional: int, author: str, proof: dict
             "author": author,
             "born": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "proof": proof,
+            **({"policy": True} if policy else {}),
         }
     )
+
+
+def may_change_policy(one: UvmObject) -> bool:
+    """Whether a method may change primordial objects: those that the image was born with may, others where it was recorded with them."""
+    if one.own("policy") is True:
+        return True
+    proof = one.own("proof")
+    # Images of 0.1.0 have no `policy` on their first methods. The mode is in every proof of a method that came later.
+    return one.own("author") == "primordial" and isinstance(proof, dict) and "mode" not in proof
 
 
 def install(holder: UvmObject, one: UvmObject) -> None:
@@ -71,7 +84,8 @@ def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     while older is not ABSENT and len(history) < 100:
         history.append({key: older.own(key) for key in ("source", "author", "born", "digest") if older.own(key) is not ABSENT})
         older = older.own("replaced")
-    told = {key: copied(one.own(key)) for key in ("selector", "source", "author", "born", "digest", "proof") if one.own(key) is not ABSENT}
+    shown = ("selector", "source", "author", "born", "digest", "policy", "proof")
+    told = {key: copied(one.own(key)) for key in shown if one.own(key) is not ABSENT}
     if one.own("primitive") is not ABSENT:
         told["primitive"] = one.own("primitive")
         told["source"] = f"# {one.own('primitive')} is a primitive of the kernel\n"

@@ -20,10 +20,14 @@ from ZODB.POSException import POSError, POSKeyError, StateLoadError
 
 from uvm import tables
 from uvm.errors import DamagedRecord, NoSuchObject
-from uvm.objects import NAMES, PARENTS, STORED, UvmObject
+from uvm.objects import ABSENT, KIND, NAMES, PARENTS, STORED, UvmObject
 from uvm.protocol import Reference
 
 KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle")
+
+
+VISIBLE: Final = frozenset({ABSENT, "codex", "method", "message", "model", "adapter"})
+"""Kinds of objects that tools and methods may look at; the others are the kernel's books."""
 
 
 class ForeignRecord(Exception):
@@ -107,6 +111,7 @@ class Image:
         self.database = database
         self.manager = transaction.TransactionManager(explicit=True)
         self.connection: Connection = database.open(self.manager)
+        self._primordial: frozenset[bytes] | None = None
 
     def close(self) -> None:
         """Abort what is open and close connection and database."""
@@ -131,8 +136,8 @@ class Image:
 
     def named(self, name: str) -> UvmObject:
         """The object of that name. Raises NoSuchObject with the nearest names."""
-        found: UvmObject | None = self.names.get(name)
-        if found is None:
+        found = self.names.get(name)
+        if type(found) is not UvmObject:
             near = [other for other in islice(self.names.keys(name[:1]), 8) if other.startswith(name[:1])]
             raise NoSuchObject(
                 f"no object is named {name!r}", f"names like it: {', '.join(near)}" if near else "batos objects lists the names"
@@ -142,6 +147,20 @@ class Image:
     def names_of(self, one: UvmObject) -> list[str]:
         """The names under which an object is known, alphabetically."""
         return list(one.own(NAMES, ()))
+
+    def is_primordial(self, one: UvmObject) -> bool:
+        """Whether the image was born with this object: what `policy` alone changes."""
+        if self._primordial is None:
+            root = self.root
+            named = [self.names.get(name) for name in root.get("primordial", ())]
+            objects = [one for one in [*named, root.get("message_traits"), root.get("router")] if one is not None]
+            self._primordial = frozenset(one._p_oid for one in objects)
+        return one._p_oid in self._primordial
+
+    def changed(self) -> list[Any]:
+        """The objects that would be stored by now, since the newest savepoint; those that they newly refer to are not listed."""
+        registered: list[Any] = self.connection._registered_objects
+        return registered
 
     def give_name(self, one: UvmObject, name: str) -> None:
         """Make an object known by a name, in the current transaction; the caller has checked that it is free."""
@@ -165,13 +184,20 @@ class Image:
             )
         return found
 
+    def visible(self, reference: Reference) -> UvmObject:
+        """The object with that oid, for a tool or a method. Raises NoSuchObject, for the kernel's books as well."""
+        found = self.at(reference)
+        if found.own(KIND) not in VISIBLE:
+            raise NoSuchObject(f"no object has the reference {reference}", "what the kernel keeps for itself is not to be looked at")
+        return found
+
     def target(self, target: str | Reference) -> UvmObject:
         """The object that a tool names. `@2a` is a reference in text."""
         if isinstance(target, Reference):
-            return self.at(target)
+            return self.visible(target)
         if target.startswith("@"):
             try:
-                return self.at(Reference.parse(target))
+                return self.visible(Reference.parse(target))
             except ValueError as error:
                 raise NoSuchObject(str(error)) from error
         return self.named(target)

@@ -241,14 +241,14 @@ class Machine:
             want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
-            want = offered(work.request, outcome.key, outcome.receiver, work.now)
+            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights)
             self._writers.want(want, lambda error: self._resume(work, None))
         elif isinstance(outcome, Thinking):
             self._think(work, outcome)
 
     def _think(self, work: Work, thinking: Thinking) -> None:
         def kinds(proxy: Any, kind: str) -> None:
-            materialize(self._image, proxy, getattr(self._configuration.home, kind))
+            materialize(self._image, proxy, kind, getattr(self._configuration.home, f"{kind}s"))
 
         try:
             voice = self._transactor.look(lambda: voice_of(self._image, thinking.persona, kinds))

@@ -24,6 +24,10 @@ ATOMIC: Final = "atomic*"
 NAMES: Final = "names*"
 
 
+_CACHED: Final = 4096
+"""Names that an object keeps for its children: any text may be asked for, and what is nowhere is cached too."""
+
+
 class _Absent:
     def __repr__(self) -> str:
         return "ABSENT"
@@ -105,6 +109,12 @@ class UvmObject(Persistent):
         if "_v_up" in self.__dict__:
             _void_caches()
 
+    def replace(self, name: str, value: Any) -> None:
+        """Put an equal value in the place of an own slot's; the object does not count as changed by it."""
+        self._slots[name] = value
+        if "_v_up" in self.__dict__:
+            _void_caches()
+
     def drop(self, name: str) -> None:
         """Remove an own slot. Raises AttributeError when there is none."""
         if name not in self._slots:
@@ -160,6 +170,8 @@ class UvmObject(Persistent):
         if name in cache:
             return cache[name]
         value = self.lookup(name)
+        if len(cache) >= _CACHED:
+            cache.clear()
         cache[name] = value
         return value
 

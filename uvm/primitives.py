@@ -7,12 +7,13 @@ it appears. Everything here is mechanism; what the system decides is in `primord
 import time
 from typing import Any, NoReturn
 
-from uvm import router
+from uvm import router, views
+from uvm.authority import check_parent_removal
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject
 from uvm.reified import is_method
-from uvm.runtime import Primitive, Runtime, check_name
+from uvm.runtime import Primitive, Runtime, check_name, is_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
@@ -21,11 +22,13 @@ _ROUTING = 100
 
 
 def clone(runtime: Runtime, receiver: UvmObject) -> UvmObject:
-    """A new object with copies of the receiver's slots and the same parents."""
-    runtime.attempt.charge(len(receiver._slots))
+    """A new object with copies of the receiver's slots and the same parents. What makes an object the kernel's is not copied."""
+    charge = runtime.attempt.charge
+    charge(len(receiver._slots))
     if runtime.attempt.frames == [] and not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
-    twin = UvmObject({name: copied(value) for name, value in receiver._slots.items() if not name.endswith("*") or name == PARENTS})
+    slots = {name: value for name, value in receiver._slots.items() if not name.endswith("*") or name == PARENTS}
+    twin = UvmObject({name: copied(value, charge) for name, value in slots.items()})
     runtime.attempt.made(twin)
     _count(runtime, receiver, "clones")
     return twin
@@ -103,6 +106,9 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
 def remove_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmObject:
     """Remove a parent; an object keeps at least one, or it could not be sent anything any more."""
     runtime.check_writable(receiver)
+    if type(parent) is not UvmObject:
+        raise BadArguments("removeParent_ takes an object")
+    check_parent_removal(runtime.image, receiver, parent)
     left = [one for one in receiver.parents() if one is not parent]
     if len(left) == len(receiver.parents()):
         raise NotAllowed(f"{parent!r} is no parent of {receiver!r}")
@@ -115,7 +121,7 @@ def remove_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> U
 
 def responds_to(runtime: Runtime, receiver: UvmObject, selector: str) -> bool:
     """Whether the receiver or a parent has the selector."""
-    return type(selector) is str and not selector.startswith("_") and receiver.lookup(selector) is not ABSENT
+    return is_name(selector) and receiver.lookup(selector) is not ABSENT
 
 
 def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
@@ -209,13 +215,15 @@ def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -
         }
     )
     runtime.attempt.made(lesson)
-    lessons = receiver.own("lessons", [])
+    lessons = views.objects(receiver, "lessons")
     runtime.put(receiver, "lessons", [*lessons, lesson])
     return lesson
 
 
 def be_written(runtime: Runtime, receiver: UvmObject, plan: dict[str, Any]) -> NoReturn:
     """Ask the kernel to have this message's method written according to the plan."""
+    if receiver.own(KIND) != "message":
+        raise BadArguments("beWritten_ is for a message object, as doesNotUnderstand_ gets it")
     if type(plan) is not dict or type(plan.get("prompt")) is not str or not plan["prompt"]:
         raise BadArguments("beWritten_ takes a plan: a dict with at least a prompt")
     runtime.miss(receiver, checked(plan))

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from deploy.settings import UvmSettings
-from uvm import messages
+from uvm import messages, views
 from uvm.attempt import Attempt
+from uvm.authority import check_install
 from uvm.errors import ImageError, NotUnderstood
 from uvm.generation import Generation
 from uvm.history import install, method, written_for
@@ -40,12 +41,11 @@ class Registry:
             "receiver": receiver,
             "depth": want.depth,
             "waits_for": [],
-            "asked_by": f"{want.session}/{want.seq}" if want.session else "",
         }
         fulfilled = want.offered is None and receiver is not None and receiver.lookup(want.selector) is not ABSENT
         if want.offered is None and self.holder(want) is None:
             raise NotUnderstood(
-                f"{want.selector} is not understood, and nothing but traits_obj could hold it", "send it to an object of your own"
+                f"{want.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
             )
         return messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
 
@@ -62,10 +62,11 @@ class Registry:
             return want.receiver
         receiver = self._receiver(want)
         traits = self._image.named("traits_obj")
+        policy = "policy" in want.rights
         if receiver is not None:
-            return None if receiver is traits else want.receiver
+            return None if receiver is traits or (self._image.is_primordial(receiver) and not policy) else want.receiver
         for parent in want.reified.get("parents", []):
-            if parent != traits._p_oid:
+            if parent != traits._p_oid and (policy or not self._image.is_primordial(self._image.at(Reference(parent)))):
                 return bytes(parent)
         return None
 
@@ -100,7 +101,8 @@ class Registry:
             if one._p_serial != serial and self._matters(one, want):
                 return None
         holder = self._image.at(Reference(self.holder(want) or want.receiver))
-        made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen))
+        check_install(self._image, holder, want.selector, "policy" in want.rights)
+        made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen), want.policy)
         install(holder, made)
         if want.offered is None:
             self._image.enter("library", want.key, made)
@@ -124,7 +126,7 @@ class Registry:
             digest=made.own("digest"),
         )
         genesis = self._image.named("genesis_obj")
-        seen = [(holder, {}), (genesis, {"methods": genesis.own("methods").plain()})]
+        seen = [(holder, {}), (genesis, {"methods": views.counted(genesis, "methods")})]
         return [Change(self._image.reference(one), self._image.names_of(one), slots, []) for one, slots in seen]
 
     def _matters(self, one: Any, want: Want) -> bool:

@@ -30,6 +30,7 @@ def reify(
     caller: UvmObject | None,
     examples: Sequence[Example],
     traits: UvmObject,
+    covenant: str,
 ) -> UvmObject:
     """The message object. Raises BadArguments for what no method can be called, or take."""
     for word in (selector, *kwargs):
@@ -42,6 +43,7 @@ def reify(
         {
             PARENTS: [traits],
             KIND: "message",
+            "covenant": covenant,
             "selector": selector,
             "arguments": checked(list(args)),
             "keywords": checked(dict(kwargs)),

@@ -9,14 +9,15 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm import compiler
-from uvm.attempt import Attempt, Frame, Miss, Thought
+from uvm import authority, compiler, views
+from uvm.attempt import Attempt, Miss, Thought
 from uvm.errors import AttemptEnded, BadArguments, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
+from uvm.history import may_change_policy
 from uvm.image import Image
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.plain import plain_read, plain_send
 from uvm.reified import is_method, reify
-from uvm.values import checked, is_mutable
+from uvm.values import checked, copied, is_mutable
 
 DEPTH = 100
 """How deep sends may nest. Each takes some six Python frames, so the recursion limit stands far above it."""
@@ -60,6 +61,7 @@ class Runtime:
         self._signatures = {name: inspect.signature(function) for name, function in primitives.items()}
         self._functions = FunctionCache()
         self._reflecting = False
+        self._reflected: tuple[UvmObject | None, bool] = (None, False)
 
     # --- from outside ----------------------------------------------------------------------------------------------
 
@@ -83,9 +85,9 @@ class Runtime:
         if attempt.end is not None:
             raise attempt.end
         for owner, slot in attempt.unflagged() if attempt.guarded else ():
-            owner._slots[slot] = checked(owner.own(slot))
-            owner._p_changed = True
-            attempt.wrote = True
+            authority.check_change(self.image, owner, attempt.policy_throughout)
+            attempt.touch()
+            owner.put(slot, owner.own(slot))
         return result
 
     # --- hooks -------------------------------------------------------------------------------------------------------
@@ -105,10 +107,16 @@ class Runtime:
             raise BadArguments(
                 f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
             )
-        if is_mutable(value):
-            holder = receiver.holder(selector)
-            if holder is not None:
-                self.attempt.hand_out(holder, selector, value)
+        return self._handed_out(receiver, selector, value) if is_mutable(value) else value
+
+    def _handed_out(self, receiver: UvmObject, selector: str, value: Any) -> Any:
+        """A mutable value as a method gets to see it: the slot's own, or a copy where it may not be changed."""
+        holder = receiver.holder(selector)
+        if holder is None:
+            return value
+        if KIND in holder._slots or (not self.attempt.policy and self.image.is_primordial(holder)):
+            return copied(value, self.attempt.charge)
+        self.attempt.hand_out(holder, selector, value)
         return value
 
     def read(self, receiver: Any, name: str) -> Any:
@@ -149,12 +157,10 @@ class Runtime:
     # --- changes -----------------------------------------------------------------------------------------------------
 
     def check_writable(self, one: UvmObject) -> None:
-        """Raises NotAllowed for what enforcement owns, and while only looking is allowed."""
+        """Raises NotAllowed for what this message, or a method on the stack, may not change."""
         if not self.attempt.writable:
             raise NotAllowed("this message may only look")
-        kind = one.own(KIND)
-        if kind is not ABSENT:
-            raise NotAllowed(f"{one!r} is a {kind} of the image and is changed by the kernel alone")
+        authority.check_change(self.image, one, self.attempt.policy)
 
     def put(self, owner: UvmObject, name: str, value: Any) -> None:
         """Set a data slot: name and value are checked, and the change is journalled."""
@@ -166,7 +172,7 @@ class Runtime:
             )
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
-        value = checked(value)
+        value = checked(value, self.attempt.charge)
         self.attempt.writing(owner, name)
         owner.put(name, value)
 
@@ -176,6 +182,7 @@ class Runtime:
         check_name(name)
         if owner.own(name) is ABSENT:
             raise NotAllowed(f"{owner!r} has no slot {name!r} of its own", "slotNames() lists them")
+        authority.check_removal(self.image, owner, name)
         self.attempt.writing(owner, name)
         owner.drop(name)
 
@@ -190,8 +197,8 @@ class Runtime:
 
     def miss(self, message: UvmObject, plan: dict[str, Any]) -> NoReturn:
         """The image wants this message's method to be written."""
-        receiver = message.own("receiver")
-        self.attempt.finish(Miss(receiver, message, plan))
+        reflected, policy = self._reflected
+        self.attempt.finish(Miss(message.own("receiver"), message, plan, policy if message is reflected else self.attempt.policy))
         raise RuntimeError("unreachable: finish always raises")
 
     # --- inside ------------------------------------------------------------------------------------------------------
@@ -208,7 +215,7 @@ class Runtime:
                 return self._primitives[primitive](self, receiver, *args, **kwargs)
             function = self.function_of(method)
             check_arguments(selector, method, args, kwargs)
-            attempt.frames.append(Frame(receiver, selector, method))
+            attempt.enter(receiver, selector, method, may_change_policy(method))
             try:
                 return function(receiver, *args, **kwargs)
             finally:
@@ -244,12 +251,15 @@ class Runtime:
             caller=frames[-1].receiver if frames else None,
             examples=self.attempt.examples if not frames else [],
             traits=self.image.root["message_traits"],
+            covenant=views.covenant(self.image),
         )
         self._reflecting = True
+        self._reflected = (message, self.attempt.policy)
         try:
             return self._invoke(receiver, "doesNotUnderstand_", handler, (message,), {})
         finally:
             self._reflecting = False
+            self._reflected = (None, False)
 
     def _failure(self, error: Exception) -> MethodFailed:
         line, trace = 0, error.__traceback__
@@ -268,10 +278,16 @@ class Runtime:
         )
 
 
+def is_name(name: Any) -> bool:
+    """Whether this can name a slot."""
+    return type(name) is str and len(name) <= 128 and name.isidentifier() and not name.startswith("_")
+
+
 def check_name(name: Any) -> None:
     """Raises NotAllowed for what cannot name a slot."""
-    if type(name) is not str or not name.isidentifier() or name.startswith("_") or len(name) > 128:
-        raise NotAllowed(f"{name!r} cannot name a slot: a slot's name is an identifier that does not begin with _", "letters, digits and _")
+    if not is_name(name):
+        shown = repr(name)[:200] if isinstance(name, str) else f"a {type(name).__name__}"
+        raise NotAllowed(f"{shown} cannot name a slot: that is an identifier which does not begin with _", "letters, digits and _")
 
 
 def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

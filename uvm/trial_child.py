@@ -21,6 +21,7 @@ from deploy.confinement import confine, sufficient, trial_profile
 from deploy.settings import TrialSettings
 from uvm.attempt import Attempt, Miss, Thought
 from uvm.errors import AttemptEnded, ImageError, MethodFailed
+from uvm.gate import look
 from uvm.history import install, method
 from uvm.image import Database, Image
 from uvm.objects import ABSENT, UvmObject, same_value
@@ -47,7 +48,7 @@ from uvm.trial_wire import (
     framed,
     said_to_child,
 )
-from uvm.values import checked, from_wire, literal, to_wire
+from uvm.values import from_wire, literal, to_wire
 
 Load = Callable[[bytes], Stored | None]
 
@@ -204,8 +205,8 @@ class _Trial:
         request = self._request
         image, attempt, result = self._run(request.args, request.kwargs)
         shown = to_wire(result, image.reference)
-        for owner, slot in attempt.unflagged():
-            checked(owner.own(slot))
+        attempt.unflagged()
+        look(image, attempt)
         changed = attempt.effects()
         effects = [_effect(image, *one) for one in changed if not attempt.is_new(one[0])]
         made, digest = len(attempt.created), _digest(image, attempt)
@@ -240,6 +241,7 @@ class _Trial:
             now=request.now,
             examples=list(request.examples),
             guarded=False,
+            rights=request.rights,
         )
         receiver = image.at(Reference(request.receiver))
         values = tuple(from_wire(value, image.at) for value in args)
@@ -255,7 +257,8 @@ class _Trial:
         database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
         image = Image(database)
         image.manager.begin()
-        install(image.at(Reference(request.holder)), method(request.selector, request.source, request.positional, request.author, {}))
+        draft = method(request.selector, request.source, request.positional, request.author, {}, request.policy)
+        install(image.at(Reference(request.holder)), draft)
         image.manager.commit()
         return image
 

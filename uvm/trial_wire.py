@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from deploy.confinement import Layer
 from uvm.protocol import REFERENCE, Example, Reference, Selector
+from uvm.rights import ALL, Right
 
 LONGEST_SAID = 4_000_000
 """Bytes of the longest frame that a child may send."""
@@ -39,6 +40,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial; `receiver` gets
     the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
+    `rights`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
     `send` false: nothing but the examples is run. `unconfined` true: also where the child cannot be confined fully.
     `seconds` counts what the child spends itself, not what it waits for records.
     """
@@ -58,6 +60,8 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     ticks: int
     seconds: float
     author: str
+    rights: frozenset[Right] = ALL
+    policy: bool = False
     send: bool = True
     unconfined: bool = False
 

@@ -10,6 +10,7 @@ from uvm.image import Image
 from uvm.objects import UvmObject
 from uvm.protocol import CreateMethod
 from uvm.reified import SHOWN, shape
+from uvm.rights import ALL, Right
 from uvm.syntax import parse
 from uvm.values import to_wire
 
@@ -22,6 +23,7 @@ class Want(msgspec.Struct, kw_only=True):
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
     slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
     `offered`: the source that a tool offers in place of drafts. `depth`: how many messages wait for this one, in a chain.
+    `rights`: those it was sent with, without `policy` where a method on the way had it not. `policy`: the method shall have it.
     """
 
     key: str
@@ -41,6 +43,8 @@ class Want(msgspec.Struct, kw_only=True):
     author: str = ""
     session: str = ""
     seq: int = 0
+    rights: frozenset[Right] = frozenset()
+    policy: bool = False
 
 
 def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want:
@@ -61,10 +65,11 @@ def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want
         overlay=_records(image, attempt, receiver),
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
+        rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
     )
 
 
-def offered(request: CreateMethod, key: str, receiver: bytes, asked_at: float) -> Want:
+def offered(request: CreateMethod, key: str, receiver: bytes, asked_at: float, rights: frozenset[Right] = ALL) -> Want:
     """What a tool's offer wants: audit, trial and installation on the object that it names."""
     first = request.examples[0] if request.examples else None
     method = parse(request.source, request.selector).method
@@ -84,6 +89,8 @@ def offered(request: CreateMethod, key: str, receiver: bytes, asked_at: float) -
         author="tool",
         session=request.session,
         seq=request.seq,
+        rights=rights,
+        policy=request.policy,
     )
 
 

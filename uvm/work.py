@@ -89,10 +89,11 @@ class Work:
 class Answered:
     """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
+    `stored`: bytes of the records that it changed or made.
     `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
     """
 
-    __slots__ = ("changed", "changes", "replayed_tid", "result", "state", "taken_back")
+    __slots__ = ("changed", "changes", "replayed_tid", "result", "state", "stored", "taken_back")
 
     def __init__(
         self,
@@ -103,6 +104,7 @@ class Answered:
         replayed_tid: bytes | None = None,
         state: Answer | None = None,
         taken_back: list[tuple[bytes, str]] | None = None,
+        stored: int = 0,
     ) -> None:
         self.result = result
         self.changed = changed
@@ -110,6 +112,7 @@ class Answered:
         self.replayed_tid = replayed_tid
         self.state = state
         self.taken_back = taken_back or []
+        self.stored = stored
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
         """The encoded answer."""

@@ -299,6 +299,8 @@ class Writers:
             ticks=self._settings.uvm.ticks,
             seconds=self._settings.trial.wall_s,
             author=draft.persona or "tool",
+            rights=want.rights,
+            policy=want.policy,
             send=not bare,
             unconfined=self._settings.uvm.generation == "always",
         )
@@ -439,7 +441,7 @@ class Writers:
     # --- small things ----------------------------------------------------------------------------------------------------
 
     def _materialize(self, proxy: UvmObject, kind: str) -> None:
-        materialize(self._image, proxy, getattr(self._configuration.home, kind))
+        materialize(self._image, proxy, kind, getattr(self._configuration.home, f"{kind}s"))
 
     def _may_write(self) -> bool:
         setting = self._settings.uvm.generation

@@ -59,10 +59,10 @@ class Bench:
         """Send one message in a transaction of its own."""
         return self.run(self.work(target, selector, *args, **options))[0]
 
-    def install(self, target: str, selector: str, source: str, positional: int = 0) -> None:
-        """Put a method into an object, past audit and trial."""
+    def install(self, target: Any, selector: str, source: str, positional: int = 0, policy: bool = True) -> None:
+        """Put a method into an object, past audit and trial; `policy`: one that may change primordial objects."""
         from uvm.history import install, method
 
         self.image.manager.begin()
-        install(self.image.target(target), method(selector, source, positional, "test", {}))
+        install(self.image.target(target), method(selector, source, positional, "test", {}, policy))
         self.image.manager.commit()

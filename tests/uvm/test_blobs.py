@@ -28,11 +28,11 @@ def test_a_directory_survives_the_way_through_the_image(directory, tmp_path):
         image.named("pLLM_obj").put("model", proxy)
         image.manager.commit()
         image.manager.begin()
-        made = materialize(image, image.named("pLLM_obj").own("model"), tmp_path)
+        made = materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path)
         assert made.name == proxy.own("digest") and told == ["config.json", "deep/weights"]
         assert [path.relative_to(made).as_posix() for path in files_of(made)] == ["config.json", "deep/weights"]
         assert (made / "deep" / "weights").read_bytes() == b"\x00" * 100_000
-        assert materialize(image, image.named("pLLM_obj").own("model"), tmp_path) == made
+        assert materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path) == made
         image.manager.abort()
 
 

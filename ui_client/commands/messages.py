@@ -106,6 +106,7 @@ def method(
     selector: Selector,
     file: Annotated[str, typer.Argument(help="A file with the source, or - for stdin.")],
     example: Examples = None,
+    policy: Annotated[bool, typer.Option("--policy", help="The method may change primordial objects, for senders who may.")] = False,
     as_json: Json = False,
 ) -> None:
     """Offer a method: it is audited and tried like a generated one, then installed."""
@@ -113,7 +114,7 @@ def method(
         aim, examples = values.target(target), _examples(example or [])
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
         with connect() as client:
-            result = client.create_method(aim, selector, text, examples=examples)
+            result = client.create_method(aim, selector, text, examples=examples, policy=policy)
             if as_json:
                 report.result(result)
             else:
