@@ -13,33 +13,54 @@ from pathlib import Path
 from typing import Any
 
 from BTrees.OOBTree import OOBTree
+from transaction.interfaces import TransientError
+from ZODB.POSException import StorageError
 
 from deploy.settings import Configuration, SettingsError, load
-from uvm import codex, router, tables
+from uvm import codex, renewal, router
 from uvm.audit import audit
 from uvm.blobs import import_directory
 from uvm.errors import ImageError
-from uvm.history import install, method, primitive
-from uvm.image import KERNEL_ROOTS, Image
+from uvm.history import install, method
+from uvm.image import Image
 from uvm.journal import chronicle
 from uvm.objects import KIND, PARENTS, Counter, UvmObject
-from uvm.primitives import MESSAGES, PLLM, TRAITS
 from uvm.store import ImageUnreachable, open_image
 from uvm.views import COVENANT
 
 DRAFTS = 4
+_TRIES = 10
+_AGAIN_S = 0.5
 
 Tell = Callable[[str, str, bool], None]
 
 
 def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str = "") -> bool:
-    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises CodexBroken."""
+    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises CodexBroken.
+
+    It is one transaction. Where another process was first, or the server went away with it, what is there is looked at anew.
+    """
+    for again in range(_TRIES):
+        try:
+            return _awaken(image, configuration, model, adapter, tell, name)
+        except (TransientError, StorageError) as error:
+            image.manager.abort()
+            if again == _TRIES - 1:
+                raise
+            tell("awakening", f"{type(error).__name__}: {error}; once more"[:200], False)
+            time.sleep(_AGAIN_S)
+    raise AssertionError("the last try raises")
+
+
+def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str) -> bool:
     image.manager.begin()
     if image.awake:
         digest = codex.verify(image)
         tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
-        renew(image)
+        added = renewal.renew(image)
         image.manager.commit()
+        if added:
+            tell("image renewed", ", ".join(added), True)
         return False
     tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
     primordial(image)
@@ -83,17 +104,12 @@ def model_name(directory: Path) -> str:
 def primordial(image: Image) -> None:
     """The first objects, in the current transaction; without a model."""
     root = image.root
-    for name in KERNEL_ROOTS:
-        root[name] = tables.new(name)
     root["codex"] = codex.inscribe()
     root["identity"] = root["codex"].own("digest")
     root["names"] = OOBTree()
     traits = UvmObject({"name": "traits_obj"})
     pllm = UvmObject({PARENTS: [traits], "name": "pLLM_obj", "covenant": COVENANT, "drafts": DRAFTS})
     messages = UvmObject({PARENTS: [traits]})
-    for holder, table in ((traits, TRAITS), (pllm, PLLM), (messages, MESSAGES)):
-        for selector in table:
-            holder.put(selector, primitive(selector))
     for name, holder in (("traits_obj", traits), ("pLLM_obj", pllm)):
         for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
             _install_source(holder, source.name.removesuffix(".method"), source.read_text())
@@ -113,20 +129,10 @@ def primordial(image: Image) -> None:
             "methods": Counter(),
         }
     )
-    genesis.put("objects", primitive("objects", "[<object>, …]"))
     for one in (traits, pllm, *personas, heartbeat, genesis):
         image.give_name(one, one.own("name"))
     root["primordial"] = list(root["names"])
-
-
-def renew(image: Image) -> None:
-    """Bring an image that an earlier version made up to date, in the current transaction; nothing is written when it is.
-
-    Once genesis_obj kept the list of the named objects in a slot, so that each name wrote all of them again.
-    """
-    genesis = image.named("genesis_obj")
-    if isinstance(genesis.own("objects"), list):
-        genesis.put("objects", primitive("objects", "[<object>, …]"))
+    renewal.renew(image)
 
 
 def _install_source(holder: UvmObject, selector: str, source: str) -> None:
@@ -161,7 +167,7 @@ def main() -> int:
         return 1
     try:
         awaken(image, configuration, options.model, options.adapter, tell, options.name)
-    except (codex.CodexBroken, ImageError, OSError) as error:
+    except (codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:

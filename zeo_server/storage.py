@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import zc.lockfile
+from persistent.mapping import PersistentMapping
+from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, POSKeyError
+from ZODB.serialize import ObjectWriter
+from ZODB.utils import z64
 
 from deploy.settings import Home
 
@@ -49,11 +53,36 @@ class ImageStorage(FileStorage):
 
 
 def open_storage(home: Home, *, read_only: bool = False) -> ImageStorage:
-    """Open the image for this process. Raises ImageInUse when another has it, OSError when it cannot be read."""
+    """Open the image for this process; a new one gets its root. Raises ImageInUse when another has it, OSError when it cannot be read."""
     try:
-        return ImageStorage(str(home.image_file), blob_dir=str(home.blobs), read_only=read_only, pack_keep_old=False)
+        storage = ImageStorage(str(home.image_file), blob_dir=str(home.blobs), read_only=read_only, pack_keep_old=False)
     except zc.lockfile.LockError as error:
         raise ImageInUse(f"{home.image_file} is open in process {holder(home)}; stop that one, or choose another BATOS_HOME") from error
+    if not read_only:
+        _make_root(storage)
+    return storage
+
+
+def _make_root(storage: ImageStorage) -> None:
+    """Store the empty root of a new image.
+
+    Each client would do so when it connects and finds none, and of several that connect at once all but the first would fail.
+    Whoever has the storage open alone does it before anybody can.
+    """
+    try:
+        storage.load(z64)
+        return
+    except POSKeyError:
+        pass
+    birth = TransactionMetaData(description="initial database creation")
+    storage.tpc_begin(birth)
+    try:
+        storage.store(z64, z64, ObjectWriter().serialize(PersistentMapping()), "", birth)
+        storage.tpc_vote(birth)
+        storage.tpc_finish(birth)
+    except BaseException:
+        storage.tpc_abort(birth)
+        raise
 
 
 def holder(home: Home) -> str:

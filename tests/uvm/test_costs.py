@@ -6,7 +6,6 @@ from ZODB.POSException import ConflictError
 
 from tests.uvm.images import Bench, awakened
 from uvm import tables
-from uvm.awakening import renew
 from uvm.errors import Expired, PayloadMismatch
 from uvm.image import Database, Image
 from uvm.journal import Journal, tallies
@@ -14,6 +13,7 @@ from uvm.large import LARGE, loaded, stored, weight
 from uvm.ledger import PAGE, Ledger
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import decode_value
+from uvm.renewal import renew
 from uvm.work import Answered
 
 BIG = "x" * 300_000
