@@ -55,6 +55,11 @@ def check_offer(image: Image, target: UvmObject, selector: str, rights: frozense
 def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) -> None:
     """A method is about to be put on an object."""
     check_change(image, holder, policy)
+    if holder.own(selector) is not ABSENT and not is_method(holder.own(selector)):
+        raise NotAllowed(
+            f"{selector} of {holder!r} holds a value, which a method would take the place of",
+            f"remove it first with removeSlot_('{selector}'), or choose another name",
+        )
     known = holder.lookup(selector)
     if is_method(known) and known.own("primitive") is not ABSENT and image.is_primordial(holder):
         raise NotAllowed(

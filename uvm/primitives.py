@@ -17,6 +17,7 @@ from uvm.runtime import Primitive, Runtime, check_name, is_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
+_SETTLED = ("selector", "source", "author", "digest", "policy", "primitive", "installed_on")
 _ROUTING = 100
 """Ticks that the router's look at one persona costs."""
 
@@ -171,14 +172,18 @@ def now(runtime: Runtime, receiver: UvmObject) -> str:
 
 
 def explain(runtime: Runtime, receiver: UvmObject, selector: str) -> dict[str, Any]:
-    """A method's source, author, proof and history."""
+    """A method's source and author; to a tool also its proof and history.
+
+    A method gets what was settled when it was written, and so is the same in its trial and ever after.
+    """
     if type(selector) is not str:
         raise BadArguments("explain_ takes a selector")
     holder = receiver.holder(selector)
     value = holder.own(selector) if holder is not None else ABSENT
     if holder is None or not isinstance(value, UvmObject) or not is_method(value):
         raise BadArguments(f"{selector} is no method of {receiver!r}", "batos inspect lists the methods")
-    return explanation(holder, value)
+    known = explanation(holder, value)
+    return {name: known[name] for name in _SETTLED if name in known} if runtime.attempt.frames else known
 
 
 def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 128) -> str:

@@ -1,11 +1,12 @@
 """What writing a method does to the image, step by step, each inside the caller's transaction. Owned by one UVM's writers."""
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from deploy.settings import UvmSettings
 from uvm import messages, views
+from uvm.arguments import made_up, sample
 from uvm.attempt import Attempt
 from uvm.authority import check_install
 from uvm.errors import ImageError, NotUnderstood
@@ -20,8 +21,13 @@ from uvm.protocol import Change, Reference
 from uvm.reified import is_method
 from uvm.runtime import Runtime
 from uvm.stages import Draft
+from uvm.syntax import parse
+from uvm.trial_wire import Call
 from uvm.verdicts import proof
 from uvm.want import Want
+
+_SEEN: Final = 64
+"""Slots of the receiver that made-up arguments are chosen after."""
 
 
 class Registry:
@@ -69,6 +75,15 @@ class Registry:
             if parent != traits._p_oid and (policy or not self._image.is_primordial(self._image.at(Reference(parent)))):
                 return bytes(parent)
         return None
+
+    def made_up(self, want: Want, source: str) -> list[Call]:
+        """Calls to try an offer with, besides those that its examples show."""
+        receiver, tree = self._receiver(want), parse(source, want.selector).method
+        if want.offered is None or receiver is None or tree is None:
+            return []
+        data = {name: receiver.own(name) for name in receiver.names()[:_SEEN] if not is_method(receiver.own(name))}
+        slots = {name: sample(value, self._image.reference) for name, value in data.items()}
+        return made_up(tree, slots, want.examples, self._image.reference(receiver))
 
     def known(self, want: Want) -> Draft | None:
         """Search before writing: a method for this selector on an object of this shape."""

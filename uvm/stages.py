@@ -25,7 +25,7 @@ def check_step(before: str, after: str) -> None:
 class Draft(msgspec.Struct, kw_only=True):
     """One candidate and what became of it.
 
-    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', 'untried' (offered without arguments to try it on), or a failure's type.
+    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type.
     `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats). `mode`: how it
     was computed: base, adapter (its product added by the side) or merged (its product in the weights).
     """
@@ -87,7 +87,7 @@ def candidates(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     fit = [
         (index, draft)
         for index, draft in enumerate(drafts)
-        if draft.outcome in ("ok", "untried") and draft.examples_passed == draft.examples
+        if draft.outcome == "ok" and draft.examples_passed == draft.examples
     ]
     agreeing = Counter(draft.effect for _, draft in fit)
     return [
@@ -109,9 +109,9 @@ def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     told = []
     for draft in drafts:
         why = draft.why or "; ".join(draft.findings) or draft.outcome or "not tried"
-        if draft.outcome in ("ok", "untried") and draft.examples_passed < draft.examples:
+        if draft.outcome == "ok" and draft.examples_passed < draft.examples:
             why = f"passed {draft.examples_passed} of {draft.examples} examples"
-        told.append({"source": draft.source, "outcome": draft.outcome or "untried", "why": why})
+        told.append({"source": draft.source, "outcome": draft.outcome or "not tried", "why": why})
     return told
 
 

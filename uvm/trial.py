@@ -325,7 +325,7 @@ class Trial:
         except Exception:
             self.cancel()
             raise
-        if found is not None:
+        if found is not None and oid not in self._overlay:
             self._read[oid] = found[1]
         self._outgoing.append(memoryview(framed(Record(oid, *(found or (None,))))))
         # The child may have waited since this process looked last; that is not the child's time.

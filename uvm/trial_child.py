@@ -19,8 +19,20 @@ from ZODB.serialize import ObjectWriter
 
 from deploy.confinement import confine, sufficient, trial_profile
 from deploy.settings import TrialSettings
+from uvm import messages
 from uvm.attempt import Attempt, Miss, Thought
-from uvm.errors import AttemptEnded, ImageError, MethodFailed
+from uvm.errors import (
+    AttemptEnded,
+    BadArguments,
+    BadValue,
+    Declined,
+    ImageError,
+    MethodFailed,
+    NoSuchObject,
+    NotAllowed,
+    NotUnderstood,
+    ParentCycle,
+)
 from uvm.gate import look
 from uvm.history import install, method
 from uvm.image import Database, Image
@@ -33,6 +45,7 @@ from uvm.trial_wire import (
     LONGEST_HEARD,
     LONGEST_SAID,
     Ask,
+    Call,
     Confined,
     Effect,
     FromChild,
@@ -151,7 +164,12 @@ def carry_out(request: TrialRequest, ask: Load, waited: Callable[[], float] = la
 
 
 class _Attempt(Attempt):
-    """An attempt whose clock can be put back."""
+    """An attempt whose clock can be put back, and that goes on where another one ended. `made_before`: oids of what that one had made."""
+
+    made_before: frozenset[bytes] = frozenset()
+
+    def is_new(self, one: UvmObject) -> bool:
+        return super().is_new(one) or one._p_oid in self.made_before
 
     def extend(self, seconds: float) -> None:
         """Do not count these seconds."""
@@ -188,46 +206,92 @@ class _Trial:
         return found
 
     def outcome(self) -> TrialOutcome:
-        """Run the message, then the examples. Raises whatever they raise."""
+        """Run the message, the examples, and what was made up. Raises whatever the message raises."""
         request = self._request
-        outcome = self._message() if request.send else TrialOutcome(kind="ok")
+        message = self._carried(Call(request.args, request.kwargs)) if request.send else None
         missed = [text for example in request.examples if (text := self._missed(example)) is not None]
+        made_up = self._made_up(alone=message is None and not request.examples)
+        fit = made_up.kind == "ok" and not made_up.amnesia
         return replace(
-            outcome,
+            message if fit and message is not None else made_up,
+            made_up=made_up.made_up,
+            made_up_ended=made_up.made_up_ended,
             examples=len(request.examples),
             examples_passed=len(request.examples) - len(missed),
             examples_missed=missed,
         )
 
-    # --- the two ways to run the draft -----------------------------------------------------------------------------
+    # --- the ways to run the draft ---------------------------------------------------------------------------------
 
-    def _message(self) -> TrialOutcome:
-        request = self._request
-        image, attempt, result = self._run(request.args, request.kwargs)
+    def _carried(self, call: Call) -> TrialOutcome:
+        """One call, carried out and stored as service would."""
+        image, attempt, result = self._run(call)
         shown = to_wire(result, image.reference)
         attempt.unflagged()
         look(image, attempt)
         changed = attempt.effects()
-        effects = [_effect(image, *one) for one in changed if not attempt.is_new(one[0])]
+        effects = [_effect(image, *one) for one in changed if id(one[0]) not in attempt.created]
         made, digest = len(attempt.created), _digest(image, attempt)
         changers = {id(one): one for one in [*(owner for owner, *_ in changed), *attempt.created.values()]}
         image.manager.commit()
         forgotten = amnesia(image, list(changers.values()))
-        return TrialOutcome(kind="ok", result=shown, effects=effects, made=made, made_digest=digest, amnesia=forgotten)
+        return bounded(TrialOutcome(kind="ok", result=shown, effects=effects, made=made, made_digest=digest, amnesia=forgotten))
 
     def _missed(self, example: Example) -> str | None:
         """None if the draft gives this example's result, else what it gave instead."""
-        expected, called = literal(example.result), _call(example)
+        call = Call(example.args, example.kwargs)
+        expected, called = literal(example.result), _call(call)
         try:
-            image, _, result = self._run(example.args, example.kwargs)
-            shown = to_wire(result, image.reference)
+            one = self._carried(call)
         except (Miss, Thought):
             raise
         except (AttemptEnded, ImageError) as error:
             return _printable(f"{called} ended in {error.type}: {error.message}, not in {expected}")
-        return None if same_wire(shown, example.result) else _printable(f"{called} gave {literal(shown)}, not {expected}")
+        if one.error is not None:
+            return _printable(f"{called} ended in {one.error.type}: {one.error.message}, not in {expected}")
+        if one.amnesia:
+            return _printable(f"{called} would forget its change of {', '.join(one.amnesia)}")
+        return None if same_wire(one.result, example.result) else _printable(f"{called} gave {literal(one.result)}, not {expected}")
 
-    def _run(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[Image, Attempt, Any]:
+    def _made_up(self, alone: bool) -> TrialOutcome:
+        """Calls with made-up arguments: the first one that had a result, or a failure when one did harm.
+
+        An error of the method's own is no harm, for it was never meant to be called so. But where these calls are all that is known of
+        it (`alone`), one at least must have a result.
+        """
+        request, shown = self._request, TrialOutcome(kind="ok")
+        tried, ended, why, began = 0, 0, "", self.ticks_used
+        for call in request.made_up:
+            if tried and self.ticks_used - began > request.ticks:
+                break
+            tried += 1
+            try:
+                one = self._carried(call)
+            except Miss as miss:
+                why = why or f"{_call(call)} sends {miss.reified.own('selector')}, which nobody understands"
+                continue
+            except Thought:
+                if alone and tried == 1:
+                    raise
+                continue
+            except (AttemptEnded, ImageError) as error:
+                if not _ordinary(error, shown_how=bool(request.examples)):
+                    return replace(_failed(_in_call(call, _explained(error))), made_up=tried, made_up_ended=ended)
+                why = why or f"{_call(call)} ended in {error.type}: {error.message}"
+                continue
+            if one.error is not None:
+                return replace(_failed(_in_call(call, one.error)), made_up=tried, made_up_ended=ended)
+            ended += 1
+            if ended == 1 or one.amnesia:
+                shown = one
+            if one.amnesia:
+                break
+        if alone and tried and not ended:
+            text = f"none of {tried} calls with made-up arguments had a result: {why or 'each asks the model'}"
+            return replace(_failed(TrialError("NoExample", _printable(text))), made_up=tried)
+        return replace(shown, made_up=tried, made_up_ended=ended)
+
+    def _run(self, call: Call) -> tuple[Image, Attempt, Any]:
         """Send the message in a fresh image; its transaction is left open."""
         request = self._request
         image = self._image = self._prepared()
@@ -243,24 +307,44 @@ class _Trial:
             guarded=False,
             rights=request.rights,
         )
+        attempt.made_before = self._made_before()
         receiver = image.at(Reference(request.receiver))
-        values = tuple(from_wire(value, image.at) for value in args)
-        named = {name: from_wire(value, image.at) for name, value in kwargs.items()}
+        values = tuple(from_wire(value, image.visible) for value in call.args)
+        named = {name: from_wire(value, image.visible) for name, value in call.kwargs.items()}
         try:
             return image, attempt, runtime.run(attempt, receiver, request.selector, values, named)
         finally:
             self.ticks_used += request.ticks - attempt.ticks
 
     def _prepared(self) -> Image:
-        """The image of the request's transaction with the draft in its place."""
+        """The image of the request's transaction as it will be once the draft is installed (`uvm.registry.Registry.put`)."""
         request = self._request
         database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
         image = Image(database)
         image.manager.begin()
-        draft = method(request.selector, request.source, request.positional, request.author, {}, request.policy)
-        install(image.at(Reference(request.holder)), draft)
+        holder = image.at(Reference(request.holder))
+        install(holder, method(request.selector, request.source, request.positional, request.author, {}, request.policy))
+        if request.holder in request.overlay:
+            self._reorder(image, holder)
+        messages.count_method(image)
         image.manager.commit()
         return image
+
+    def _reorder(self, image: Image, holder: UvmObject) -> None:
+        """The message will run again from its start and find the method there: slots that it makes come after it."""
+        record = self._records.committed(self._request.holder)
+        if record is None:
+            return
+        before = image.connection._reader.getState(record[0])["_slots"]
+        slots = dict(holder._slots)
+        first = [name for name in slots if name in before]
+        for name in dict.fromkeys([*first, self._request.selector, *slots]):
+            holder._slots[name] = holder._slots.pop(name)
+        holder._p_changed = True
+
+    def _made_before(self) -> frozenset[bytes]:
+        """The objects that the attempt had made before it missed the message: a method may assign to them as to its own."""
+        return frozenset(oid for oid in self._request.overlay if self._records.committed(oid) is None)
 
     # --- what ends it early ------------------------------------------------------------------------------------------
 
@@ -379,8 +463,20 @@ def _line(error: BaseException) -> int:
     return line
 
 
-def _call(example: Example) -> str:
-    return f"({', '.join([*map(literal, example.args), *(f'{name}={literal(value)}' for name, value in example.kwargs.items())])})"
+def _call(call: Call) -> str:
+    return f"({', '.join([*map(literal, call.args), *(f'{name}={literal(value)}' for name, value in call.kwargs.items())])})"
+
+
+def _in_call(call: Call, error: TrialError) -> TrialError:
+    return replace(error, message=_printable(f"with made-up arguments {_call(call)}: {error.message}"))
+
+
+def _ordinary(error: AttemptEnded | ImageError, shown_how: bool) -> bool:
+    """Whether an error may be the answer to arguments that make no sense, and not harm. `shown_how`: examples do make sense."""
+    if isinstance(error, MethodFailed):
+        return error.details.get("error") != MemoryError.__name__
+    nonsense = (BadArguments, NotUnderstood, NoSuchObject, ParentCycle, Declined)
+    return isinstance(error, (*nonsense, NotAllowed, BadValue) if shown_how else nonsense)
 
 
 def literal_of(image: Image, one: UvmObject) -> str:

@@ -32,7 +32,7 @@ from deploy.settings import TrialSettings
 from uvm import trial_child
 from uvm.history import primitive
 from uvm.image import Database
-from uvm.objects import PARENTS, UvmObject
+from uvm.objects import PARENTS, Counter, UvmObject
 from uvm.primitives import TRAITS
 from uvm.protocol import Example
 from uvm.trial_wire import Ended, Fork, Kill, ProtocolViolation, TrialOutcome, TrialRequest, encode, said_to_server
@@ -198,7 +198,8 @@ def rehearse() -> TrialOutcome:
     connection = database.open(manager)
     root = connection.root()
     traits = UvmObject({selector: primitive(selector) for selector in TRAITS})
-    root["names"], root["message_traits"] = OOBTree(), UvmObject({PARENTS: [traits]})
+    genesis = UvmObject({PARENTS: [traits], "name": "genesis_obj", "methods": Counter()})
+    root["names"], root["message_traits"] = OOBTree({"genesis_obj": genesis}), UvmObject({PARENTS: [traits]})
     root["thing"] = thing = UvmObject({PARENTS: [traits], "name": "thing", "tags": ["old"], "price": 2.5})
     manager.commit()
     oid = thing._p_oid

@@ -22,8 +22,18 @@ class Records:
 
     def __init__(self, tid: bytes, overlay: dict[bytes, bytes], ask: Callable[[bytes], Stored | None]) -> None:
         self.tid = tid
+        self._committed: dict[bytes, Stored | None] = {}
+        self._overlay = overlay
         self._known: dict[bytes, Stored | None] = {oid: (data, tid) for oid, data in overlay.items()}
         self._ask = ask
+
+    def committed(self, oid: bytes) -> Stored | None:
+        """The record below the overlay's; None for an object that the overlay made."""
+        if oid not in self._overlay:
+            return self.get(oid)
+        if oid not in self._committed:
+            self._committed[oid] = self._ask(oid)
+        return self._committed[oid]
 
     def get(self, oid: bytes) -> Stored | None:
         if oid not in self._known:

@@ -34,6 +34,13 @@ class ProtocolViolation(Exception):
 # --- the trial ------------------------------------------------------------------------------------------------------
 
 
+class Call(Struct, frozen=True):
+    """Arguments to call a draft with, as wire values."""
+
+    args: list[Any]
+    kwargs: dict[str, Any] = {}
+
+
 class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_only=True):
     """A draft and the message to run with it.
 
@@ -41,7 +48,9 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
     `rights`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
-    `send` false: nothing but the examples is run. `unconfined` true: also where the child cannot be confined fully.
+    `send` false: nothing but the examples and `made_up`, calls with arguments that were made up, is run. Those are run as long as
+    they use no more ticks together than one message may, but at least one. `unconfined` true: also where the child cannot be
+    confined fully.
     `seconds` counts what the child spends itself, not what it waits for records.
     """
 
@@ -54,6 +63,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     examples: list[Example] = []
+    made_up: list[Call] = []
     overlay: dict[Oid, bytes] = {}
     thoughts: dict[str, str] = {}
     now: float
@@ -127,8 +137,9 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     `kind`: `ok` (the message has a result; look at `amnesia` and the examples), `failed` (`error`), `need`, `thought`, or
     `killed` (`killed_by`). References to objects made in the trial name nothing outside of it; there are `made` of them, and
     `made_digest` is the same for two drafts that made the same. `amnesia`: slots whose change would have been
-    forgotten, as `@oid.slot`. The UVM itself fills in `read` (the records served from the database, with their transaction
-    ids), `layers`, `fully_confined` and `killed_by`.
+    forgotten, as `@oid.slot`. `made_up` calls with made-up arguments were run, of which `made_up_ended` had a result; without a message,
+    what is shown is the first of these. The UVM itself fills in `read` (the records served from the database, with their
+    transaction ids), `layers`, `fully_confined` and `killed_by`.
     """
 
     kind: Literal["ok", "failed", "need", "thought", "killed"]
@@ -140,6 +151,8 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     examples: int = 0
     examples_passed: int = 0
     examples_missed: list[str] = []
+    made_up: int = 0
+    made_up_ended: int = 0
     error: TrialError | None = None
     need: Need | None = None
     thought: NeededThought | None = None

@@ -20,7 +20,9 @@ from uvm.want import Want
 def examine(drafts: Sequence[Draft], want: Want) -> None:
     """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts."""
     for draft in drafts:
-        audited = audit(draft.source, want.selector, want.positional, list(want.kwargs), None)
+        # What a tool offers has the parameters that its author gave it, whatever way an example passes them.
+        keywords = [] if want.offered is not None else list(want.kwargs)
+        audited = audit(draft.source, want.selector, want.positional, keywords, None)
         draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in audited.findings]
         if audited.ok:
             draft.source = audited.source
@@ -28,7 +30,7 @@ def examine(drafts: Sequence[Draft], want: Want) -> None:
             draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in audited.findings if one.fatal)
 
 
-def judge(draft: Draft, outcome: TrialOutcome, want: Want) -> None:
+def judge(draft: Draft, outcome: TrialOutcome) -> None:
     """What a trial says of a draft. Changes the draft."""
     draft.examples, draft.examples_passed = outcome.examples, outcome.examples_passed
     draft.trial = {
@@ -42,12 +44,13 @@ def judge(draft: Draft, outcome: TrialOutcome, want: Want) -> None:
         "amnesia": list(outcome.amnesia),
         "examples": outcome.examples,
         "examples_passed": outcome.examples_passed,
+        "made_up": outcome.made_up,
+        "made_up_ended": outcome.made_up_ended,
     }
     if outcome.kind == "ok" and outcome.amnesia:
         draft.outcome, draft.why = "amnesia", f"would forget its change of {', '.join(outcome.amnesia)}: self._p_changed = True is missing"
     elif outcome.kind == "ok":
-        bare = want.offered is not None and want.positional > 0 and not want.args
-        draft.outcome = "untried" if bare and not outcome.examples else "ok"
+        draft.outcome = "ok"
         draft.why = "; ".join(outcome.examples_missed)
         draft.effect = effect_of(outcome)
     elif outcome.kind == "killed":
@@ -100,7 +103,9 @@ def verdict(generation: Generation) -> ImageError:
         kind = AuditRefused if drafts[0].outcome == "unfit" else TrialFailed
         return kind(
             f"{want.selector} was refused: {told[0]['why']}",
-            "mend the source and offer it again",
+            "give an example of how it is called and what it answers (batos method … --example), or mend the source"
+            if drafts[0].outcome == "NoExample" or "made-up arguments" in told[0]["why"]
+            else "mend the source and offer it again",
             findings=drafts[0].findings,
             reasons=told,
         )

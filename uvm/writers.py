@@ -281,8 +281,7 @@ class Writers:
 
     def _try(self, generation: Generation) -> None:
         want, draft = generation.want, generation.drafts[generation.trying]
-        bare = want.offered is not None and want.positional > 0 and not want.args
-        holder = self._transactor.look(lambda: self._registry.holder(want))
+        holder, made_up = self._transactor.look(lambda: (self._registry.holder(want), self._registry.made_up(want, draft.source)))
         request = TrialRequest(
             tid=self._transactor.newest(),
             receiver=want.receiver,
@@ -293,6 +292,7 @@ class Writers:
             args=want.args,
             kwargs=want.kwargs,
             examples=want.examples,
+            made_up=made_up,
             overlay=want.overlay,
             thoughts=generation.thoughts,
             now=want.asked_at,
@@ -301,7 +301,8 @@ class Writers:
             author=draft.persona or "tool",
             rights=want.rights,
             policy=want.policy,
-            send=not bare,
+            # An offer without an example has no arguments of its own.
+            send=want.offered is None or want.positional == 0 or bool(want.examples),
             unconfined=self._settings.uvm.generation == "always",
         )
         try:
@@ -319,7 +320,7 @@ class Writers:
             self._need(generation, outcome.need)
             return
         generation.read[generation.trying] = dict(outcome.read)
-        judge(draft, outcome, generation.want)
+        judge(draft, outcome)
         self._told(generation, stage="trying", draft=generation.trying, outcome=draft.outcome, why=draft.why)
         self._try_next(generation)
 
@@ -369,7 +370,7 @@ class Writers:
 
     def _choose(self, generation: Generation) -> None:
         self._advance(generation, "tried", drafts=messages.storable_drafts(generation.drafts))
-        self._told(generation, survived=sum(one.outcome in ("ok", "untried") for one in generation.drafts))
+        self._told(generation, survived=sum(one.outcome == "ok" for one in generation.drafts))
         fit = stages.candidates(generation.drafts)
         if not fit:
             self._refuse(generation, verdict(generation))

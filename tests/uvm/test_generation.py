@@ -185,6 +185,69 @@ def test_a_tools_method_with_arguments_is_tried_on_its_examples(house):
     assert one.send(shop, "scaled_", 5) == 20
 
 
+@pytest.mark.parametrize(
+    ("body", "outcome"),
+    [
+        ("while a:\n        pass", "TicksSpent"),
+        ("if a > 41:\n        while True:\n            pass\n    return a", "TicksSpent"),
+        ("self.parents()[0].removeSlot_('clone')\n    return a", "NotAllowed"),
+        ("genesis = self.parents()[0]\n    genesis.setSlot_value_('clones', a)", "NotAllowed"),
+        ("self.cost = {a} if isinstance_of(a, 'int') else 1", "BadValue"),
+        ("q = []\n    self.tags = q\n    q.append({1})\n    return a", "BadValue"),
+        ("return a.twice_of_it(a)", "NoExample"),
+        ("raise ValueError('never')", "NoExample"),
+        ("return {1: lambda: a}", "BadValue"),
+        ("return ['x' * 1000000 for n in range(10)]", "TooLarge"),
+    ],
+)
+def test_an_offer_without_an_example_is_tried_with_made_up_arguments(house, body, outcome):
+    one = house()
+    shop = make_shop(one)
+    error = offer(one, shop, "trap_", f"def trap_(self, a):\n    {body}\n", session="t", seq=1)
+    assert error.type == "TrialFailed"
+    assert [reason["outcome"] for reason in error.details["reasons"]] == [outcome], error.message
+    assert "example" in error.remedy
+    assert one.send(shop, "respondsTo_", "trap_") is False
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def use_(self, a):\n    self.pieces -= a\n    return self.pieces\n",
+        "def use_(self, a):\n    if a not in self.tags:\n        self.tags.append(a)\n    return self.tags\n",
+        "def use_(self, a, b):\n    self.setSlot_value_(a, b)\n    return self\n",
+        "def use_(self, a):\n    if isinstance_of(a, 'str'):\n        raise ValueError('no text')\n    return a\n",
+        "def use_(self, a):\n    return [row['price'] * row['count'] for row in a]\n",
+        "def use_(self, other):\n    return other.cost + self.cost\n",
+        "def use_(self, a, upper=True):\n    return a.upper() if upper else a.lower()\n",
+        "def use_(self, n):\n    return [k * self.cost for k in range(n)]\n",
+    ],
+)
+def test_an_offer_whose_parameters_are_plain_from_its_source_needs_no_example(house, source):
+    one = house()
+    told = offer(one, make_shop(one), "use_", source, session="t", seq=1)
+    assert not hasattr(told, "error") and told["proof"]["trial"]["made_up_ended"] > 0, told
+
+
+def test_examples_may_name_the_arguments_that_they_pass(house):
+    one = house()
+    shop = make_shop(one)
+    source = "def scaled_(self, a, by=2):\n    return self.cost * a * by\n"
+    examples = [Example(8, [], {"a": 1}), Example(12, [1], {"by": 3}), Example(12, [], {"by": 3, "a": 1})]
+    assert offer(one, shop, "scaled_", source, session="t", seq=1, examples=examples)["selector"] == "scaled_"
+    assert one.send(shop, "scaled_", kwargs={"a": 1, "by": 5}) == 20
+    error = offer(one, shop, "other_", source.replace("scaled_", "other_"), session="t", seq=2, examples=[Example(8, [], {"c": 1})])
+    assert error.type == "TrialFailed" and "takes (a, by)" in error.message
+
+
+def test_an_offer_of_the_name_of_a_data_slot_is_refused_and_the_value_stays(house):
+    one = house()
+    shop = make_shop(one)
+    error = offer(one, shop, "cost", "def cost(self):\n    return 1\n", session="t", seq=1)
+    assert error.type == "NotAllowed" and "removeSlot_" in error.remedy
+    assert one.send(shop, "cost") == 4
+
+
 def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(house):
     one = house(worth=["    return self.cost * self.tags * 1.5"])
     shop = make_shop(one)
