@@ -11,7 +11,7 @@ import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -22,6 +22,12 @@ Port = Annotated[int, Meta(ge=0, le=65_535)]
 
 # A Unix socket's path has room for 107 bytes; the longest name that is put into the run directory needs 24.
 _LONGEST_RUN_DIRECTORY = 107 - 24
+
+Right = Literal["read", "send", "create", "policy", "administer"]
+"""`read`: look at objects and follow events. `send`: send messages, which may change objects. `create`: offer methods. `policy`: change
+primordial objects, personas and prompts. `administer`: see everybody's quotas and use."""
+
+RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
 
 class SettingsError(Exception):
@@ -44,8 +50,16 @@ class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class BridgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The Synaptic Bridge."""
 
-    endpoint: Annotated[str, Meta(description="address tools connect to; empty: a Unix socket in the run directory")] = ""
-    events: Annotated[str, Meta(description="address events are published on; empty: a Unix socket in the run directory")] = ""
+    endpoint: Annotated[
+        str,
+        Meta(description="address tools connect to; empty: a Unix socket in the run directory; tcp://HOST:PORT: that as well, with keys"),
+    ] = ""
+    events: Annotated[str, Meta(description="address events are published on; empty: as endpoint, on a port of its own")] = ""
+    host: Annotated[str, Meta(description="this host's name or address as tools on others know it; empty: the one they came to")] = ""
+    key: Annotated[str, Meta(description="key file with which tools connect over TCP; `batos keys add` writes it")] = ""
+    rights: Annotated[list[Right], Meta(description="rights of the home's owner, the principal local")] = msgspec.field(
+        default_factory=lambda: list(RIGHTS)
+    )
     queue: Annotated[Count, Meta(description="messages held for all UVMs together; past it a tool is answered Busy")] = 10_000
     dead_after_s: Annotated[Seconds, Meta(description="a UVM that is silent for so long counts as dead, seconds")] = 10.0
     max_frame_bytes: Annotated[Count, Meta(description="largest message a tool may send, bytes")] = 4_000_000
@@ -239,11 +253,19 @@ class Configuration(Struct, frozen=True):
 
     @property
     def bridge_endpoint(self) -> str:
-        return self.settings.bridge.endpoint or f"ipc://{self.home.run}/bridge.sock"
+        """Where tools of this configuration connect: over TCP with a key, else through the Unix socket."""
+        bridge = self.settings.bridge
+        return bridge.endpoint if bridge.key and is_tcp(bridge.endpoint) else self.bridge_socket
+
+    @property
+    def bridge_socket(self) -> str:
+        """The Unix socket that the bridge always listens on."""
+        return _unix(self.settings.bridge.endpoint, f"ipc://{self.home.run}/bridge.sock")
 
     @property
     def events_endpoint(self) -> str:
-        return self.settings.bridge.events or f"ipc://{self.home.run}/events.sock"
+        """The Unix socket on which the bridge always publishes events; the bridge tells those who come over TCP another address."""
+        return _unix(self.settings.bridge.events, f"ipc://{self.home.run}/events.sock")
 
     @property
     def uvms_endpoint(self) -> str:
@@ -253,6 +275,15 @@ class Configuration(Struct, frozen=True):
     @property
     def inference_endpoint(self) -> str:
         return self.settings.inference.endpoint or f"ipc://{self.home.run}/inference.sock"
+
+
+def is_tcp(endpoint: str) -> bool:
+    """Is this an address that other hosts can reach?"""
+    return endpoint.startswith("tcp://")
+
+
+def _unix(endpoint: str, otherwise: str) -> str:
+    return otherwise if not endpoint or is_tcp(endpoint) else endpoint
 
 
 def load(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Configuration:

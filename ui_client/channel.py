@@ -12,7 +12,9 @@ from concurrent.futures import Future
 import msgspec
 import structlog
 import zmq
+import zmq.asyncio
 
+from deploy.keys import ClientKey
 from ui_client.failures import BridgeBusy, BridgeUnreachable, ImageError
 from ui_client.outbox import Ended, Outbox
 from uvm.protocol import Answer, Request
@@ -25,9 +27,12 @@ JOIN_S = 2.0
 
 
 class Channel:
-    """Connects to `endpoint` and sends what `outbox` says. Close it when done; a forgotten one is closed at exit."""
+    """Connects to `endpoint` and sends what `outbox` says. Close it when done; a forgotten one is closed at exit.
 
-    def __init__(self, endpoint: str, outbox: Outbox) -> None:
+    `key`: what the bridge knows the tool by over TCP.
+    """
+
+    def __init__(self, endpoint: str, outbox: Outbox, key: ClientKey | None = None) -> None:
         self._outbox = outbox
         self._futures: dict[int, Future[Answer]] = {}
         self._lock = threading.Lock()
@@ -36,6 +41,7 @@ class Channel:
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        prove(self._socket, key)
         self._wake_writer = self._context.socket(zmq.PAIR)
         self._wake_reader = self._context.socket(zmq.PAIR)
         self._wake_writer.bind("inproc://wake")
@@ -128,6 +134,14 @@ class Channel:
                 future.set_exception(one.outcome)
             else:
                 future.set_result(one.outcome)
+
+
+def prove(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket", key: ClientKey | None) -> None:
+    """Have a socket that is not connected yet hold the key, and accept the server alone whose key it names."""
+    if key is not None:
+        socket.curve_publickey = key.public.encode()
+        socket.curve_secretkey = key.secret.encode()
+        socket.curve_serverkey = key.server.encode()
 
 
 def _drain(socket: zmq.Socket[bytes]) -> list[bytes]:

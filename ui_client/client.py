@@ -14,12 +14,14 @@ import threading
 import uuid
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from deploy import settings
-from deploy.settings import Configuration
+from deploy.keys import ClientKey, read_client_key
+from deploy.settings import Configuration, is_tcp
 from ui_client.channel import Channel
 from ui_client.failures import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
 from ui_client.outbox import Outbox
@@ -68,13 +70,16 @@ class _Base:
     ) -> None:
         """Connect to `endpoint`, or to the bridge of `configuration` (by default the one in force).
 
-        `connect_timeout`: seconds until a bridge that was never heard counts as unreachable. `session` must be new for each client.
+        Over TCP the key of `bridge.key` is used. `connect_timeout`: seconds until a bridge that was never heard counts as unreachable.
+        `session` must be new for each client.
         Raises deploy.settings.SettingsError.
         """
         self._configuration = configuration
         self.session = session or uuid.uuid4().hex
         self._patience = connect_timeout
-        self._channel = Channel(endpoint or self.configuration.bridge_endpoint, Outbox(self.session, name, connect_timeout))
+        self._endpoint = endpoint or self.configuration.bridge_endpoint
+        self._key = self._key_for(self._endpoint)
+        self._channel = Channel(self._endpoint, Outbox(self.session, name, connect_timeout), self._key)
 
     @property
     def configuration(self) -> Configuration:
@@ -82,6 +87,10 @@ class _Base:
         if self._configuration is None:
             self._configuration = settings.load()
         return self._configuration
+
+    def _key_for(self, endpoint: str) -> ClientKey | None:
+        path = self.configuration.settings.bridge.key if is_tcp(endpoint) else ""
+        return read_client_key(Path(path)) if path else None
 
     def _deadline(self, deadline: float | None) -> float:
         if deadline is not None and deadline <= 0:
@@ -164,7 +173,7 @@ class Client(_Base):
         `full_state`, then apply the updates with a larger tid; after a Missed of `state`, take the full state again.
         """
         subscribed = _expect(Subscribed, self._ask(Subscribe(0), LOOK_S))
-        events = EventStream(subscribed.events, topics, self._patience, stop, missed)
+        events = EventStream(subscribed.events, topics, self._patience, stop, missed, self._key)
         self._streams.add(events)
         return events
 
@@ -247,7 +256,7 @@ class AsyncClient(_Base):
     async def events(self, topics: Sequence[str] = TOPICS, *, missed: bool = False) -> AsyncIterator[Event | Missed]:
         """As Client.events; the subscription comes into force when the iteration begins."""
         subscribed = _expect(Subscribed, await self._ask(Subscribe(0), LOOK_S))
-        async for event in stream(subscribed.events, topics, self._patience, missed):
+        async for event in stream(subscribed.events, topics, self._patience, missed, self._key):
             yield event
 
     async def newest_tid(self) -> bytes:

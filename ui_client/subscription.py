@@ -18,6 +18,8 @@ import zmq
 import zmq.asyncio
 from msgspec import Struct
 
+from deploy.keys import ClientKey
+from ui_client.channel import prove
 from ui_client.failures import BridgeUnreachable
 from uvm import protocol
 from uvm.protocol import Event
@@ -78,7 +80,15 @@ class Standing:
 class EventStream:
     """Iterates over events. `stop`, when set, ends the iteration within 0.1 s. Without `missed`, Missed is left out."""
 
-    def __init__(self, endpoint: str, topics: Sequence[str], patience_s: float, stop: threading.Event | None, missed: bool) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        topics: Sequence[str],
+        patience_s: float,
+        stop: threading.Event | None,
+        missed: bool,
+        key: ClientKey | None = None,
+    ) -> None:
         self._standing = Standing(topics)
         self._stop = stop
         self._missed = missed
@@ -87,7 +97,7 @@ class EventStream:
         self._closed = False
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.SUB)
-        _prepare(self._socket, endpoint, self._standing)
+        _prepare(self._socket, endpoint, self._standing, key)
         until = time.monotonic() + patience_s
         while not self._standing.ready:
             self._receive()
@@ -136,13 +146,15 @@ class EventStream:
             self._waiting += [event for event in events if self._missed or not isinstance(event, Missed)]
 
 
-async def stream(endpoint: str, topics: Sequence[str], patience_s: float, missed: bool) -> AsyncIterator[Event | Missed]:
+async def stream(
+    endpoint: str, topics: Sequence[str], patience_s: float, missed: bool, key: ClientKey | None = None
+) -> AsyncIterator[Event | Missed]:
     """The same for asyncio. Closing the iterator closes the socket."""
     standing = Standing(topics)
     context = zmq.asyncio.Context()
     try:
         socket = context.socket(zmq.SUB)
-        _prepare(socket, endpoint, standing)
+        _prepare(socket, endpoint, standing, key)
         until = time.monotonic() + patience_s
         while True:
             if await socket.poll(_POLL_MS if not standing.ready else 3_600_000):
@@ -155,10 +167,11 @@ async def stream(endpoint: str, topics: Sequence[str], patience_s: float, missed
         context.destroy(linger=0)
 
 
-def _prepare(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str, standing: Standing) -> None:
+def _prepare(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str, standing: Standing, key: ClientKey | None) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, _RECEIVE_HWM)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    prove(socket, key)
     socket.connect(endpoint)
     for topic in standing.subscriptions:
         socket.setsockopt(zmq.SUBSCRIBE, topic)

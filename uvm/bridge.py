@@ -8,6 +8,7 @@ nothing on disk: after a restart the tools send again, and the receipts in the i
 import os
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -18,13 +19,31 @@ from msgspec import Struct
 from deploy import logs, metrics
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from uvm import listening, protocol, refusals, traffic, wire
+from uvm import listening, protocol, quotas, refusals, traffic, wire
 from uvm.bridge_metrics import Meters
 from uvm.dispatch import Dispatch
 from uvm.peers import Peers
-from uvm.protocol import Busy, Cancel, Changing, Error, GetStatus, Hello, Reply, Subscribe, Subscribed, Welcome
+from uvm.principals import Principal, Principals
+from uvm.protocol import (
+    Busy,
+    Cancel,
+    Changing,
+    CreateMethod,
+    Error,
+    GetFullState,
+    GetStatus,
+    Hello,
+    Inspect,
+    Release,
+    Reply,
+    Send,
+    Subscribe,
+    Subscribed,
+    Welcome,
+)
 from uvm.publisher import Publisher
 from uvm.quotas import RETRY_MS
+from uvm.rights import Right
 
 WINDOW = 128
 """Messages that run on one UVM at a time: enough for a batch in work and the next ones at the door."""
@@ -43,10 +62,21 @@ POLL_MS = 100
 ROUND = 512
 """Most messages read from one socket before the others get their turn."""
 
-PRINCIPAL = "local"
-"""Whoever reaches the Unix socket, in its 0700 directory, is the one principal."""
-
 METRICS_OFFSET = 1
+
+_NEEDS: Mapping[type, Right] = {
+    Send: "send",
+    Release: "send",
+    Cancel: "send",
+    CreateMethod: "create",
+    Inspect: "read",
+    GetFullState: "read",
+    Subscribe: "read",
+}
+"""The right that a request needs. Hello and GetStatus need none; the latter shows others to those alone who may administer."""
+
+_NO_RIGHTS: frozenset[Right] = frozenset()
+"""Of a principal that was removed while its message waited."""
 
 
 class Stopping(Protocol):
@@ -98,15 +128,20 @@ class Bridge:
         )
         self._meters = Meters()
         self._started = time.monotonic()
-        self._leaving = False
+        self._leaving = self._anew = False
         configuration.home.ensure()
         self._lock = listening.only_bridge(configuration)
         self._context = zmq.Context()
-        self._tools = listening.for_tools(self._context, configuration)
-        self._uvms = listening.for_uvms(self._context, configuration)
-        self._events = listening.for_subscribers(self._context, configuration)
+        try:
+            self._principals = Principals(self._context, configuration)
+            self._tools, self._tools_tcp = listening.for_tools(self._context, configuration)
+            self._uvms = listening.for_uvms(self._context, configuration)
+            self._events, self._events_tcp = listening.for_subscribers(self._context, configuration)
+        except SettingsError:
+            self._context.destroy(linger=0)
+            raise
         self._poller = zmq.Poller()
-        for socket in (self._tools, self._uvms, self._events):
+        for socket in (self._tools, self._uvms, self._events, self._principals.socket):
             self._poller.register(socket, zmq.POLLIN)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
@@ -115,9 +150,10 @@ class Bridge:
 
     def run(self, stop: Stopping) -> None:
         """Serve until `stop` is requested; then give what UVMs have a moment to be answered."""
-        self._log.info("bridge serves", tools=self._configuration.bridge_endpoint, events=self._configuration.events_endpoint)
+        tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
+        self._log.info("bridge serves", tools=tools, events=events, tools_tcp=self._tools_tcp, events_tcp=self._events_tcp)
         self._poller.register(stop.fileno(), zmq.POLLIN)
-        while not stop.requested:
+        while not stop.requested and not self._anew:
             self._round(POLL_MS)
         self._poller.unregister(stop.fileno())
         self._leaving = True
@@ -130,6 +166,7 @@ class Bridge:
     def close(self) -> None:
         """Close the sockets and remove their files, after at most a second for what is on its way."""
         self._peers.close()
+        self._principals.close()
         for socket in (self._tools, self._uvms, self._events):
             socket.close()
         self._context.term()
@@ -140,11 +177,17 @@ class Bridge:
         ready = dict(self._poller.poll(wait_ms))
         if self._uvms in ready:
             self._read(self._uvms, self._uvm_said)
+        if self._principals.socket in ready:
+            self._principals.answer()
         if self._tools in ready:
-            self._read(self._tools, self._tool_said)
+            self._read_tools()
         if self._events in ready:
             self._read(self._events, self._publisher.subscribed)
         self._watch(ready)
+        if self._principals.look(time.monotonic()):
+            # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
+            self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
+            self._anew = True
         self._handle(traffic.Tick())
         self._meters.queue(self._dispatch.held())
 
@@ -156,6 +199,23 @@ class Bridge:
                 return
             take(frames)
 
+    def _read_tools(self) -> None:
+        for _ in range(ROUND):
+            try:
+                identity = self._tools.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            principal = self._principals.known(identity)
+            frames: list[bytes] = []
+            while self._tools.getsockopt(zmq.RCVMORE):
+                if principal is None and not frames:
+                    frame = self._tools.recv(copy=False)
+                    principal = self._principals.of(identity, frame)
+                    frames.append(frame.bytes)
+                else:
+                    frames.append(self._tools.recv())
+            self._tool_said(identity, frames, principal)
+
     def _handle(self, event: traffic.DispatchEvent) -> None:
         self._carry_out(self._dispatch.handle(event, time.monotonic()))
 
@@ -164,7 +224,7 @@ class Bridge:
             match instruction:
                 case traffic.Assign(uvm, job, payload, principal, alone, age_s):
                     self._meters.assigned(alone)
-                    message = wire.Job(job, payload, principal, alone, int(age_s * 1000))
+                    message = self._job(job, payload, principal, alone, age_s)
                     if not self._tell(self._peers.named(uvm).identity, message):
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
@@ -184,10 +244,17 @@ class Bridge:
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
-    def _tool_said(self, frames: list[bytes]) -> None:
-        identity, *rest = frames
+    def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Job:
+        known = self._principals.named(principal)
+        rights, quota = (known.rights, known.quota) if known else (_NO_RIGHTS, self._configuration.settings.quotas)
+        return wire.Job(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
+
+    def _tool_said(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
         delimited = len(rest) == 2 and not rest[0]
         address = _Address(identity, delimited)
+        if principal is None:
+            self._refuse(address, refusals.not_allowed(_read_id(rest[-1]) if rest else 0, "this connection", "any"))
+            return
         if len(rest) != 1 + delimited:
             self._refuse(address, refusals.bad_request(0, f"{len(rest)} frames; one is allowed, after an empty one or alone"))
             return
@@ -201,22 +268,26 @@ class Bridge:
             self._refuse(address, refusals.bad_request(_read_id(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
+        right = _NEEDS.get(type(request))
+        if right is not None and right not in principal.rights:
+            self._refuse(address, refusals.not_allowed(request.id, principal.name, right))
+            return
         match request:
             case Hello():
-                self._answer(address, self._hello(request))
+                self._answer(address, self._hello(request, address))
             case GetStatus():
-                self._answer(address, Reply(request.id, self.status()))
+                self._answer(address, Reply(request.id, self.status(principal)))
             case Subscribe():
                 topics = [protocol.TOPIC_STATE.decode(), protocol.TOPIC_PROGRESS.decode()]
-                self._answer(address, Subscribed(request.id, self._configuration.events_endpoint, topics, self._publisher.newest_tid))
+                self._answer(address, Subscribed(request.id, self._events_for(address), topics, self._publisher.newest_tid))
             case Cancel(id, session, seq):
-                self._handle(traffic.Cancelled(address, id, (PRINCIPAL, session, seq)))
+                self._handle(traffic.Cancelled(address, id, (principal.name, session, seq)))
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
-                self._arrived(address, request, frame)
+                self._arrived(address, request, frame, principal)
 
-    def _arrived(self, address: _Address, request: protocol.Request, frame: bytes) -> None:
+    def _arrived(self, address: _Address, request: protocol.Request, frame: bytes, principal: Principal) -> None:
         changing = request if isinstance(request, Changing) else None
         if changing and bool(changing.session) != bool(changing.seq):
             self._refuse(address, refusals.bad_request(changing.id, "session and seq belong together, and seq counts from 1"))
@@ -231,7 +302,9 @@ class Bridge:
                 address=address,
                 id=request.id,
                 payload=frame,
-                principal=PRINCIPAL,
+                principal=principal.name,
+                connection=address.identity,
+                quota=principal.quota,
                 session=getattr(request, "session", ""),
                 seq=changing.seq if changing else 0,
                 digest=protocol.payload_digest(changing) if changing and changing.session else b"",
@@ -241,10 +314,10 @@ class Bridge:
             )
         )
 
-    def _hello(self, hello: Hello) -> Welcome | Error:
+    def _hello(self, hello: Hello, address: _Address) -> Welcome | Error:
         if protocol.VERSION not in hello.versions:
             return refusals.version_mismatch(hello.id, hello.versions)
-        return Welcome(hello.id, protocol.VERSION, self._configuration.events_endpoint, self._max_frame)
+        return Welcome(hello.id, protocol.VERSION, self._events_for(address), self._max_frame)
 
     def _refuse(self, address: _Address, error: Error) -> None:
         self._log.warning("refused a tool's message", type=error.type, reason=error.message)
@@ -276,9 +349,20 @@ class Bridge:
             self._meters.reply("undeliverable")
             self._log.debug("an answer could not be delivered", reason=str(error))
 
-    def status(self) -> dict[str, Any]:
-        """What GetStatus is answered; times in seconds."""
+    def _events_for(self, address: _Address) -> str:
+        """Where the tool is to listen: it can reach what it came by."""
+        peer = self._principals.address(address.identity)
+        if peer and self._events_tcp:
+            return listening.as_seen_from(self._configuration, self._events_tcp, peer)
+        return self._configuration.events_endpoint
+
+    def status(self, principal: Principal) -> dict[str, Any]:
+        """What GetStatus is answered; times in seconds. Who may not administer sees itself alone."""
         result = self._dispatch.statistics(time.monotonic())
+        use = result["principals"]
+        everybody = {name: {**known, **use.get(name, {})} for name, known in self._principals.statistics().items()}
+        shown = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
+        result["principals"] = shown
         for uvm in result["uvms"]:
             uvm["pid"] = self._peers.named(uvm["uvm"]).pid
         return {

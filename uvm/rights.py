@@ -4,15 +4,14 @@ A principal is whoever is behind a connection: a user of this host, or the holde
 rights of who sent the message, and no more than its author had.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-Right = Literal["read", "send", "create", "policy", "administer"]
-"""`read`: look at objects. `send`: send messages, which may change objects. `create`: offer methods. `policy`: change primordial objects,
-personas and prompts. `administer`: keys and quotas."""
+from deploy.settings import RIGHTS
+from deploy.settings import Right as Right
 
-ALL: Final[frozenset[Right]] = frozenset({"read", "send", "create", "policy", "administer"})
+ALL: Final[frozenset[Right]] = frozenset(RIGHTS)
 """What the owner of the service has."""
 
 

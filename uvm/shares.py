@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from deploy.settings import QuotaSettings
@@ -134,14 +133,13 @@ class Shares:
         self.held = self.given = self.bytes = 0
 
     def statistics(self, now: float) -> dict[str, Any]:
-        """As GetStatus shows it: what each principal holds, has used and may use."""
+        """As GetStatus shows it: what each principal holds and has used."""
         return {
             name: {
                 "messages": one.held,
                 "bytes": one.bytes,
                 "connections": len(one.sources),
                 "used": one.rates.statistics(now),
-                "quota": msgspec.structs.asdict(one.quota),
             }
             for name, one in self.principals.items()
         }

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import service, settings
-from deploy.settings import Configuration
+from deploy.settings import Configuration, is_tcp
 from ui_client import child, report, startup, values
 from ui_client.client import Client
 from ui_client.failures import ImageError
@@ -89,7 +89,8 @@ def _ask_bridge(configuration: Configuration) -> dict[str, Any]:
 
 
 def _endpoints(configuration: Configuration) -> dict[str, str]:
-    return {"bridge": configuration.bridge_endpoint, "events": configuration.events_endpoint}
+    tcp = {"tcp": configuration.settings.bridge.endpoint} if is_tcp(configuration.settings.bridge.endpoint) else {}
+    return {"bridge": configuration.bridge_endpoint, "events": configuration.events_endpoint, **tcp}
 
 
 def _phases(steps: Steps) -> list[dict[str, Any]]:
