@@ -80,17 +80,17 @@ class Transactor:
                 self.abort()
 
     def wait_for_image(self) -> None:
-        """Wait until the ZEO server answers. Raises ImageAway."""
+        """Wait until the ZEO server answers, and a moment longer: one whose disk is full answers as well. Raises ImageAway."""
         until = time.monotonic() + PATIENCE_S
         log.warning("the image is away; waiting", seconds=PATIENCE_S)
         while time.monotonic() < until:
+            self._idle()
+            time.sleep(0.1)
             try:
-                self._image.manager.begin()
-                self._image.connection.sync()
+                self._image.manager.begin()  # asks the server, since the storage was opened with server_sync
                 return
             except (ClientDisconnected, TransientError, StorageError):
-                self._idle()
-                time.sleep(0.25)
+                continue
             finally:
                 self.abort()
         raise ImageAway(f"the ZEO server stayed away for {PATIENCE_S:g} s")

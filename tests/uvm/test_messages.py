@@ -8,6 +8,7 @@ from uvm.batch import ImageAway
 from uvm.image import Image
 from uvm.objects import Counter, UvmObject
 from uvm.protocol import Reference, decode_value
+from uvm.transact import Transactor
 from uvm.work import Answered, Failed, Missing
 
 
@@ -268,3 +269,8 @@ def test_a_commit_whose_acknowledgement_was_lost_is_looked_up_and_acts_once(benc
         bench.run(work)
     assert isinstance(result(bench.run(work)[0]), Reference)
     assert result(bench.send("genesis_obj", "clones")) == 1
+
+
+def test_a_process_goes_on_when_the_image_is_back(bench):
+    Transactor(bench.image, "uvm-1").wait_for_image()
+    assert isinstance(result(bench.send("genesis_obj", "clone")), Reference)
