@@ -1,9 +1,9 @@
-# Four words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+# Five words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
 
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench down clean setup setup-dev
+.PHONY: run test lint bench chaos down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -17,6 +17,10 @@ lint: setup-dev  ## style and types
 
 bench: setup-dev  ## every benchmark, one after the other
 	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+
+MESSAGES ?= 1000000
+chaos: setup-dev  ## messages while processes die, stop, fill the disk and lose their clock; MESSAGES=10000 for a short run, SEED=7 to repeat one
+	@$(PYTHON) -m tests.chaos --messages $(MESSAGES) $(if $(SEED),--seed $(SEED))
 
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi
