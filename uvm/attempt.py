@@ -97,6 +97,7 @@ class Attempt:
         self._handed: dict[tuple[int, str], tuple[UvmObject, str, Any, Any]] = {}
         self.created: dict[int, UvmObject] = {}
         self.wrote = False
+        self._secured = False
 
     # --- budget --------------------------------------------------------------------------------------------------
 
@@ -144,9 +145,14 @@ class Attempt:
 
     def touch(self) -> None:
         """Note that something of the image is about to change that is no slot."""
-        if not self.wrote:
+        self._secure()
+        self.wrote = True
+
+    def _secure(self) -> None:
+        """Have what the messages before this one changed kept apart, once."""
+        if not self._secured:
+            self._secured = True
             self._before_write()
-            self.wrote = True
 
     def made(self, one: UvmObject) -> None:
         """Note a new object. Raises QuotaExceeded."""
@@ -160,8 +166,11 @@ class Attempt:
     def hand_out(self, owner: UvmObject, slot: str, value: Any) -> None:
         """Remember a mutable value that a method gets to see, as it is now."""
         key = (id(owner), slot)
-        if is_mutable(value) and key not in self._handed:
-            self._handed[key] = (owner, slot, value, copied(value))
+        if is_mutable(value) and key not in self._handed and key not in self.before:
+            if owner._p_changed:
+                # A message before this one, in the same transaction, changed it: its change must not be stored with ours in it.
+                self._secure()
+            self._handed[key] = (owner, slot, value, copied(value, self.charge))
 
     def unflagged(self) -> list[tuple[UvmObject, str]]:
         """Slots whose value was changed in place; those not yet journalled are added to the journal."""

@@ -119,7 +119,7 @@ class Batch:
                 log.exception("a transaction could not be stored", jobs=[work.job for work in works])
                 if len(works) > 1:
                     return self._one_by_one(works, tried)
-                return [(works[0], Failed(_fault(error)), b"")]
+                return [(works[0], Failed(fault(error)), b"")]
 
     def _one_by_one(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
         done: list[tuple[Work, Outcome, bytes]] = []
@@ -217,7 +217,7 @@ class Batch:
             raise
         except Exception as error:  # a fault of ours fails one message, and must not end the process
             log.exception("a fault while a message was run", job=work.job)
-            outcome = Failed(_fault(error))
+            outcome = Failed(fault(error))
         if savepoint is not None:
             savepoint.rollback()
         attempt.forget_changes()
@@ -332,7 +332,8 @@ def removed_methods(effects: Sequence[Effect]) -> list[tuple[bytes, str]]:
     return [one for one in gone if one is not None]
 
 
-def _fault(error: Exception) -> KernelFault:
+def fault(error: Exception) -> KernelFault:
+    """What a message is told of a fault of ours."""
     return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
 
 

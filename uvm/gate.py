@@ -43,7 +43,7 @@ class _Look:
         self._image = image
         self._attempt = attempt
         self._limits = attempt.limits
-        self._scale = Scale(attempt.limits.bytes)
+        self._scale = Scale(attempt.limits.bytes, attempt.charge)
         self._seen: set[int] = set()
         self._bytes = 0
 

@@ -12,6 +12,8 @@ import tempfile
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -26,7 +28,7 @@ from inference_worker.protocol import Completed
 from inference_worker.protocol import Failed as ThoughtFailed
 from uvm import codex, wire
 from uvm.asking import thought_request
-from uvm.batch import Batch, ImageAway
+from uvm.batch import Batch, ImageAway, fault
 from uvm.blobs import materialize
 from uvm.drafting import voice_of
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
@@ -134,10 +136,10 @@ class Machine:
         if self._bridge in events:
             self._take()
         if any(socket in events for socket in self._thinker.sockets):
-            self._thinker.receive()
+            self._steadily(self._thinker.receive)
         for descriptor, trial in trials.items():
             if descriptor in events:
-                self._writers.readable(trial)
+                self._steadily(partial(self._writers.readable, trial))
         if self._trials.fileno() in events and not self._trials.alive():
             # A confined process can start no other one: the supervisor starts this one anew.
             log.error("the trial server is gone; ending, to be started anew")
@@ -194,6 +196,15 @@ class Machine:
         if work is not None:
             work.deadline = 0.0
 
+    def _steadily(self, step: Callable[[], object]) -> None:
+        """Run a step of the loop that serves no single message. A fault of it is logged; the loop goes on."""
+        try:
+            step()
+        except ImageGone:
+            raise
+        except Exception:  # what it read in the image may be anything
+            log.exception("a fault in the loop; it goes on")
+
     # --- running -------------------------------------------------------------------------------------------------------
 
     def _run_ready(self) -> None:
@@ -215,7 +226,13 @@ class Machine:
         changes: dict[bytes, list[Change]] = {}
         for work, outcome, tid in results:
             RAN.labels(type(outcome).__name__.lower()).inc()
-            self._settle(work, outcome, tid)
+            try:
+                self._settle(work, outcome, tid)
+            except ImageGone:
+                raise
+            except Exception as error:  # whatever stands in the image, it fails one message, and ends no process
+                log.exception("a fault while a message was settled", job=work.job)
+                self._fail(work, fault(error))
             if isinstance(outcome, Answered):
                 for message, author in outcome.taken_back:
                     self._writers.learner.rejected(message, [author])
@@ -228,7 +245,7 @@ class Machine:
 
     def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered | Failed):
-            self._done(work, outcome.answer(work.request, tid, self._name))
+            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored if isinstance(outcome, Answered) else 0)
             return
         work.restarts += 1
         if work.restarts > self._settings.uvm.restarts:
@@ -284,8 +301,8 @@ class Machine:
         self._parked.pop(work.job, None)
         self._done(work, Failed(error).answer(work.request, b"", self._name))
 
-    def _done(self, work: Work, answer: bytes) -> None:
-        self._say(wire.Done(work.job, answer, Spent(cpu_s=work.cpu_s, generations=work.generations)))
+    def _done(self, work: Work, answer: bytes, stored: int = 0) -> None:
+        self._say(wire.Done(work.job, answer, Spent(cpu_s=work.cpu_s, bytes=stored, generations=work.generations)))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
@@ -294,8 +311,8 @@ class Machine:
         if now < self._tick_at:
             return
         self._tick_at = now + 0.05
-        self._thinker.tick(now)
-        self._writers.tick(now)
+        self._steadily(lambda: self._thinker.tick(now))
+        self._steadily(lambda: self._writers.tick(now))
         for work in [work for work in self._parked.values() if now > work.deadline]:
             waited = now - work.arrived
             self._fail(

@@ -1,7 +1,7 @@
 """Slot values: what may be stored, how it is copied, shown in a prompt, and carried over the bridge. Pure functions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from ZODB.blob import Blob
 
@@ -15,6 +15,7 @@ MOST_VALUES = 1_000_000
 _SHOWN_DEPTH = 6
 _PLAIN = (type(None), bool, float, str, bytes)
 _SMALL = frozenset({type(None), bool, float})
+_CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue})
 _VALUE = 8
 """Bytes that a value weighs, besides its text."""
 
@@ -34,57 +35,115 @@ def checked(value: Any, charge: Charge = _free) -> Any:
     `charge` is called with the ticks that the walk costs.
     """
     kind = type(value)
-    if kind in _PLAIN or kind is UvmObject:
+    if kind in _SMALL or kind is UvmObject:
         return value
-    return _Checking(charge).value(value, 0)
+    sizing = _Sizing()
+    size = sizing.size(value, 0)
+    if sizing.blob:
+        raise _foreign(Blob)
+    charge(size.values >> 3)
+    return _untupled(value) if sizing.tuple else value
 
 
-class _Checking:
-    """One walk through a value. What is reached twice is walked twice: it is stored twice as well."""
+def _untupled(value: Any) -> Any:
+    kind = type(value)
+    if kind is list or kind is tuple:
+        copy = [_untupled(item) for item in value]
+        return value if kind is list and all(a is b for a, b in zip(copy, value, strict=True)) else copy
+    if kind is dict:
+        pairs = {key: _untupled(item) for key, item in value.items()}
+        return value if all(pairs[key] is item for key, item in value.items()) else pairs
+    return value
 
-    def __init__(self, charge: Charge) -> None:
-        self._charge = charge
-        self._values = 0
 
-    def value(self, value: Any, depth: int) -> Any:
+class _Size(NamedTuple):
+    """Of a value: its bytes, the values in it, itself among them, and how deep they are nested."""
+
+    bytes: int
+    values: int
+    height: int
+
+
+_SCALAR: Final = _Size(_VALUE, 1, 0)
+
+
+class _Sizing:
+    """One walk through a value that raises BadValue for what no record may hold.
+
+    What is shared counts as often as it is reached, because so it is stored; it is looked at once.
+    """
+
+    def __init__(self) -> None:
+        self.references: list[UvmObject] = []
+        self.tuple = False
+        self.blob = False
+        self._known: dict[int, _Size] = {}
+
+    def size(self, value: Any, depth: int) -> _Size:
         kind = type(value)
-        if kind in _PLAIN or kind is UvmObject:
-            return value
+        if kind in _SMALL:
+            return _SCALAR
         if kind is int:
-            return _integer(value)
-        if isinstance(value, Merging):
-            self._merging(value, depth)
-            return value
-        if depth >= DEPTH:
+            _integer(value)
+            return _SCALAR
+        if kind is str:
+            return _Size(_VALUE + _bytes_of(value), 1, 0)
+        if kind is bytes:
+            return _Size(_VALUE + len(value), 1, 0)
+        if kind is UvmObject:
+            self.references.append(value)
+            return _SCALAR
+        if kind is Blob:
+            self.blob = True
+            return _SCALAR
+        known = self._known.get(id(value))
+        if depth + (known.height if known is not None else 1) > DEPTH:
             raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself", "store references to objects instead")
+        if known is None:
+            known = self._known[id(value)] = self._container(value, depth + 1)
+            if known.values > MOST_VALUES:
+                raise _too_many()
+        return known
+
+    def _container(self, value: Any, depth: int) -> _Size:
+        kind = type(value)
         if kind is list or kind is tuple:
-            self._count(len(value))
-            copy = [self.value(item, depth + 1) for item in value]
-            return value if kind is list and all(a is b for a, b in zip(copy, value, strict=True)) else copy
-        if kind is dict:
-            self._count(2 * len(value))
+            self.tuple = self.tuple or kind is tuple
+            kinds = set(map(type, value))
+            if kinds <= _SMALL or kinds == {int}:  # most large lists are rows of numbers, and go at the speed of C
+                if int in kinds:
+                    _integer(min(value))
+                    _integer(max(value))
+                return _Size(_VALUE * (1 + len(value)), 1 + len(value), 1)
+            sizes = [self.size(item, depth) for item in value]
+        elif kind is dict:
             for key in value:
                 _key(key)
-            pairs = {key: self.value(item, depth + 1) for key, item in value.items()}
-            return value if all(pairs[key] is item for key, item in value.items()) else pairs
-        raise _foreign(kind)
+            sizes = [self.size(part, depth) for item in value.items() for part in item]
+        else:
+            sizes = [self.size(part, depth) for part in _parts(value)]
+        height = 1 + max((size.height for size in sizes), default=0)
+        return _Size(_VALUE + sum(size.bytes for size in sizes), 1 + sum(size.values for size in sizes), height)
 
-    def _merging(self, value: Merging, depth: int) -> None:
-        for part in _parts(value):
-            self.value(part, depth + 1)
-        self._count(len(_parts(value)))
 
-    def _count(self, values: int) -> None:
-        self._values += values
-        if self._values > MOST_VALUES:
-            raise BadValue(f"a slot holds at most {MOST_VALUES:,} values, each counted as often as it is reached", "use several objects")
-        self._charge(1 + (values >> 3))
+def _too_many() -> BadValue:
+    return BadValue(f"a slot holds at most {MOST_VALUES:,} values, each counted as often as it is reached", "use several objects")
 
 
 def _integer(value: int) -> int:
     if -(2**63) <= value < 2**64:
         return value
     raise BadValue("an integer in a slot must fit 64 bits", "store large numbers as text")
+
+
+def _bytes_of(text: str) -> int:
+    """Length in UTF-8. Raises BadValue for half a surrogate pair: a text that no answer can carry."""
+    if text.isascii():
+        return len(text)
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise BadValue(f"a text in a slot is no Unicode: it has half a surrogate pair at {error.start}") from error
 
 
 def _key(key: Any) -> None:
@@ -115,67 +174,40 @@ def _foreign(kind: type) -> BadValue:
 class Scale:
     """Copies values as records hold them, sharing nothing, and weighs them: `bytes` of all so far, `references` to objects on the way.
 
-    A value weighs 8 bytes, and those of its text; the record that ZODB makes of it is about as long. Raises BadValue for what no
-    record may hold, QuotaExceeded past `most` bytes.
+    A value weighs 8 bytes, and those of its text, as often as it is reached; the record that ZODB makes of it is about as long. Raises
+    BadValue for what no record may hold, QuotaExceeded past `most` bytes. `charge` is called with the ticks that it costs.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, charge: Charge = _free) -> None:
         self.bytes = 0
         self.references: list[UvmObject] = []
         self._most = most
+        self._charge = charge
 
-    def copy(self, value: Any, depth: int = 0) -> Any:
+    def copy(self, value: Any) -> Any:
         """The value again, with containers and merging values of its own."""
-        kind = type(value)
-        if kind is str:
-            self._add(_VALUE + (len(value) if value.isascii() else 4 * len(value)))
-            return value
-        if kind is bytes:
-            self._add(_VALUE + len(value))
-            return value
-        self._add(_VALUE)
-        if kind in _SMALL:
-            return value
-        if kind is int:
-            return _integer(value)
-        if kind is UvmObject:
-            self.references.append(value)
-            return value
-        if kind is Blob:
-            return value
-        if depth >= DEPTH:
-            raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself", "store references to objects instead")
-        if kind is list or kind is tuple:
-            return self._list(value, depth)
-        if kind is dict:
-            return self._dict(value, depth)
-        if isinstance(value, Merging):
-            parts = [self.copy(part, depth + 1) for part in _parts(value)]
-            return MergingQueue(parts, value.taken) if type(value) is MergingQueue else value.copied()
-        raise _foreign(kind)
-
-    def _list(self, value: list[Any] | tuple[Any, ...], depth: int) -> list[Any]:
-        kinds = set(map(type, value))
-        if kinds <= _SMALL or kinds == {int}:  # most large lists are rows of numbers, and go at the speed of C
-            self._add(_VALUE * len(value))
-            if int in kinds:
-                _integer(min(value))
-                _integer(max(value))
-            return list(value)
-        return [self.copy(item, depth + 1) for item in value]
-
-    def _dict(self, value: dict[Any, Any], depth: int) -> dict[Any, Any]:
-        pairs = {}
-        for key, item in value.items():
-            _key(key)
-            self._add(_VALUE + (len(key) if type(key) is str else 0))
-            pairs[key] = self.copy(item, depth + 1)
-        return pairs
-
-    def _add(self, bytes_: int) -> None:
-        self.bytes += bytes_
+        sizing = _Sizing()
+        size = sizing.size(value, 0)
+        self.references += sizing.references
+        self.bytes += size.bytes
         if self.bytes > self._most:
             raise QuotaExceeded(f"a message may store {self._most:,} bytes", "store less in one message")
+        if size.height == 0:
+            return value
+        self._charge(size.values >> 3)
+        return _twin(value)
+
+
+def _twin(value: Any) -> Any:
+    """A deep copy of a value that a slot may hold; tuples become lists."""
+    kind = type(value)
+    if kind is list or kind is tuple:
+        return [_twin(item) if type(item) in _CONTAINERS else item for item in value]
+    if kind is dict:
+        return {key: _twin(item) for key, item in value.items()}
+    if kind is MergingQueue:
+        return MergingQueue([_twin(item) for item in value.items], value.taken)
+    return value.copied() if kind in _CONTAINERS else value
 
 
 def is_mutable(value: Any) -> bool:

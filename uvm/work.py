@@ -172,7 +172,8 @@ Outcome = Answered | Failed | Missing | Thinking | Offered
 
 def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:
     """An error as the tool gets it."""
-    return Error(id=identifier, type=error.type, message=error.message, remedy=error.remedy, details=plain_details(error.details))
+    message, remedy = (text.encode("utf-8", "replace").decode() for text in (error.message, error.remedy))
+    return Error(id=identifier, type=error.type, message=message, remedy=remedy, details=plain_details(error.details))
 
 
 def plain_details(details: dict[str, Any]) -> dict[str, Any]:

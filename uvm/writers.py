@@ -498,7 +498,12 @@ class Writers:
 
     def _look_after(self, key: str) -> None:
         watched = self._theirs[key]
-        claim = self._transactor.run(lambda: self._registry.claim(watched.want))
+        try:
+            claim = self._transactor.run(lambda: self._registry.claim(watched.want))
+        except ImageError as error:
+            del self._theirs[key]
+            _tell(watched.waiters, error)
+            return
         if claim.state != "theirs":
             del self._theirs[key]
             self._begin(watched.want, claim, watched.waiters)

@@ -51,8 +51,10 @@ class Bench:
         return Work(next(_jobs), encode(request), "local", False, 0.0, 60.0)
 
     def run(self, *works: Work) -> list[Outcome]:
-        """Run messages as one batch; their outcomes in order."""
-        done = {id(work): outcome for work, outcome, _ in self.batch.run(works)}
+        """Run messages as one batch, or as many as it takes where that is a long one; their outcomes in order."""
+        done: dict[int, Outcome] = {}
+        while left := [work for work in works if id(work) not in done]:
+            done.update((id(work), outcome) for work, outcome, _ in self.batch.run(left))
         return [done[id(work)] for work in works]
 
     def send(self, target: Any, selector: str, *args: Any, **options: Any) -> Outcome:
