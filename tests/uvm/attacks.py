@@ -111,7 +111,7 @@ VALUES = {
     "doubled 40 times, in new objects": "t = self.clone()\nself.kept = t\nx = [1]\nfor n in range(40):\n    x = [x, x]\nt.old.append(x)",
     "a text in many places": "x = 'x' * 1000000\nself.tags = [x] * 33",
     "a text in many objects": (
-        "x = 'x' * 9000000\nq = []\nfor n in range(5):\n    t = self.clone()\n    t.setSlot_value_('text', x)\n    q.append(t)\nself.kept = q"
+        "x = 'x' * 9000000\nq = []\nfor n in range(5):\n    q.append(self.clone().setSlot_value_('text', x))\nself.kept = q"
     ),
     "grown behind a slot that is read": (
         "q = []\nself.tags = q\nx = [1]\nfor n in range(40):\n    x = [x, x]\nq.append(x)\nx = self.tags"
