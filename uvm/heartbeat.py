@@ -17,7 +17,7 @@ from prometheus_client import Gauge
 from deploy import logs, metrics
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from uvm import codex, nursery, views
+from uvm import codex, image_time, nursery, views
 from uvm.blobs import sweep
 from uvm.entropy import Spoken, shannon, since
 from uvm.image import Image
@@ -60,10 +60,12 @@ class Heartbeat:
         self._transactor = Transactor(image, "heartbeat")
         self._token = self._transactor.run(self._take)
         self._before = _Tallies({}, {}, Spoken())
+        self._beaten = time.monotonic()
 
     def beat(self) -> dict[str, Any]:
         """Measure once, write it down, keep house. Raises Fenced."""
         measured, self._before = self._transactor.run(self._measure)
+        self._beaten += int(time.monotonic() - self._beaten)
         ENTROPY.set(measured["selector_entropy"])
         PERSONAS.set(measured["persona_entropy"])
         TOKENS.set(measured["token_entropy"])
@@ -105,8 +107,8 @@ class Heartbeat:
         }
         heart.put("last", measured)
         heart.put("history", [*views.slot(heart, "history", list, []), measured][-_HISTORY:])
-        now = time.time()
-        Ledger(self._image).expire(int(now) - _SESSION_S)
+        now = image_time.advance(self._image, int(time.monotonic() - self._beaten))
+        Ledger(self._image).expire(now - _SESSION_S)
         nursery.expire(self._image, now)
         return measured, counted
 

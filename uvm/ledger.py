@@ -10,12 +10,12 @@ A receipt is written in the transaction of its effect. Layout: table `receipts`,
 A large result has a record of its own (`uvm.large`).
 """
 
-import time
 from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 
+from uvm import image_time
 from uvm.errors import BadArguments, Expired, PayloadMismatch
 from uvm.image import Image
 from uvm.large import loaded, stored
@@ -72,7 +72,7 @@ class Ledger:
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int) -> None:
         """Write the receipt and raise the floor, in the current transaction."""
-        key, seen = f"{principal}/{session}", int(time.time())
+        key, seen = f"{principal}/{session}", image_time.now(self._image)
         record: Any = self._image.shard("receipts", key).own(key)
         if record is ABSENT or (isinstance(record, list) and record[2] <= floor):
             before = record[1] if isinstance(record, list) else 0
@@ -82,8 +82,8 @@ class Ledger:
             _, before, number, *written = record
             record = UvmObject({KIND: "session", "floor": before, "seen": seen})
             self._image.enter("receipts", key, record)
-            _write(record, number, written)
-        _write(record, seq, [digest, stored(result)])
+            _write(record, number, written, seen)
+        _write(record, seq, [digest, stored(result)], seen)
         _forget(record, max(floor, (seq // PAGE - PAGES) * PAGE - 1), seq // PAGE)
 
     @staticmethod
@@ -100,7 +100,7 @@ class Ledger:
         return sum(len(leaf.names()) for leaf in self._image.shards("receipts"))
 
     def expire(self, before: int) -> int:
-        """Forget sessions that began their newest page before that time (seconds since the epoch)."""
+        """Forget sessions that began their newest page before that moment of the image's time (seconds)."""
         old = [(leaf, key) for leaf in self._image.shards("receipts") for key, seen in _seen(leaf) if seen < before]
         for leaf, key in old:
             leaf.drop(key)
@@ -113,12 +113,12 @@ def _seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
         yield key, record[0] if isinstance(record, list) else record.own("seen")
 
 
-def _write(record: UvmObject, seq: int, written: list[Any]) -> None:
+def _write(record: UvmObject, seq: int, written: list[Any], seen: int) -> None:
     page = record.own(f"page:{seq // PAGE}")
     if page is ABSENT:
         page = UvmObject({KIND: "receipts"})
         record.put(f"page:{seq // PAGE}", page)
-        record.put("seen", int(time.time()))
+        record.put("seen", seen)
     page.put(str(seq), written)
 
 

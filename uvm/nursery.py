@@ -1,12 +1,12 @@
 """Objects that only a tool knows: kept alive until the tool releases them or their lease ends.
 
-Layout: `nursery` shard of the oid, slot `<oid hex>` → `[object, end of the lease in seconds since the epoch]`.
+Layout: `nursery` shard of the oid, slot `<oid hex>` → `[object, end of the lease in seconds of the image's time]`.
 """
 
-import time
 from collections.abc import Iterable
 from typing import Final
 
+from uvm import image_time
 from uvm.image import Image
 from uvm.objects import ABSENT, UvmObject
 
@@ -17,7 +17,7 @@ def keep(image: Image, objects: Iterable[UvmObject]) -> None:
     """Keep new objects that a reply refers to, in the current transaction."""
     for one in objects:
         key = image.reference(one).oid.hex()
-        image.enter("nursery", key, [one, int(time.time()) + LEASE_S])
+        image.enter("nursery", key, [one, image_time.now(image) + LEASE_S])
 
 
 def release(image: Image, oids: Iterable[bytes]) -> int:
@@ -31,7 +31,7 @@ def release(image: Image, oids: Iterable[bytes]) -> int:
     return gone
 
 
-def expire(image: Image, now: float) -> int:
+def expire(image: Image, now: int) -> int:
     """Let go of everything whose lease has ended."""
     gone = 0
     for shard in image.shards("nursery"):

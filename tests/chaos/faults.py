@@ -8,6 +8,7 @@ from msgspec import Struct
 Kind = Literal["kill", "stop", "restart", "full", "torn", "blob", "clock"]
 
 PROGRAMS = ("image", "bridge", "inference", "uvm-1", "uvm-2", "heartbeat")
+_DAY = 86_400
 PER_ROUND = 150_000
 """Messages for which every fault is done once."""
 
@@ -28,7 +29,7 @@ def schedule(seed: int, messages: int) -> list[Fault]:
     order: list[tuple[Kind, str, int]] = []
     for _ in range(1 + messages // PER_ROUND):
         once: list[tuple[Kind, str, int]] = [(kind, program, 0) for kind in ("kill", "stop", "restart") for program in PROGRAMS]
-        once += [("clock", program, drawn.choice((-7200, -60, 60, 7200))) for program in PROGRAMS if program != "inference"]
+        once += [("clock", program, drawn.choice((-40 * _DAY, -60, 7200, 40 * _DAY))) for program in PROGRAMS if program != "inference"]
         once += [("full", "image", drawn.randrange(100, 50_000)), ("torn", "image", drawn.randrange(24, 400)), ("blob", "image", 0)]
         drawn.shuffle(once)
         order += once

@@ -1,17 +1,22 @@
 """The heartbeat: what it measures, and that only the newest one writes."""
 
 import math
+import time
 
 import pytest
 
 from deploy.settings import Configuration, Home, Settings
 from inference_worker.protocol import Output
 from tests.uvm.images import Bench, awakened, new_database
+from uvm import nursery
 from uvm.entropy import shannon, since
 from uvm.heartbeat import Fenced, Heartbeat
 from uvm.image import Image
 from uvm.learning import Learner
+from uvm.ledger import Ledger
+from uvm.protocol import decode_value
 from uvm.transact import Transactor
+from uvm.work import Answered
 
 
 def test_entropy_is_zero_for_one_kind_and_log_of_the_count_for_equal_shares():
@@ -61,6 +66,38 @@ def test_a_beat_measures_the_personas_and_the_models_tokens_since_the_one_before
         assert measured["persona_entropy"] == pytest.approx(1.0) and measured["drafts"] == 2
         assert measured["token_entropy"] == pytest.approx(2.0) and measured["tokens"] == 4 and measured["hesitant_tokens"] == 2
         assert heart.beat()["tokens"] == 0
+
+
+@pytest.mark.parametrize("jump", [-(10**8), 10**8], ids=["back", "ahead"])
+def test_a_clock_that_jumps_ends_no_receipt_and_no_lease(homes, monkeypatch, jump):
+    with awakened() as image:
+        bench, heart = Bench(image), Heartbeat(homes, image)
+        heart.beat()
+        first = bench.send("genesis_obj", "clone", session="s", seq=1)
+        wall = time.time
+        monkeypatch.setattr(time, "time", lambda: wall() + jump)
+        second = bench.send("genesis_obj", "clone", session="t", seq=1)
+        heart.beat()
+        monkeypatch.undo()
+        heart.beat()
+        image.database.pack()
+        for session, outcome in (("s", first), ("t", second)):
+            assert bench.send("genesis_obj", "clone", session=session, seq=1).result == outcome.result
+            assert isinstance(bench.send(decode_value(outcome.result), "name"), Answered)
+
+
+def test_receipts_and_leases_end_when_their_time_has_passed(homes, monkeypatch):
+    with awakened() as image:
+        bench, heart = Bench(image), Heartbeat(homes, image)
+        heart.beat()
+        made = decode_value(bench.send("genesis_obj", "clone", session="s", seq=1).result)
+        passed = time.monotonic
+        monkeypatch.setattr(time, "monotonic", lambda: passed() + 8 * 86_400)
+        heart.beat()
+        monkeypatch.undo()
+        image.manager.begin()
+        assert Ledger(image).sessions() == 0 and nursery.release(image, [made.oid]) == 0
+        image.manager.abort()
 
 
 def test_an_older_heartbeat_is_fenced_out(homes):
