@@ -104,8 +104,8 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class TrialSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The confined child in which a draft is tried."""
 
-    wall_s: Annotated[Seconds, Meta(description="wall time of one trial, seconds")] = 3.0
-    cpu_s: Annotated[int, Meta(ge=1, le=600, description="processor time of one trial, seconds")] = 2
+    wall_s: Annotated[Seconds, Meta(description="wall time of one trial, with all its examples, seconds")] = 10.0
+    cpu_s: Annotated[int, Meta(ge=1, le=600, description="processor time of one trial, seconds")] = 10
     memory_mb: Annotated[int, Meta(ge=64, le=65_536, description="address space of one trial beyond the trial server's own, MB")] = 256
     records: Annotated[Count, Meta(description="database records one trial may ask for")] = 5_000
 

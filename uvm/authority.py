@@ -14,6 +14,11 @@ from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.reified import is_method
 from uvm.rights import Right
 
+_SENT: Final = frozenset(
+    {"selector", "arguments", "keywords", "receiver", "caller", "positional", "slots", "call", "signature", "examples", "covenant"}
+)
+"""Slots of a message object that say what was sent."""
+
 LASTING: Final = frozenset({"doesNotUnderstand_", "reflectOn_", "personasFor_", "chooseFrom_"})
 """Policy methods: on a primordial object another one may take their place, but none may be missing."""
 
@@ -27,6 +32,18 @@ def check_change(image: Image, owner: UvmObject, policy: bool) -> None:
         raise NotAllowed(
             f"{owner!r} is primordial, and changed by the right `policy` alone: of the sender, and of each method on the way",
             "change an object of your own, or send it directly with that right; a method gets it with CreateMethod's `policy`",
+        )
+
+
+def check_look(one: UvmObject, selector: str) -> None:
+    """A method sends to an object of the kernel's: what becomes of a message while its method is written is for tools alone.
+
+    A method that saw it could tell its trial, which comes before the end, from service.
+    """
+    if one.own(KIND) == "message" and one.own("stage") is not ABSENT and selector not in _SENT:
+        raise NotAllowed(
+            f"{selector} of {one!r} is shown to tools, not to methods: a method may look at what was sent, not at what became of it",
+            f"in a message object a method reads {', '.join(sorted(_SENT))}",
         )
 
 

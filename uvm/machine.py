@@ -258,7 +258,7 @@ class Machine:
             want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
-            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights)
+            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits)
             self._writers.want(want, lambda error: self._resume(work, None))
         elif isinstance(outcome, Thinking):
             self._think(work, outcome)

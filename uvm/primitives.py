@@ -12,8 +12,8 @@ from uvm.authority import check_parent_removal
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject
-from uvm.reified import is_method
-from uvm.runtime import Primitive, Runtime, check_name, is_name
+from uvm.reified import is_method, is_word
+from uvm.runtime import Primitive, Runtime, check_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
@@ -88,6 +88,8 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
     """Add a last parent. Raises ParentCycle; two processes that each add the other as a parent cannot both commit."""
     if type(parent) is not UvmObject:
         raise BadArguments("addParent_ takes an object")
+    if KIND in parent._slots:
+        raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
     runtime.check_writable(receiver)
     ancestors = list(parent.chain())
     runtime.attempt.charge(len(ancestors))
@@ -122,7 +124,7 @@ def remove_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> U
 
 def responds_to(runtime: Runtime, receiver: UvmObject, selector: str) -> bool:
     """Whether the receiver or a parent has the selector."""
-    return is_name(selector) and receiver.lookup(selector) is not ABSENT
+    return is_word(selector) and receiver.lookup(selector) is not ABSENT
 
 
 def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:

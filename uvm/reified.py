@@ -6,6 +6,7 @@ receiver's slots as literals, the call, the signature and the examples.
 
 import hashlib
 import keyword
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
 from uvm.protocol import Example
 from uvm.values import checked, literal
 
+_LONGEST_NAME = 128
+_NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}")
 _PARAMETERS = "abcdefghijklmnop"
 SHOWN = ("selector", "positional", "slots", "call", "signature", "examples")
 """The slots that say in plain values what was sent."""
@@ -34,9 +37,10 @@ def reify(
 ) -> UvmObject:
     """The message object. Raises BadArguments for what no method can be called, or take."""
     for word in (selector, *kwargs):
-        if keyword.iskeyword(word) or not word.isidentifier() or word.startswith("_"):
+        if keyword.iskeyword(word) or not is_name(word):
             raise BadArguments(
-                f"{word!r} cannot name a method or a parameter: it is a word of Python, or no identifier", "choose another name"
+                f"{word!r:.200} cannot name a method or a parameter: it is a word of Python, or something else than letters, digits and _",
+                "choose another name",
             )
     parameters = parameters_of(len(args), list(kwargs))
     return UvmObject(
@@ -75,6 +79,16 @@ def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
 def shown(value: Any) -> str:
     """A slot's value as the prompt shows it; behaviour only as such."""
     return str(value.own("shown", "<method>")) if is_method(value) else literal(value)
+
+
+def is_name(name: Any) -> bool:
+    """Whether this can name a slot or a method: whatever has such a name can be sent over the bridge (`uvm.protocol.Selector`)."""
+    return type(name) is str and _NAME.fullmatch(name) is not None
+
+
+def is_word(name: Any) -> bool:
+    """Whether an object may have a slot of this name: images of 0.1.0 have some with letters of other alphabets."""
+    return type(name) is str and len(name) <= _LONGEST_NAME and name.isidentifier() and not name.startswith("_")
 
 
 def is_method(value: Any) -> bool:

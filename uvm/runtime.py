@@ -16,7 +16,7 @@ from uvm.history import may_change_policy
 from uvm.image import Image
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.plain import plain_read, plain_send
-from uvm.reified import is_method, reify
+from uvm.reified import is_method, is_name, is_word, reify
 from uvm.values import checked, copied, is_mutable
 
 DEPTH = 100
@@ -98,6 +98,8 @@ class Runtime:
             return plain_send(receiver, selector, args, kwargs, self.attempt.charge)
         if selector.startswith("_"):
             raise NotAllowed(f"{selector} is not a message: names that begin with _ never reach the slots")
+        if KIND in receiver._slots and self.attempt.frames:
+            authority.check_look(receiver, selector)
         value = receiver.lookup(selector)
         if value is ABSENT:
             return self._not_understood(receiver, selector, args, kwargs)
@@ -165,7 +167,7 @@ class Runtime:
     def put(self, owner: UvmObject, name: str, value: Any) -> None:
         """Set a data slot: name and value are checked, and the change is journalled."""
         self.check_writable(owner)
-        check_name(name)
+        check_new_name(name)
         if is_method(owner.lookup(name)):
             raise NotAllowed(
                 f"{name} is a method of {owner!r} and cannot be assigned as data", "remove it first with removeSlot_, or offer a new method"
@@ -278,16 +280,21 @@ class Runtime:
         )
 
 
-def is_name(name: Any) -> bool:
-    """Whether this can name a slot."""
-    return type(name) is str and len(name) <= 128 and name.isidentifier() and not name.startswith("_")
-
-
 def check_name(name: Any) -> None:
-    """Raises NotAllowed for what cannot name a slot."""
+    """Raises NotAllowed for what names no slot."""
+    if not is_word(name):
+        raise _no_name(name)
+
+
+def check_new_name(name: Any) -> None:
+    """Raises NotAllowed for what a slot cannot be named from now on: its name must be a selector that a tool can send."""
     if not is_name(name):
-        shown = repr(name)[:200] if isinstance(name, str) else f"a {type(name).__name__}"
-        raise NotAllowed(f"{shown} cannot name a slot: that is an identifier which does not begin with _", "letters, digits and _")
+        raise _no_name(name)
+
+
+def _no_name(name: Any) -> NotAllowed:
+    shown = repr(name)[:200] if isinstance(name, str) else f"a {type(name).__name__}"
+    return NotAllowed(f"{shown} cannot name a slot: that is a letter, then letters, digits and _", "use a to z, A to Z, 0 to 9 and _")
 
 
 def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

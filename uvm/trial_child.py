@@ -306,6 +306,7 @@ class _Trial:
             examples=list(request.examples),
             guarded=False,
             rights=request.rights,
+            limits=request.limits,
         )
         attempt.made_before = self._made_before()
         receiver = image.at(Reference(request.receiver))

@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from deploy.confinement import Layer
 from uvm.protocol import REFERENCE, Example, Reference, Selector
-from uvm.rights import ALL, Right
+from uvm.rights import ALL, Limits, Right
 
 LONGEST_SAID = 4_000_000
 """Bytes of the longest frame that a child may send."""
@@ -47,7 +47,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial; `receiver` gets
     the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
-    `rights`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
+    `rights` and `limits`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
     `send` false: nothing but the examples and `made_up`, calls with arguments that were made up, is run. Those are run as long as
     they use no more ticks together than one message may, but at least one. `unconfined` true: also where the child cannot be
     confined fully.
@@ -71,6 +71,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     seconds: float
     author: str
     rights: frozenset[Right] = ALL
+    limits: Limits = Limits()
     policy: bool = False
     send: bool = True
     unconfined: bool = False

@@ -10,7 +10,7 @@ from uvm.image import Image
 from uvm.objects import UvmObject
 from uvm.protocol import CreateMethod
 from uvm.reified import SHOWN, shape
-from uvm.rights import ALL, Right
+from uvm.rights import ALL, Limits, Right
 from uvm.syntax import parse
 from uvm.values import to_wire
 
@@ -23,7 +23,8 @@ class Want(msgspec.Struct, kw_only=True):
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
     slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
     `offered`: the source that a tool offers in place of drafts. `depth`: how many messages wait for this one, in a chain.
-    `rights`: those it was sent with, without `policy` where a method on the way had it not. `policy`: the method shall have it.
+    `rights`: those it was sent with, without `policy` where a method on the way had it not; `limits`: those of its sender. `policy`: the
+    method shall have it.
     """
 
     key: str
@@ -44,6 +45,7 @@ class Want(msgspec.Struct, kw_only=True):
     session: str = ""
     seq: int = 0
     rights: frozenset[Right] = frozenset()
+    limits: Limits = Limits()
     policy: bool = False
 
 
@@ -66,10 +68,13 @@ def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
         rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
+        limits=attempt.limits,
     )
 
 
-def offered(request: CreateMethod, key: str, receiver: bytes, asked_at: float, rights: frozenset[Right] = ALL) -> Want:
+def offered(
+    request: CreateMethod, key: str, receiver: bytes, asked_at: float, rights: frozenset[Right] = ALL, limits: Limits | None = None
+) -> Want:
     """What a tool's offer wants: audit, trial and installation on the object that it names."""
     first = request.examples[0] if request.examples else None
     method = parse(request.source, request.selector).method
@@ -90,6 +95,7 @@ def offered(request: CreateMethod, key: str, receiver: bytes, asked_at: float, r
         session=request.session,
         seq=request.seq,
         rights=rights,
+        limits=limits or Limits(),
         policy=request.policy,
     )
 

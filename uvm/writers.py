@@ -296,8 +296,9 @@ class Writers:
             overlay=want.overlay,
             thoughts=generation.thoughts,
             now=want.asked_at,
-            ticks=self._settings.uvm.ticks,
-            seconds=self._settings.trial.wall_s,
+            ticks=min(self._settings.uvm.ticks, want.limits.ticks),
+            limits=want.limits,
+            seconds=self._settings.uvm.message_limit_s,
             author=draft.persona or "tool",
             rights=want.rights,
             policy=want.policy,
@@ -332,9 +333,15 @@ class Writers:
 
         def done(answer: Completed | Failed) -> None:
             generation.questions.discard(identifier)
-            generation.thoughts[thought.key] = answer.outputs[0].text if isinstance(answer, Completed) else ""
-            if self._mine.get(generation.want.key) is generation:
+            if self._mine.get(generation.want.key) is not generation:
+                return
+            if isinstance(answer, Completed):
+                generation.thoughts[thought.key] = answer.outputs[0].text
                 self._guarded(generation, self._try)
+            else:  # as in service, where the message fails
+                draft = generation.drafts[generation.trying]
+                draft.outcome, draft.why = answer.type, f"asked the model, which did not answer: {answer.type}: {answer.message}"
+                self._guarded(generation, self._try_next)
 
         self._thinker.ask(
             asking.thought_request(voice, thought, identifier, generation.want.session),

@@ -248,6 +248,25 @@ def test_an_offer_of_the_name_of_a_data_slot_is_refused_and_the_value_stays(hous
     assert one.send(shop, "cost") == 4
 
 
+@pytest.mark.parametrize("name", ["é", "a-b", "1a", "", "a" * 129, "_x", "parent*", "x\ny = 1", "ａ"])
+def test_a_slot_is_named_as_a_selector_can_be_sent(house, name):
+    one = house()
+    shop = make_shop(one)
+    assert one.send(shop, "setSlot_value_", name, 1).type == "NotAllowed"
+
+
+def test_a_slot_of_an_earlier_version_with_letters_of_another_alphabet_can_be_read_and_removed(house):
+    one = house()
+    shop = make_shop(one)
+    one.image.manager.begin()
+    one.image.at(shop).put("é", 5)
+    one.image.manager.commit()
+    assert one.send(shop, "slot_", "é") == 5
+    assert one.send(shop, "respondsTo_", "é") is True
+    one.send(shop, "removeSlot_", "é")
+    assert one.send(shop, "respondsTo_", "é") is False
+
+
 def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(house):
     one = house(worth=["    return self.cost * self.tags * 1.5"])
     shop = make_shop(one)
