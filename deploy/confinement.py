@@ -3,53 +3,81 @@
 `confine` is called once, by the main thread of a process, before it starts other threads and after it opened what it
 needs: landlock binds the calling thread and the threads and processes that come after it (seccomp and the limits bind
 all threads there are). Nothing of it can be taken back. What a host lacks is reported, layer by layer, never passed
-over: the caller logs it, and decides with `sufficient` whether it goes on.
+over: the caller logs it, and decides with `sufficient` whether it goes on. `enter` does all of that for a server.
 
-`python -m deploy.confinement` confines itself like a trial and prints the layers as JSON; `available` runs that.
+Which process gets which profile is in `deploy.profiles`; what each layer holds, with every other one off, in
+`docs/security.md`. `python -m deploy.confinement` confines itself like a trial and prints the layers as JSON; `available` runs that.
 """
 
+import contextlib
+import ctypes
 import json
 import os
 import pwd
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from msgspec import Struct
 
-from deploy import landlock, seccomp
+from deploy import capabilities, landlock, namespaces, seccomp
+from deploy.capabilities import Capability
 from deploy.process import die_with_parent, no_new_privileges, parent_death_signal
 
 _MB = 1024 * 1024
 _PROBE_TIMEOUT_S = 20.0
+_PR_SET_DUMPABLE = 4
+
+LayerName = Literal["limits", "view", "user", "capabilities", "files", "tcp", "system calls"]
+LAYERS: tuple[LayerName, ...] = ("limits", "view", "user", "capabilities", "files", "tcp", "system calls")
 
 
 class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stays allowed. The default is nothing at all but to compute and to use what is open.
 
     `bare`: a trial child; only computing, and talking over open pipes. Otherwise a server, which keeps every system
-    call that it may need within the other fields. `read`, `write`: files and directories, with what is beneath them
-    (`write` includes reading, not running). `network`: making Unix sockets, or any; listeners that are open go on
-    in each case. `user`: the account to change to when started as root. `memory_mb`: address space beyond
-    what the process has when it is confined. `files`: open descriptors.
+    call that it may need within the other fields. `read`, `listed`, `write`: files and directories, with what is beneath
+    them (`listed`: only the names; `write` includes reading, not running). `shown` and `hidden`: what the process's own view of
+    the files shows writable, where that is more than `write`, and leaves out, such as directories of sockets. `network`: making Unix
+    sockets, or TCP ones too, to listen on and connect to these ports (None: any); `alone`: in a network of its own, with nothing but a
+    loopback device; `abstract`: Unix sockets without a file; `resolve`: looking host names up; `accounts`: telling other accounts
+    apart. Listeners that are open go on in each case.
+    `user`: the account to change to when started as root, `given`: directories that it gets then. `memory_mb`: address space beyond
+    what the process has when it is confined; `data_mb`: memory that it can write, all of it. `files`: open descriptors.
+    `layers`: those to put in force; the others are left out, and reported so.
     """
 
     bare: bool = False
     read: tuple[Path, ...] = ()
+    listed: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
-    network: Literal["none", "unix", "all"] = "none"
+    shown: tuple[Path, ...] = ()
+    hidden: tuple[Path, ...] = ()
+    network: Literal["none", "unix", "tcp"] = "none"
+    listen: tuple[int, ...] | None = ()
+    connect: tuple[int, ...] | None = ()
+    alone: bool = False
+    abstract: bool = False
+    accounts: bool = False
+    resolve: bool = False
     execute: bool = False
     fork: bool = False
-    signals: bool = False
+    signals: Literal["none", "children", "pidfd"] = "none"
+    native_code: bool = False
+    keep: tuple[Capability, ...] = ()
     user: str = ""
+    given: tuple[Path, ...] = ()
     memory_mb: int | None = None
+    data_mb: int | None = None
     cpu_s: int | None = None
     file_mb: int | None = None
     files: int | None = None
+    layers: tuple[LayerName, ...] = LAYERS
 
 
 class Layer(Struct, frozen=True):
@@ -61,29 +89,65 @@ class Layer(Struct, frozen=True):
     required: bool = True
 
 
+class Report(Struct, frozen=True):
+    """What a running process says of its layers, in `run/confinement/<process>.json`."""
+
+    process: str
+    pid: int
+    layers: list[Layer]
+
+
 def confine(profile: Profile) -> list[Layer]:
     """Confine this process for good; return what is in force. Raises nothing for what the host lacks.
 
     Raises OSError when the host has a layer and refuses it, and ValueError for a profile that contradicts itself.
     """
-    if profile.bare and (profile.read or profile.write or profile.network != "none" or profile.execute or profile.fork or profile.signals):
-        raise ValueError("a bare profile allows no files, network, programs, processes or signals; leave those fields out")
+    if profile.bare and (profile.read or profile.write or profile.network != "none" or profile.execute or profile.fork):
+        raise ValueError("a bare profile allows no files, network, programs or processes; leave those fields out")
     # What needs files, and rights that are about to go, comes first.
+    preload()
     rules, filter_layer = _prepare_filter(profile)
+    account, refused_user = _account(profile)
+    layers = [_limit(profile)]
+    if not profile.bare:
+        layers.append(_enter_view(profile))
     ruleset, files_layers = _prepare_files(profile)
+    bound = "capabilities" in profile.layers and capabilities.bound(profile.keep)
+    if not profile.execute and "capabilities" in profile.layers:
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no other process of the account may look inside
+    layers += [refused_user or _become(account, profile), _drop_capabilities(profile, bound), *files_layers, filter_layer]
     no_new_privileges()
-    layers = [_limit(profile), _change_user(profile), *files_layers, filter_layer]
     if ruleset is not None:
         landlock.enforce(ruleset)
         os.close(ruleset)
     if rules is not None:
+        if not profile.bare:
+            seccomp.refuse_unknown_calls()
         seccomp.load(rules)
     return layers
 
 
+def enter(process: str, profile: Profile, run: Path | None) -> bool:
+    """Confine a server, log each layer, and leave a report in the run directory; whether every required layer is in force."""
+    log = structlog.get_logger()
+    place = Path(os.devnull)
+    if run is not None:
+        place = run / "confinement" / f"{process}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+    # Opened before, since nothing can be opened there afterwards.
+    with place.open("wb") as file:
+        layers = confine(profile)
+        file.write(msgspec.json.encode(Report(process, os.getpid(), layers)))
+    for layer in layers:
+        (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)
+    return sufficient(layers)
+
+
 def preload() -> None:
-    """Load the libraries that `confine` needs. A server that forks confined children calls it once, before the first."""
+    """Load the libraries that `confine`, and a confined process, needs. A server that forks confined children calls it once, before."""
     seccomp.why_not()
+    with contextlib.suppress(OSError):
+        ctypes.CDLL("libgcc_s.so.1")  # the C library loads it when a thread ends, and gives up without
 
 
 def sufficient(layers: Iterable[Layer]) -> bool:
@@ -109,60 +173,12 @@ def available() -> list[Layer]:
         return [Layer("confinement", False, f"the probe failed: {error} {detail.decode(errors='replace')[-300:]}".strip())]
 
 
-def python_paths() -> tuple[Path, ...]:
-    """What a Python process reads after it started: its environment, the packages, shared libraries, time zones."""
-    roots = [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[1]]
-    system = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo", "/etc/localtime", "/etc/ld.so.cache", "/proc/self"]
-    devices = ["/dev/null", "/dev/urandom"]
-    entries = [Path(entry) for entry in sys.path if entry and Path(entry) != Path("/")]
-    return tuple(dict.fromkeys(path for path in [*roots, *map(Path, [*system, *devices]), *entries] if path.exists()))
-
-
-def trial_profile(memory_mb: int, cpu_s: int) -> Profile:
-    """The trial child: nothing at all, as the user nobody where that can be had."""
-    return Profile(bare=True, user="nobody", memory_mb=memory_mb, cpu_s=cpu_s, file_mb=0, files=64)
-
-
-def image_profile(home: Path, run: Path) -> Profile:
-    """The ZEO server: reads Python, reads and writes the home, talks over Unix sockets and listeners that are open."""
-    return Profile(read=python_paths(), write=(home, run, Path("/dev/null")), network="unix", file_mb=None, memory_mb=8192)
-
-
-def uvm_profile(
-    writable: Sequence[Path], readable: Sequence[Path] = (), memory_mb: int = 4096, network: Literal["unix", "all"] = "unix"
-) -> Profile:
-    """A UVM: reads Python and `readable`, writes `writable`, talks over Unix sockets, or over any to inference workers on other hosts.
-
-    Leave the image's own files out of both: a UVM has the image through its server alone.
-    """
-    return Profile(read=(*python_paths(), *readable), write=(*writable, Path("/dev/null")), network=network, memory_mb=memory_mb)
-
-
-def _prepare_files(profile: Profile) -> tuple[int | None, list[Layer]]:
-    found = landlock.version()
-    if not found:
-        reason = "this kernel has no landlock, or has it switched off"
-        return None, [Layer("files", False, reason), Layer("tcp", False, reason, required=False)]
-    reading = landlock.READ | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
-    rules = [(path, reading) for path in profile.read] + [(path, landlock.WRITE) for path in profile.write]
-    ruleset = landlock.ruleset(
-        rules, tcp=profile.network == "all", foreign_signals=profile.signals, abstract_sockets=profile.network == "all"
-    )
-    threads = len(list(Path("/proc/self/task").iterdir()))
-    if threads > 1:
-        files = Layer("files", False, f"{threads - 1} threads were started before, and are not bound")
-    else:
-        files = Layer("files", True, f"landlock {found}")
-    tcp = Layer(
-        "tcp",
-        landlock.network_since(found) and profile.network != "all",
-        f"landlock {found}" if landlock.network_since(found) else "this landlock is too old",
-        required=False,
-    )
-    return ruleset, [files, tcp]
+# --- one layer each ---------------------------------------------------------------------------------------------------
 
 
 def _limit(profile: Profile) -> Layer:
+    if "limits" not in profile.layers:
+        return _left_out("limits")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limited = ["core"]
     if profile.cpu_s is not None:
@@ -173,6 +189,9 @@ def _limit(profile: Profile) -> Layer:
         most = pages * resource.getpagesize() + profile.memory_mb * _MB
         _lower(resource.RLIMIT_AS, most)
         limited.append(f"+{profile.memory_mb} MB")
+    if profile.data_mb is not None:
+        _lower(resource.RLIMIT_DATA, profile.data_mb * _MB)
+        limited.append(f"{profile.data_mb} MB of data")
     if profile.file_mb is not None:
         _lower(resource.RLIMIT_FSIZE, profile.file_mb * _MB)
         limited.append(f"files of {profile.file_mb} MB")
@@ -189,16 +208,64 @@ def _lower(which: int, most: int) -> None:
     resource.setrlimit(which, (most, most))
 
 
-def _change_user(profile: Profile) -> Layer:
+def _enter_view(profile: Profile) -> Layer:
+    if "view" not in profile.layers:
+        return _left_out("view", required=False)
+    view = namespaces.View(
+        read=(*profile.read, *profile.listed),
+        write=(*profile.write, *profile.shown),
+        hide=profile.hidden,
+        run=profile.execute or profile.native_code,
+        loopback=None if profile.abstract or (profile.network == "tcp" and not profile.alone) else profile.alone,
+        accounts=profile.accounts,
+    )
+    # A view that cannot be finished would leave the process in half of it: a child tries first.
+    reason = _tried(lambda: namespaces.enter(view))
+    if reason:
+        return Layer("view", False, f"this host refuses own namespaces: {reason}", required=False)
+    namespaces.enter(view)
+    return Layer("view", True, "own files" + ("" if view.loopback is None else ", own network"), required=False)
+
+
+def _tried(work: Callable[[], None]) -> str:
+    """Why `work` fails in a child; empty when it does not."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+        except OSError as error:
+            os.write(writer, str(error).encode()[:4096])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        reason = pipe.read().decode(errors="replace")
+    _, status = os.waitpid(child, 0)
+    return reason or (f"a child ended with status {status}" if status else "")
+
+
+def _account(profile: Profile) -> tuple[pwd.struct_passwd | None, Layer | None]:
+    """The account to change to, or the layer that says why there is none."""
+    if "user" not in profile.layers:
+        return None, _left_out("user", required=False)
     if not profile.user:
-        return Layer("user", True, f"stays uid {os.getuid()}", required=False)
+        return None, Layer("user", True, f"stays uid {os.getuid()}", required=False)
     if os.getuid() != 0:
-        return Layer("user", False, f"not started as root, so it shares uid {os.getuid()} with the service", required=False)
+        return None, Layer("user", False, f"not started as root, so it shares uid {os.getuid()} with the service", required=False)
     try:
-        account = pwd.getpwnam(profile.user)
+        return pwd.getpwnam(profile.user), None
     except KeyError:
-        return Layer("user", False, f"this host has no user {profile.user}", required=False)
+        return None, Layer("user", False, f"this host has no user {profile.user}", required=False)
+
+
+def _become(account: pwd.struct_passwd | None, profile: Profile) -> Layer:
+    if account is None:
+        return Layer("user", True, f"stays uid {os.getuid()}", required=False)
     death_signal = parent_death_signal()
+    for directory in profile.given:
+        if directory.is_dir():
+            os.chown(directory, account.pw_uid, account.pw_gid)
     os.setgroups([])
     os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
     os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
@@ -207,19 +274,83 @@ def _change_user(profile: Profile) -> Layer:
     return Layer("user", True, profile.user, required=False)
 
 
+def _drop_capabilities(profile: Profile, bound: bool) -> Layer:
+    if "capabilities" not in profile.layers:
+        return _left_out("capabilities", required=False)
+    capabilities.drop(profile.keep)
+    kept = capabilities.held()
+    names = ", ".join(one.name.lower() for one in profile.keep if kept >> one & 1)
+    return Layer("capabilities", True, (f"{names} alone" if names else "none") + ("" if bound else ", and none to drop"), required=False)
+
+
+def _prepare_files(profile: Profile) -> tuple[int | None, list[Layer]]:
+    if "files" not in profile.layers:
+        return None, [_left_out("files"), _left_out("tcp", required=False)]
+    version = landlock.version()
+    if not version:
+        reason = "this kernel has no landlock, or has it switched off"
+        return None, [Layer("files", False, reason), Layer("tcp", False, reason, required=False)]
+    reading = landlock.READ | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
+    writing = landlock.WRITE | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
+    rules = [
+        *((path, reading) for path in profile.read),
+        *((path, landlock.Files.READ_DIR) for path in profile.listed),
+        *((path, writing) for path in profile.write),
+    ]
+    tcp = profile.network == "tcp"
+    ruleset = landlock.ruleset(
+        rules,
+        listen=profile.listen if tcp else (),
+        connect=profile.connect if tcp else (),
+        foreign_signals=profile.signals == "pidfd",
+        abstract_sockets=profile.abstract,
+    )
+    threads = len(list(Path("/proc/self/task").iterdir()))
+    if threads > 1:
+        files = Layer("files", False, f"{threads - 1} threads were started before, and are not bound")
+    else:
+        files = Layer("files", True, f"landlock {version}")
+    return ruleset, [files, _tcp_layer(profile, version)]
+
+
+def _tcp_layer(profile: Profile, version: int) -> Layer:
+    if not landlock.network_since(version):
+        return Layer("tcp", False, "this landlock is too old", required=False)
+    if profile.network != "tcp":
+        return Layer("tcp", True, f"landlock {version}", required=False)
+    if profile.listen is None or profile.connect is None:
+        reason = "only the loopback device of its own network, where it has one" if profile.alone else "any port, as configured"
+        return Layer("tcp", profile.alone, reason, required=False)
+    ports = ", ".join(map(str, sorted({*profile.listen, *profile.connect})))
+    return Layer("tcp", True, f"landlock {version}; only the ports {ports}", required=False)
+
+
 def _prepare_filter(profile: Profile) -> tuple[Any, Layer]:
+    if "system calls" not in profile.layers:
+        return None, _left_out("system calls")
+    allowed = seccomp.Allowed(
+        network=profile.network,
+        resolve=profile.resolve,
+        execute=profile.execute,
+        fork=profile.fork,
+        signals=profile.signals,
+        native_code=profile.native_code,
+        accounts=bool(profile.keep),
+    )
     try:
-        rules = (
-            seccomp.trial()
-            if profile.bare
-            else seccomp.server(network=profile.network, execute=profile.execute, fork=profile.fork, signals=profile.signals)
-        )
+        rules = seccomp.trial() if profile.bare else seccomp.server(allowed)
     except seccomp.SeccompUnavailable as error:
         return None, Layer("system calls", False, str(error))
     return rules, Layer("system calls", True, "seccomp")
 
 
+def _left_out(name: LayerName, *, required: bool = True) -> Layer:
+    return Layer(name, False, "left out", required)
+
+
 def _probe(write: Callable[[bytes], object]) -> None:
+    from deploy.profiles import trial_profile
+
     attack = Path(sys.executable)
     layers = confine(trial_profile(memory_mb=64, cpu_s=5))
     try:

@@ -8,13 +8,13 @@ import ctypes
 import enum
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 # The same numbers on every architecture.
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _PORT = 1, 2
 
 
 class Files(enum.IntFlag):
@@ -54,7 +54,7 @@ WRITE = (
 )
 _OF_FILES = Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV
 _SINCE = {Files.REFER: 2, Files.TRUNCATE: 3, Files.IOCTL_DEV: 5}
-_BIND_AND_CONNECT_TCP = 0b11
+_BIND_TCP, _CONNECT_TCP = 0b01, 0b10
 _TCP_SINCE = 4
 _ABSTRACT_SOCKETS, _SIGNALS = 0b01, 0b10
 _SCOPES_SINCE = 6
@@ -67,6 +67,10 @@ class _Ruleset(ctypes.Structure):
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
+
+
+class _Port(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def version() -> int:
@@ -87,11 +91,19 @@ def scopes_since(found: int) -> bool:
     return found >= _SCOPES_SINCE
 
 
-def ruleset(rules: Iterable[tuple[Path, Files]], *, tcp: bool, foreign_signals: bool, abstract_sockets: bool) -> int:
+def ruleset(
+    rules: Iterable[tuple[Path, Files]],
+    *,
+    listen: Collection[int] | None,
+    connect: Collection[int] | None,
+    foreign_signals: bool,
+    abstract_sockets: bool,
+) -> int:
     """Make a ruleset: what `rules` does not allow beneath its paths is refused. Returns its descriptor.
 
-    `tcp`, `foreign_signals` and `abstract_sockets` say what stays allowed; where the kernel is too old to refuse
-    them they stay allowed anyway. Paths that do not exist are left out. Raises OSError without Landlock.
+    `listen` and `connect` are the TCP ports that stay allowed, None: all. `foreign_signals` and `abstract_sockets` say what
+    stays allowed; where the kernel is too old to refuse them they stay allowed anyway. Paths that do not exist are left out.
+    Raises OSError without Landlock.
     """
     found = version()
     handled = Files(0)
@@ -99,9 +111,10 @@ def ruleset(rules: Iterable[tuple[Path, Files]], *, tcp: bool, foreign_signals: 
         if found >= _SINCE.get(right, 1):
             handled |= right
     scoped = (0 if foreign_signals else _SIGNALS) | (0 if abstract_sockets else _ABSTRACT_SOCKETS)
+    ports = {_BIND_TCP: listen, _CONNECT_TCP: connect} if network_since(found) else {}
     attributes = _Ruleset(
         files=int(handled),
-        network=_BIND_AND_CONNECT_TCP if network_since(found) and not tcp else 0,
+        network=sum(right for right, allowed in ports.items() if allowed is not None),
         scoped=scoped if scopes_since(found) else 0,
     )
     size = 24 if scopes_since(found) else 16 if network_since(found) else 8
@@ -109,6 +122,9 @@ def ruleset(rules: Iterable[tuple[Path, Files]], *, tcp: bool, foreign_signals: 
     try:
         for path, rights in rules:
             _allow(descriptor, path, rights & handled)
+        for network, allowed in ports.items():
+            for port in allowed or ():
+                _add(descriptor, _PORT, _Port(allowed=network, port=port))
     except OSError:
         os.close(descriptor)
         raise
@@ -128,10 +144,13 @@ def _allow(descriptor: int, path: Path, rights: Files) -> None:
     try:
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
             rights &= _OF_FILES
-        rule = _PathBeneath(allowed=int(rights), parent=parent)
-        _call(_ADD_RULE, ctypes.c_int(descriptor), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0))
+        _add(descriptor, _PATH_BENEATH, _PathBeneath(allowed=int(rights), parent=parent))
     finally:
         os.close(parent)
+
+
+def _add(descriptor: int, kind: int, rule: ctypes.Structure) -> None:
+    _call(_ADD_RULE, ctypes.c_int(descriptor), ctypes.c_int(kind), ctypes.byref(rule), ctypes.c_uint32(0))
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -18,10 +18,13 @@ from msgspec import Meta, Struct
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Megabytes = Annotated[int, Meta(ge=256, le=16_000_000)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
-# A Unix socket's path has room for 107 bytes; the longest name that is put into the run directory needs 24.
-_LONGEST_RUN_DIRECTORY = 107 - 24
+# A Unix socket's path has room for 107 bytes; the longest name that is put into the run directory needs 34.
+# Of the whole service: a process that sets a temporary directory of its own must not look for the others there.
+_TEMPORARY = Path(tempfile.gettempdir())
+_LONGEST_RUN_DIRECTORY = 107 - 34
 
 Right = Literal["read", "send", "create", "policy", "administer"]
 """`read`: look at objects and follow events. `send`: send messages, which may change objects. `create`: offer methods. `policy`: change
@@ -45,6 +48,7 @@ class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cache_mb: Annotated[int, Meta(ge=4, le=65_536, description="client cache of each ZEO client, MB")] = 64
     object_cache_mb: Annotated[int, Meta(ge=1, le=65_536, description="live objects kept by each connection, MB")] = 64
     wait_timeout_s: Annotated[Seconds, Meta(description="how long a client waits for a server that is away, seconds")] = 5.0
+    memory_mb: Annotated[Megabytes, Meta(description="address space of the server beyond what it has at its start, MB")] = 8192
 
 
 class BridgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +67,7 @@ class BridgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[Count, Meta(description="messages held for all UVMs together; past it a tool is answered Busy")] = 10_000
     dead_after_s: Annotated[Seconds, Meta(description="a UVM that is silent for so long counts as dead, seconds")] = 10.0
     max_frame_bytes: Annotated[Count, Meta(description="largest message a tool may send, bytes")] = 4_000_000
+    memory_mb: Annotated[Megabytes, Meta(description="address space of the bridge beyond what it has at its start, MB")] = 2048
 
 
 class QuotaSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +104,7 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     drafts: Annotated[int, Meta(ge=1, le=16, description="drafts asked for per missing method, unless the image's plan says otherwise")] = 4
     depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
     generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
+    memory_mb: Annotated[Megabytes, Meta(description="address space of a UVM beyond what it has at its start, MB")] = 4096
 
 
 class TrialSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -148,12 +154,27 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     queue: Annotated[Count, Meta(description="requests held; past it a client is answered Busy")] = 256
     deadline_s: Annotated[Seconds, Meta(description="longest a request may take when it names no deadline, seconds")] = 240.0
     start_timeout_s: Annotated[Seconds, Meta(description="longest the engine may take to start, seconds")] = 300.0
+    memory_mb: Annotated[
+        int,
+        Meta(ge=0, le=16_000_000, description="memory that each process of the worker may write, MB; 0: three quarters of the machine's"),
+    ] = 0
 
 
 class HeartbeatSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The autotelic loop."""
 
     interval_s: Annotated[Seconds, Meta(description="seconds between two measurements")] = 60.0
+    memory_mb: Annotated[Megabytes, Meta(description="address space of the heartbeat beyond what it has at its start, MB")] = 2048
+
+
+class ConfinementSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What confines the processes, beyond what each needs."""
+
+    user: Annotated[
+        str,
+        Meta(description="account of the service's processes when root starts it; empty: batos where the host has it, else root's own"),
+    ] = ""
+    view: Annotated[bool, Meta(description="give each process a view of files and network of its own, where the host lets it")] = True
 
 
 class MetricsSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,6 +204,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     trial: TrialSettings = TrialSettings()
     inference: InferenceSettings = InferenceSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    confinement: ConfinementSettings = ConfinementSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()
 
@@ -218,18 +240,49 @@ class Home(Struct, frozen=True):
     def run(self) -> Path:
         """The 0700 directory of sockets and pid files; under a short path of its own where home's is too long."""
         inside = self.path / "run"
-        if len(os.fsencode(inside)) <= _LONGEST_RUN_DIRECTORY:
-            return inside
-        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"batos-{os.getuid()}-{digest}"
+        return inside if len(os.fsencode(inside)) <= _LONGEST_RUN_DIRECTORY else self._short("")
+
+    @property
+    def scratch(self) -> Path:
+        """Temporary files and sockets of the engine's processes; a short path, since vLLM makes long names of its own."""
+        return self._short("-engine")
+
+    @property
+    def image_run(self) -> Path:
+        """The image server's sockets. Each of these directories is shown only to the processes that connect to what is in it."""
+        return self.run / "image"
+
+    @property
+    def uvms_run(self) -> Path:
+        """Where UVMs meet the bridge."""
+        return self.run / "uvms"
+
+    @property
+    def inference_run(self) -> Path:
+        """The inference worker's sockets."""
+        return self.run / "inference"
+
+    @property
+    def supervisor_run(self) -> Path:
+        """supervisord's socket, which no process of the service needs."""
+        return self.run / "supervisor"
+
+    @property
+    def supervision(self) -> Path:
+        """supervisord's configuration, with its password, and its process id."""
+        return self.path / "supervision"
 
     @property
     def zeo_socket(self) -> Path:
-        return self.run / "zeo.sock"
+        return self.image_run / "zeo.sock"
 
     @property
     def supervisor_socket(self) -> Path:
-        return self.run / "supervisor.sock"
+        return self.supervisor_run / "supervisor.sock"
+
+    def _short(self, suffix: str) -> Path:
+        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        return _TEMPORARY / f"batos-{os.getuid()}-{digest}{suffix}"
 
     def ensure(self) -> None:
         """Create the directories that are missing; the run directory is closed to other users.
@@ -238,10 +291,21 @@ class Home(Struct, frozen=True):
         """
         for directory in (self.path, self.models, self.adapters, self.logs, self.run):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700 if directory == self.run else 0o777)
-        status = self.run.lstat()
-        if status.st_uid != os.getuid() or self.run.is_symlink():
-            raise SettingsError(f"{self.run} belongs to another user; remove it or choose another BATOS_HOME")
-        self.run.chmod(0o700)
+        self._close(self.run)
+        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run):
+            directory.mkdir(exist_ok=True, mode=0o700)
+
+    def ensure_scratch(self) -> None:
+        """Create the engine's directory, closed to other users. Raises SettingsError when it belongs to somebody else."""
+        self.scratch.mkdir(exist_ok=True, mode=0o700)
+        self._close(self.scratch)
+
+    def _close(self, directory: Path) -> None:
+        """Root may find what belongs to the service's account, which then has the home as well."""
+        owners = {os.getuid(), self.path.stat().st_uid} if os.getuid() == 0 else {os.getuid()}
+        if directory.lstat().st_uid not in owners or directory.is_symlink():
+            raise SettingsError(f"{directory} belongs to another user; remove it or choose another BATOS_HOME")
+        directory.chmod(0o700)
 
 
 class Configuration(Struct, frozen=True):
@@ -270,11 +334,11 @@ class Configuration(Struct, frozen=True):
     @property
     def uvms_endpoint(self) -> str:
         """Where UVMs meet the bridge: always inside the run directory."""
-        return f"ipc://{self.home.run}/uvms.sock"
+        return f"ipc://{self.home.uvms_run}/uvms.sock"
 
     @property
     def inference_endpoint(self) -> str:
-        return self.settings.inference.endpoint or f"ipc://{self.home.run}/inference.sock"
+        return self.settings.inference.endpoint or f"ipc://{self.home.inference_run}/inference.sock"
 
 
 def is_tcp(endpoint: str) -> bool:

@@ -33,7 +33,7 @@ class Program(Struct, frozen=True):
 
 def directory(configuration: Configuration) -> Path:
     """Where supervisord's configuration and process id lie: no confined process but the image's server may look there."""
-    return configuration.home.path / "supervision"
+    return configuration.home.supervision
 
 
 def programs(configuration: Configuration) -> list[Program]:

@@ -8,13 +8,15 @@ import argparse
 import asyncio
 import contextlib
 import fcntl
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from deploy import logs, metrics, process, settings
+from deploy import confinement, logs, metrics, process, profiles, settings
 from inference_worker.arguments import on_cpu
 from inference_worker.engine import Engine
 from inference_worker.fake import FakeEngine, read_script
@@ -30,14 +32,17 @@ def main(arguments: list[str] | None = None) -> int:
             configuration = settings.load()
             make = _maker(options, configuration)
             configuration.home.ensure()
-            held.enter_context(_alone(configuration.home.run))
+            configuration.home.ensure_scratch()
+            held.enter_context(_alone(configuration.home.inference_run))
             trace = held.enter_context(options.trace.open("ab")) if options.trace is not None else None
         except (settings.SettingsError, msgspec.DecodeError, OSError) as error:
             sys.stderr.write(f"inference worker: {error}\n")
             return 2
         log = logs.start("inference", configuration.settings.logs.level)
         stop = held.enter_context(process.Stop())
-        metrics.serve("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
+        endpoint = metrics.listen("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
+        _confine(configuration)
+        endpoint.start()
         worker = Worker(configuration.home, configuration.settings.inference, make, trace)
         asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
         log.info("inference worker ended")
@@ -75,6 +80,15 @@ def _maker(options: argparse.Namespace, configuration: settings.Configuration) -
             "the worker serves with 'auto' or 'python', and only the benchmarks measure 'stock'"
         )
     return lambda: VllmEngine(inference, configuration.home)
+
+
+def _confine(configuration: settings.Configuration) -> None:
+    """The engine's processes come after, and so are confined as well; what they write for a while goes to the scratch directory."""
+    home = configuration.home
+    for directory in (home.path / "cache", home.path / "tmp"):
+        directory.mkdir(exist_ok=True)
+    tempfile.tempdir = os.environ["TMPDIR"] = str(home.scratch)
+    confinement.enter("inference", profiles.inference_profile(configuration), home.run)
 
 
 @contextlib.contextmanager

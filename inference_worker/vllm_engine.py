@@ -71,7 +71,7 @@ class VllmEngine(Engine):
             async with asyncio.timeout(self._settings.start_timeout_s):
                 pids = await asyncio.shield(starting)
                 self._vitals = Vitals(pids, self._fault, self._ask, lambda: self._waiting > 0)
-                self._reports = Reports(self._home.run)
+                self._reports = Reports(self._home.inference_run)
                 await self._warm()
                 await self._check_operations()
         except BaseException as error:

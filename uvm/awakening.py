@@ -16,6 +16,7 @@ from BTrees.OOBTree import OOBTree
 from transaction.interfaces import TransientError
 from ZODB.POSException import StorageError
 
+from deploy import logs, profiles
 from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, renewal, router
 from uvm.audit import audit
@@ -24,6 +25,7 @@ from uvm.errors import ImageError
 from uvm.history import install, method
 from uvm.image import Image
 from uvm.journal import chronicle
+from uvm.machine import confine
 from uvm.objects import KIND, PARENTS, Counter, UvmObject
 from uvm.store import ImageUnreachable, open_image
 from uvm.views import COVENANT
@@ -153,6 +155,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="one JSON object per step")
     parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for the ZEO server")
     options = parser.parse_args()
+    logs.start("awakening", "info")
 
     def tell(step: str, detail: str, done: bool) -> None:
         line: Any = json.dumps({"step": step, "detail": detail, "done": done}) if options.json else f"{step}: {detail}"
@@ -161,6 +164,9 @@ def main() -> int:
 
     try:
         configuration = load()
+        configuration.home.ensure()
+        sources = [path for path in (options.model, options.adapter) if path is not None]
+        confine("awakening", configuration, profiles.awakening_profile(configuration, sources))
         image = open_image(configuration, options.wait)
     except (SettingsError, ImageUnreachable) as error:
         sys.stderr.write(f"{error}\n")

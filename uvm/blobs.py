@@ -91,14 +91,18 @@ def sweep(named: set[str], home: Path) -> list[str]:
 
 def _copy_synced(source: Path, target: Path) -> str:
     digest = hashlib.sha256()
-    with source.open("rb") as reader, target.open("wb") as writer:
+    with source.open("rb") as reader, open(target, "wb", opener=_read_only) as writer:
         while chunk := reader.read(1 << 22):
             digest.update(chunk)
             writer.write(chunk)
         writer.flush()
         os.fsync(writer.fileno())
-    target.chmod(0o444)
     return digest.hexdigest()
+
+
+def _read_only(path: str, flags: int) -> int:
+    """Nobody writes a blob again; a confined process cannot change the rights later, so the file is made so."""
+    return os.open(path, flags | os.O_EXCL, 0o444)
 
 
 def _sync_directory(directory: Path) -> None:

@@ -16,7 +16,7 @@ import structlog
 import zmq
 from msgspec import Struct
 
-from deploy import logs, metrics
+from deploy import confinement, logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import listening, protocol, quotas, refusals, traffic, wire
@@ -129,7 +129,6 @@ class Bridge:
         self._meters = Meters()
         self._started = time.monotonic()
         self._leaving = self._anew = False
-        configuration.home.ensure()
         self._lock = listening.only_bridge(configuration)
         self._context = zmq.Context()
         try:
@@ -466,12 +465,16 @@ def main() -> int:
     log = logs.start("bridge", configuration.settings.logs.level)
     with Stop() as stop:
         try:
+            configuration.home.ensure()
+            listening.prepare(configuration)
+            endpoint = metrics.listen("bridge", configuration.settings.metrics.base_port, METRICS_OFFSET, configuration.home.run)
+            confinement.enter("bridge", profiles.bridge_profile(configuration), configuration.home.run)
             bridge = Bridge(configuration)
         except SettingsError as error:
             log.error("the bridge cannot start", reason=str(error))
             return 2
         try:
-            metrics.serve("bridge", configuration.settings.metrics.base_port, METRICS_OFFSET, configuration.home.run)
+            endpoint.start()
             bridge.run(stop)
         finally:
             bridge.close()

@@ -14,7 +14,7 @@ import structlog
 import zmq
 from prometheus_client import Gauge
 
-from deploy import logs, metrics
+from deploy import logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, image_time, nursery, views
@@ -153,7 +153,7 @@ def main() -> int:
     if not wait_for_files(configuration, stop):
         return 0 if stop.requested else 1
     endpoint = metrics.listen("heartbeat", configuration.settings.metrics.base_port, 3, configuration.home.run)
-    confine(configuration)
+    confine("heartbeat", configuration, profiles.heartbeat_profile(configuration))
     endpoint.start()
     try:
         image = open_image(configuration, 60.0)

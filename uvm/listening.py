@@ -1,6 +1,7 @@
 """The bridge's sockets: how they are bound, and what bounds them. Used once, by the bridge's one thread, at its start and end."""
 
 import fcntl
+import os
 import socket as network
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,13 +37,18 @@ def only_bridge(configuration: Configuration) -> IO[str]:
     return lock
 
 
+def prepare(configuration: Configuration) -> None:
+    """Make what the bridge may only read once it is confined: the server's key, where it listens over TCP."""
+    if is_tcp(configuration.settings.bridge.endpoint) or is_tcp(configuration.settings.bridge.events):
+        keys.server_pair(configuration.home, zmq.curve_keypair)
+
+
 def for_tools(context: Context, configuration: Configuration) -> tuple[Socket, str]:
     """The ROUTER that tools connect to, and its TCP address, if it has one. A frame up to four times the limit is read, to be refused in
     words; a larger one cuts the connection. Who may connect is `uvm.principals`'."""
     limit = 4 * configuration.settings.bridge.max_frame_bytes
     options: Options = {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: limit, zmq.RCVHWM: 256, zmq.SNDHWM: 1000, zmq.ZAP_DOMAIN: principals.TOOLS}
-    socket = _listen(context, zmq.ROUTER, configuration.bridge_socket, options)
-    _open_to_principals(configuration, configuration.bridge_socket)
+    socket = _listen_to_principals(context, zmq.ROUTER, configuration, configuration.bridge_socket, options)
     endpoint = configuration.settings.bridge.endpoint
     return socket, _listen_to_keys(socket, configuration, endpoint) if is_tcp(endpoint) else ""
 
@@ -58,8 +64,7 @@ def for_subscribers(context: Context, configuration: Configuration) -> tuple[Soc
     """The XPUB that events are published on, and its TCP address, if it has one. A subscriber that is 10,000 events behind loses some,
     and can tell."""
     options: Options = {zmq.XPUB_VERBOSE: 1, zmq.MAXMSGSIZE: 4096, zmq.SNDHWM: 10_000, zmq.ZAP_DOMAIN: principals.EVENTS}
-    socket = _listen(context, zmq.XPUB, configuration.events_endpoint, options)
-    _open_to_principals(configuration, configuration.events_endpoint)
+    socket = _listen_to_principals(context, zmq.XPUB, configuration, configuration.events_endpoint, options)
     bridge = configuration.settings.bridge
     endpoint = bridge.events or (f"{bridge.endpoint.rpartition(':')[0]}:*" if is_tcp(bridge.endpoint) else "")
     return socket, _listen_to_keys(socket, configuration, endpoint) if is_tcp(endpoint) else ""
@@ -80,11 +85,18 @@ def remove_files(configuration: Configuration) -> None:
             Path(path).unlink(missing_ok=True)
 
 
-def _open_to_principals(configuration: Configuration, endpoint: str) -> None:
-    """A socket outside the closed run directory is for other users as well: each connection is asked who it is."""
-    path = Path(endpoint.removeprefix("ipc://"))
-    if path.parent != configuration.home.run and not endpoint.startswith("ipc://@"):
-        path.chmod(0o666)
+def _listen_to_principals(context: Context, kind: int, configuration: Configuration, endpoint: str, options: Options) -> Socket:
+    """A socket outside the closed run directory is for other users as well: each connection is asked who it is.
+
+    It is made so: a confined process cannot change the rights of a file that is there.
+    """
+    outside = Path(endpoint.removeprefix("ipc://")).parent != configuration.home.run
+    before = os.umask(0o111) if outside else None
+    try:
+        return _listen(context, kind, endpoint, options)
+    finally:
+        if before is not None:
+            os.umask(before)
 
 
 def _listen_to_keys(socket: Socket, configuration: Configuration, endpoint: str) -> str:

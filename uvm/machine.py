@@ -21,7 +21,8 @@ import structlog
 import zmq
 from prometheus_client import Counter, Gauge, Histogram
 
-from deploy import confinement, logs, metrics
+from deploy import confinement, logs, metrics, profiles
+from deploy.confinement import Profile
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import Completed
@@ -389,19 +390,12 @@ def wait_until_awake(image: Image, stop: Stop) -> bool:
     return False
 
 
-def confine(configuration: Configuration) -> bool:
-    """Confine this process; whether every required layer is in force. Called before any thread is started."""
-    home = configuration.home
-    scratch = home.path / "tmp"
+def confine(name: str, configuration: Configuration, profile: Profile) -> bool:
+    """Confine this client of the image; whether every required layer is in force. Called before any thread is started."""
+    scratch = configuration.home.path / "tmp"
     scratch.mkdir(parents=True, exist_ok=True)
     tempfile.tempdir = str(scratch)
-    # A worker on another host cannot be reached over Unix sockets.
-    abroad = any(not endpoint.startswith("ipc://") for endpoint in endpoints(configuration))
-    profile = confinement.uvm_profile(writable=(home.blobs, home.models, home.adapters, scratch), network="all" if abroad else "unix")
-    layers = confinement.confine(profile)
-    for layer in layers:
-        (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)
-    return confinement.sufficient(layers)
+    return confinement.enter(name, profile, configuration.home.run)
 
 
 def main() -> int:
@@ -421,9 +415,11 @@ def main() -> int:
     stop = Stop()
     if not wait_for_files(configuration, stop):
         return 0 if stop.requested else 1
-    trials = TrialServer.start(configuration.settings.trial, configuration.home.path)
+    view = configuration.settings.confinement.view
+    home = configuration.home
+    trials = TrialServer.start(configuration.settings.trial, home.path, name=f"{name}-trials", run=home.run, view=view)
     endpoint = metrics.listen(name, configuration.settings.metrics.base_port, 3 + number, configuration.home.run)
-    confined = confine(configuration)
+    confined = confine(name, configuration, profiles.uvm_profile(configuration, endpoints(configuration)))
     endpoint.start()
     try:
         image = open_image(configuration, 60.0)

@@ -97,14 +97,32 @@ class TrialServer:
         self._pending: set[int] = set()
 
     @classmethod
-    def start(cls, settings: TrialSettings, home: Path | None = None, log_level: str = "info") -> "TrialServer":
+    def start(
+        cls,
+        settings: TrialSettings,
+        home: Path | None = None,
+        log_level: str = "info",
+        *,
+        name: str = "trials",
+        run: Path | None = None,
+        view: bool = True,
+    ) -> "TrialServer":
         """Start the server; it is ready some time later, and trials that begin before wait for it. `home`: its working directory.
 
+        `run`: where it says, as `name`, what confines it; `view`: whether it is to have a view of its own.
         Raises OSError when no process can be started.
         """
         root = Path(__file__).parents[1]
         mine, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        told = {"parent": os.getpid(), "settings": settings, "hard_s": START_S + 10 * settings.wall_s, "log_level": log_level}
+        told = {
+            "parent": os.getpid(),
+            "settings": settings,
+            "hard_s": START_S + 10 * settings.wall_s,
+            "log_level": log_level,
+            "name": name,
+            "run": str(run or ""),
+            "view": view,
+        }
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
         with other:
             process = subprocess.Popen(

@@ -17,7 +17,8 @@ from msgspec import UNSET
 from msgspec.structs import replace
 from ZODB.serialize import ObjectWriter
 
-from deploy.confinement import confine, sufficient, trial_profile
+from deploy.confinement import confine, sufficient
+from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
 from uvm import messages
 from uvm.attempt import Attempt, Miss, Thought

@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import msgspec
@@ -25,7 +26,7 @@ from msgspec import Struct
 from ZODB.MappingStorage import MappingStorage
 from ZODB.POSException import POSKeyError
 
-from deploy import seccomp
+from deploy import confinement, profiles
 from deploy.logs import start as start_logs
 from deploy.process import Stop, die_with_parent
 from deploy.settings import TrialSettings
@@ -38,17 +39,25 @@ from uvm.protocol import Example
 from uvm.trial_wire import Ended, Fork, Kill, ProtocolViolation, TrialOutcome, TrialRequest, encode, said_to_server
 
 CONTROL = 0
+_OWN_MB = 1024  # what the server itself may take beyond what it has, with the tables of many children
 _LONGEST_PACKET = 4096
 _CHILD_END = 3
 
 
 class Start(Struct, frozen=True):
-    """What the UVM tells the server on its command line, as JSON. `hard_s`: wall time after which a child is killed without being asked."""
+    """What the UVM tells the server on its command line, as JSON.
+
+    `hard_s`: wall time after which a child is killed without being asked. `run`: the directory to say in what confines the server,
+    as `name`; `view`: whether it is to have a view of its own.
+    """
 
     parent: int
     settings: TrialSettings
     hard_s: float
     log_level: str = "info"
+    name: str = "trials"
+    run: str = ""
+    view: bool = True
 
 
 class _Child:
@@ -239,13 +248,15 @@ def main() -> None:
     start = msgspec.json.decode(sys.argv[1], type=Start)
     die_with_parent(signal.SIGTERM, start.parent)
     log = start_logs("trial", start.log_level)
-    seccomp.why_not()  # loads the library: a child may open no file
+    confinement.preload()  # a child may open no file
     outcome = rehearse()
     if outcome.kind != "ok" or outcome.examples_passed != 1:
         log.error("the rehearsal of a trial failed", outcome=msgspec.to_builtins(outcome, enc_hook=str))
         raise SystemExit("the rehearsal of a trial failed; see the log")
     gc.collect()
     gc.freeze()
+    profile = profiles.trial_server_profile(_OWN_MB + start.settings.memory_mb, view=start.view)
+    confinement.enter(start.name, profile, Path(start.run) if start.run else None)
     with socket.socket(fileno=os.dup(CONTROL)) as control, Stop() as stop:
         server = Server(control, start, stop)
         try:

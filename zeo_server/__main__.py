@@ -6,13 +6,12 @@ Ends with 0 on SIGTERM or SIGINT, with 2 when the configuration or the home cann
 import sys
 import tempfile
 from collections.abc import Iterable
-from typing import Any
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from deploy import confinement, logs, metrics, settings
+from deploy import confinement, logs, metrics, profiles, settings
 from zeo_server.server import ImageServer
 from zeo_server.storage import ImageInUse, open_storage
 from zeo_server.unpickling import close_unpicklers
@@ -48,7 +47,7 @@ def main() -> int:
     close_unpicklers()
     endpoint = metrics.listen(_PROCESS, configuration.settings.metrics.base_port, 0, home.run)
     tempfile.tempdir = str(home.path)  # ZEO keeps each open transaction's writes in an unnamed file
-    _confine(log, configuration)
+    confinement.enter(_PROCESS, profiles.image_profile(configuration), home.run)
     try:
         storage = open_storage(home)
     except ImageInUse as error:
@@ -61,15 +60,6 @@ def main() -> int:
     server.run()
     log.info("ended")
     return 0
-
-
-def _confine(log: Any, configuration: settings.Configuration) -> None:
-    home = configuration.home
-    for layer in confinement.confine(confinement.image_profile(home.path, home.run)):
-        if layer.in_force or not layer.required:
-            log.info("confinement", layer=layer.name, in_force=layer.in_force, detail=layer.reason)
-        else:
-            log.warning("this host lacks a layer of confinement", layer=layer.name, reason=layer.reason)
 
 
 class _Statistics(Collector):

@@ -1,6 +1,6 @@
 """Where the engine's worker processes report the adapters that they have read: a ZeroMQ PULL socket of the event loop.
 
-It lies in the home's run directory, which is closed to other users. Each engine has a socket of its own, so that a report
+It lies beside the worker's own, in a directory that is closed to other users. Each engine has a socket of its own, so that a report
 of an engine that is gone reaches nobody.
 """
 

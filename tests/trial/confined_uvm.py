@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.confinement import confine, uvm_profile
-from deploy.settings import TrialSettings
+from deploy.confinement import confine
+from deploy.profiles import uvm_profile
+from deploy.settings import TrialSettings, load
 from tests.trial.conftest import World, finish
 from uvm.trial import TrialServer, loader
 
@@ -18,7 +19,9 @@ def main() -> None:
     directory = Path(sys.argv[1])
     server = TrialServer.start(TrialSettings(), log_level="warning")
     world = World(directory)
-    confine(uvm_profile([directory]))
+    configuration = load({"BATOS_HOME": str(directory)}, directory)
+    configuration.home.ensure()
+    confine(uvm_profile(configuration, [configuration.inference_endpoint]))
     request = world.request("def f(self):\n    return self.price\n")
     outcomes = [finish(server.begin(request, loader(world.storage))) for _ in range(2)]
     alive = server.alive()
