@@ -49,10 +49,10 @@ def trial_profile(memory_mb: int, cpu_s: int) -> Profile:
 
 
 def trial_server_profile(memory_mb: int, *, view: bool = True) -> Profile:
-    """The trial server: forks children and ends them, and reads Python. It keeps what makes a child another user."""
+    """The trial server: forks children and ends them, and reads Python and accounts. It keeps what makes a child another user."""
     return Profile(
         # Its children look at their own directory in /proc, and not at others': landlock refuses that.
-        read=(*python_paths(), Path("/proc"), _NULL),
+        read=(*python_paths(), *map(Path, ("/proc", "/etc/passwd", "/etc/nsswitch.conf"))),
         write=(_NULL,),
         fork=True,
         signals="children",

@@ -292,7 +292,7 @@ class Home(Struct, frozen=True):
         for directory in (self.path, self.models, self.adapters, self.logs, self.run):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700 if directory == self.run else 0o777)
         self._close(self.run)
-        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run):
+        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run, self.path / "keys"):
             directory.mkdir(exist_ok=True, mode=0o700)
 
     def ensure_scratch(self) -> None:

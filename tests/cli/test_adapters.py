@@ -40,10 +40,10 @@ def answer(asked: AskAdapters) -> Adapters:
 @contextmanager
 def scripted_worker(home: Path) -> Iterator[None]:
     """Answers one AskAdapters at the address that `home` has by default."""
-    (home / "run").mkdir(parents=True)
+    (home / "run" / "inference").mkdir(parents=True)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         socket.setsockopt(zmq.LINGER, 1000)
-        socket.bind(f"ipc://{home}/run/inference.sock")
+        socket.bind(f"ipc://{home}/run/inference/inference.sock")
 
         def serve() -> None:
             if socket.poll(30_000):
