@@ -15,20 +15,22 @@ from transaction.interfaces import NoTransaction, TransientError
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError, ReadConflictError, StorageError
 
-from deploy.settings import UvmSettings
+from deploy.settings import BridgeSettings, UvmSettings
 from uvm import gate, nursery, queries
 from uvm.attempt import Attempt, Miss, Thought
 from uvm.authority import check_offer
-from uvm.errors import AttemptEnded, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault
+from uvm.changes import Changes
+from uvm.crossing import NoRoom, Room, from_wire, to_wire, wire_bytes
+from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault, TooLarge
 from uvm.history import explanation, written_for
 from uvm.image import Image
 from uvm.journal import TALLIED, Effect, Journal, entry
 from uvm.ledger import Ledger
-from uvm.objects import ABSENT, KIND, UvmObject
-from uvm.protocol import Change, CreateMethod, GetFullState, Inspect, Reference, Release, Send, encode_value
+from uvm.objects import ABSENT, UvmObject
+from uvm.protocol import CreateMethod, GetFullState, Inspect, Read, Reference, Release, Result, Send, Step, Transaction, encode_value
 from uvm.reified import is_method
 from uvm.runtime import Runtime
-from uvm.values import from_wire, to_wire
+from uvm.values import copied
 from uvm.want import missing
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
 
@@ -47,7 +49,16 @@ class ImageAway(Exception):
 class Batch:
     """Runs messages in transactions. `between` is called before each message, so that a long batch is no silence."""
 
-    def __init__(self, image: Image, runtime: Runtime, settings: UvmSettings, uvm: str, between: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        runtime: Runtime,
+        settings: UvmSettings,
+        uvm: str,
+        between: Callable[[], None] = lambda: None,
+        frame: int = BridgeSettings().max_frame_bytes,
+    ) -> None:
+        """`frame`: the most bytes that an answer may have."""
         self._image = image
         self._runtime = runtime
         self._settings = settings
@@ -55,7 +66,9 @@ class Batch:
         self._between = between
         self._ledger = Ledger(image)
         self._journal = Journal(image, uvm)
-        self._snapshots = queries.Snapshots(image)
+        self._frame = frame
+        self._snapshots = queries.Snapshots(image, frame)
+        self._changes = Changes(image, frame)
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
         # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
         self._sent: dict[str, int] = {}
@@ -89,6 +102,7 @@ class Batch:
             outcomes: list[Outcome] = []
             self._receipts.clear()
             self._entries = []
+            self._changes = Changes(self._image, self._frame)
             try:
                 self._image.manager.begin()
                 long = time.monotonic() + LONG_S
@@ -140,6 +154,8 @@ class Batch:
             self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floor)
         self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
+        changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
+        teller.changes = changes
         self._doubtful = (batch, [id(work) for work in works], outcomes)
         try:
             self._image.manager.commit()
@@ -154,7 +170,8 @@ class Batch:
         self._doubtful = None
         self._sent = {}
         self.commits += 1
-        tid = queries.newest(self._image)
+        teller.changes = self._changes.settled(changes)
+        tid = self._journal.tid
         return [(work, one, tid) for work, one in zip(works, outcomes, strict=True)]
 
     def _settle(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]] | None:
@@ -163,14 +180,16 @@ class Batch:
             return None
         batch, identities, outcomes = self._doubtful
         self._image.manager.begin()
-        happened = self._journal.batch == batch
+        happened, tid = self._journal.batch == batch, self._journal.tid
         self._image.manager.abort()
         self._doubtful = None
         log.warning("looked up a commit whose acknowledgement was lost", batch=batch, happened=happened)
         if not happened:
             return None
         known = dict(zip(identities, outcomes, strict=True))
-        tid = queries.newest(self._image)
+        for outcome in outcomes:
+            if isinstance(outcome, Answered) and outcome.changes:
+                outcome.changes = self._changes.settled(outcome.changes)
         done: list[tuple[Work, Outcome, bytes]] = [(work, known[id(work)], tid) for work in works if id(work) in known]
         rest = [work for work in works if id(work) not in known]
         return done + (self._run(rest, 0) if rest else [])
@@ -227,10 +246,11 @@ class Batch:
         request = work.request
         if isinstance(request, GetFullState):
             return Answered(state=self._snapshots.page(request))
+        if isinstance(request, Read):
+            return Answered(state=self._snapshots.part(request))
         if isinstance(request, Inspect):
             one = self._image.target(request.target)
-            state = queries.object_state(self._image, one)
-            return Answered(encode_value({**_fields(state), "inherited": queries.inherited_methods(self._image, one)}))
+            return Answered(encode_value(queries.inspected(self._image, one, queries.view_tid(self._image), self._frame)))
         if isinstance(request, Release):
             attempt.touch()
             gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
@@ -244,30 +264,55 @@ class Batch:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
         if isinstance(request, CreateMethod):
             return self._create_method(work, attempt, request)
-        return self._send(work, attempt, request)
-
-    def _send(self, work: Work, attempt: Attempt, request: Send) -> Outcome:
-        if len(self._sent) < TALLIED:
-            self._sent[request.selector] = self._sent.get(request.selector, 0) + 1
-        receiver = self._image.target(request.target)
-        args = tuple(from_wire(value, self._image.visible) for value in request.args)
-        kwargs = {name: from_wire(value, self._image.visible) for name, value in request.kwargs.items()}
-        result = self._runtime.run(attempt, receiver, request.selector, args, kwargs)
+        results: list[Any] = []
+        carried: list[Any] = []
         shown: list[UvmObject] = []
+        room = Room(queries.capacity(self._frame))
+        for step in request.sends if isinstance(request, Transaction) else [request]:
+            attempt.examples = step.examples
+            result = self._send(attempt, step, results)
+            carried.append(self._carried(result, attempt, shown, room))
+            if isinstance(request, Transaction):
+                # A later send gets the value: what it does to its argument must not change a slot that the value came from.
+                results.append(copied(result, attempt.charge))
+        whole = carried if isinstance(request, Transaction) else carried[0]
+        return self._changed(work, attempt, encode_value(whole), shown)
+
+    def _send(self, attempt: Attempt, step: Send | Step, results: list[Any]) -> Any:
+        if len(self._sent) < TALLIED:
+            self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
+
+        def resolve(value: Reference | Result) -> Any:
+            if isinstance(value, Reference):
+                return self._image.visible(value)
+            if value.number >= len(results):
+                raise BadValue(f"{value!r} stands in send {len(results)}; a send may have the results of earlier sends of its Transaction")
+            return results[value.number]
+
+        receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
+        if type(receiver) is not UvmObject:
+            raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
+        args = tuple(from_wire(value, resolve) for value in step.args)
+        kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()}
+        return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+
+    def _carried(self, result: Any, attempt: Attempt, shown: list[UvmObject], room: Room) -> Any:
+        """A result as it is answered; new objects in it go to `shown`. Raises BadValue, TooLarge."""
 
         def refer(one: UvmObject) -> Reference:
             if attempt.is_new(one):
                 shown.append(one)
             return self._image.reference(one)
 
-        plain = to_wire(result, refer)
-        return self._changed(work, attempt, self._packed(plain), shown)
-
-    def _packed(self, plain: Any) -> bytes:
         try:
-            return encode_value(plain)
-        except (TypeError, OverflowError, ValueError) as error:
-            raise BadValue(f"the result cannot be carried: {error}") from error
+            return to_wire(result, refer, room)
+        except NoRoom:
+            raise TooLarge(
+                f"the answer would have more than {room.limit:,} bytes",
+                "ask for less; what a slot holds is read in parts, with Read or batos get",
+                bytes=min(wire_bytes(result) + room.used - min(room.left, 0), 2**63 - 1),
+                limit=room.limit,
+            ) from None
 
     def _keep(self, work: Work, result: bytes, change: dict[str, Any] | None = None) -> None:
         """Remember receipt and journal entry for the end of the batch: written now, every later savepoint would store their pages again."""
@@ -285,23 +330,10 @@ class Batch:
             return Answered(result)
         weight = gate.look(self._image, attempt)
         effects = attempt.effects()
-        said = {"session": work.session, "seq": work.seq, "selector": getattr(work.request, "selector", ""), "at": int(work.now)}
+        self._changes.take(attempt, effects)
+        said = {"session": work.session, "seq": work.seq, "selector": _selector(work.request), "at": int(work.now)}
         self._keep(work, result, entry(said, effects, attempt.created.values()))
-        return Answered(result, changed=True, changes=self._changes(effects), taken_back=removed_methods(effects), stored=weight.bytes)
-
-    def _changes(self, effects: list[Any]) -> list[Change]:
-        per: dict[int, tuple[UvmObject, dict[str, Any], list[str]]] = {}
-        for owner, slot, _, after, _ in effects:
-            if owner.own(KIND) is not ABSENT:
-                continue
-            _, slots, removed = per.setdefault(id(owner), (owner, {}, []))
-            if slot.endswith("*"):
-                continue
-            if after is ABSENT:
-                removed.append(slot)
-            else:
-                slots[slot] = to_wire(after, self._image.reference)
-        return [Change(self._image.reference(owner), self._image.names_of(owner), slots, removed) for owner, slots, removed in per.values()]
+        return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes)
 
     # --- methods that are not there yet --------------------------------------------------------------------------------
 
@@ -319,7 +351,10 @@ class Batch:
         if not is_method(method):
             raise ImageError(f"{request.selector} was installed and has been removed since")
         attempt.touch()
-        told = to_wire(explanation(target, method), self._image.reference)
+        try:
+            told = to_wire(explanation(target, method), self._image.reference, Room(queries.capacity(self._frame)))
+        except NoRoom:  # it is installed all the same; explain_ and Read have the rest
+            told = {}
         result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
         if work.exactly_once:
             self._keep(work, result)
@@ -337,5 +372,7 @@ def fault(error: Exception) -> KernelFault:
     return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
 
 
-def _fields(state: Any) -> dict[str, Any]:
-    return {name: getattr(state, name) for name in state.__struct_fields__}
+def _selector(request: Any) -> str:
+    """What a message sent, for the journal."""
+    sends = request.sends if isinstance(request, Transaction) else [request]
+    return ",".join(getattr(step, "selector", "") for step in sends)[:256]

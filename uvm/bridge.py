@@ -19,7 +19,7 @@ from msgspec import Struct
 from deploy import confinement, logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from uvm import listening, protocol, quotas, refusals, traffic, wire
+from uvm import exact, listening, protocol, quotas, refusals, traffic, wire
 from uvm.bridge_metrics import Meters
 from uvm.dispatch import Dispatch
 from uvm.peers import Peers
@@ -34,11 +34,13 @@ from uvm.protocol import (
     GetStatus,
     Hello,
     Inspect,
+    Read,
     Release,
     Reply,
     Send,
     Subscribe,
     Subscribed,
+    Transaction,
     Welcome,
 )
 from uvm.publisher import Publisher
@@ -66,10 +68,12 @@ METRICS_OFFSET = 1
 
 _NEEDS: Mapping[type, Right] = {
     Send: "send",
+    Transaction: "send",
     Release: "send",
     Cancel: "send",
     CreateMethod: "create",
     Inspect: "read",
+    Read: "read",
     GetFullState: "read",
     Subscribe: "read",
 }
@@ -263,6 +267,7 @@ class Bridge:
             return
         try:
             request = protocol.decode_request(frame)
+            exact.check(frame)
         except msgspec.DecodeError as error:
             self._refuse(address, refusals.bad_request(_read_id(frame), str(error)))
             return
@@ -389,7 +394,7 @@ class Bridge:
             return
         name = self._peers.name_of(identity)
         if name is None:
-            if not isinstance(message, wire.Leaving) and self._peers.stranger(identity, time.monotonic()):
+            if not isinstance(message, wire.Leaving | wire.Publish) and self._peers.stranger(identity, time.monotonic()):
                 self._tell(identity, wire.Lost())
             return
         match message:

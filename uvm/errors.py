@@ -41,6 +41,10 @@ class BadValue(ImageError):
     """A value that a slot cannot hold or a reply cannot carry."""
 
 
+class TooLarge(ImageError):
+    """An answer that does not fit in a frame: `details["bytes"]` of `details["limit"]`."""
+
+
 class NotAllowed(ImageError):
     """A change that enforcement forbids: the Codex, receipts, a method's name assigned as data, Python's internals."""
 

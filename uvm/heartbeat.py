@@ -18,6 +18,7 @@ from deploy import logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, image_time, nursery, views
+from uvm.announcer import Announcer
 from uvm.blobs import sweep
 from uvm.entropy import Spoken, shannon, since
 from uvm.image import Image
@@ -25,9 +26,10 @@ from uvm.journal import said, tallies
 from uvm.ledger import Ledger
 from uvm.machine import confine, wait_for_files, wait_until_awake
 from uvm.objects import KIND, UvmObject
+from uvm.protocol import Change
 from uvm.queries import reachable
 from uvm.store import ImageUnreachable, open_image
-from uvm.transact import ImageAway, Transactor
+from uvm.transact import ImageAway, Publish, Transactor
 
 _HISTORY = 60
 _SESSION_S = 7 * 86_400
@@ -52,13 +54,15 @@ class Fenced(Exception):
 
 
 class Heartbeat:
-    """Measurements under a fencing token."""
+    """Measurements under a fencing token. What it writes is given to `publish`."""
 
-    def __init__(self, configuration: Configuration, image: Image) -> None:
+    def __init__(self, configuration: Configuration, image: Image, publish: Publish = lambda tid, changes: None) -> None:
         self._configuration = configuration
         self._image = image
-        self._transactor = Transactor(image, "heartbeat")
+        self._transactor = Transactor(image, "heartbeat", publish=publish)
         self._token = self._transactor.run(self._take)
+        # A heartbeat that died may have committed what it did not live to publish.
+        publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
         self._beaten = time.monotonic()
 
@@ -79,6 +83,10 @@ class Heartbeat:
         fence.put("holder", str(os.getpid()))
         token: int = fence.own("token")
         return token
+
+    def _doubted(self) -> list[Change]:
+        heart = self._image.named("heartbeat_obj")
+        return [Change(self._image.reference(heart), self._image.names_of(heart), {}, [], again=True)]
 
     def _check(self) -> None:
         fence = self._image.root["fence"]
@@ -126,17 +134,21 @@ class Heartbeat:
 def beat_until(stop: Stop, configuration: Configuration, image: Image) -> None:
     """Beat at the interval. A beat that fails is logged, and the next one is tried. Raises Fenced, ImageAway, CodexBroken."""
     heart: Heartbeat | None = None
+    announcer = Announcer(configuration.uvms_endpoint, "heartbeat")
     poller = zmq.Poller()
     poller.register(stop.fileno(), zmq.POLLIN)
-    while not stop.requested:
-        try:
-            heart = heart or Heartbeat(configuration, image)
-            heart.beat()
-        except (Fenced, ImageAway, codex.CodexBroken):
-            raise
-        except Exception:  # whatever stands in the image, it ends no process
-            log.exception("a beat failed; the next one is tried", seconds=configuration.settings.heartbeat.interval_s)
-        poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
+    try:
+        while not stop.requested:
+            try:
+                heart = heart or Heartbeat(configuration, image, announcer.publish)
+                heart.beat()
+            except (Fenced, ImageAway, codex.CodexBroken):
+                raise
+            except Exception:  # whatever stands in the image, it ends no process
+                log.exception("a beat failed; the next one is tried", seconds=configuration.settings.heartbeat.interval_s)
+            poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
+    finally:
+        announcer.close()
 
 
 def main() -> int:

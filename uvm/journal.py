@@ -41,16 +41,27 @@ class Journal:
     def __init__(self, image: Image, uvm: str) -> None:
         self._image = image
         self._uvm = uvm
+        self._written: UvmObject | None = None
 
     @property
     def batch(self) -> str:
         """The id of the newest batch that this journal's UVM committed."""
         head = self._image.shard("journals", self._uvm).own(self._uvm)
+        self._written = None if head is ABSENT else head
         return "" if head is ABSENT else head.own("batch")
+
+    @property
+    def tid(self) -> bytes:
+        """The transaction of the newest batch, once it is committed. Newer ones of other processes may have happened by then."""
+        if self._written is None or self._written._p_changed is None:
+            newest: bytes = self._image.database.storage.lastTransaction()
+            return newest
+        serial: bytes = self._written._p_serial
+        return serial
 
     def mark(self, batch: str, sent: Mapping[str, int] | None = None) -> None:
         """Say that the current transaction is this batch; `sent` is added to the tally of selectors."""
-        head = self._head()
+        head = self._written = self._head()
         head.put("batch", batch)
         tally: OOBTree = head.own("tally")
         for selector, count in (sent or {}).items():

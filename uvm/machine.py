@@ -31,11 +31,12 @@ from uvm import codex, wire
 from uvm.asking import thought_request
 from uvm.batch import Batch, ImageAway, fault
 from uvm.blobs import materialize
+from uvm.changes import updates
 from uvm.drafting import voice_of
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.image import Image
 from uvm.primitives import PRIMITIVES
-from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, StateUpdate, encode
+from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, encode
 from uvm.rights import Spent
 from uvm.runtime import Runtime
 from uvm.store import ImageUnreachable, open_image
@@ -82,8 +83,10 @@ class Machine:
         self._bridge.connect(configuration.uvms_endpoint)
         self._thinker = Thinker(self._context, endpoints(configuration))
         self._runtime = Runtime(image, PRIMITIVES)
-        self._transactor = Transactor(image, name, self._alive)
-        self._batch = Batch(image, self._runtime, self._settings.uvm, name, self._alive)
+        self._transactor = Transactor(image, name, self._alive, self._publish_changes)
+        self._batch = Batch(
+            image, self._runtime, self._settings.uvm, name, self._alive, configuration.settings.bridge.max_frame_bytes
+        )
         self._writers = Writers(
             configuration=configuration,
             image=image,
@@ -224,7 +227,6 @@ class Machine:
         BATCHES.observe(len(works))
         SECONDS.observe(time.monotonic() - started)
         CONFLICTS.set(self._batch.conflicts)
-        changes: dict[bytes, list[Change]] = {}
         for work, outcome, tid in results:
             RAN.labels(type(outcome).__name__.lower()).inc()
             try:
@@ -237,12 +239,9 @@ class Machine:
             if isinstance(outcome, Answered):
                 for message, author in outcome.taken_back:
                     self._writers.learner.rejected(message, [author])
-            if isinstance(outcome, Answered) and outcome.changes:
-                changes.setdefault(tid, []).extend(outcome.changes)
+                self._publish_changes(tid, outcome.changes)
         ended = {work.job for work, _, _ in results}
         self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
-        for tid, changed in changes.items():
-            self._publish(TOPIC_STATE, encode(StateUpdate(tid, self._name, changed)))
 
     def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered | Failed):
@@ -338,6 +337,10 @@ class Machine:
         while self._ready and time.monotonic() < until:
             self._run_ready()
         self._say(wire.Leaving())
+
+    def _publish_changes(self, tid: bytes, changes: list[Change]) -> None:
+        for update in updates(tid, self._name, changes):
+            self._publish(TOPIC_STATE, update)
 
     def _publish(self, topic: bytes, payload: bytes) -> None:
         self._say(wire.Publish(topic, payload))

@@ -11,13 +11,16 @@ from uvm import router, views
 from uvm.authority import check_parent_removal
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
-from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject
+from uvm.large import weight
+from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.reified import is_method, is_word
 from uvm.runtime import Primitive, Runtime, check_name
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
 _SETTLED = ("selector", "source", "author", "digest", "policy", "primitive", "installed_on")
+_COMPARED = 16_000_000
+"""Bytes of an expected value that a comparison is charged for; no slot holds more."""
 _ROUTING = 100
 """Ticks that the router's look at one persona costs."""
 
@@ -55,6 +58,17 @@ def remove_slot(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Remove an own slot; answers the receiver."""
     runtime.drop(receiver, name)
     return receiver
+
+
+def compare_and_set(runtime: Runtime, receiver: UvmObject, name: str, expected: Any, value: Any) -> bool:
+    """Set an own data slot if it holds `expected`, of the same types throughout; whether it did. A slot that is not there holds nothing."""
+    check_name(name)
+    before = receiver.own(name)
+    runtime.attempt.charge(1 + (weight(expected, _COMPARED) >> 3))
+    if before is ABSENT or is_method(before) or not same_value(before, checked(expected, runtime.attempt.charge)):
+        return False
+    runtime.put(receiver, name, value)
+    return True
 
 
 def slot(runtime: Runtime, receiver: UvmObject, name: str) -> Any:
@@ -245,6 +259,7 @@ TRAITS: dict[str, Primitive] = {
     "clone": clone,
     "setSlot_value_": set_slot_value,
     "removeSlot_": remove_slot,
+    "compareAndSet_": compare_and_set,
     "slot_": slot,
     "perform_": perform,
     "slotNames": slot_names,

@@ -5,10 +5,10 @@ from typing import Any
 
 from deploy.settings import UvmSettings
 from uvm.attempt import Attempt, Miss
+from uvm.crossing import from_wire
 from uvm.errors import AttemptEnded, ImageError
 from uvm.image import Image
 from uvm.runtime import Runtime
-from uvm.values import from_wire
 from uvm.want import Want, missing
 
 

@@ -17,6 +17,16 @@ _T = TypeVar("_T")
 REFERENCE = 1
 """MessagePack extension type of a reference to an object: 8 bytes, its object id (oid), big-endian."""
 
+RESULT = 2
+"""MessagePack extension type of the result of an earlier send of a Transaction: 1 byte, its number from 0."""
+
+SENDS = 64
+"""Sends in one Transaction."""
+PATH = 64
+"""Keys in the path of a Read."""
+ENVELOPE = 4096
+"""Bytes of a frame that are kept for what stands around a result."""
+
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Selector = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 Identifier = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -53,6 +63,26 @@ class Reference:
 
     def __hash__(self) -> int:
         return hash(self.oid)
+
+
+class Result:
+    """The result of an earlier send of the same Transaction, counted from 0, as a target or within arguments."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        if not 0 <= number < SENDS:
+            raise ValueError(f"a result's number is 0 to {SENDS - 1}, not {number}")
+        self.number = number
+
+    def __repr__(self) -> str:
+        return f"Result({self.number})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Result) and other.number == self.number
+
+    def __hash__(self) -> int:
+        return hash(("result", self.number))
 
 
 class Example(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +154,30 @@ class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw
         _check_target(self.target)
 
 
+class Step(Struct, frozen=True, forbid_unknown_fields=True):
+    """One send of a Transaction. Target and arguments may be, or hold, a Result of an earlier one."""
+
+    target: Any
+    selector: Selector
+    args: Annotated[list[Any], Meta(max_length=64)] = []
+    kwargs: Annotated[dict[str, Any], Meta(max_length=64)] = {}
+    examples: Annotated[list[Example], Meta(max_length=32)] = []
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.target, Result):
+            _check_target(self.target)
+
+
+class Transaction(Changing, tag_field="op", tag="Transaction", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Several sends, in order, of which all have their effect or none has. Answered with the array of their results."""
+
+    sends: Annotated[list[Step], Meta(min_length=1, max_length=SENDS)]
+
+    def __post_init__(self) -> None:
+        if self.examples:
+            raise ValueError("examples of a Transaction stand in its sends")
+
+
 class GetFullState(Struct, tag_field="op", tag="GetFullState", frozen=True, forbid_unknown_fields=True):
     """A page of the objects reachable from the names. The first page fixes `tid`; the others repeat it and `after`."""
 
@@ -138,6 +192,24 @@ class Inspect(Struct, tag_field="op", tag="Inspect", frozen=True, forbid_unknown
 
     id: Identifier
     target: Any
+
+    def __post_init__(self) -> None:
+        _check_target(self.target)
+
+
+class Read(Struct, tag_field="op", tag="Read", frozen=True, forbid_unknown_fields=True):
+    """A part of what an object holds, for values that do not fit in a frame.
+
+    `path`: a slot, then keys and positions within its value; empty: the map of the object's data slots. `offset` and `limit` count
+    characters, bytes, items or pairs; limit 0: as many as fit. The first part fixes `tid`; the others repeat it.
+    """
+
+    id: Identifier
+    target: Any
+    path: Annotated[list[str | int], Meta(max_length=PATH)] = []
+    offset: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    limit: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    tid: bytes = b""
 
     def __post_init__(self) -> None:
         _check_target(self.target)
@@ -233,11 +305,20 @@ class State(Struct, tag_field="op", tag="State", frozen=True):
     after: bytes
 
 
+class Large(Struct, frozen=True):
+    """A slot whose value does not fit where it should stand: `kind` as in Part, `length` likewise, and at least so many `bytes`."""
+
+    kind: str
+    length: int
+    bytes: int
+
+
 class ObjectState(Struct, frozen=True):
     """One object: `slots` without its methods, `parents` in order, `methods` as selector → reference of the method.
 
     `inherited` is filled by Inspect only: selectors that a parent understands → reference of that parent. `damaged`: slots that cannot
-    be shown → why; under the empty name, why the record as a whole cannot be loaded.
+    be shown → why; under the empty name, why the record as a whole cannot be loaded. `large`: slots that are too large to stand here; a
+    Read has them. `cut`: there is more than could be listed. `tid`: as of which transaction (Inspect only; in pages it is the page's).
     """
 
     reference: Any
@@ -247,6 +328,24 @@ class ObjectState(Struct, frozen=True):
     methods: dict[str, Any]
     inherited: dict[str, Any] = {}
     damaged: dict[str, str] = {}
+    large: dict[str, Large] = {}
+    cut: bool = False
+    tid: bytes = b""
+
+
+class Part(Struct, tag_field="op", tag="Part", frozen=True):
+    """A part of a value, as of the transaction `tid`.
+
+    `kind`: nil, boolean, integer, float, text, binary, array, map or reference. `length` is the whole value's, in characters, bytes,
+    items or pairs (1 for the others). `next`: the offset of the part after this one; 0: this was the last one.
+    """
+
+    id: int
+    tid: bytes
+    kind: str
+    length: int
+    value: Any
+    next: int
 
 
 # --- published ------------------------------------------------------------------------------------------------------
@@ -259,7 +358,7 @@ TOPIC_READY = b"ready."
 
 
 class StateUpdate(Struct, tag_field="op", tag="StateUpdate", frozen=True):
-    """What one transaction changed: for each object the slots set and the slots removed. Topic `state`."""
+    """What one transaction changed, object by object. Topic `state`. docs/protocol.md says how a program follows the image with these."""
 
     tid: bytes
     uvm: str
@@ -267,12 +366,22 @@ class StateUpdate(Struct, tag_field="op", tag="StateUpdate", frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """The slots of one object that a transaction set or removed."""
+    """What a transaction changed of one object.
+
+    `slots` and `methods` were set, `removed` (of both) removed; `parents` are there when they changed. `names` are those that the object
+    has; `renamed`: they changed. `whole`: everything that the object has, and nothing besides. `again`: what changed is not carried
+    here, or the object may be new to a follower; Inspect it.
+    """
 
     reference: Any
     names: list[str]
     slots: dict[str, Any]
     removed: list[str]
+    parents: list[Any] | None = None
+    methods: dict[str, Any] = {}
+    renamed: bool = False
+    whole: bool = False
+    again: bool = False
 
 
 class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
@@ -290,21 +399,28 @@ class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     seq: int = 0
 
 
-Request = Hello | Send | CreateMethod | GetFullState | Inspect | Subscribe | Release | Cancel | GetStatus
-Answer = Welcome | Reply | Error | Busy | Subscribed | State
+Request = Hello | Send | Transaction | CreateMethod | GetFullState | Inspect | Read | Subscribe | Release | Cancel | GetStatus
+Answer = Welcome | Reply | Error | Busy | Subscribed | State | Part
 Event = StateUpdate | Progress
 
 
 def _to_extension(value: Any) -> Any:
     if isinstance(value, Reference):
         return msgspec.msgpack.Ext(REFERENCE, value.oid)
+    if isinstance(value, Result):
+        return msgspec.msgpack.Ext(RESULT, bytes([value.number]))
     raise TypeError(f"{type(value).__name__} is not a value that crosses the bridge")
 
 
 def _from_extension(code: int, data: memoryview) -> Any:
-    if code != REFERENCE or len(data) != 8:
-        raise ValueError(f"extension type {code} with {len(data)} bytes; only references, type {REFERENCE} with 8 bytes, are allowed")
-    return Reference(bytes(data))
+    if code == REFERENCE and len(data) == 8:
+        return Reference(bytes(data))
+    if code == RESULT and len(data) == 1:
+        return Result(data[0])
+    raise ValueError(
+        f"extension type {code} with {len(data)} bytes; allowed are references, type {REFERENCE} with 8 bytes, and within a Transaction "
+        f"results, type {RESULT} with 1 byte"
+    )
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_to_extension)

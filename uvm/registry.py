@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 
 from deploy.settings import UvmSettings
-from uvm import messages, views
+from uvm import messages
 from uvm.arguments import made_up, sample
 from uvm.attempt import Attempt
 from uvm.authority import check_install
@@ -17,7 +17,7 @@ from uvm.journal import chronicle
 from uvm.messages import Claim, LostClaim
 from uvm.objects import ABSENT, UvmObject
 from uvm.probe import probe
-from uvm.protocol import Change, Reference
+from uvm.protocol import Reference
 from uvm.reified import is_method
 from uvm.runtime import Runtime
 from uvm.stages import Draft
@@ -107,14 +107,14 @@ class Registry:
         before = receiver.own(want.selector) if receiver is not None and want.offered is not None else None
         return written_for(before) if isinstance(before, UvmObject) and is_method(before) else None
 
-    def put(self, generation: Generation, chosen: int) -> list[Change] | None:
-        """Method, proof and message; answers what tools get to see of it, or None when what the trial saw has changed."""
+    def put(self, generation: Generation, chosen: int) -> bool:
+        """Method, proof and message. False: not done, because what the trial saw has changed."""
         want, draft = generation.want, generation.drafts[chosen]
         for oid, serial in generation.read.get(chosen, {}).items():
             one = self._image.connection.get(oid)
             one._p_activate()
             if one._p_serial != serial and self._matters(one, want):
-                return None
+                return False
         holder = self._image.at(Reference(self.holder(want) or want.receiver))
         check_install(self._image, holder, want.selector, "policy" in want.rights)
         made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen), want.policy)
@@ -140,9 +140,7 @@ class Registry:
             author=draft.persona,
             digest=made.own("digest"),
         )
-        genesis = self._image.named("genesis_obj")
-        seen = [(holder, {}), (genesis, {"methods": views.counted(genesis, "methods")})]
-        return [Change(self._image.reference(one), self._image.names_of(one), slots, []) for one, slots in seen]
+        return True
 
     def _matters(self, one: Any, want: Want) -> bool:
         """Whether a changed record can change the verdict: an object's own, not the kernel's or the counters that every message moves."""

@@ -15,8 +15,10 @@ from transaction.interfaces import NoTransaction, TransientError
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError, POSKeyError, StorageError
 
+from uvm.changes import Changes
 from uvm.image import Image
 from uvm.journal import Journal
+from uvm.protocol import Change
 
 PATIENCE_S: Final = 60.0
 """How long the ZEO server may be away before the process gives up and is started anew."""
@@ -26,29 +28,37 @@ log = structlog.get_logger()
 
 _T = TypeVar("_T")
 
+Publish = Callable[[bytes, list[Change]], None]
+"""Publishes what a transaction changed."""
+
 
 class ImageAway(Exception):
     """The ZEO server stayed away."""
 
 
 class Transactor:
-    """Runs functions in transactions of their own. `idle` is called about four times a second while the image is away."""
+    """Runs functions in transactions of their own. `idle` is called about four times a second while the image is away, and `publish`
+    with what a transaction changed of the objects that tools see, once it is committed."""
 
-    def __init__(self, image: Image, uvm: str, idle: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, image: Image, uvm: str, idle: Callable[[], None] = lambda: None, publish: Publish | None = None) -> None:
         self._image = image
         self._journal = Journal(image, uvm)
         self._idle = idle
+        self._publish = publish
 
     def run(self, step: Callable[[], _T]) -> _T:
         """Run and commit. Raises what `step` raises (nothing is changed then), ConflictError after many tries, ImageAway."""
         for tried in range(TRIES):
             mark = uuid.uuid4().hex
             result: _T
+            changes, made = Changes(self._image), list[Change]()
             try:
                 self._image.manager.begin()
                 result = step()
                 self._journal.mark(mark)
+                made = changes.of_records() if self._publish is not None else []
                 self._image.manager.commit()
+                self._tell(changes.settled(made))
                 return result
             except ConflictError:
                 self.abort()
@@ -61,11 +71,16 @@ class Transactor:
                     raise
                 self.wait_for_image()
                 if self.look(lambda: self._journal.batch) == mark:
+                    self._tell(changes.settled(made))
                     return result
             except BaseException:
                 self.abort()
                 raise
         raise ConflictError("unreachable: the last try raises")
+
+    def _tell(self, changes: list[Change]) -> None:
+        if changes and self._publish is not None:
+            self._publish(self._journal.tid, changes)
 
     def look(self, step: Callable[[], _T]) -> _T:
         """Run on the newest state and change nothing."""

@@ -22,6 +22,7 @@ from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
 from uvm import messages
 from uvm.attempt import Attempt, Miss, Thought
+from uvm.crossing import from_wire, to_wire
 from uvm.errors import (
     AttemptEnded,
     BadArguments,
@@ -62,7 +63,7 @@ from uvm.trial_wire import (
     framed,
     said_to_child,
 )
-from uvm.values import from_wire, literal, to_wire
+from uvm.values import literal
 
 Load = Callable[[bytes], Stored | None]
 

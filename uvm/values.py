@@ -1,4 +1,4 @@
-"""Slot values: what may be stored, how it is copied, shown in a prompt, and carried over the bridge. Pure functions."""
+"""Slot values: what may be stored, how it is copied, and shown in a prompt. Pure functions."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
@@ -7,7 +7,6 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadValue, QuotaExceeded
 from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
-from uvm.protocol import Reference
 
 DEPTH = 64
 MOST_VALUES = 1_000_000
@@ -147,7 +146,7 @@ def _bytes_of(text: str) -> int:
 
 
 def _key(key: Any) -> None:
-    if type(key) not in (str, int, bool):
+    if type(key) not in (str, int):
         raise BadValue(f"a dict in a slot has the key {key!r:.100} of type {type(key).__name__}; keys are text or integers")
     if type(key) is int:
         _integer(key)
@@ -255,36 +254,3 @@ def literal(value: Any, depth: int = 0) -> str:
     if type(value) is bytes:
         return "<bytes>"
     return repr(value)
-
-
-def to_wire(value: Any, refer: Callable[[UvmObject], Reference], depth: int = 0) -> Any:
-    """The value as it crosses the bridge: objects as references. Raises BadValue for what MessagePack cannot carry."""
-    kind = type(value)
-    if kind in _PLAIN:
-        return value
-    if kind is UvmObject:
-        return refer(value)
-    if depth > DEPTH:
-        raise BadValue(f"a result is nested more than {DEPTH} deep, or contains itself")
-    if isinstance(value, Merging):
-        return to_wire(value.plain(), refer, depth + 1)
-    if kind is int:
-        return checked(value)
-    if kind in (list, tuple, set, frozenset):
-        return [to_wire(item, refer, depth + 1) for item in value]
-    if kind is dict:
-        return {key if type(key) in (str, int, bool) else str(key): to_wire(item, refer, depth + 1) for key, item in value.items()}
-    if isinstance(value, Blob):
-        return "<blob>"
-    raise BadValue(f"a result cannot carry a {kind.__name__}", "return plain values, containers of them, or objects")
-
-
-def from_wire(value: Any, resolve: Callable[[Reference], UvmObject]) -> Any:
-    """A tool's value with its references resolved."""
-    if isinstance(value, Reference):
-        return resolve(value)
-    if type(value) is list:
-        return [from_wire(item, resolve) for item in value]
-    if type(value) is dict:
-        return {key: from_wire(item, resolve) for key, item in value.items()}
-    return value

@@ -6,13 +6,13 @@ import msgspec
 from ZODB.serialize import ObjectWriter
 
 from uvm.attempt import Attempt, Miss
+from uvm.crossing import to_wire
 from uvm.image import Image
 from uvm.objects import UvmObject
 from uvm.protocol import CreateMethod
 from uvm.reified import SHOWN, shape
 from uvm.rights import ALL, Limits, Right
 from uvm.syntax import parse
-from uvm.values import to_wire
 
 _UNSAVED = b"\0" * 8
 

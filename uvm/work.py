@@ -7,13 +7,28 @@ import msgspec
 
 from uvm.attempt import Thought
 from uvm.errors import AttemptEnded, ImageError
-from uvm.protocol import Answer, CreateMethod, Error, GetFullState, Inspect, Release, Reply, Send, decode_request, encode, payload_digest
+from uvm.protocol import (
+    Answer,
+    Changing,
+    CreateMethod,
+    Error,
+    GetFullState,
+    Inspect,
+    Read,
+    Release,
+    Reply,
+    Send,
+    Transaction,
+    decode_request,
+    encode,
+    payload_digest,
+)
 from uvm.rights import ALL, Limits, Right
 from uvm.want import Want
 
 _DEFAULT = Limits()
 
-Runnable = Send | CreateMethod | Inspect | GetFullState | Release
+Runnable = Send | Transaction | CreateMethod | Inspect | Read | GetFullState | Release
 
 
 class Work:
@@ -72,7 +87,7 @@ class Work:
         self.cpu_s = 0.0
         self.generations = 0
         self.dropped = False
-        self.digest = payload_digest(request) if isinstance(request, Send | CreateMethod) else b""
+        self.digest = payload_digest(request) if isinstance(request, Changing) else b""
         self.session: str = getattr(request, "session", "")
         self.seq: int = getattr(request, "seq", 0)
         self.token = f"{principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{job}:{self.now}"

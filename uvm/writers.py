@@ -23,7 +23,7 @@ from uvm.image import Image
 from uvm.learning import Learner
 from uvm.messages import Claim, LostClaim
 from uvm.objects import UvmObject
-from uvm.protocol import TOPIC_PROGRESS, TOPIC_STATE, Progress, Reference, StateUpdate, encode
+from uvm.protocol import TOPIC_PROGRESS, Progress, Reference, encode
 from uvm.registry import Registry
 from uvm.runtime import Runtime
 from uvm.stages import Draft
@@ -404,8 +404,7 @@ class Writers:
 
     def _install(self, generation: Generation, chosen: int) -> None:
         corrected = self._transactor.look(lambda: self._registry.corrected(generation.want))
-        changes = self._transactor.run(lambda: self._registry.put(generation, chosen))
-        if changes is None:
+        if not self._transactor.run(lambda: self._registry.put(generation, chosen)):
             generation.retrials += 1
             if generation.retrials > RETRIALS:
                 self._refuse(
@@ -424,7 +423,6 @@ class Writers:
             self.learner.rejected(corrected[0], [corrected[1]])
         if generation.drafts[chosen].mode:
             self.learner.accepted(generation.oid, generation.drafts[chosen].persona)
-        self._publish(TOPIC_STATE, encode(StateUpdate(self._transactor.newest(), self._owner.split("/")[0], changes)))
         draft = generation.drafts[chosen]
         log.info(
             "installed", selector=generation.want.selector, seconds=round(time.monotonic() - generation.started, 2), persona=draft.persona
