@@ -100,7 +100,7 @@ def measure(tool: Tool, sessions: int, names: int) -> Iterable[tuple[str, tuple[
     tool.send_all((twin, "nameAs_", (f"name {number}",), {}) for number, twin in enumerate(twins))
     yield f"a small write, {names:,} names", tool.cost(write)
     yield f"a clone and its name, {names:,} names", tool.cost(new_name)
-    tool.send(large, "setSlot_value_", "array", [[200]] * (LARGE // 3), session="large", seq=1)
+    tool.send(large, "setSlot_value_", "array", list(range(10**6, 10**6 + LARGE // 5)), session="large", seq=1)
     yield "a small write beside a slot of 3 MB", tool.cost(write)
     tool.send(large, "setSlot_value_", "array", [], session="large", seq=2)
     yield "a small write after it was overwritten", tool.cost(write)
