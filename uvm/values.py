@@ -1,7 +1,8 @@
 """Slot values: what may be stored, how it is copied, and shown in a prompt. Pure functions."""
 
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+import itertools
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from ZODB.blob import Blob
 
@@ -14,6 +15,7 @@ MOST_VALUES = 1_000_000
 _SHOWN_DEPTH = 6
 _PLAIN = (type(None), bool, float, str, bytes)
 _SMALL = frozenset({type(None), bool, float})
+_INTEGERS = frozenset({int})
 _CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue})
 _VALUE = 8
 """Bytes that a value weighs, besides its text."""
@@ -40,7 +42,7 @@ def checked(value: Any, charge: Charge = _free) -> Any:
     size = sizing.size(value, 0)
     if sizing.blob:
         raise _foreign(Blob)
-    charge(size.values >> 3)
+    charge(size[1] >> 3)
     return _untupled(value) if sizing.tuple else value
 
 
@@ -55,15 +57,9 @@ def _untupled(value: Any) -> Any:
     return value
 
 
-class _Size(NamedTuple):
-    """Of a value: its bytes, the values in it, itself among them, and how deep they are nested."""
-
-    bytes: int
-    values: int
-    height: int
-
-
-_SCALAR: Final = _Size(_VALUE, 1, 0)
+_Size = tuple[int, int, int]
+"""Of a value: its bytes, the values in it, itself among them, and how deep they are nested."""
+_SCALAR: Final[_Size] = (_VALUE, 1, 0)
 
 
 class _Sizing:
@@ -80,15 +76,15 @@ class _Sizing:
 
     def size(self, value: Any, depth: int) -> _Size:
         kind = type(value)
+        if kind is str:
+            return (_VALUE + (len(value) if value.isascii() else _octets(value)), 1, 0)
         if kind in _SMALL:
             return _SCALAR
         if kind is int:
             _integer(value)
             return _SCALAR
-        if kind is str:
-            return _Size(_VALUE + _bytes_of(value), 1, 0)
         if kind is bytes:
-            return _Size(_VALUE + len(value), 1, 0)
+            return (_VALUE + len(value), 1, 0)
         if kind is UvmObject:
             self.references.append(value)
             return _SCALAR
@@ -96,33 +92,42 @@ class _Sizing:
             self.blob = True
             return _SCALAR
         known = self._known.get(id(value))
-        if depth + (known.height if known is not None else 1) > DEPTH:
+        if depth + (known[2] if known is not None else 1) > DEPTH:
             raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself", "store references to objects instead")
         if known is None:
             known = self._known[id(value)] = self._container(value, depth + 1)
-            if known.values > MOST_VALUES:
+            if known[1] > MOST_VALUES:
                 raise _too_many()
         return known
+
+    def forget(self) -> None:
+        """Before another value: what the containers of this one weigh."""
+        self._known.clear()
 
     def _container(self, value: Any, depth: int) -> _Size:
         kind = type(value)
         if kind is list or kind is tuple:
             self.tuple = self.tuple or kind is tuple
             kinds = set(map(type, value))
-            if kinds <= _SMALL or kinds == {int}:  # most large lists are rows of numbers, and go at the speed of C
+            if kinds <= _SMALL or kinds == _INTEGERS:  # most large lists are rows of numbers, and go at the speed of C
                 if int in kinds:
                     _integer(min(value))
                     _integer(max(value))
-                return _Size(_VALUE * (1 + len(value)), 1 + len(value), 1)
-            sizes = [self.size(item, depth) for item in value]
+                return (_VALUE * (1 + len(value)), 1 + len(value), 1)
+            parts: Iterable[Any] = value
         elif kind is dict:
             for key in value:
                 _key(key)
-            sizes = [self.size(part, depth) for item in value.items() for part in item]
+            parts = itertools.chain(value, value.values())
         else:
-            sizes = [self.size(part, depth) for part in _parts(value)]
-        height = 1 + max((size.height for size in sizes), default=0)
-        return _Size(_VALUE + sum(size.bytes for size in sizes), 1 + sum(size.values for size in sizes), height)
+            parts = _parts(value)
+        octets, values, height = _VALUE, 1, 0
+        for part in parts:
+            size = self.size(part, depth)
+            octets += size[0]
+            values += size[1]
+            height = max(height, size[2])
+        return (octets, values, height + 1)
 
 
 def _too_many() -> BadValue:
@@ -135,10 +140,8 @@ def _integer(value: int) -> int:
     raise BadValue("an integer in a slot must fit 64 bits", "store large numbers as text")
 
 
-def _bytes_of(text: str) -> int:
+def _octets(text: str) -> int:
     """Length in UTF-8. Raises BadValue for half a surrogate pair: a text that no answer can carry."""
-    if text.isascii():
-        return len(text)
     try:
         return len(text.encode())
     except UnicodeEncodeError as error:
@@ -179,21 +182,21 @@ class Scale:
 
     def __init__(self, most: int, charge: Charge = _free) -> None:
         self.bytes = 0
-        self.references: list[UvmObject] = []
+        self._sizing = _Sizing()
+        self.references = self._sizing.references
         self._most = most
         self._charge = charge
 
     def copy(self, value: Any) -> Any:
         """The value again, with containers and merging values of its own."""
-        sizing = _Sizing()
-        size = sizing.size(value, 0)
-        self.references += sizing.references
-        self.bytes += size.bytes
+        octets, values, height = self._sizing.size(value, 0)
+        self.bytes += octets
         if self.bytes > self._most:
             raise QuotaExceeded(f"a message may store {self._most:,} bytes", "store less in one message")
-        if size.height == 0:
+        if not height:
             return value
-        self._charge(size.values >> 3)
+        self._sizing.forget()
+        self._charge(values >> 3)
         return _twin(value)
 
 
@@ -203,7 +206,7 @@ def _twin(value: Any) -> Any:
     if kind is list or kind is tuple:
         return [_twin(item) if type(item) in _CONTAINERS else item for item in value]
     if kind is dict:
-        return {key: _twin(item) for key, item in value.items()}
+        return {key: _twin(item) if type(item) in _CONTAINERS else item for key, item in value.items()}
     if kind is MergingQueue:
         return MergingQueue([_twin(item) for item in value.items], value.taken)
     return value.copied() if kind in _CONTAINERS else value
@@ -219,10 +222,10 @@ def copied(value: Any, charge: Charge = _free) -> Any:
     kind = type(value)
     if kind is list:
         charge(1 + (len(value) >> 3))
-        return [copied(item, charge) for item in value]
+        return [copied(item, charge) if type(item) in _CONTAINERS else item for item in value]
     if kind is dict:
         charge(1 + (len(value) >> 2))
-        return {key: copied(item, charge) for key, item in value.items()}
+        return {key: copied(item, charge) if type(item) in _CONTAINERS else item for key, item in value.items()}
     if kind is MergingQueue:
         return MergingQueue(copied(value.items, charge), value.taken)
     if isinstance(value, Merging):

@@ -53,7 +53,7 @@ def covenant(image: Image) -> str:
     return slot(mind, "covenant", str, COVENANT) if type(mind) is UvmObject else COVENANT
 
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(max_length=64, pattern="^[0-9a-f]{64}$")]
 
 
 class Weights(Struct, frozen=True):
@@ -76,6 +76,7 @@ def weights(one: Any, kind: str) -> Weights:
         raise BadValue(f"the {kind} {one!r} is damaged: {error}", "restore a backup") from error
     for name, blob in known.blobs.items():
         path = PurePosixPath(name)
-        if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name or not isinstance(blob, Blob):
+        inside = path.parts and not path.is_absolute() and ".." not in path.parts and str(path) == name and "\0" not in name
+        if not inside or not isinstance(blob, Blob):
             raise BadValue(f"the {kind} {one!r} has a file {name!r:.100} that is none", "restore a backup")
     return known
