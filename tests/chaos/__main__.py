@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos.checker import Violation, check
-from tests.chaos.clients import MIX, PAGE, Clients, Objects
+from tests.chaos.clients import MIX, Clients, Objects
 from tests.chaos.faults import Fault, schedule
 from tests.chaos.history import World, read, write
 from tests.chaos.house import House
@@ -44,10 +44,10 @@ class Run:
             self._house.open()
             with self._client() as client:
                 # Twice its share: a session that is luckier than others writes more.
-                objects = Objects(client, self._world, 2 * self.messages * MIX["note"] // 100 // SESSIONS + PAGE)
+                objects = Objects(client, self._world, 2 * self.messages * MIX["note"] // 100 // SESSIONS)
             clients = Clients(self._house.configuration.bridge_endpoint, f"chaos-{self.seed}", self._world, objects, self.seed)
             began = time.monotonic()
-            clients.run(self.messages, self._tick, 120 + self.messages / 100)
+            clients.run(self.messages, self._tick, 300 + self.messages / 200)
             seconds = time.monotonic() - began
             clients.close()
             self._calm()
@@ -56,7 +56,7 @@ class Run:
                 before = objects.final(client)
             self._house.close()
             unsound = self._house.verify()
-            self._house.reopen()
+            self._house.reopen(ANSWERING)
             with self._client() as client:
                 after = objects.final(client)
         finally:

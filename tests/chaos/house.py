@@ -8,12 +8,13 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from deploy import supervision
 from deploy.settings import Configuration, load
-from tests.chaos.faults import Fault
+from tests.chaos.faults import PROGRAMS, Fault
 
 ROOT = Path(__file__).parents[2]
 DEAD_S = 3.0
@@ -60,14 +61,17 @@ class House:
         (model / "weights").write_bytes(os.urandom(100_000))
         self._run("uvm.awakening", "--model", str(model), "--wait", "30")
 
-    def reopen(self) -> None:
-        """Start everything."""
-        for name in self._commands:
+    def reopen(self, programs: Sequence[str] = PROGRAMS) -> None:
+        """Start these."""
+        for name in programs:
             self._start(name)
 
     def close(self) -> None:
-        """End everything, the last started first."""
-        for name in reversed(self._commands):
+        """End everything: first those who use the image, then the image."""
+        for name in self._processes:
+            if name != "image":
+                self._signal(name, signal.SIGTERM)
+        for name in reversed(self._processes):
             self._end(name, signal.SIGTERM)
 
     def tick(self) -> None:
