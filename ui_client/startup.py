@@ -8,12 +8,14 @@ Heartbeat. What fails raises Failure with the end of the log of the process that
 import hashlib
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deploy import service
 from deploy.settings import Configuration
-from ui_client import child, explanation, model_choice, morphs, progress, report, terminal, values
+from ui_client import child, explanation, model_choice, morphs, progress, recovery, report, terminal, values
 from ui_client.client import Client
 from ui_client.connection import listens
 from ui_client.failures import ImageError, RemoteError
@@ -45,16 +47,27 @@ def awaken(configuration: Configuration, steps: Steps) -> dict[str, Any]:
         with steps.step("service") as step:
             child.in_background(lambda: service.start(configuration), lambda: steps.tick(step))
             step.outcome = "supervisord runs"
-        with steps.step("image server") as step:
+        with steps.step("image server") as step, _diagnosing(configuration):
             _wait_for_socket(configuration, steps, step)
             step.outcome = f"{home.image_file.name} over ZEO"
         if model is None and not model_choice.is_born(configuration):
             # The file ended with an awakening that was cut short, and the server has taken that off.
             model = _model(configuration, steps)
-        found = _awaken_image(configuration, steps, model)
+        with _diagnosing(configuration):
+            found = _awaken_image(configuration, steps, model)
         with steps.step("bridge and UVMs") as step:
             step.outcome = f"{_wait_for_uvms(configuration, steps, step)} UVMs answer at {configuration.bridge_endpoint}"
     return {"image": "found" if found else "created"}
+
+
+@contextmanager
+def _diagnosing(configuration: Configuration) -> Iterator[None]:
+    """What fails because the image is broken says so, object by object, with the way back."""
+    try:
+        yield
+    except Failure as failure:
+        diagnosis = recovery.diagnosed(configuration, failure)
+        raise diagnosis from (failure if diagnosis is not failure else None)
 
 
 def converse(client: Client, configuration: Configuration, steps: Steps) -> dict[str, Any]:

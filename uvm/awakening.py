@@ -21,6 +21,7 @@ from deploy.settings import Configuration, SettingsError, load
 from uvm import codex, renewal, router
 from uvm.audit import audit
 from uvm.blobs import import_directory
+from uvm.check import check
 from uvm.errors import ImageError
 from uvm.history import install, method
 from uvm.image import Image
@@ -34,11 +35,16 @@ DRAFTS = 4
 _TRIES = 10
 _AGAIN_S = 0.5
 
+
+class ImageBroken(Exception):
+    """The image that was found lacks what a start needs, or has it damaged; the message names object by object what is wrong."""
+
+
 Tell = Callable[[str, str, bool], None]
 
 
 def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str = "") -> bool:
-    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises CodexBroken.
+    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises ImageBroken.
 
     It is one transaction. Where another process was first, or the server went away with it, what is there is looked at anew.
     """
@@ -57,6 +63,9 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
 def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str) -> bool:
     image.manager.begin()
     if image.awake:
+        checked = check(image, configuration.home.blobs)
+        if not checked.boots:
+            raise ImageBroken("; ".join(f"{one.where}: {one.what}" for one in checked.problems if one.fatal))
         digest = codex.verify(image)
         tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
         added = renewal.renew(image)
@@ -173,7 +182,7 @@ def main() -> int:
         return 1
     try:
         awaken(image, configuration, options.model, options.adapter, tell, options.name)
-    except (codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
+    except (ImageBroken, codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     finally:

@@ -73,9 +73,9 @@ def backup(home: Home, directory: Path, *, copy: bool = False, progress: Progres
     with maintenance(home):
         # Before: a blob that a transaction names is in place when the transaction is in the file. After: what was
         # committed in between. So nothing that the saved transactions name can be missing.
-        first = _save_blobs(home.blobs, directory / "blobs", copy, progress)
+        first = save_blobs(home.blobs, directory / "blobs", copy, progress)
         kind, size = _save_database(home, database, progress)
-        second = _save_blobs(home.blobs, directory / "blobs", copy, progress)
+        second = save_blobs(home.blobs, directory / "blobs", copy, progress)
     return BackedUp(kind, size, first[0] + second[0], first[1] + second[1])
 
 
@@ -91,7 +91,7 @@ def restore(
     if not database.is_dir():
         raise BackupError(f"{directory} holds no backup: it has no directory `database`")
     home.ensure()
-    with _unused(home):
+    with unused(home):
         existing = home.image_file.exists()
         if existing and not force:
             raise BackupError(f"there is an image at {home.image_file}; with --force it is set aside, and the backup takes its place")
@@ -100,11 +100,11 @@ def restore(
         staged = Home(staging)
         staged.blobs.mkdir(parents=True, mode=0o700)
         _recover(database, staged.image_file, at, progress)
-        blobs, _ = _save_blobs(directory / "blobs", staged.blobs, True, progress)
+        blobs, _ = save_blobs(directory / "blobs", staged.blobs, True, progress)
         report = verify(staged, progress)
         if report.problems:
             raise BackupError(f"the backup does not verify ({report.problems[0].where}: {report.problems[0].what}); it lies in {staging}")
-        before = _set_aside(home) if existing else ""
+        before = set_aside(home, "before-restore") if existing else ""
         size = staged.image_file.stat().st_size
         _move_in(staged, home)
     return Restored(size, blobs, report.objects, before), report
@@ -160,7 +160,8 @@ def _recover(database: Path, output: Path, at: str, progress: Progress) -> None:
             raise BackupError(f"the backup in {database} cannot be restored: {error}") from error
 
 
-def _save_blobs(source: Path, target: Path, copy: bool, progress: Progress) -> tuple[int, int]:
+def save_blobs(source: Path, target: Path, copy: bool, progress: Progress) -> tuple[int, int]:
+    """Make the blobs of one directory appear in another, linked or as copies; returns how many were new, and their bytes."""
     count = size = 0
     files = sorted(source.rglob("*.blob")) if source.is_dir() else []
     for number, file in enumerate(files):
@@ -198,7 +199,8 @@ def _link_or_copy(file: Path, place: Path, copy: bool) -> int:
 
 
 @contextlib.contextmanager
-def _unused(home: Home) -> Iterator[None]:
+def unused(home: Home) -> Iterator[None]:
+    """Hold the image's lock for the block. Raises ImageInUse when another process has it."""
     try:
         lock = zc.lockfile.LockFile(str(home.image_file) + ".lock")
     except zc.lockfile.LockError as error:
@@ -214,11 +216,13 @@ def _files_of(home: Home) -> list[Path]:
     return [path for path in (home.image_file, index, home.blobs) if path.exists()]
 
 
-def _set_aside(home: Home) -> str:
-    aside = home.path / f"before-restore-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
+def set_aside(home: Home, why: str, *, blobs: bool = True) -> str:
+    """Move the image's files to a directory of their own in the home, `<why>-<time>`; returns its path."""
+    aside = home.path / f"{why}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}"
     aside.mkdir()
     for path in _files_of(home):
-        path.rename(aside / path.name)
+        if blobs or path != home.blobs:
+            path.rename(aside / path.name)
     return str(aside)
 
 

@@ -1,4 +1,4 @@
-"""Tools for the image's files: `python -m zeo_server.image pack | backup DIR | restore DIR | verify [--json]`.
+"""Tools for the image's files: `python -m zeo_server.image pack | backup DIR | restore DIR | rollback TID | verify [--json]`.
 
 Run by the `batos` command as a process of its own. The result goes to standard output, as text or as one JSON object,
 progress to standard error. Exit status: 0 done, 1 the image is damaged, 2 it could not be done.
@@ -21,6 +21,7 @@ from ZODB.serialize import referencesf
 from deploy import settings
 from deploy.settings import Home
 from zeo_server.backup import BackupError, backup, maintenance, restore
+from zeo_server.rollback import rollback
 from zeo_server.storage import ImageInUse, open_storage
 from zeo_server.unpickling import close_unpicklers
 from zeo_server.verify import Report, verify
@@ -137,6 +138,10 @@ def _restore(home: Home, chosen: argparse.Namespace) -> tuple[int, Any]:
     return DONE, result
 
 
+def _rollback(home: Home, chosen: argparse.Namespace) -> tuple[int, Any]:
+    return DONE, rollback(home, bytes.fromhex(chosen.tid), Progress())
+
+
 def _verify(home: Home, _chosen: argparse.Namespace) -> tuple[int, Any]:
     report = verify(home, Progress())
     return (DAMAGED if report.problems else DONE), report
@@ -160,6 +165,8 @@ def _parser() -> argparse.ArgumentParser:
     putting.add_argument("directory", metavar="DIR")
     putting.add_argument("--force", action="store_true", help="set an existing image aside")
     putting.add_argument("--at", default="", metavar="UTC", help="as of this time, yyyy-mm-dd[-hh[-mm[-ss]]]")
+    going = command("rollback", _rollback, "Make an earlier transaction the newest; the image as it was is set aside.")
+    going.add_argument("tid", metavar="TID", help="the transaction, 16 hexadecimal digits")
     command("verify", _verify, "Check every record, every reference and every blob.")
     return parser
 

@@ -10,6 +10,8 @@ An owner records digests in two slots: `blobs`, relative path → blob, and `dig
 
 import hashlib
 import io
+import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import ZODB._compat
 from msgspec import Struct, field
 from ZODB.blob import Blob
 from ZODB.FileStorage.FileStorage import FileIterator
-from ZODB.FileStorage.format import TRANS_HDR_LEN, CorruptedError
+from ZODB.FileStorage.format import TRANS_HDR, TRANS_HDR_LEN, CorruptedError
 from ZODB.POSException import POSError
 from ZODB.utils import u64
 
@@ -28,7 +30,7 @@ from zeo_server.unpickling import stored_class
 
 _CHUNK = 1024 * 1024
 _MOST_PROBLEMS = 1000
-_STATUS = 16  # where a transaction's header has its status
+_PACKS = 3
 
 
 class Problem(Struct, frozen=True):
@@ -69,13 +71,20 @@ class _Record(Struct):
 
 
 def verify(home: Home, progress: Progress = lambda *_: None) -> Report:
-    """Walk the whole image. Raises FileNotFoundError when there is none."""
-    report = Report()
+    """Walk the whole image, as it was when this began. Raises FileNotFoundError when there is none.
+
+    A pack puts another file in the image's place and removes blobs; where one ended meanwhile, the new file is walked.
+    """
     if not home.image_file.exists():
         raise FileNotFoundError(f"there is no image at {home.image_file}")
-    current = _walk_transactions(home, report, progress)
-    _check_references(current, report)
-    _check_blobs(home, current, report, progress)
+    for _ in range(_PACKS):
+        file = home.image_file.stat().st_ino
+        report = Report()
+        current = _walk_transactions(home, report, progress)
+        _check_references(current, report)
+        _check_blobs(home, current, report, progress)
+        if home.image_file.stat().st_ino == file:
+            break
     return report
 
 
@@ -92,13 +101,13 @@ class _Current(Struct):
 def _walk_transactions(home: Home, report: Report, progress: Progress) -> _Current:
     current = _Current()
     file = home.image_file
-    total = file.stat().st_size
     try:
         # The file's own iterator, not a storage's: it trusts no index.
         transactions = FileIterator(str(file))
     except (POSError, ValueError, OSError) as error:
         report.add(str(file), f"is no image: {type(error).__name__}: {error}")
         return current
+    total = transactions._file_size
     try:
         for transaction in transactions:
             report.transactions += 1
@@ -117,11 +126,23 @@ def _walk_transactions(home: Home, report: Report, progress: Progress) -> _Curre
 
 
 def _ends(file: Path, position: int) -> bool:
-    """Whether the readable part ends where the file does, or where a running server is writing a transaction."""
+    """Whether the readable part ended where the file did, or where a running server was writing a transaction.
+
+    Of that one the header may be there in part, or say that it is not complete; or it is whole by now.
+    """
     with file.open("rb") as stream:
         stream.seek(position)
         header = stream.read(TRANS_HDR_LEN)
-    return len(header) < TRANS_HDR_LEN or header[_STATUS : _STATUS + 1] == b"c"
+        if len(header) < TRANS_HDR_LEN:
+            return True
+        _, length, status, *lengths = struct.unpack(TRANS_HDR, header)
+        if status == b"c":
+            return True
+        if length < TRANS_HDR_LEN + sum(lengths) or position + length > stream.seek(0, os.SEEK_END):
+            return False
+        stream.seek(position + length)
+        trailer = stream.read(8)
+    return trailer == struct.pack(">Q", length)
 
 
 def _take(current: _Current, oid: bytes, tid: bytes, data: bytes | None, report: Report) -> None:

@@ -131,15 +131,15 @@ def test_a_model_that_is_not_there_stops_the_awakening_before_anything_runs(tmp_
     assert home.left() == []
 
 
-def test_a_process_that_cannot_start_is_named_with_the_end_of_its_log(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_opened_is_named_with_the_way_back_and_the_end_of_the_log(tmp_path: Path) -> None:
     home = Home(tmp_path)
     (tmp_path / "live_image.fs").write_bytes(b"no image" * 4000)
     try:
         answer = home.batos("up")
         assert answer.status == 1
         last = answer.err.splitlines()[-1]
-        assert last.startswith("NotUp: image is ") and "batos logs image" in last
-        assert "live_image.fs" in answer.err
+        assert last.startswith("ImageBroken: ") and "live_image.fs" in last and "batos image rollback" in last
+        assert "FileStorageFormatError" in answer.err
     finally:
         home.batos("down")
     assert home.left() == []

@@ -12,8 +12,9 @@ import pytest
 from deploy.settings import Configuration, load
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import ROOT, Server, fresh_root, running_server
-from uvm.image import KERNEL_ROOTS
+from uvm.image import KERNEL_ROOTS, Database
 from uvm.renewal import kernel_slots, renew
+from uvm.rewind import look
 
 
 @pytest.fixture
@@ -83,3 +84,30 @@ def test_a_method_that_took_a_new_primitives_name_makes_room_and_stays_reachable
         assert renew(image) == ["names"]
         assert image.named("traits_obj").own("names").own("replaced").own("author") == "test"
         assert all(name in image.root for name in KERNEL_ROOTS) and len(list(kernel_slots(image))) > 20
+
+
+def test_an_image_that_does_not_boot_is_not_awakened_and_says_object_by_object_why(server):
+    assert steps(begin(server)) == ["first run", "awake"]
+    database = server.client(Database)
+    with fresh_root(database) as root:
+        root["fence"].put("token", "mine")
+        root["codex"].put("content", {})
+    database.close()
+    awakening = begin(server)
+    assert awakening.communicate(timeout=60)[1].count("the Codex: ") == 1 and awakening.returncode == 1
+
+
+@pytest.mark.parametrize("line", range(4))
+def test_an_awakening_that_is_killed_leaves_nothing_or_a_whole_image(server, tmp_path, line):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(os.urandom(3_000_000))
+    awakening = begin(server, "--model", str(model))
+    for _ in range(line):
+        awakening.stdout.readline()
+    awakening.kill()
+    awakening.communicate(timeout=60)
+    left = look(server.home)
+    assert not left.awake or left.problems == []
+    assert steps(begin(server, "--model", str(model)))[-1] in ("awake", "image found")

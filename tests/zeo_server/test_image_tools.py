@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from ZODB.blob import Blob
 
 from tests.zeo_server.server import ROOT, Server, fresh_root, running_server
 from uvm.objects import Counter, UvmObject
+from zeo_server.verify import verify
 
 
 def run(home: Path, *arguments: str) -> tuple[int, Any]:
@@ -91,6 +93,32 @@ def test_a_sound_image_verifies_while_the_server_runs(server: Server) -> None:
     assert answer["result"]["digests"] == 1
     assert answer["result"]["blobs"] == 1
     assert answer["result"]["objects"] >= 5
+
+
+def test_an_image_that_is_being_written_to_verifies_every_time(server: Server) -> None:
+    fill(server)
+    database = server.client()
+    done = threading.Event()
+
+    def write() -> None:
+        with fresh_root(database) as root:
+            root["names"]["growing"] = UvmObject({})
+        number = 0
+        while not done.is_set():
+            number += 1
+            with fresh_root(database) as root:
+                root["names"]["growing"].put("label", "x" * (number % 7 * 5000))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        until = time.monotonic() + 2
+        while time.monotonic() < until:
+            assert verify(server.home).problems == []
+    finally:
+        done.set()
+        writer.join()
+        database.close()
 
 
 def test_verify_finds_a_flipped_bit_in_a_blob_and_names_its_owner(server: Server) -> None:

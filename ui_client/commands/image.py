@@ -1,23 +1,33 @@
-"""`batos image pack | backup | restore | verify`: the image server's own tool, run with the same streams."""
+"""`batos image`: what looks after the image's files.
+
+`pack`, `backup`, `restore` and `verify` are the image server's own tool, run with the same streams; `check` and `rollback` ask
+`uvm.rewind`, which knows what a boot needs.
+"""
 
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
-from ui_client.report import Json
+from deploy import service, settings
+from ui_client import recovery, report, values
+from ui_client.report import Failure, Json, answering
 
 Directory = Annotated[Path, typer.Argument(help="Directory of the backup.")]
 
 
 def register(app: typer.Typer) -> None:
-    image = typer.Typer(help="Pack, back up, restore and verify the image.", no_args_is_help=True, rich_markup_mode=None)
+    image = typer.Typer(help="Pack, back up, restore, verify, check and roll back the image.", no_args_is_help=True, rich_markup_mode=None)
     image.command()(pack)
     image.command()(backup)
     image.command()(restore)
     image.command()(verify)
+    image.command()(check)
+    image.command()(rollback)
     app.add_typer(image, name="image")
 
 
@@ -41,8 +51,80 @@ def restore(
 
 
 def verify(as_json: Json = False) -> None:
-    """Walk every record and check the digest of every blob."""
+    """Walk every record and check the digest of every blob. Whether it boots, `check` says."""
     _run("verify", as_json=as_json)
+
+
+def check(as_json: Json = False) -> None:
+    """Say whether the image boots, and object by object what is broken; the service may run. Exit status 1 when something is."""
+    with answering(as_json):
+        checked = recovery.check(settings.load())
+        if as_json:
+            report.result(checked)
+        else:
+            _print_check(checked)
+    if checked["problems"]:
+        raise typer.Exit(1)
+
+
+def rollback(
+    to: Annotated[str, typer.Option("--to", metavar="TID", help="The transaction to go back to; default: the last one that boots.")] = "",
+    listing: Annotated[bool, typer.Option("--list", help="Show the newest transactions, and after which of them the image boots.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Go back to the last transaction after which the image boots. The image as it is now is set aside; the service must be down."""
+    with answering(as_json):
+        configuration = settings.load()
+        if listing:
+            listed = recovery.listed(configuration)
+            if as_json:
+                report.result(listed)
+                return
+            for one in listed:
+                report.out.print(f"{one['tid']}  {one['time']}  {'boots' if one['boots'] else 'does not boot'}")
+            return
+        if _runs(configuration):
+            raise Failure("ImageInUse", "the service is running", "stop it with `batos down`, then roll back")
+        way = recovery.way_back(configuration, to)
+        if not as_json:
+            _print_way(way)
+        if not way["lost"]["transactions"] and not way["lost"]["unread"]:
+            raise Failure("NothingToDo", "the newest transaction boots: there is nothing to go back from", "`batos image check` says more")
+        if not yes and (as_json or not typer.confirm("Go back to it?", err=True)):
+            raise Failure("NotConfirmed", "nothing was changed", "`--yes` goes back without asking", details={"way": way})
+    _run("rollback", way["tid"], as_json=as_json)
+
+
+def _runs(configuration: settings.Configuration) -> bool:
+    try:
+        return bool(service.statuses(configuration))
+    except service.NotRunning:
+        return False
+
+
+def _print_check(checked: dict[str, Any]) -> None:
+    counted = ", ".join(f"{checked[name]} {name}" for name in ("objects", "methods", "records", "blobs"))
+    report.out.print(Text(counted if checked["awake"] else "no objects yet"))
+    for one in checked["problems"]:
+        report.out.print(Text(values.showable(f"{one['where']}: {one['what']} — {one['remedy']}")), soft_wrap=True)
+    report.out.print("boots" if checked["boots"] else "does not boot")
+
+
+def _print_way(way: dict[str, Any]) -> None:
+    lost = way["lost"]
+    report.note(f"back to transaction {way['tid']} of {way['time']}, after which the image {'boots' if way['boots'] else 'does not boot'}")
+    if lost["transactions"]:
+        report.note(f"{lost['transactions']} transactions would be set aside, of {lost['first']} to {lost['last']}")
+    for one in lost["messages"]:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one["at"]))
+        report.note(f"  {moment}  {one['selector']}  (session {one['session'] or '-'}, number {one['seq']})")
+    if lost["more_messages"]:
+        report.note(f"  … and {lost['more_messages']} messages before these")
+    if lost["names"]:
+        report.note(f"names that would be gone: {', '.join(lost['names'][:50])}{' …' if len(lost['names']) > 50 else ''}")
+    if lost["unread"]:
+        report.note(f"{lost['unread']} bytes at the end cannot be read")
 
 
 def _run(*arguments: str, as_json: bool) -> None:
