@@ -204,6 +204,7 @@ class Batch:
     def _attempt(self, work: Work) -> Outcome:
         """Run one message. Never raises for what the message itself did wrong."""
         savepoint: Any = None
+        outcome: Outcome
 
         def before_write() -> None:
             nonlocal savepoint
@@ -227,7 +228,7 @@ class Batch:
                 raise DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again")
             return self._carry_out(work, attempt)
         except Miss as miss:
-            outcome: Outcome = Missing(missing(self._image, attempt, miss, work.now))
+            outcome = self._missed(work, attempt, miss)
         except Thought as thought:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
@@ -241,6 +242,20 @@ class Batch:
             savepoint.rollback()
         attempt.forget_changes()
         return outcome
+
+    def _missed(self, work: Work, attempt: Attempt, miss: Miss) -> Outcome:
+        """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
+        try:
+            attempt.unflagged()
+            gate.look(self._image, attempt)
+            return Missing(missing(self._image, attempt, miss, work.now))
+        except ImageError as error:
+            return Failed(error)
+        except (ConflictError, ClientDisconnected, TransientError):
+            raise
+        except Exception as error:  # an object that nothing refers to may hold what cannot be stored
+            log.exception("a fault while a missing method was noted", job=work.job)
+            return Failed(fault(error))
 
     def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
         request = work.request

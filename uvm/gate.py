@@ -43,7 +43,8 @@ class _Look:
         self._image = image
         self._attempt = attempt
         self._limits = attempt.limits
-        self._scale = Scale(attempt.limits.bytes, attempt.charge)
+        # An attempt that has ended, in a miss, spends no more ticks.
+        self._scale = Scale(attempt.limits.bytes, attempt.charge if attempt.end is None else lambda ticks: None)
         self._seen: set[int] = set()
         self._bytes = 0
 

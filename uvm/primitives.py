@@ -245,6 +245,9 @@ def be_written(runtime: Runtime, receiver: UvmObject, plan: dict[str, Any]) -> N
     """Ask the kernel to have this message's method written according to the plan."""
     if receiver.own(KIND) != "message":
         raise BadArguments("beWritten_ is for a message object, as doesNotUnderstand_ gets it")
+    sent = [receiver.own(name) for name in ("receiver", "arguments", "keywords")]
+    if [type(part) for part in sent] != [UvmObject, list, dict]:
+        raise BadArguments("this message is a record of one that was carried out; its method is not to be written any more")
     if type(plan) is not dict or type(plan.get("prompt")) is not str or not plan["prompt"]:
         raise BadArguments("beWritten_ takes a plan: a dict with at least a prompt")
     runtime.miss(receiver, checked(plan))

@@ -74,6 +74,14 @@ def test_a_value_that_no_record_may_hold_fails_its_message_alone(bench, thing, b
     assert whole(bench)[thing].damaged == {}
 
 
+@pytest.mark.parametrize("body", [body for body in VALUES.values() if "return" not in body])
+def test_no_such_value_goes_on_to_the_writing_of_a_method(bench, thing, body):
+    bench.install(thing, "attack", source(f"{body}\nself.unheard_of()", "attack"))
+    attack, after = bench.run(bench.work(thing, "attack"), bench.work(thing, "setSlot_value_", "last", 2))
+    assert isinstance(attack, Failed) and attack.error.type != "KernelFault", attack
+    assert isinstance(after, Answered)
+
+
 SHARING = {
     "two slots": ("q = []\nself.one = q\nself.two = q", "self.one.append(1)", {"one": [1], "two": []}),
     "a slot and an old one": ("self.one = self.old", "self.one.append(1)", {"one": [[1], 2, 1], "old": [[1], 2]}),
