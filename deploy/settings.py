@@ -114,6 +114,7 @@ class TrialSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cpu_s: Annotated[int, Meta(ge=1, le=600, description="processor time of one trial, seconds")] = 10
     memory_mb: Annotated[int, Meta(ge=64, le=65_536, description="address space of one trial beyond the trial server's own, MB")] = 256
     records: Annotated[Count, Meta(description="database records one trial may ask for")] = 5_000
+    read_mb: Annotated[int, Meta(ge=1, le=65_536, description="size of all database records one trial may ask for, MB")] = 64
 
 
 class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -69,6 +69,10 @@ class GenerationOff(ImageError):
     """A method is missing, and this host or its configuration does not write methods."""
 
 
+class GenerationBusy(ImageError):
+    """As many methods are being written as may be at a time; nothing was begun."""
+
+
 class MethodFailed(ImageError):
     """A method raised an error of its own."""
 

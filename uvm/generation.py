@@ -33,7 +33,9 @@ class Generation:
         self.failures: list[str] = []
         self.trial: Trial | None = None
         self.trying = -1
+        self.queued = False
         self.retrials = 0
+        self.needs = 0
         self.rounds = 0
         self.thoughts: dict[str, str] = {}
         self.read: dict[int, dict[bytes, bytes]] = {}

@@ -259,7 +259,7 @@ class Machine:
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
             want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits)
-            self._writers.want(want, lambda error: self._resume(work, None))
+            self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Thinking):
             self._think(work, outcome)
 

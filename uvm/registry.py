@@ -23,6 +23,7 @@ from uvm.runtime import Runtime
 from uvm.stages import Draft
 from uvm.syntax import parse
 from uvm.trial_wire import Call
+from uvm.values import copied
 from uvm.verdicts import proof
 from uvm.want import Want
 
@@ -93,11 +94,12 @@ class Registry:
         return Draft(source=found.own("source"), persona=found.own("author"), why="")
 
     def rule(self, want: Want, fit: list[dict[str, Any]]) -> Any:
+        """What the image's choice rule answers to the drafts that are fit. It gets copies: what it does to them changes nothing here."""
         receiver = self._receiver(want) or self._image.named("pLLM_obj")
-        attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False)
+        attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False, rights=want.rights)
         asked = receiver if receiver.lookup("chooseFrom_") is not ABSENT else self._image.named("pLLM_obj")
         try:
-            return self._runtime.run(attempt, asked, "chooseFrom_", (fit,), {})
+            return self._runtime.run(attempt, asked, "chooseFrom_", (copied(fit),), {})
         finally:
             attempt.forget_changes()
 

@@ -42,6 +42,8 @@ def reify(
                 f"{word!r:.200} cannot name a method or a parameter: it is a word of Python, or something else than letters, digits and _",
                 "choose another name",
             )
+    if "self" in kwargs:
+        raise BadArguments("no argument can be named self: that is the receiver", "choose another name")
     parameters = parameters_of(len(args), list(kwargs))
     return UvmObject(
         {

@@ -46,6 +46,10 @@ class Draft(msgspec.Struct, kw_only=True):
     trial: dict[str, Any] = {}
 
 
+PROMPT: Final = 65_536
+"""Characters of the longest prompt."""
+
+
 class Plan(msgspec.Struct, frozen=True):
     """What the image's `reflectOn_` asks for. Unknown keys are ignored, so that an image may keep notes of its own in it.
 
@@ -64,6 +68,8 @@ class Plan(msgspec.Struct, frozen=True):
 def plan_of(value: Any, most: int) -> Plan:
     """The image's plan, with bounds kept. Raises msgspec.ValidationError."""
     plan = msgspec.convert(value, Plan)
+    if len(plan.prompt) > PROMPT:
+        raise msgspec.ValidationError(f"a prompt of {len(plan.prompt):,} characters; {PROMPT:,} are allowed")
     return msgspec.structs.replace(
         plan,
         personas=list(dict.fromkeys(plan.personas[:8])) or ["brick"],

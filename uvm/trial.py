@@ -29,6 +29,7 @@ from ZODB.utils import p64, u64
 
 from deploy.confinement import Layer, sufficient
 from deploy.settings import TrialSettings
+from uvm.trial_records import readable
 from uvm.trial_wire import (
     LONGEST_SAID,
     Ask,
@@ -68,7 +69,11 @@ Load = Callable[[bytes, bytes], tuple[bytes, bytes] | None]
 
 
 class TrialUnavailable(Exception):
-    """No trial can begin: the server is gone, or too many trials run; the text says which."""
+    """No trial can begin: the server is gone, or takes no request; the text says which."""
+
+
+class TrialsBusy(TrialUnavailable):
+    """As many trials run as may at a time: one can begin when another one has ended."""
 
 
 def loader(storage: Any) -> Load:
@@ -161,7 +166,7 @@ class TrialServer:
         if not self.alive():
             raise TrialUnavailable("the trial server is gone; this process must be started anew")
         if len(self._pending) >= MOST:
-            raise TrialUnavailable(f"{MOST} trials run already; wait for one to end")
+            raise TrialsBusy(f"{MOST} trials run already; wait for one to end")
         mine, other = socket.socketpair()
         number = self._number + 1
         try:
@@ -249,7 +254,7 @@ class Trial:
         self._frames = Frames(LONGEST_SAID)
         self._outgoing: deque[memoryview] = deque([memoryview(framed(request))])
         self._read: dict[bytes, bytes] = {}
-        self._asked = 0
+        self._asked = self._asked_bytes = 0
         self._layers: list[Layer] | None = None
         self._looked = self._began = time.monotonic()
         self._until = self._began + START_S
@@ -343,6 +348,12 @@ class Trial:
         except Exception:
             self.cancel()
             raise
+        if found is not None and not readable(found[0]):
+            found = None
+        self._asked_bytes += len(found[0]) if found is not None else 0
+        if self._asked_bytes > self._settings.read_mb * 1_000_000:
+            self._killed(f"trial.read_mb, {self._settings.read_mb}")
+            return
         if found is not None and oid not in self._overlay:
             self._read[oid] = found[1]
         self._outgoing.append(memoryview(framed(Record(oid, *(found or (None,))))))
@@ -398,5 +409,6 @@ __all__ = [
     "TrialRequest",
     "TrialServer",
     "TrialUnavailable",
+    "TrialsBusy",
     "loader",
 ]

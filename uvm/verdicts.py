@@ -2,19 +2,22 @@
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from uvm import messages, stages
 from uvm.audit import audit
 from uvm.drafting import effect_of, storable
-from uvm.errors import AuditRefused, GenerationOff, ImageError, Refused, TrialFailed
+from uvm.errors import AuditRefused, ImageError, Refused, TrialFailed
 from uvm.generation import Generation
-from uvm.protocol import Reference
+from uvm.protocol import Reference, encode_value
 from uvm.stages import Draft
 from uvm.trial import TrialOutcome
 from uvm.want import Want
+
+KEPT_BYTES: Final = 16_384
+"""Bytes of a trial's result, and of its effects, that are kept as they are."""
 
 
 def examine(drafts: Sequence[Draft], want: Want) -> None:
@@ -39,8 +42,8 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         "seconds": round(outcome.seconds, 4),
         "confined": outcome.fully_confined,
         "layers": [layer.name for layer in outcome.layers if layer.in_force],
-        "result": storable(outcome.result),
-        "effects": [storable([one.object, one.slot, _shown(one.before), _shown(one.after)]) for one in outcome.effects],
+        "result": _kept(outcome.result),
+        "effects": _kept([[one.object, one.slot, _shown(one.before), _shown(one.after)] for one in outcome.effects]),
         "amnesia": list(outcome.amnesia),
         "examples": outcome.examples,
         "examples_passed": outcome.examples_passed,
@@ -65,9 +68,15 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         )
 
 
+def _kept(value: Any) -> Any:
+    """What a trial brought about, as a proof keeps it: a copy is kept with each draft and each step, so a large one is only weighed."""
+    size = len(encode_value(value))
+    return storable(value) if size <= KEPT_BYTES else f"{size:,} bytes, too many to keep"
+
+
 def refusal_of(stored: dict[str, Any]) -> ImageError:
     """A stored refusal as the error that it was."""
-    kinds = {kind.__name__: kind for kind in (Refused, AuditRefused, TrialFailed, GenerationOff)}
+    kinds = {kind.__name__: kind for kind in ImageError.__subclasses__()}
     return kinds.get(stored["type"], Refused)(stored["message"], stored["remedy"], **stored["details"])
 
 

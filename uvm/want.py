@@ -13,6 +13,7 @@ from uvm.protocol import CreateMethod
 from uvm.reified import SHOWN, shape
 from uvm.rights import ALL, Limits, Right
 from uvm.syntax import parse
+from uvm.values import Scale
 
 _UNSAVED = b"\0" * 8
 
@@ -50,10 +51,14 @@ class Want(msgspec.Struct, kw_only=True):
 
 
 def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want:
-    """What a missed message wants. Called before the attempt is rolled back."""
+    """What a missed message wants. Called before the attempt is rolled back.
+
+    Raises BadValue where the attempt has put something into a slot that none can hold, QuotaExceeded where it takes too much to remember.
+    """
     message, receiver = miss.reified, miss.receiver
-    args = [to_wire(value, image.reference) for value in message.own("arguments")]
-    kwargs = {name: to_wire(value, image.reference) for name, value in message.own("keywords").items()}
+    scale = Scale(attempt.limits.bytes)
+    args = [to_wire(scale.copy(value), image.reference) for value in message.own("arguments")]
+    kwargs = {name: to_wire(scale.copy(value), image.reference) for name, value in message.own("keywords").items()}
     return Want(
         key=shape(receiver, message.own("selector"), len(args), list(kwargs)),
         receiver=image.reference(receiver).oid,
@@ -64,7 +69,7 @@ def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want
         kwargs=kwargs,
         positional=len(args),
         examples=attempt.examples if message.own("examples") else [],
-        overlay=_records(image, attempt, receiver),
+        overlay=_records(image, attempt, receiver, scale),
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
         rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
@@ -100,8 +105,11 @@ def offered(
     )
 
 
-def _records(image: Image, attempt: Attempt, receiver: UvmObject) -> dict[bytes, bytes]:
-    """Records of what the attempt changed or made, as they would be stored: the trial sees them instead of the database's."""
+def _records(image: Image, attempt: Attempt, receiver: UvmObject, scale: Scale) -> dict[bytes, bytes]:
+    """Records of what the attempt changed or made, as they would be stored: the trial sees them instead of the database's.
+
+    None of it has passed the gate, which stands at the end of a message; so it is weighed here.
+    """
     pending = [owner for owner, *_ in attempt.before.values()] + list(attempt.created.values())
     if receiver._p_jar is None or receiver._p_serial == _UNSAVED:
         pending.append(receiver)
@@ -110,6 +118,8 @@ def _records(image: Image, attempt: Attempt, receiver: UvmObject) -> dict[bytes,
         one = pending.pop()
         oid = image.reference(one).oid
         if oid not in records:
+            for value in one._slots.values():
+                scale.copy(value)
             writer = ObjectWriter(one)
             records[oid] = writer.serialize(one)
             pending.extend(new for new in writer if isinstance(new, UvmObject))

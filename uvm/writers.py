@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import msgspec
 import structlog
+from ZODB.POSException import ConflictError
 
 from deploy.settings import Configuration
 from inference_worker.protocol import Completed, Delta, Failed, Sampling
 from uvm import asking, messages, stages
 from uvm.blobs import materialize
 from uvm.drafting import commission, storable, voice_of
-from uvm.errors import AttemptEnded, GenerationOff, ImageError, KernelFault, Refused
+from uvm.errors import AttemptEnded, Contention, GenerationBusy, GenerationOff, ImageError, KernelFault, Refused
 from uvm.generation import RENEW_EVERY_S, Generation, Waiter
 from uvm.image import Image
 from uvm.learning import Learner
@@ -29,13 +30,17 @@ from uvm.runtime import Runtime
 from uvm.stages import Draft
 from uvm.thinking import Thinker
 from uvm.transact import ImageAway, Transactor
-from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialServer, TrialUnavailable
+from uvm.trial import Trial, TrialOutcome, TrialRequest, TrialsBusy, TrialServer, TrialUnavailable
 from uvm.verdicts import examine, judge, refusal_of, verdict
 from uvm.want import Want
 
 WATCH_EVERY_S: Final = 0.2
 AGAIN: Final = 1
 """How often more drafts are asked for when none survived."""
+MOST: Final = 64
+"""Messages that one UVM carries to their methods, or waits for, at a time."""
+NEEDS: Final = 8
+"""Other methods that the drafts of one message may have written first."""
 RETRIALS: Final = 3
 """How often a draft is tried again because the objects that its trial saw have changed, or it needed a thought or a method."""
 
@@ -110,6 +115,10 @@ class Writers:
         if want.key in self._theirs:
             self._theirs[want.key].waiters.append(waiter)
             return
+        if len(self._mine) + len(self._theirs) >= MOST:
+            text = f"{MOST} methods are being written here already, and {want.selector} was not begun"
+            waiter(GenerationBusy(text, "send it again in a moment"))
+            return
         try:
             claim = self._transactor.run(lambda: self._registry.claim(want))
         except ImageError as error:
@@ -143,6 +152,8 @@ class Writers:
     def tick(self, now: float) -> None:
         """Trials that took too long, leases to renew, messages of others to look after."""
         for generation in list(self._mine.values()):
+            if generation.queued:
+                self._guarded(generation, self._try)
             if generation.trial is not None:
                 outcome = generation.trial.expired(now)
                 if outcome is not None:
@@ -281,6 +292,10 @@ class Writers:
 
     def _try(self, generation: Generation) -> None:
         want, draft = generation.want, generation.drafts[generation.trying]
+        # Two methods that are tried on one object at once could not both be installed: each one's trial would be untrue of the other.
+        generation.queued = any(one.trial is not None and one.want.receiver == want.receiver for one in self._mine.values())
+        if generation.queued:
+            return  # `tick` tries again
         holder, made_up = self._transactor.look(lambda: (self._registry.holder(want), self._registry.made_up(want, draft.source)))
         request = TrialRequest(
             tid=self._transactor.newest(),
@@ -308,6 +323,8 @@ class Writers:
         )
         try:
             generation.trial = self._trials.begin(request, self._transactor.record)
+        except TrialsBusy:
+            generation.queued = True
         except TrialUnavailable as error:
             raise Refused(f"{want.selector} cannot be tried: {error}", "send it again in a moment") from error
 
@@ -352,7 +369,12 @@ class Writers:
     def _need(self, generation: Generation, need: Any) -> None:
         """The draft sent a message that nothing understands: that method comes first, as a message of its own."""
         generation.retrials += 1
+        generation.needs += 1
         draft = generation.drafts[generation.trying]
+        if generation.needs > NEEDS:
+            draft.outcome, draft.why = "NotUnderstood", f"needs {need.selector}, after {NEEDS} other methods that drafts of it needed"
+            self._try_next(generation)
+            return
         if generation.want.depth + 1 >= self._settings.uvm.depth:
             draft.outcome, draft.why = "TooDeep", f"needs {need.selector}, which nobody understands, {self._settings.uvm.depth} deep"
             self._try_next(generation)
@@ -390,7 +412,7 @@ class Writers:
         except (ImageError, AttemptEnded) as error:
             self._refuse(generation, Refused(f"the image's choice rule failed: {error.message}", "look at chooseFrom_ of pLLM_obj"))
             return
-        if chosen not in [one["index"] for one in fit]:
+        if type(chosen) is not int or chosen not in [one["index"] for one in fit]:
             self._refuse(
                 generation,
                 Refused(
@@ -459,6 +481,9 @@ class Writers:
             error = self._outcome(generation, step)
             if error is not None and self._mine.get(generation.want.key) is generation:
                 self._refuse(generation, error)
+        except ConflictError as conflict:
+            # The message stays as it is stored, for whoever wants it next.
+            self._end(generation, Contention(f"{generation.want.selector} lost too many conflicts: {conflict}"[:300], "send it again"))
         except LostClaim:
             log.warning("another process took the message over", selector=generation.want.selector)
             self._mine.pop(generation.want.key, None)
@@ -475,6 +500,8 @@ class Writers:
             step(generation)
         except ImageError as error:
             return error
+        except AttemptEnded as end:
+            return Refused(f"{generation.want.selector}: {end.type}: {end.message}", end.remedy)
         except (LostClaim, ImageAway):
             raise
         except Exception as error:  # whatever it is, it goes into the log and to the sender

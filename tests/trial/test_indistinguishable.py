@@ -10,6 +10,7 @@ import pytest
 from tests.language.sampler import Sampler
 from tests.uvm.houses import House, make_shop
 from tests.uvm.images import awakened
+from uvm import verdicts
 from uvm.compiler import examine
 from uvm.drafting import storable
 from uvm.grammar import grammar_for
@@ -115,7 +116,8 @@ class Both:
 
 @pytest.fixture(scope="module")
 def both(server: TrialServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
-    with awakened() as image:
+    with awakened() as image, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(verdicts, "KEPT_BYTES", 1_000_000)
         yield Both(image, server, tmp_path_factory.mktemp("home"))
 
 

@@ -18,9 +18,10 @@ import pytest
 from deploy.confinement import Layer, available, sufficient
 from deploy.settings import TrialSettings
 from tests.trial.conftest import World, finish
+from uvm.image import KERNEL_ROOTS
 from uvm.protocol import Example
 from uvm.trial import MOST, Trial, TrialServer, TrialUnavailable, loader
-from uvm.trial_wire import Ask, Confined, TrialOutcome, TrialRequest, framed
+from uvm.trial_wire import LONGEST_HEARD, Ask, Confined, Frames, Record, TrialOutcome, TrialRequest, framed, said_to_child
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 LOOP = "def loop(self):\n    while True:\n        pass\n"
@@ -82,6 +83,14 @@ def test_the_budget_of_records_ends_a_trial(world: World, servers: Callable[...,
     outcome = world.run(servers(records=1), world.request(TOTAL))
     assert (outcome.kind, outcome.killed_by) == ("killed", "trial.records, 1")
     assert len(outcome.read) == 1
+
+
+def test_the_budget_of_bytes_ends_a_trial(world: World, servers: Callable[..., TrialServer]) -> None:
+    world.thing.put("text", "x" * 1_500_000)
+    world.image.manager.commit()
+    world.image.manager.begin()
+    outcome = world.run(servers(read_mb=1), world.request(TOTAL))
+    assert (outcome.kind, outcome.killed_by) == ("killed", "trial.read_mb, 1")
 
 
 def test_a_result_that_is_too_long_is_a_failure(world: World, server: TrialServer) -> None:
@@ -272,3 +281,21 @@ def test_an_end_without_a_word_is_told(impostor: Impostor) -> None:
     impostor.child.sendall(framed(CONFINED))
     impostor.child.close()
     assert finish(impostor.trial).killed_by == "the trial ended without a word"
+
+
+def test_a_child_is_given_no_book_of_the_kernel(world: World, impostor: Impostor) -> None:
+    root = world.image.root
+    books = [one for name in KERNEL_ROOTS for one in (root[name], root[name].own("0"))]
+    asked = [*books, root["codex"], world.thing, world.image.named("traits_obj").own("clone"), root["names"]]
+    impostor.child.sendall(framed(CONFINED))
+    frames, heard = Frames(LONGEST_HEARD), list[Record]()
+    for number, one in enumerate(asked, 1):
+        impostor.child.sendall(framed(Ask(one._p_oid)))
+        assert eventually(lambda: bool(select.select([impostor.trial], [], [], 0)[0]))
+        impostor.trial.on_readable()
+        while len(heard) < number:
+            said = [said_to_child(frame) for frame in frames.feed(impostor.child.recv(1 << 20))]
+            heard += [record for record in said if isinstance(record, Record)]
+    impostor.trial.cancel()
+    given = [record.data is not None for record in heard]
+    assert given == [False] * len(books) + [True] * 4
