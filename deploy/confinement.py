@@ -266,12 +266,27 @@ def _become(account: pwd.struct_passwd | None, profile: Profile) -> Layer:
     for directory in profile.given:
         if directory.is_dir():
             os.chown(directory, account.pw_uid, account.pw_gid)
-    os.setgroups([])
-    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
-    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+    if not profile.bare and (reason := _tried(lambda: _use_as(account, profile))):
+        return Layer("user", False, f"{profile.user} cannot work here, stays uid 0: {reason}", required=False)
+    change_to(account)
     if death_signal:
         die_with_parent(death_signal)  # the kernel forgets it when the user changes
     return Layer("user", True, profile.user, required=False)
+
+
+def change_to(account: pwd.struct_passwd) -> None:
+    """Become this account, for good. Raises OSError."""
+    os.setgroups([])
+    os.setresgid(account.pw_gid, account.pw_gid, account.pw_gid)
+    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
+
+
+def _use_as(account: pwd.struct_passwd, profile: Profile) -> None:
+    """Read Python and what the account gets, as that account. Raises OSError."""
+    change_to(account)
+    for directory in (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent, *profile.given):
+        if directory.is_dir():
+            list(directory.iterdir())
 
 
 def _drop_capabilities(profile: Profile, bound: bool) -> Layer:

@@ -142,6 +142,8 @@ def write_private(path: Path, content: Any, only_new: bool = False) -> None:
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(content) + b"\n")
+        if os.getuid() == 0:  # the service may run as another account, which has the directory
+            os.fchown(file.fileno(), path.parent.stat().st_uid, path.parent.stat().st_gid)
     if only_new:
         with suppress(FileExistsError):  # another process was first; both go on with its file
             os.link(temporary, path)

@@ -166,7 +166,8 @@ def inference_profile(configuration: Configuration, traces: Iterable[Path] = ())
             connect=None,
             alone=alone,
             abstract=address.abstract,
-            resolve=not alone,
+            # Its processes look for their network's interfaces in every case.
+            resolve=True,
             execute=True,
             fork=True,
             signals="children",

@@ -10,6 +10,7 @@ import configparser
 import fcntl
 import http.client
 import os
+import pwd
 import secrets
 import select
 import signal
@@ -26,7 +27,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from deploy import supervision
+from deploy import profiles, supervision
 from deploy.settings import Configuration
 from deploy.supervision import Program
 
@@ -65,6 +66,7 @@ def start(configuration: Configuration, programs: Sequence[Program] | None = Non
         if _answers(configuration):
             return
         _end_leftover(configuration)
+        _hand_over(configuration)
         file = _file(configuration)
         file.parent.mkdir(mode=0o700, exist_ok=True)
         chosen = supervision.programs(configuration) if programs is None else programs
@@ -259,6 +261,28 @@ def _until(holds: Callable[[], bool], timeout: float) -> bool:
             return False
         time.sleep(_POLL_S)
     return True
+
+
+def _hand_over(configuration: Configuration) -> None:
+    """Give the home to the account that the processes change to, or back to root: without capabilities, only its owner reads a closed file.
+
+    supervisord stays root's, with its configuration and the logs that it writes. Raises ServiceError for an unknown account.
+    """
+    if os.getuid() != 0:
+        return
+    home, user = configuration.home, profiles.service_user(configuration)
+    try:
+        account = pwd.getpwnam(user or "root")
+    except KeyError as error:
+        raise ServiceError(f"confinement.user is {user!r}, and this host has no such account; make it, or set another") from error
+    kept = {home.supervision, home.logs, home.supervisor_run}
+    for top in dict.fromkeys((home.path, home.run, home.scratch)):
+        for directory, directories, files in os.walk(top):
+            here = Path(directory)
+            directories[:] = [name for name in directories if here / name not in kept]
+            for path in (here, *(here / name for name in files)):
+                if path.lstat().st_uid != account.pw_uid:
+                    os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
 
 
 @contextmanager

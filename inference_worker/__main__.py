@@ -87,6 +87,7 @@ def _confine(configuration: settings.Configuration) -> None:
     home = configuration.home
     for directory in (home.path / "cache", home.path / "tmp"):
         directory.mkdir(exist_ok=True)
+    os.environ.setdefault("XDG_CACHE_HOME", str(home.path / "cache"))
     tempfile.tempdir = os.environ["TMPDIR"] = str(home.scratch)
     confinement.enter("inference", profiles.inference_profile(configuration), home.run)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from deploy import confinement, metrics
+from deploy import confinement, inspection, metrics
 from deploy.settings import Configuration
 from ui_client.connection import listens
 
@@ -140,6 +140,19 @@ def _confinement(configuration: Configuration) -> Iterator[Check]:
         essential = layer.required and generation == "confined"
         remedy = "" if layer.in_force or not layer.required else _confinement_remedy(generation)
         yield Check(f"confinement: {layer.name}", layer.in_force, essential, layer.reason or "in force", remedy)
+    for process in inspection.running(configuration.home.run):
+        yield _confined(process)
+
+
+def _confined(process: inspection.Confined) -> Check:
+    held = ", ".join(f"{layer.name} ({layer.reason})" for layer in process.layers if layer.in_force)
+    lacking = [f"{layer.name} ({layer.reason})" for layer in process.lacking]
+    well = not process.untrue and not any(layer.required for layer in process.lacking)
+    seen = f"pid {process.pid}, uid {process.uid}: {held}" + (f"; without {', '.join(lacking)}" if lacking else "")
+    remedy = "" if well else "docs/security.md says what each layer holds"
+    if process.untrue:
+        remedy = f"the kernel says otherwise: {', '.join(process.untrue)}; restart it"
+    return Check(f"{process.process} is confined", well, False, seen, remedy)
 
 
 def _confinement_remedy(generation: str) -> str:
