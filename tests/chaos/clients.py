@@ -148,6 +148,8 @@ class Clients:
         self._ids: dict[int, tuple[Session, int]] = {}
         self._last = 0
         self._registers = [0] * world.registers
+        # Values of swaps whose outcome is unknown: tried when the value that was seen last is not there any more.
+        self._perhaps: dict[int, int] = {}
         self._results: dict[tuple[int, int], Any] = {}
         self.history: list[Operation] = []
         self.resent = 0
@@ -224,12 +226,15 @@ class Clients:
             elif session.sent is not None and session.seq == seq:
                 kind = answer.type if isinstance(answer, Error) else type(answer).__name__
                 self.errors[kind] = self.errors.get(kind, 0) + 1
+                if kind == "Poisoned":  # two UVMs died on it, and the bridge has given it up
+                    self._end(session, "unknown", None)
+                    continue
                 session.due = time.monotonic() + (answer.retry_after_ms / 1000 if isinstance(answer, Busy) else AFTER_ERROR_S)
 
     def _replied(self, session: Session, seq: int, result: Any) -> None:
         if session.sent is not None and session.seq == seq:
-            if session.kind == "swap" and result is True:
-                self._registers[session.target] = session.values[1]
+            if session.kind == "swap":
+                self._swapped(session.target, session.values[1], result)
             if session.kind != "read":
                 self._results[session.number, seq] = result
             self._end(session, "ok", result)
@@ -237,8 +242,16 @@ class Clients:
             self.contradictions.append(f"{session.name}/{seq}: {self._results[session.number, seq]} and {result}")
         self._results.pop((session.number, seq - 100), None)
 
+    def _swapped(self, register: int, value: int, done: bool) -> None:
+        if done:
+            self._registers[register] = value
+        elif register in self._perhaps:
+            self._registers[register], self._perhaps[register] = self._perhaps[register], self._registers[register]
+
     def _end(self, session: Session, status: Any, result: Any) -> None:
         ended = time.monotonic()
+        if session.kind == "swap" and status == "unknown":
+            self._perhaps[session.target] = session.values[1]
         self.history.append(
             Operation(session.number, session.seq, session.kind, session.target, session.values, session.invoked, ended, status, result)
         )
