@@ -64,7 +64,7 @@ def bench(database, tmp_path):
 
 def test_what_others_wrote_before_makes_no_message_larger(bench):
     writes = (bench.small_write, bench.new_session, bench.new_name)
-    fresh = [bench.written(write) for write in writes]
+    fresh = [bench.written(write, 32) for write in writes]
     for number in range(300):
         bench.new_session(f"many-{number}")
     for number in range(100):
@@ -73,7 +73,7 @@ def test_what_others_wrote_before_makes_no_message_larger(bench):
     for number in range(12):
         bench.answer(large, "setSlot_value_", "text", f"{number}{BIG}", session="large", seq=number + 1)
         bench.answer(large, "setSlot_value_", "numbers", [number] * 50_000, session="large", seq=number + 101)
-    later = [bench.written(write) for write in writes]
+    later = [bench.written(write, 32) for write in writes]
     assert all(after < 1.5 * before for before, after in zip(fresh, later, strict=True)), (fresh, later)
 
 
