@@ -22,7 +22,7 @@ from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
 from uvm import messages
 from uvm.attempt import Attempt, Miss, Thought
-from uvm.crossing import from_wire, to_wire
+from uvm.crossing import NoRoom, Room, from_wire, to_wire
 from uvm.errors import (
     AttemptEnded,
     BadArguments,
@@ -34,6 +34,7 @@ from uvm.errors import (
     NotAllowed,
     NotUnderstood,
     ParentCycle,
+    TooLarge,
 )
 from uvm.gate import look
 from uvm.history import install, method
@@ -68,6 +69,7 @@ from uvm.values import literal
 Load = Callable[[bytes], Stored | None]
 
 _TEXT = 500
+_LARGE = 65_536
 _LIVE_OBJECTS = 1_000_000  # the connection must not drop an object before it has been compared with what was stored
 
 
@@ -228,7 +230,7 @@ class _Trial:
     def _carried(self, call: Call) -> TrialOutcome:
         """One call, carried out and stored as service would."""
         image, attempt, result = self._run(call)
-        shown = to_wire(result, image.reference)
+        shown = self._answer(image, result)
         attempt.unflagged()
         look(image, attempt)
         changed = attempt.effects()
@@ -238,6 +240,14 @@ class _Trial:
         image.manager.commit()
         forgotten = amnesia(image, list(changers.values()))
         return bounded(TrialOutcome(kind="ok", result=shown, effects=effects, made=made, made_digest=digest, amnesia=forgotten))
+
+    def _answer(self, image: Image, result: Any) -> Any:
+        """The result as the answer would carry it. Raises BadValue, TooLarge."""
+        room = Room(self._request.answer_bytes)
+        try:
+            return to_wire(result, image.reference, room)
+        except NoRoom:
+            raise TooLarge(f"the answer would have more than {room.limit:,} bytes", "ask for less") from None
 
     def _missed(self, example: Example) -> str | None:
         """None if the draft gives this example's result, else what it gave instead."""
@@ -416,9 +426,16 @@ def _effect(image: Image, owner: UvmObject, slot: str, before: Any, after: Any, 
     return Effect(
         image.reference(owner),
         slot,
-        UNSET if before is ABSENT else to_wire(before, image.reference),
-        UNSET if after is ABSENT else to_wire(after, image.reference),
+        UNSET if before is ABSENT else _said(image, before),
+        UNSET if after is ABSENT else _said(image, after),
     )
+
+
+def _said(image: Image, value: Any) -> Any:
+    """A slot's value, or, where it is large, what tells it from another one: service stores more than a trial can say."""
+    shown = to_wire(value, image.reference)
+    packed = encode(TrialOutcome(kind="ok", result=shown))
+    return shown if len(packed) <= _LARGE else f"{len(packed):,} bytes, {hashlib.sha256(packed).hexdigest()}"
 
 
 def _digest(image: Image, attempt: Attempt) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from deploy.confinement import Layer
-from uvm.protocol import REFERENCE, Example, Reference, Selector
+from uvm.protocol import ENVELOPE, REFERENCE, Example, Reference, Selector
 from uvm.rights import ALL, Limits, Right
 
 LONGEST_SAID = 4_000_000
@@ -48,6 +48,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
     `rights` and `limits`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
+    `answer_bytes`: how long a result may be.
     `send` false: nothing but the examples and `made_up`, calls with arguments that were made up, is run. Those are run as long as
     they use no more ticks together than one message may, but at least one. `unconfined` true: also where the child cannot be
     confined fully.
@@ -72,6 +73,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     author: str
     rights: frozenset[Right] = ALL
     limits: Limits = Limits()
+    answer_bytes: int = LONGEST_SAID - ENVELOPE
     policy: bool = False
     send: bool = True
     unconfined: bool = False

@@ -25,6 +25,7 @@ from uvm.learning import Learner
 from uvm.messages import Claim, LostClaim
 from uvm.objects import UvmObject
 from uvm.protocol import TOPIC_PROGRESS, Progress, Reference, encode
+from uvm.queries import capacity
 from uvm.registry import Registry
 from uvm.runtime import Runtime
 from uvm.stages import Draft
@@ -313,6 +314,7 @@ class Writers:
             now=want.asked_at,
             ticks=min(self._settings.uvm.ticks, want.limits.ticks),
             limits=want.limits,
+            answer_bytes=capacity(self._settings.bridge.max_frame_bytes),
             seconds=self._settings.uvm.message_limit_s,
             author=draft.persona or "tool",
             rights=want.rights,

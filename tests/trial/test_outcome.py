@@ -61,6 +61,16 @@ def test_an_in_place_change_with_the_flag_is_no_amnesia(world: World, server: Tr
     ]
 
 
+def test_a_large_slot_may_change_and_is_told_by_its_digest(world: World, server: TrialServer) -> None:
+    world.thing.put("text", "x" * 3_000_000)
+    world.image.manager.commit()
+    world.image.manager.begin()
+    outcome = world.run(server, world.request("def grow(self):\n    self.text = self.text + '!'\n    return 1\n", ticks=1_000_000))
+    assert (outcome.kind, outcome.result) == ("ok", 1), outcome.error
+    (effect,) = outcome.effects
+    assert str(effect.before).startswith("3,000,") and effect.before != effect.after
+
+
 def test_the_flag_on_one_object_does_not_save_a_change_inside_another(world: World, server: TrialServer) -> None:
     world.other.put("notes", [])
     world.image.manager.commit()
