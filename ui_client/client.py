@@ -35,16 +35,33 @@ from uvm.protocol import (
     GetStatus,
     Inspect,
     ObjectState,
+    Part,
+    Read,
     Reference,
     Release,
     Reply,
+    Result,
     Send,
     State,
+    Step,
     Subscribe,
     Subscribed,
+    Transaction,
 )
 
-__all__ = ["AsyncClient", "BridgeBusy", "BridgeUnreachable", "Client", "EventStream", "ImageError", "Missed", "Reference", "RemoteError"]
+__all__ = [
+    "AsyncClient",
+    "BridgeBusy",
+    "BridgeUnreachable",
+    "Client",
+    "EventStream",
+    "ImageError",
+    "Missed",
+    "Reference",
+    "RemoteError",
+    "Result",
+    "Step",
+]
 
 LOOK_S = 30.0
 """Seconds that looking, asking for the status and releasing may take."""
@@ -52,6 +69,7 @@ LOOK_S = 30.0
 TOPICS = ("state", "progress")
 
 Target = Reference | str
+Sending = Step | tuple[Any, ...]
 Examples = Iterable[Example | Mapping[str, Any]]
 _T = TypeVar("_T")
 
@@ -155,8 +173,23 @@ class Client(_Base):
         request = _create_method(target, selector, source, examples, policy, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
+    def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
+        """Several sends of which all have their effect or none; their results, in order. A send is a Step, or a tuple of target, selector
+        and arguments.
+
+        `Result(n)` as a target or in arguments is the result of the n-th send, from 0.
+        """
+        return _results(self._ask(_transaction(sends, via), self._deadline(deadline)))
+
+    def read(self, target: Target, *path: str | int, tid: bytes = b"") -> Any:
+        """The value of a slot, however large, as of one transaction; `path` is the slot, then keys within its value."""
+        parts = _Parts(target, path, tid)
+        while parts.more:
+            parts.add(_expect(Part, self._ask(parts.next(), LOOK_S)))
+        return parts.value
+
     def inspect(self, target: Target) -> ObjectState:
-        """One object: names, slots, parents, methods, and what it inherits."""
+        """One object: names, slots, parents, methods, and what it inherits. `read` has the slots that are too large, named in `large`."""
         return _object(self._ask(Inspect(0, _target(target)), LOOK_S))
 
     def full_state(self, page: int = 200) -> State:
@@ -242,6 +275,17 @@ class AsyncClient(_Base):
         request = _create_method(target, selector, source, examples, policy, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
+    async def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
+        """As Client.transaction."""
+        return _results(await self._ask(_transaction(sends, via), self._deadline(deadline)))
+
+    async def read(self, target: Target, *path: str | int, tid: bytes = b"") -> Any:
+        """As Client.read."""
+        parts = _Parts(target, path, tid)
+        while parts.more:
+            parts.add(_expect(Part, await self._ask(parts.next(), LOOK_S)))
+        return parts.value
+
     async def inspect(self, target: Target) -> ObjectState:
         """As Client.inspect."""
         return _object(await self._ask(Inspect(0, _target(target)), LOOK_S))
@@ -302,6 +346,40 @@ class _Pages:
 
     def whole(self) -> State:
         return self._state
+
+
+class _Parts:
+    """Collects the parts of one value."""
+
+    def __init__(self, target: Target, path: Sequence[str | int], tid: bytes) -> None:
+        self._read = Read(0, _target(target), list(path), tid=tid)
+        self.value: Any = None
+        self.more = True
+
+    def next(self) -> Read:
+        return self._read
+
+    def add(self, part: Part) -> None:
+        if self._read.offset == 0:
+            self.value = part.value
+        elif part.kind == "map":
+            self.value.update(part.value)
+        else:
+            self.value += part.value
+        self._read = msgspec.structs.replace(self._read, offset=part.next, tid=part.tid)
+        self.more = part.next > 0
+
+
+def _transaction(sends: Iterable[Sending], via: str) -> Transaction:
+    steps = [
+        send if isinstance(send, Step) else Step(_target(send[0]) if isinstance(send[0], str) else send[0], send[1], list(send[2:]))
+        for send in sends
+    ]
+    return Transaction(id=0, sends=steps, via=via)
+
+
+def _results(answer: Answer) -> list[Any]:
+    return msgspec.convert(_expect(Reply, answer).result, list[Any])
 
 
 def _target(target: Target) -> Target:

@@ -73,10 +73,12 @@ class Changes:
         changes: list[Change] = []
         pending: list[UvmObject] = []
         for owner, slots in self._written.values():
-            if owner.own(KIND) is ABSENT and id(owner) not in self._created:
+            if owner.own(KIND) is not ABSENT:
+                continue
+            if id(owner) not in self._created:
                 changes.append(self._change(owner, slots, room, pending))
-                if NAMES in slots and not slots[NAMES]:
-                    pending.append(owner)
+            if NAMES in slots and not slots[NAMES]:
+                pending.append(owner)
         return changes + self._reached(pending, room)
 
     def settled(self, changes: list[Change]) -> list[Change]:

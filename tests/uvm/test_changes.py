@@ -22,6 +22,7 @@ from uvm.protocol import (
     ObjectState,
     Reference,
     Release,
+    Result,
     State,
     StateUpdate,
     Step,
@@ -216,7 +217,9 @@ def play(street: Street, dice: random.Random, things: list[Reference]) -> None:
         case 10:
             twin.send(thing, "tally")
         case 11:
-            twin.run(Transaction(id=1, sends=[Step(thing, "adopt"), Step(other, "setSlot_value_", ["a", thing])]))
+            named = Step(Result(0), "nameAs_", [f"name {dice.randrange(6)}"])
+            twin.run(Transaction(id=1, sends=[Step(thing, "adopt"), Step(other, "setSlot_value_", ["a", Result(0)]), named]))
+            twin.run(Transaction(id=1, sends=[Step(thing, "clone"), named]))
         case 12:
             source = f"def {slot}(self):\n    return {dice.randrange(9)}\n"
             twin.transactor.run(lambda: (install(twin.image.at(thing), method(slot, source, 0, "t", {})), count_method(twin.image)))

@@ -16,11 +16,12 @@ from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
 from ui_client.story import Story
 from ui_client.window_model import object_morph
-from uvm.protocol import Example, ObjectState, Reference
+from uvm.protocol import Example, ObjectState, Reference, Result
 
 Target = Annotated[str, typer.Argument(help="A name, or a reference such as @2a.")]
 Selector = Annotated[str, typer.Argument(help="The message.")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
+_SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
 Examples = Annotated[list[str] | None, typer.Option("--example", help='What is expected: {"result": …, "args": […], "kwargs": {…}}.')]
 
 
@@ -28,6 +29,8 @@ Examples = Annotated[list[str] | None, typer.Option("--example", help='What is e
 def register(app: typer.Typer) -> None:
     # Unknown options are let through, so that -5 is an argument; _arguments refuses the ones that are no numbers.
     app.command(context_settings={"ignore_unknown_options": True})(send)
+    app.command()(transaction)
+    app.command()(get)
     app.command()(inspect)
     app.command()(source)
     app.command()(objects)
@@ -58,6 +61,36 @@ def send(
             report.out.print(terminal.render_value(result, _names_for(client, result)), soft_wrap=True)
 
 
+def transaction(
+    file: Annotated[str, typer.Argument(help="A file, or - for stdin, with " + _SHAPE)],
+    deadline: Deadline = None,
+    as_json: Json = False,
+) -> None:
+    """Send several messages of which all have their effect, or none; {"result": N} is what the N-th one answered, from 0."""
+    with answering(as_json):
+        sends = _sends(sys.stdin.read() if file == "-" else Path(file).read_text())
+        with connect() as client:
+            results = client.transaction(sends, deadline=deadline)
+            if as_json:
+                report.result(results)
+            else:
+                report.out.print(terminal.render_value(results, _names_for(client, results)), soft_wrap=True)
+
+
+def get(
+    target: Target,
+    path: Annotated[list[str], typer.Argument(help="A slot, then keys and positions within its value.")],
+    as_json: Json = False,
+) -> None:
+    """Read the value of a slot, however large; no method is run."""
+    with answering(as_json), connect() as client:
+        value = client.read(values.target(target), *(int(key) if key.isdecimal() and number else key for number, key in enumerate(path)))
+        if as_json:
+            report.result(value)
+        else:
+            report.out.print(terminal.render_value(value, _names_for(client, value)), soft_wrap=True)
+
+
 def inspect(target: Target, as_json: Json = False) -> None:
     """Show an object: its slots, parents and methods."""
     with answering(as_json), connect() as client:
@@ -66,6 +99,8 @@ def inspect(target: Target, as_json: Json = False) -> None:
             report.result(state)
         else:
             report.out.print(terminal.render(object_morph(state), _names_for(client, state.parents)))
+            for slot, large in state.large.items():
+                report.note(f"{slot} is too large to show ({large.kind}, {large.length:,}): batos get {target} {slot}")
 
 
 def source(target: Target, selector: Selector, as_json: Json = False) -> None:
@@ -183,6 +218,24 @@ def _keywords(texts: list[str]) -> dict[str, Any]:
 
 def _examples(texts: list[str]) -> list[Example]:
     return [_example(text) for text in texts]
+
+
+def _sends(text: str) -> list[tuple[Any, ...]]:
+    try:
+        parsed = json.loads(text)
+    except ValueError as error:
+        raise values.BadArgument(f"{error}; sends are {_SHAPE}") from error
+    if not isinstance(parsed, list) or not all(isinstance(one, list) and len(one) >= 2 and isinstance(one[1], str) for one in parsed):
+        raise values.BadArgument(f"sends are {_SHAPE}")
+    return [tuple(_with_results(one)) for one in parsed]
+
+
+def _with_results(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"result"} and isinstance(value["result"], int):
+        return Result(value["result"])
+    if isinstance(value, list):
+        return [_with_results(item) for item in value]
+    return values.from_json({key: _with_results(item) for key, item in value.items()} if isinstance(value, dict) else value)
 
 
 def _example(text: str) -> Example:
