@@ -70,7 +70,7 @@ def following(client: Client, selector: str, live: bool = True) -> Iterator[Stor
 
     `live` False: no line that moves, because the caller has one of its own.
     """
-    story = Story(client.session, selector)
+    story = Story(selector)
     teller = _Teller(story, live)
     changed = threading.Condition()
     ended = threading.Event()

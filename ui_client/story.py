@@ -29,9 +29,8 @@ class Line(Struct, frozen=True):
 class Story:
     """Everything that was told about the methods that one send waited for."""
 
-    def __init__(self, session: str, selector: str) -> None:
-        self._session = session
-        self._selector = selector
+    def __init__(self, selector: str) -> None:
+        self._selectors = {selector}
         self._began: float | None = None
         self._told: set[tuple[Any, str]] = set()
         self._open: dict[Any, Progress] = {}
@@ -41,10 +40,13 @@ class Story:
     def add(self, event: Progress, now: float) -> Line | None:
         """Take an event in; the line it adds, or None (a stranger's event, one already told, text being written).
 
-        An event is ours if it names our session, or our selector: processes that miss the same method share one story.
+        An event is ours if it is of our selector, or of one that a method of ours needs: whoever misses the same method shares one story.
         """
-        if event.session != self._session and event.selector != self._selector:
+        if event.selector not in self._selectors:
             return None
+        needed = event.detail.get("needs")
+        if isinstance(needed, str):
+            self._selectors.add(needed)
         if self._began is None:
             self._began = now
         ended = event.stage in ("installed", "refused")

@@ -387,7 +387,8 @@ class Change(Struct, frozen=True):
 class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     """A step of a missing method's way. Topic `progress`.
 
-    `stage`: reified, reflected, drafted, audited, tried, installed or refused; `drafting` carries text as it is written.
+    `stage`: reified, reflected, drafted, audited, tried, installed or refused; `drafting` carries text as it is written. Who waits for the
+    method is not published; `detail.needs` is the selector of another missing method that this one waits for.
     """
 
     message: Any
@@ -395,8 +396,6 @@ class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     receiver: Any
     stage: str
     detail: dict[str, Any] = {}
-    session: str = ""
-    seq: int = 0
 
 
 Request = Hello | Send | Transaction | CreateMethod | GetFullState | Inspect | Read | Subscribe | Release | Cancel | GetStatus

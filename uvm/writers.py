@@ -397,6 +397,7 @@ class Writers:
             else:
                 self._guarded(generation, self._try)
 
+        self._told(generation, needs=need.selector)
         self.want(needed, ready)
 
     def _choose(self, generation: Generation) -> None:
@@ -525,8 +526,6 @@ class Writers:
             receiver=Reference(want.receiver),
             stage=stage or generation.stage,
             detail=detail,
-            session=want.session,
-            seq=want.seq,
         )
         self._publish(TOPIC_PROGRESS, encode(event))
 

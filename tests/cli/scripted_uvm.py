@@ -109,7 +109,7 @@ class ScriptedUvm(FakeUvm):
     def _play(self, request: Send, end: str) -> None:
         for stage in (*STEPS, end):
             detail: dict[str, Any] = {"drafts": 4, "persona": "brick"} if stage == "drafted" else {}
-            event = Progress(MESSAGE, request.selector, GENESIS, stage, detail, request.session, request.seq)
+            event = Progress(MESSAGE, request.selector, GENESIS, stage, detail)
             self.say(wire.Publish(TOPIC_PROGRESS, encode(event)))
 
     def _answer(self, job: wire.Job, answer: Reply | Error | State) -> None:

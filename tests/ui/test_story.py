@@ -10,13 +10,13 @@ RECEIVER = Reference.parse("@2a")
 
 
 def event(
-    stage: str, detail: dict[str, Any] | None = None, *, selector: str = "total", session: str = "mine", message: Reference = MESSAGE
+    stage: str, detail: dict[str, Any] | None = None, *, selector: str = "total", message: Reference = MESSAGE
 ) -> Progress:
-    return Progress(message=message, selector=selector, receiver=RECEIVER, stage=stage, detail=detail or {}, session=session)
+    return Progress(message=message, selector=selector, receiver=RECEIVER, stage=stage, detail=detail or {})
 
 
 def test_the_steps_are_told_in_order_with_their_times() -> None:
-    story = Story("mine", "total")
+    story = Story("total")
     for at, stage in enumerate(["reified", "reflected", "drafted", "audited", "tried", "installed"]):
         story.add(event(stage, {"drafts": 4} if stage == "drafted" else {}), 100.0 + at)
     assert [(line.stage, line.at, line.detail) for line in story.lines] == [
@@ -32,20 +32,23 @@ def test_the_steps_are_told_in_order_with_their_times() -> None:
 
 
 def test_a_step_that_is_told_twice_is_one_line() -> None:
-    story = Story("mine", "total")
+    story = Story("total")
     assert story.add(event("reified"), 1.0)
     assert story.add(event("reified"), 2.0) is None
 
 
 def test_strangers_are_left_out_but_a_shared_miss_is_followed() -> None:
-    story = Story("mine", "total")
-    assert story.add(event("reified", selector="other", session="theirs"), 1.0) is None
-    assert story.add(event("reified", session="theirs"), 1.0)
-    assert story.add(event("reified", selector="needed", message=Reference.parse("@78")), 1.0)
+    story = Story("total")
+    assert story.add(event("reified", selector="other"), 1.0) is None
+    assert story.add(event("reified"), 1.0)
+    needed = event("reified", selector="needed", message=Reference.parse("@78"))
+    assert story.add(needed, 1.0) is None
+    story.add(event("tried", {"needs": "needed"}), 1.0)
+    assert story.add(needed, 1.0)
 
 
 def test_what_is_being_written_is_said_but_leaves_no_line() -> None:
-    story = Story("mine", "total")
+    story = Story("total")
     story.add(event("reflected"), 1.0)
     assert story.waiting_for() == "total: to be drafted"
     assert story.add(event("drafting", {"text": "    return self.a\n    + \x1b[2J"}), 2.0) is None
@@ -53,7 +56,7 @@ def test_what_is_being_written_is_said_but_leaves_no_line() -> None:
 
 
 def test_a_refusal_ends_the_story_without_a_method() -> None:
-    story = Story("mine", "total")
+    story = Story("total")
     story.add(event("reified"), 1.0)
     assert story.unfinished
     story.add(event("refused", {"reasons": ["no slot", "no word"]}), 2.0)
@@ -62,7 +65,7 @@ def test_a_refusal_ends_the_story_without_a_method() -> None:
 
 
 def test_an_inner_method_does_not_end_the_outer_story() -> None:
-    story = Story("mine", "total")
+    story = Story("total")
     inner = Reference.parse("@78")
     story.add(event("tried"), 1.0)
     story.add(event("reified", selector="tax", message=inner), 2.0)
