@@ -464,10 +464,13 @@ class Dispatch:
     def _assign(self, now: float) -> Iterable[Instruction]:
         skipped: list[Source] = []
         places = placing.Places(self._uvms.values(), self._window, self._shares, now)
-        while (kinds := places.open()) and (source := self._shares.next(kinds, now)) is not None:
+        full: set[bool] = set()
+        while (kinds := places.open() - full) and (source := self._shares.next(kinds, now)) is not None:
             chosen = self._place(source, places)
             if chosen is None:
                 skipped.append(source)
+                if places.full(source, 0):
+                    full.add(source.heavy(now))
                 continue
             lane, uvm = chosen
             cost = source.expected(len(lane.queue[0].arrival.payload))

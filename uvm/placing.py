@@ -2,7 +2,7 @@
 
 A UVM runs its messages one after the other and cannot be interrupted, so whatever it has is in the way of what comes after:
 
-* While several connections are active, what a UVM has at a time is bounded by its expected cost, `WINDOW_S`, and not by number alone.
+* What a UVM has at a time is bounded by its expected cost, and not by number alone.
 * A heavy message, one of a connection whose messages were dear lately, or that could be, as nobody knows: one at a time on a UVM, and
   only where another UVM is free of such. So where there are several UVMs, one of them has light messages only.
 * Nothing new goes to a UVM that is stuck in something long, and nothing light behind what is heavy, where there is another UVM.
@@ -16,8 +16,11 @@ from uvm.shares import Shares, Source
 WINDOW_S = 0.006
 """Expected processor seconds of what a UVM has at a time, while several connections are active."""
 
+ALONE_S = 0.05
+"""The same while a single connection is active: somebody else may come."""
+
 UNPROVEN = 4
-"""Most messages on one UVM of connections of which nothing is known yet."""
+"""Most messages on one UVM of connections of which nothing is known yet, but that others like them were light."""
 
 
 class Places:
@@ -31,10 +34,16 @@ class Places:
         self._contended = shares.contended(now)
         self._now = now
 
-    def open(self) -> list[bool]:
+    def open(self) -> set[bool]:
         """The kinds of messages, heavy or not, that some UVM could take."""
-        light = any(self._has_room(uvm) for uvm in self._usable)
-        return [heavy for heavy in (False, True) if light and (not heavy or any(self._spares(uvm) for uvm in self._usable))]
+        room = [uvm for uvm in self._usable if self._has_room(uvm)]
+        light = {False} if room else set()
+        return light | {True} if any(not uvm.heavy and self._spares(uvm) for uvm in room) else light
+
+    def full(self, source: Source, size: int) -> bool:
+        """Can no UVM take such a message, whichever it may go to? Then nobody of its kind goes before it."""
+        heavy, proven, cost = source.heavy(self._now), source.proven, source.expected(size)
+        return not any(self._takes(uvm, heavy, proven, cost) for uvm in self._usable)
 
     def best(self, uvms: Iterable[Uvm], source: Source, size: int) -> Uvm | None:
         """The best of these UVMs for a message of the connection; None: it waits."""
@@ -53,10 +62,10 @@ class Places:
         if not proven and uvm.unproven >= UNPROVEN:
             return False
         if heavy:
-            return self._spares(uvm) and (not proven or uvm.heavy <= uvm.unproven)
+            return not uvm.heavy and self._spares(uvm)
         if len(self._uvms) > 1 and uvm.heavy:
             return False
-        return not self._contended or not uvm.running or uvm.load + cost <= WINDOW_S
+        return not uvm.running or uvm.load + cost <= (WINDOW_S if self._contended else ALONE_S)
 
     def _has_room(self, uvm: Uvm) -> bool:
         return uvm.running < self._window

@@ -95,6 +95,9 @@ class Source(Struct, eq=False):
         if self.proven:
             return not self.costs.light(now)
         newcomers = self.principal.newcomers
+        if not newcomers.seen:
+            # The very first of a principal goes at once, and alone.
+            return self.principal.given > 0
         return newcomers.seen < TRUSTED_AFTER or not newcomers.light(now)
 
 
@@ -268,7 +271,9 @@ class Shares:
         if not owner.waiting:
             owner.used = max(owner.used, self._clock)
         owner.waiting += 1
-        source.used = max(source.used, owner.clock)
+        # Who waits for each answer, and for light ones, goes before those that have more here than can run.
+        patient = source.held == 1 and not source.heavy(now)
+        source.used = owner.clock if patient else max(source.used, owner.clock)
         self._queue(source, now)
 
     def next(self, kinds: Collection[bool], now: float) -> Source | None:
