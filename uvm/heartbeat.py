@@ -21,6 +21,7 @@ from uvm import codex, image_time, nursery, views
 from uvm.announcer import Announcer
 from uvm.blobs import sweep
 from uvm.entropy import Spoken, shannon, since
+from uvm.errors import ImageError
 from uvm.image import Image
 from uvm.journal import said, tallies
 from uvm.ledger import Ledger
@@ -176,7 +177,7 @@ def main() -> int:
         if not wait_until_awake(image, stop):
             return 0
         beat_until(stop, configuration, image)
-    except (Fenced, ImageAway, ImageUnreachable, codex.CodexBroken) as error:
+    except (Fenced, ImageAway, ImageUnreachable, ImageError, codex.CodexBroken) as error:
         log.error("ending", error=str(error))
         return 1
     finally:

@@ -371,7 +371,7 @@ def wait_for_files(configuration: Configuration, stop: Stop) -> bool:
 
 
 def wait_until_awake(image: Image, stop: Stop) -> bool:
-    """Wait for the primordial objects; false when the stop came first. Raises CodexBroken, ImageUnreachable."""
+    """Wait for the primordial objects; false when the stop came first. Raises CodexBroken, DamagedRecord, ImageUnreachable."""
     until = time.monotonic() + _AWAKE_S
     told = False
     while not stop.requested:
@@ -439,7 +439,7 @@ def main() -> int:
             machine.serve()
         finally:
             machine.close()
-    except (ImageGone, ImageUnreachable, codex.CodexBroken) as error:
+    except (ImageGone, ImageUnreachable, ImageError, codex.CodexBroken) as error:
         log.error("ending", error=str(error))
         return 1
     finally:

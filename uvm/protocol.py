@@ -28,7 +28,7 @@ ENVELOPE = 4096
 """Bytes of a frame that are kept for what stands around a result."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
-Selector = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+Selector = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9_]*\Z")]
 Identifier = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
@@ -119,7 +119,7 @@ class Changing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     id: Identifier
-    session: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9._:-]*$")] = ""
+    session: Annotated[str, Meta(max_length=128, pattern=r"^[A-Za-z0-9._:-]*\Z")] = ""
     seq: Annotated[int, Meta(ge=0, le=2**53)] = 0
     floor: Annotated[int, Meta(ge=0, le=2**53)] = 0
     deadline_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0

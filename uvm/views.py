@@ -53,7 +53,7 @@ def covenant(image: Image) -> str:
     return slot(mind, "covenant", str, COVENANT) if type(mind) is UvmObject else COVENANT
 
 
-Digest = Annotated[str, Meta(max_length=64, pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Weights(Struct, frozen=True):

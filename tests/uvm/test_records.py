@@ -4,6 +4,7 @@ import io
 import pickle
 from pathlib import Path
 
+import msgspec
 import pytest
 import transaction
 from ZODB.broken import find_global
@@ -16,7 +17,7 @@ from uvm import codex
 from uvm.heartbeat import Heartbeat
 from uvm.image import Database
 from uvm.objects import UvmObject
-from uvm.protocol import Reference, decode_value
+from uvm.protocol import Reference, decode_request, decode_value
 from uvm.work import Answered, Failed
 
 OURS = b"cuvm.objects\nUvmObject\nq\x01."
@@ -175,3 +176,11 @@ def test_an_oid_that_is_nothing_is_no_object():
     with awakened() as image:
         outcome = Bench(image).send(Reference(p64(10**9)), "name")
         assert isinstance(outcome, Failed) and outcome.error.type == "NoSuchObject"
+
+
+@pytest.mark.parametrize("field", ["selector", "session"])
+def test_a_line_feed_is_no_part_of_a_name(field):
+    fields = {"op": "Send", "id": 1, "target": "x", "selector": "name", "session": "s"}
+    decode_request(msgspec.msgpack.encode(fields))
+    with pytest.raises(msgspec.ValidationError):
+        decode_request(msgspec.msgpack.encode({**fields, field: f"{fields[field]}\n"}))
