@@ -79,7 +79,7 @@ def start(configuration: Configuration, programs: Sequence[Program] | None = Non
             timeout=_START_S,
             check=False,
             cwd=home.path,
-            env=supervision.environment(configuration, dict(os.environ)),
+            env={**supervision.environment(configuration, dict(os.environ)), "PYTHONHASHSEED": _hash_seed(file.with_name("hash.seed"))},
         )
         if done.returncode != 0:
             raise ServiceError(f"supervisord refused to start: {(done.stderr or done.stdout).strip()[-800:]}")
@@ -302,6 +302,16 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _hash_seed(file: Path) -> str:
+    """How texts are hashed in every process of a home, at every start: the order of a set is part of what a method was tried on.
+
+    Drawn once, and secret, so that nobody can make texts that collide.
+    """
+    if not file.exists():
+        _write_private(file, str(1 + secrets.randbelow(2**32 - 1)))
+    return file.read_text("ascii")
 
 
 def _write_private(path: Path, text: str) -> None:

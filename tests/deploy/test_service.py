@@ -94,6 +94,17 @@ def test_a_program_finds_the_home_and_the_configuration_file_by_absolute_paths(c
     assert f"'BATOS_CONFIG': '{tmp_path / 'batos.toml'}'" in log.read_text()
 
 
+def test_texts_hash_alike_in_every_process_at_every_start_and_by_a_secret(configuration: Configuration) -> None:
+    log, secret = configuration.home.logs / "one.log", configuration.home.supervision / "hash.seed"
+    service.start(configuration, [Program("one", SLEEPS, order=1, start_s=0)])
+    assert eventually(lambda: log.exists() and f"'PYTHONHASHSEED': '{secret.read_text()}'" in log.read_text())
+    assert secret.stat().st_mode & 0o077 == 0
+    seed = secret.read_text()
+    service.stop(configuration, 30)
+    service.start(configuration, [Program("one", SLEEPS, order=1, start_s=0)])
+    assert eventually(lambda: log.read_text().count(f"'PYTHONHASHSEED': '{seed}'") == 2)
+
+
 def test_starting_says_nothing_of_running_as_root(configuration: Configuration) -> None:
     service.start(configuration, [Program("one", SLEEPS, order=1, start_s=0)])
     text = (configuration.home.logs / "supervisord.log").read_text()
