@@ -7,6 +7,7 @@ from uvm.objects import KIND, Merging, UvmObject
 LARGE: Final = 512
 """Bytes past which a value of a kernel record gets a record of its own."""
 _REFERENCE = 16
+_NUMBERS = frozenset({int, float, bool, type(None)})
 
 
 def weight(value: Any, enough: int) -> int:
@@ -22,8 +23,9 @@ def weight(value: Any, enough: int) -> int:
         elif isinstance(part, Merging):
             pending.append(part.__getstate__())
         elif isinstance(part, list | tuple):
-            total += len(part)
-            pending.extend(part if total <= enough else ())
+            total += 5 * len(part)
+            if total <= enough and not set(map(type, part)) <= _NUMBERS:
+                pending.extend(part)
         elif isinstance(part, dict):
             total += len(part)
             pending.extend([*part, *part.values()] if total <= enough else ())

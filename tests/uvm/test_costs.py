@@ -65,9 +65,9 @@ def bench(database, tmp_path):
 def test_what_others_wrote_before_makes_no_message_larger(bench):
     writes = (bench.small_write, bench.new_session, bench.new_name)
     fresh = [bench.written(write, 32) for write in writes]
-    for number in range(300):
+    for number in range(150):
         bench.new_session(f"many-{number}")
-    for number in range(100):
+    for number in range(60):
         bench.new_name(f"many {number}")
     large = bench.answer("genesis_obj", "clone")
     for number in range(12):
