@@ -140,7 +140,7 @@ class Attempt:
         key = (id(owner), slot)
         if key not in self.before:
             handed = self._handed.get(key)
-            before = handed[3] if handed else copied(owner.own(slot))
+            before = handed[3] if handed else copied(owner.own(slot), self.charge)
             self.before[key] = (owner, slot, before, self.frames[-1].method if self.frames else None)
 
     def touch(self) -> None:

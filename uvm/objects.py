@@ -400,12 +400,17 @@ class MergingQueue(Merging):
         return list(self.items)
 
 
+_LONGEST_VECTOR: Final = 1 << 19
+
+
 class MergingVector(Merging):
     """Whole numbers by position, to which several processes add; each stays within 16 bits. Stored compressed: most are 0."""
 
     __slots__ = ("numbers",)
 
     def __init__(self, length: int, packed: bytes = b"") -> None:
+        if not 0 <= length <= _LONGEST_VECTOR:
+            raise ValueError(f"a vector has at most {_LONGEST_VECTOR:,} numbers")
         self.numbers = array("h", bytes(2 * length))
         if packed:
             self.__setstate__(packed)
@@ -414,7 +419,11 @@ class MergingVector(Merging):
         return zlib.compress(self.numbers.tobytes(), 1)
 
     def __setstate__(self, state: bytes) -> None:
-        self.numbers = array("h", zlib.decompress(state))
+        unpacked = zlib.decompressobj()
+        octets = unpacked.decompress(state, 2 * _LONGEST_VECTOR)
+        if unpacked.unconsumed_tail:  # a few kilobytes could stand for gigabytes
+            raise ValueError(f"a vector has at most {_LONGEST_VECTOR:,} numbers")
+        self.numbers = array("h", octets)
 
     def __reduce__(self) -> Any:
         return MergingVector, (len(self.numbers), self.__getstate__())

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -36,6 +37,14 @@ class Bomb:
         return detonate, ("ran",)
 
 
+def bomb():
+    packer = zlib.compressobj()
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(256)), packer.flush()])
+
+
+BOMB = bomb()
+
+
 def state(slots):
     return pickle.dumps({"_slots": slots}, 3)
 
@@ -61,6 +70,10 @@ HOSTILE = {
     "parents are a text": OURS + state({"parent*": "traits_obj"}),
     "slot named by a number": OURS + state({5: 5}),
     "a slot is a set": OURS + state({"tags": {1, 2}}),
+    "a vector that unpacks to a gigabyte": OURS + b"\x80\x03}X\x06\x00\x00\x00_slots}X\x01\x00\x00\x00vcuvm.objects\nMergingVector\n"
+    + pickle.dumps((0, BOMB), 3)[2:-1] + b"Rss.",
+    "a vector of many numbers": OURS + b"\x80\x03}X\x06\x00\x00\x00_slots}X\x01\x00\x00\x00vcuvm.objects\nMergingVector\n"
+    + pickle.dumps((2**40, b""), 3)[2:-1] + b"Rss.",
     "cut off": OURS + state({"a": "b"})[:-4],
     "empty": b"",
     "noise": b"\x00\xff" * 40,
