@@ -17,6 +17,7 @@ _LAST = 63
 class Capability(enum.IntEnum):
     """Those that a process of ours keeps somewhere, by their numbers."""
 
+    DAC_OVERRIDE = 1
     KILL = 5
     SETGID = 6
     SETUID = 7

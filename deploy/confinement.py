@@ -109,13 +109,17 @@ def confine(profile: Profile) -> list[Layer]:
     rules, filter_layer = _prepare_filter(profile)
     account, refused_user = _account(profile)
     layers = [_limit(profile)]
+    keep = profile.keep
     if not profile.bare:
         layers.append(_enter_view(profile))
-    ruleset, files_layers = _prepare_files(profile)
-    bound = "capabilities" in profile.layers and capabilities.bound(profile.keep)
+        if account is not None and (reason := _tried(lambda: _use_as(account, profile))):
+            refused_user = Layer("user", False, f"{profile.user} cannot work here, stays uid 0: {reason}", required=False)
+            keep = (*keep, Capability.DAC_OVERRIDE)  # the home is that account's
+    ruleset, files_layers = _prepare_files(profile, alone=any(layer.name == "view" and layer.in_force for layer in layers))
+    bound = "capabilities" in profile.layers and capabilities.bound(keep)
     if not profile.execute and "capabilities" in profile.layers:
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # no other process of the account may look inside
-    layers += [refused_user or _become(account, profile), _drop_capabilities(profile, bound), *files_layers, filter_layer]
+    layers += [refused_user or _become(account, profile), _drop_capabilities(profile, keep, bound), *files_layers, filter_layer]
     no_new_privileges()
     if ruleset is not None:
         landlock.enforce(ruleset)
@@ -263,11 +267,6 @@ def _become(account: pwd.struct_passwd | None, profile: Profile) -> Layer:
     if account is None:
         return Layer("user", True, f"stays uid {os.getuid()}", required=False)
     death_signal = parent_death_signal()
-    for directory in profile.given:
-        if directory.is_dir():
-            os.chown(directory, account.pw_uid, account.pw_gid)
-    if not profile.bare and (reason := _tried(lambda: _use_as(account, profile))):
-        return Layer("user", False, f"{profile.user} cannot work here, stays uid 0: {reason}", required=False)
     change_to(account)
     if death_signal:
         die_with_parent(death_signal)  # the kernel forgets it when the user changes
@@ -283,22 +282,25 @@ def change_to(account: pwd.struct_passwd) -> None:
 
 def _use_as(account: pwd.struct_passwd, profile: Profile) -> None:
     """Read Python and what the account gets, as that account. Raises OSError."""
+    for directory in profile.given:
+        if directory.is_dir():
+            os.chown(directory, account.pw_uid, account.pw_gid)
     change_to(account)
     for directory in (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent, *profile.given):
         if directory.is_dir():
             list(directory.iterdir())
 
 
-def _drop_capabilities(profile: Profile, bound: bool) -> Layer:
+def _drop_capabilities(profile: Profile, keep: tuple[Capability, ...], bound: bool) -> Layer:
     if "capabilities" not in profile.layers:
         return _left_out("capabilities", required=False)
-    capabilities.drop(profile.keep)
+    capabilities.drop(keep)
     kept = capabilities.held()
-    names = ", ".join(one.name.lower() for one in profile.keep if kept >> one & 1)
+    names = ", ".join(one.name.lower() for one in keep if kept >> one & 1)
     return Layer("capabilities", True, (f"{names} alone" if names else "none") + ("" if bound else ", and none to drop"), required=False)
 
 
-def _prepare_files(profile: Profile) -> tuple[int | None, list[Layer]]:
+def _prepare_files(profile: Profile, *, alone: bool) -> tuple[int | None, list[Layer]]:
     if "files" not in profile.layers:
         return None, [_left_out("files"), _left_out("tcp", required=False)]
     version = landlock.version()
@@ -325,17 +327,17 @@ def _prepare_files(profile: Profile) -> tuple[int | None, list[Layer]]:
         files = Layer("files", False, f"{threads - 1} threads were started before, and are not bound")
     else:
         files = Layer("files", True, f"landlock {version}")
-    return ruleset, [files, _tcp_layer(profile, version)]
+    return ruleset, [files, _tcp_layer(profile, version, alone=alone)]
 
 
-def _tcp_layer(profile: Profile, version: int) -> Layer:
+def _tcp_layer(profile: Profile, version: int, *, alone: bool) -> Layer:
     if not landlock.network_since(version):
         return Layer("tcp", False, "this landlock is too old", required=False)
     if profile.network != "tcp":
         return Layer("tcp", True, f"landlock {version}", required=False)
     if profile.listen is None or profile.connect is None:
-        reason = "only the loopback device of its own network, where it has one" if profile.alone else "any port, as configured"
-        return Layer("tcp", profile.alone, reason, required=False)
+        alone = alone and profile.alone
+        return Layer("tcp", alone, "the loopback device of its own network alone" if alone else "any port", required=False)
     ports = ", ".join(map(str, sorted({*profile.listen, *profile.connect})))
     return Layer("tcp", True, f"landlock {version}; only the ports {ports}", required=False)
 

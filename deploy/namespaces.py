@@ -78,11 +78,13 @@ def enter(view: View) -> None:
     here = Path.cwd()
     root = Path(tempfile.gettempdir()).resolve()
     _mount("tmpfs", root, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "tmpfs", b"mode=755,size=64k,nr_inodes=4k")
+    before = os.umask(0o022)  # the way to what appears is open to every account
     for link, target in links.items():
         _beneath(root, link).parent.mkdir(parents=True, exist_ok=True)
         _beneath(root, link).symlink_to(target)
     for path, tree in trees.items():
         _place(_beneath(root, path), tree)
+    os.umask(before)
     for path in (Path("/"), *(path for path, tree in trees.items() if tree is None)):
         _mount(None, _beneath(root, path), _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     os.chdir(root)

@@ -22,6 +22,7 @@ _SET_FLAGS, _SET_EXTENDED_FLAGS = 0x4008_6602, 0x401C_5820  # chattr's two
 _LOW_HALF = 0xFFFF_FFFF  # the kernel looks at these bits alone; a filter that looked at all could be passed by the others
 _SIGNALS_TO_ONE = ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo")
 _HIGHEST_DOMAIN = 64
+_NICEST = 19
 _KINDS = {int(socket.SOCK_STREAM), int(socket.SOCK_DGRAM)}
 _KIND_BITS = 0xF
 
@@ -51,7 +52,7 @@ _NAMED_MEMORY_AND_QUEUES = """
 """.split()
 # And how much of the machine whom it belongs to:
 _SCHEDULING = """
-    setpriority nice ioprio_set sched_setparam sched_setattr
+    nice ioprio_set sched_setparam sched_setattr
 """.split()
 # What the engine's tools use, and no other process: times of files, and watching them.
 _LESS_USED = "utime utimes futimesat utimensat utimensat_time64 inotify_init inotify_init1 inotify_add_watch".split()
@@ -125,7 +126,12 @@ def server(allowed: Allowed) -> Any:
     # 0 means the caller.
     for name in ("prlimit64", "sched_setaffinity"):
         _add(rules, refuse, name, library.Arg(0, library.NE, 0))
-    if not allowed.execute:
+    if allowed.execute:
+        # A thread of the engine may put itself behind the others: which kind, who, how nice.
+        for condition in (library.Arg(0, library.NE, os.PRIO_PROCESS), library.Arg(1, library.NE, 0), library.Arg(2, library.GT, _NICEST)):
+            _add(rules, refuse, "setpriority", condition)
+    else:
+        _add(rules, refuse, "setpriority")
         for name in ("execve", "execveat", *_LESS_USED):
             _add(rules, refuse, name)
     if not allowed.native_code:

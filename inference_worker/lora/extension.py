@@ -295,4 +295,4 @@ def adapter_bytes(lora: Any) -> int:
 def _stand_back() -> None:
     """Decoding goes first. On Linux a thread has a priority of its own."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0: this thread
