@@ -64,6 +64,10 @@ POLL_MS = 100
 ROUND = 512
 """Most messages read from one socket before the others get their turn."""
 
+TOOLS_ROUND = 32
+TOOLS_ROUND_BYTES = 1_000_000
+"""The same of tools, whose messages cost more than what UVMs say: a flood of them is no long silence for everybody else."""
+
 METRICS_OFFSET = 1
 
 _NEEDS: Mapping[type, Right] = {
@@ -203,7 +207,10 @@ class Bridge:
             take(frames)
 
     def _read_tools(self) -> None:
-        for _ in range(ROUND):
+        size = 0
+        for _ in range(TOOLS_ROUND):
+            if size > TOOLS_ROUND_BYTES:
+                return
             try:
                 identity = self._tools.recv(zmq.NOBLOCK)
             except zmq.Again:
@@ -217,6 +224,7 @@ class Bridge:
                     frames.append(frame.bytes)
                 else:
                     frames.append(self._tools.recv())
+            size += sum(map(len, frames))
             self._tool_said(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:

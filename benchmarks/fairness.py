@@ -1,0 +1,112 @@
+"""How long one client waits beside others' floods: `python benchmarks/fairness.py [SECONDS]`, real bridge, image and two UVMs.
+
+Prints the median and 99th percentile of a client that asks for one slot at a time, alone and beside each flood, and the ratio to alone.
+All of them are the same principal, which is the harder case: between principals there is another level of turns.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.messages import awaken
+from deploy import service, supervision
+from deploy.settings import load
+from ui_client import Client
+from uvm.protocol import Send, encode
+
+SLOW = "def spin(self):\n    total = 0\n    for i in range(600000):\n        total = total + i\n    return total\n"
+
+
+def flood(endpoint: str, connections: int, flying: int, frame: bytes, stop: Event) -> None:
+    """Connections that keep so many messages under way each, until the stop."""
+    with zmq.Context() as context:
+        poller = zmq.Poller()
+        sockets = []
+        for _ in range(connections):
+            socket = context.socket(zmq.DEALER)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.SNDHWM, 0)
+            socket.connect(endpoint)
+            poller.register(socket, zmq.POLLIN)
+            sockets.append(socket)
+            for _ in range(flying):
+                socket.send(frame)
+        while not stop.is_set():
+            for socket, _ in poller.poll(100):
+                socket.recv()
+                socket.send(frame)
+        for socket in sockets:
+            socket.close()
+
+
+def waits(client: Client, seconds: float) -> tuple[float, float, int]:
+    """Median and 99th percentile of the time to the answer in ms, and how many answers."""
+    times: list[float] = []
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        began = time.perf_counter()
+        client.send("genesis_obj", "name")
+        times.append(1000 * (time.perf_counter() - began))
+    times.sort()
+    return times[len(times) // 2], times[len(times) * 99 // 100], len(times)
+
+
+def main() -> None:
+    """Print the table."""
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+    with tempfile.TemporaryDirectory() as name:
+        environment = {"BATOS_HOME": f"{name}/var", "BATOS_METRICS_BASE_PORT": "0"}
+        os.environ.update(environment)
+        configuration = load()
+        wanted = ("image", "bridge", "uvm-1", "uvm-2")
+        service.start(configuration, [one for one in supervision.programs(configuration) if one.name in wanted])
+        try:
+            awaken(configuration, environment)
+            with Client(configuration=configuration, connect_timeout=60) as client:
+                for uvm in ("uvm-1", "uvm-2"):
+                    client.send("genesis_obj", "name", via=uvm, deadline=60)
+                thing: Any = client.send("genesis_obj", "clone")
+                client.create_method(thing, "spin", SLOW)
+                began = time.perf_counter()
+                client.send(thing, "spin")
+                slow_s = time.perf_counter() - began
+            floods = {
+                f"32 connections, {slow_s:.1f} s a message": (32, 1, encode(Send(id=1, target=thing, selector="spin"))),
+                "10,200 messages at once": (1, 10_200, encode(Send(id=1, target="genesis_obj", selector="name"))),
+                "65 connections, 3.9 MB a message": (
+                    65, 1, encode(Send(id=1, target="genesis_obj", selector="respondsTo_", args=["q" * 3_900_000]))
+                ),
+                "64 connections, a slot a message": (64, 1, encode(Send(id=1, target="genesis_obj", selector="name"))),
+            }  # fmt: skip
+            processes = get_context("spawn")
+            with Client(configuration=configuration) as client:
+                median, alone, count = waits(client, seconds)
+                print(f"{'alone':<40} median {median:7.2f} ms   p99 {alone:8.2f} ms   (1.0)   {count} answers", flush=True)
+                for label, (connections, flying, frame) in floods.items():
+                    stop = processes.Event()
+                    flooding = processes.Process(target=flood, args=(configuration.bridge_endpoint, connections, flying, frame, stop))
+                    flooding.start()
+                    while client.status()["queue"]["held"] < connections // 2:
+                        time.sleep(0.1)
+                    median, p99, count = waits(client, seconds)
+                    stop.set()
+                    flooding.join()
+                    print(f"{label:<40} median {median:7.2f} ms   p99 {p99:8.2f} ms   ({p99 / alone:.1f})   {count} answers", flush=True)
+                    deadline = time.monotonic() + 120
+                    while client.status()["queue"]["held"] and time.monotonic() < deadline:
+                        time.sleep(0.5)
+        finally:
+            service.stop(configuration, 60)
+
+
+if __name__ == "__main__":
+    main()
