@@ -15,7 +15,7 @@ from uvm.history import install, method, written_for
 from uvm.image import Image
 from uvm.journal import chronicle
 from uvm.messages import Claim, LostClaim
-from uvm.objects import ABSENT, UvmObject
+from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.probe import probe
 from uvm.protocol import Reference
 from uvm.reified import is_method
@@ -145,8 +145,13 @@ class Registry:
         return True
 
     def _matters(self, one: Any, want: Want) -> bool:
-        """Whether a changed record can change the verdict: an object's own, not the kernel's or the counters that every message moves."""
-        return isinstance(one, UvmObject) and (one is not self._image.named("genesis_obj") or one._p_oid == want.receiver)
+        """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.
+
+        Nor a message object, of which a method sees what never changes (`uvm.authority.check_look`).
+        """
+        if not isinstance(one, UvmObject) or one.own(KIND) == "message":
+            return False
+        return one is not self._image.named("genesis_obj") or one._p_oid == want.receiver
 
     def back_to_trial(self, generation: Generation) -> None:
         message = self._image.at(Reference(generation.oid))

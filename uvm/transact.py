@@ -116,12 +116,16 @@ class Transactor:
         return tid
 
     def record(self, oid: bytes, tid: bytes) -> tuple[bytes, bytes] | None:
-        """The record of an object as of a transaction, and the transaction that wrote it; None when there is none."""
-        try:
-            found = self._image.database.storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
-        except POSKeyError:
-            return None
-        return None if found is None else (found[0], found[1])
+        """The record of an object as of a transaction, and the transaction that wrote it; None when there is none. Raises ImageAway."""
+        while True:
+            try:
+                found = self._image.database.storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
+            except POSKeyError:
+                return None
+            except ClientDisconnected:
+                self.wait_for_image()
+            else:
+                return None if found is None else (found[0], found[1])
 
     def abort(self) -> None:
         """Abort what is open."""

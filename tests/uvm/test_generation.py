@@ -9,6 +9,7 @@ from inference_worker.protocol import Completed, Output
 from tests.uvm.houses import House, make_shop, offer
 from tests.uvm.images import awakened, new_database
 from uvm import messages
+from uvm.errors import ImageError
 from uvm.image import Image
 from uvm.objects import KIND, UvmObject
 from uvm.protocol import Example, decode_value
@@ -265,6 +266,23 @@ def test_a_slot_of_an_earlier_version_with_letters_of_another_alphabet_can_be_re
     assert one.send(shop, "respondsTo_", "é") is True
     one.send(shop, "removeSlot_", "é")
     assert one.send(shop, "respondsTo_", "é") is False
+
+
+@pytest.mark.parametrize("look", ["stage", "owner", "drafts", "slotNames()", "clone().stage", "slot_('stage')", "selector", "call"])
+def test_a_method_sees_nothing_of_what_becomes_of_the_message_it_is_written_for(house, look):
+    one = house(spy=["    return self.cost / 0"])
+    shop = make_shop(one)
+    one.send(shop, "setSlot_value_", "watched", None)
+    message = one.send(shop, "spy").details["message"]
+    one.image.manager.begin()
+    one.image.at(shop).put("watched", one.image.at(messages.Reference.parse(message)))
+    one.image.manager.commit()
+    body = f"    try:\n        return self.watched.{look}\n    except Exception as error:\n        return f'{{error}}'"
+    one.model.bodies["spy"] = [body]
+    seen = one.send(shop, "spy")
+    assert not isinstance(seen, ImageError), seen.message
+    told = one.send(shop, "explain_", "spy")["proof"]
+    assert told["message"] == message and told["trial"]["result"] == seen
 
 
 def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(house):
