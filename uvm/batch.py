@@ -20,7 +20,7 @@ from uvm import gate, nursery, queries
 from uvm.attempt import Attempt, Miss, Thought
 from uvm.authority import check_offer
 from uvm.changes import Changes
-from uvm.crossing import NoRoom, Room, from_wire, to_wire, wire_bytes
+from uvm.crossing import NoRoom, Room, from_wire, to_wire
 from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault, TooLarge
 from uvm.history import explanation, written_for
 from uvm.image import Image
@@ -325,7 +325,7 @@ class Batch:
             raise TooLarge(
                 f"the answer would have more than {room.limit:,} bytes",
                 "ask for less; what a slot holds is read in parts, with Read or batos get",
-                bytes=min(wire_bytes(result) + room.used - min(room.left, 0), 2**63 - 1),
+                bytes=min(room.used, 2**63 - 1),
                 limit=room.limit,
             ) from None
 

@@ -1,7 +1,7 @@
 """Values as they cross the bridge: from a tool into the image, and out again. Nothing is altered on the way: what does not fit is refused.
 
-Pure functions. docs/protocol.md has the table of types. Sizes are those of MessagePack, and are counted while a value is walked, so that
-what is too large is never built.
+Pure functions. docs/protocol.md has the table of types. Sizes are those of MessagePack, and are counted first, so that what is
+too large is never built.
 """
 
 from collections.abc import Callable
@@ -64,25 +64,28 @@ class Room:
 def to_wire(value: Any, refer: Callable[[UvmObject], Reference], room: Room | None = None) -> Any:
     """The value as it crosses the bridge: objects as references; sets, tuples and merging values as arrays, counters as numbers.
 
-    Raises BadValue, which names the place, for what MessagePack cannot carry exactly, and NoRoom.
+    Raises NoRoom before anything is built, and BadValue, which names the place, for what MessagePack cannot carry exactly. What stands in
+    the value several times is walked once, and is one object in the answer too.
     """
-    return _Leaving(refer, room or Room()).carried(value, 0, None)
+    if room is not None:
+        room.take(wire_bytes(value))
+    return _Leaving(refer).carried(value, 0, None)
 
 
 class _Leaving:
     """One walk through a value on its way out."""
 
-    def __init__(self, refer: Callable[[UvmObject], Reference], room: Room) -> None:
+    def __init__(self, refer: Callable[[UvmObject], Reference]) -> None:
         self._refer = refer
-        self._take = room.take
+        # By identity, which is a value's own as long as it is there: what `plain` makes is kept too.
+        self._carried: dict[int, tuple[Any, Any]] = {}
 
     def carried(self, value: Any, depth: int, path: _Path) -> Any:
         kind = type(value)
         if kind in _SCALARS:
-            self._take(_scalar_bytes(value, path))
+            _scalar_bytes(value, path)
             return value
         if kind is UvmObject:
-            self._take(REFERENCE_BYTES)
             return self._refer(value)
         if isinstance(value, Merging):
             return self.carried(value.plain(), depth, path)
@@ -91,15 +94,18 @@ class _Leaving:
             raise BadValue(f"{_place(path)} is a {name}, which cannot be carried", "return plain values, containers of them, or objects")
         if depth >= DEPTH:
             raise _too_deep(path)
-        self._take(_head_bytes(len(value)))
-        if kind is dict:
-            pairs = {}
-            for key, item in value.items():
-                check_key(key, path)
-                self._take(_scalar_bytes(key, path))
-                pairs[key] = self.carried(item, depth + 1, (path, key))
-            return pairs
-        return [self.carried(item, depth + 1, (path, number)) for number, item in enumerate(value)]
+        if id(value) not in self._carried:
+            self._carried[id(value)] = value, self._container(value, depth, path)
+        return self._carried[id(value)][1]
+
+    def _container(self, value: Any, depth: int, path: _Path) -> Any:
+        if type(value) is not dict:
+            return [self.carried(item, depth + 1, (path, number)) for number, item in enumerate(value)]
+        pairs = {}
+        for key, item in value.items():
+            check_key(key, path)
+            pairs[key] = self.carried(item, depth + 1, (path, key))
+        return pairs
 
 
 def from_wire(value: Any, resolve: Callable[[Any], Any], depth: int = 0, path: _Path = None) -> Any:
@@ -140,27 +146,33 @@ def check_key(key: Any, path: _Path = None) -> None:
 def wire_bytes(value: Any) -> int:
     """Bytes that the value takes as MessagePack, what stands in it twice counted twice, but walked once.
 
-    Raises BadValue for what contains itself.
+    Raises BadValue for what is nested too deeply, or contains itself.
     """
-    sizes: dict[int, int] = {}
+    return _measured(value, 0, {})[1]
 
-    def size_of(part: Any, depth: int) -> int:
-        if isinstance(part, Merging):
-            part = part.plain()
-        if type(part) in _SCALARS:
-            return _scalar_bytes(part, None)
-        if type(part) not in _CONTAINERS:
-            return REFERENCE_BYTES
-        if depth >= DEPTH:
-            raise _too_deep(None)
-        if id(part) not in sizes:
-            total = _head_bytes(len(part))
-            if type(part) is dict:
-                total += sum(_scalar_bytes(key, None) for key in part if type(key) in _SCALARS)
-            sizes[id(part)] = total + sum(size_of(item, depth + 1) for item in (part.values() if type(part) is dict else part))
-        return sizes[id(part)]
 
-    return size_of(value, 0)
+def _measured(value: Any, depth: int, known: dict[int, tuple[Any, int, int]]) -> tuple[Any, int, int]:
+    """The value, its bytes, and how many containers are in each other."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return value, _scalar_bytes(value, None), 0
+    if isinstance(value, Merging):
+        return _measured(value.plain(), depth, known)
+    if kind not in _CONTAINERS:
+        return value, REFERENCE_BYTES, 0
+    if depth >= DEPTH:
+        raise _too_deep(None)
+    if id(value) not in known:
+        total, height = _head_bytes(len(value)), 0
+        if kind is dict:
+            total += sum(_scalar_bytes(key, None) for key in value if type(key) in _SCALARS)
+        for item in value.values() if kind is dict else value:
+            _, size, inner = _measured(item, depth + 1, known)
+            total, height = total + size, max(height, inner)
+        known[id(value)] = value, total, height + 1
+    if depth + known[id(value)][2] > DEPTH:
+        raise _too_deep(None)
+    return known[id(value)]
 
 
 def _head_bytes(length: int) -> int:

@@ -61,10 +61,11 @@ class _Listing:
                 raise NoRoom
             return to_wire(value, self._refer, self._room), None
         except NoRoom:
-            self._patience -= before - max(self._room.left, 0)
+            size = before - self._room.left
+            self._patience -= size
             self._room.left = before
             self._room.take(_LARGE_BYTES)
-            return None, Large(kind_of(value), length_of(value), len(value) if isinstance(value, str | bytes) else before + 1)
+            return None, Large(kind_of(value), length_of(value), size)
 
 
 def object_state(image: Image, one: UvmObject, room: Room) -> ObjectState:
