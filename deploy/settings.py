@@ -43,7 +43,8 @@ class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
     transaction_timeout_s: Annotated[
         int,
         Meta(ge=1, le=600, description="a client that votes and goes silent loses its turn after this many seconds"),
-    ] = 30
+    ] = 3
+    record_mb: Annotated[int, Meta(ge=1, le=2048, description="largest record that the image takes, MB")] = 64
     invalidation_queue: Annotated[Count, Meta(description="transactions a client may miss and still keep its cache")] = 10_000
     cache_mb: Annotated[int, Meta(ge=4, le=65_536, description="client cache of each ZEO client, MB")] = 64
     object_cache_mb: Annotated[int, Meta(ge=1, le=65_536, description="live objects kept by each connection, MB")] = 64

@@ -400,11 +400,14 @@ class MergingQueue(Merging):
         return list(self.items)
 
 
-_LONGEST_VECTOR: Final = 1 << 19
+_LONGEST_VECTOR: Final = 1 << 14
 
 
 class MergingVector(Merging):
-    """Whole numbers by position, to which several processes add; each stays within 16 bits. Stored compressed: most are 0."""
+    """Whole numbers by position, to which several processes add; each stays within 16 bits. Stored compressed: most are 0.
+
+    What is stored is unpacked as far as the longest vector, so that a few bytes cannot ask for a gigabyte.
+    """
 
     __slots__ = ("numbers",)
 

@@ -13,32 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from ZEO.asyncio.server import Acceptor, ServerProtocol
-from ZEO.StorageServer import StorageServer
 
 from deploy.settings import ImageSettings
+from zeo_server.connection import BoundedAcceptor, BoundedServer, Turns
 from zeo_server.storage import ImageStorage
 
 STORAGE_NAME = "1"
 _CLIENTS_CLOSE_S = 2.0
 _PACK_ENDS_S = 20.0
-
-
-class MessagePackProtocol(ServerProtocol):
-    """A connection that speaks MessagePack only. A client that answers with the pickle protocol is hung up on."""
-
-    def finish_connection(self, protocol_version: bytes) -> None:
-        if protocol_version[:1] == b"M" or protocol_version == b"ruok":
-            super().finish_connection(protocol_version)
-        else:
-            asked = repr(protocol_version[:16])
-            structlog.get_logger().error("a client asked for another protocol than MessagePack, refused", protocol=asked)
-            self.close()
-
-
-class _Acceptor(Acceptor):
-    def factory(self) -> MessagePackProtocol:
-        return MessagePackProtocol(self.event_loop, self.addr, self.storage_server.create_client_handler(), self.msgpack)
 
 
 class ImageServer:
@@ -51,18 +33,19 @@ class ImageServer:
         socket.unlink(missing_ok=True)
         before = os.umask(0o077)
         try:
-            self._server = StorageServer(
+            self._server = BoundedServer(
                 str(socket),
                 {STORAGE_NAME: storage},
                 invalidation_queue_size=settings.invalidation_queue,
-                transaction_timeout=settings.transaction_timeout_s,
-                Acceptor=_Acceptor,
+                Acceptor=BoundedAcceptor,
                 msgpack=True,
+                most_record_bytes=settings.record_mb * 1_000_000,
             )
         finally:
             os.umask(before)
         self._acceptor = self._server.acceptor
         self._loop: asyncio.AbstractEventLoop = self._acceptor.event_loop
+        self._server.lock_managers[STORAGE_NAME].timeout = Turns(self._loop, settings.transaction_timeout_s)
         self._ending: asyncio.Task[None] | None = None
 
     def run(self) -> None:

@@ -17,6 +17,7 @@ from ZODB.serialize import ObjectWriter
 from ZODB.utils import z64
 
 from deploy.settings import Home
+from zeo_server.resolvable import resolvable
 
 
 class ImageInUse(Exception):
@@ -42,14 +43,22 @@ class ImageStorage(FileStorage):
             _sync(directory)
             directory = directory.parent
 
-    def tryToResolveConflict(self, *arguments: Any, **keywords: Any) -> Any:
+    def tryToResolveConflict(self, oid: bytes, committed: bytes, old: bytes, record: bytes, committed_record: bytes = b"") -> Any:
         try:
-            resolved = super().tryToResolveConflict(*arguments, **keywords)
+            if not self._resolvable(oid, committed, old, record):
+                raise ConflictError(oid=oid, serials=(committed, old), data=record)
+            resolved = super().tryToResolveConflict(oid, committed, old, record, committed_record)
         except ConflictError:
             self.unresolved += 1
             raise
         self.resolved += 1
         return resolved
+
+    def _resolvable(self, oid: bytes, committed: bytes, old: bytes, record: bytes) -> bool:
+        try:
+            return resolvable(record) and resolvable(self.loadSerial(oid, committed)) and resolvable(self.loadSerial(oid, old))
+        except POSKeyError:  # a pack has dropped the revision that both sides began with
+            return False
 
 
 def open_storage(home: Home, *, read_only: bool = False) -> ImageStorage:

@@ -4,8 +4,8 @@ Whoever reaches the server's socket, or could once write to its files, otherwise
 The ways in, in ZEO 6.2 and ZODB 6.4, and how each is closed:
 
 - messages: a client may answer the handshake with the pickle protocol although the server announced MessagePack
-  (`MessagePackProtocol` in `zeo_server.server` hangs up);
-- conflict resolution unpickles both sides' records (`ZODB.ConflictResolution.find_global`);
+  (`BoundedProtocol` in `zeo_server.connection` hangs up);
+- conflict resolution unpickles both sides' records (`ZODB.ConflictResolution.find_global`), where they are `zeo_server.resolvable`;
 - the extension of a transaction is the client's bytes, unpickled by undoLog, history and iteration (`loads`);
 - the commit log, the index beside the image, metadata of records and references for the packer use the two libraries'
   `Unpickler` without a `find_global` of their own.
@@ -27,15 +27,27 @@ from zodbpickle.pickle import UnpicklingError
 
 import uvm.objects
 
+
+def _octets(value: bytes = b"") -> bytes:
+    # `bytes` itself makes as many as a number says.
+    if type(value) is not bytes:
+        raise UnpicklingError(f"bytes of a {type(value).__name__}, which no pickle of bytes has")
+    return value
+
+
+def _binary(value: bytes = b"") -> Any:
+    return binary(_octets(value))
+
+
 # What pickles of plain data name: sets have no opcode in protocol 3, bytes none below it.
 _PLAIN: dict[tuple[str, str], Any] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
-    ("builtins", "bytes"): bytes,
+    ("builtins", "bytes"): _octets,
     ("__builtin__", "set"): set,
     ("__builtin__", "frozenset"): frozenset,
-    ("__builtin__", "bytes"): bytes,
-    ("zodbpickle", "binary"): binary,
+    ("__builtin__", "bytes"): _octets,
+    ("zodbpickle", "binary"): _binary,
 }
 
 
