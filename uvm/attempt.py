@@ -7,12 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from uvm.errors import AttemptEnded, DeadlineExceeded, QuotaExceeded, TicksSpent
+from uvm.budget import Budget
+from uvm.errors import AttemptEnded, QuotaExceeded
 from uvm.objects import ABSENT, UvmObject, same_value
 from uvm.rights import ALL, Limits, Right
 from uvm.values import copied, is_mutable
-
-_LOOK_AT_CLOCK = 1024
 
 
 class Miss(AttemptEnded):
@@ -52,7 +51,7 @@ class Frame:
         self.policy = policy
 
 
-class Attempt:
+class Attempt(Budget):
     """Budget, journal and fate of one run of one message.
 
     `before_write` is called once, before the first change, so that the batch can take its savepoint only for messages
@@ -76,10 +75,7 @@ class Attempt:
         rights: frozenset[Right] = ALL,
         limits: Limits | None = None,
     ) -> None:
-        self.ticks = ticks
-        self._until = time.monotonic() + seconds
-        self._seconds = seconds
-        self._look = _LOOK_AT_CLOCK
+        super().__init__(ticks, seconds)
         self._before_write = before_write
         self.thoughts = thoughts or {}
         self.asked = 0
@@ -92,32 +88,11 @@ class Attempt:
         self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
         self.depth = 0
-        self.end: AttemptEnded | None = None
         self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}
         self._handed: dict[tuple[int, str], tuple[UvmObject, str, Any, Any]] = {}
         self.created: dict[int, UvmObject] = {}
         self.wrote = False
         self._secured = False
-
-    # --- budget --------------------------------------------------------------------------------------------------
-
-    def charge(self, units: int) -> None:
-        """Spend ticks. Raises TicksSpent, DeadlineExceeded, or the end that this attempt already came to."""
-        if self.end is not None:
-            raise self.end
-        self.ticks -= units
-        self._look -= units
-        if self.ticks < 0:
-            self.finish(TicksSpent("the message used its budget of ticks", "do less in one message, or raise uvm.ticks"))
-        if self._look < 0:
-            self._look = _LOOK_AT_CLOCK
-            if time.monotonic() > self._until:
-                self.finish(DeadlineExceeded(f"the message ran longer than {self._seconds:g} s", "do less in one message"))
-
-    def finish(self, end: AttemptEnded) -> None:
-        """End the attempt for good: every later charge raises the same end."""
-        self.end = end
-        raise end
 
     # --- what it may change ---------------------------------------------------------------------------------------
 
@@ -140,7 +115,7 @@ class Attempt:
         key = (id(owner), slot)
         if key not in self.before:
             handed = self._handed.get(key)
-            before = handed[3] if handed else copied(owner.own(slot), self.charge)
+            before = handed[3] if handed else copied(owner.own(slot), self.walk)
             self.before[key] = (owner, slot, before, self.frames[-1].method if self.frames else None)
 
     def touch(self) -> None:
@@ -170,7 +145,7 @@ class Attempt:
             if owner._p_changed:
                 # A message before this one, in the same transaction, changed it: its change must not be stored with ours in it.
                 self._secure()
-            self._handed[key] = (owner, slot, value, copied(value, self.charge))
+            self._handed[key] = (owner, slot, value, copied(value, self.walk))
 
     def unflagged(self) -> list[tuple[UvmObject, str]]:
         """Slots whose value was changed in place; those not yet journalled are added to the journal."""

@@ -289,7 +289,7 @@ class Batch:
             carried.append(self._carried(result, attempt, shown, room))
             if isinstance(request, Transaction):
                 # A later send gets the value: what it does to its argument must not change a slot that the value came from.
-                results.append(copied(result, attempt.charge))
+                results.append(copied(result, attempt.walk))
         whole = carried if isinstance(request, Transaction) else carried[0]
         return self._changed(work, attempt, encode_value(whole), shown)
 

@@ -2,25 +2,42 @@
 
 Pure functions of values, called by the compiled methods' guards and the vocabulary, in the thread that runs the method.
 Nothing in Python itself stops `10**10**8`, `'a' * 10**10` or the comparison of two lists that hold each other a thousand
-times over; so each operation whose cost depends on sizes is measured first, charged in ticks, and refused past a limit.
+times over; so each operation whose cost depends on sizes is measured first, charged in units (`uvm/weights.py`), and refused past
+a limit. Where Python does not say beforehand what a call will cost, it is made in blocks, each charged before it is done.
 
-A tick is about a tenth of a microsecond of work: one element walked in Python, 8 elements or 64 characters moved in C.
-Beyond a limit the functions raise ValueError, which a method may catch; `charge` raises TicksSpent, which it may not.
+Beyond a limit the functions raise ValueError, which a method may catch; `charge` raises an AttemptEnded, which it may not.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import chain
+from itertools import chain, islice
+from sys import getsizeof
 from types import GeneratorType, NoneType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from uvm.errors import ImageError
-from uvm.objects import Counter, Merging, UvmObject
+from uvm.keys import LONG, Keys
+from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 
 Charge = Callable[[int], None]
+
+
+class Meter(Protocol):
+    """What an operation is charged to: the budget of the message that runs."""
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that the message hashed."""
+
+    def charge(self, units: int) -> None:
+        """Spend units of work. Raises an AttemptEnded."""
+
 
 INT_BITS: Final = 1000
 """Longest integer; below it every integer has a float."""
 LARGEST: Final = 2**INT_BITS - 1
+KEY_LEAST: Final = -(2**63)
+KEY_MOST: Final = 2**64 - 1
+"""Least and largest integer that may be a key or a member."""
 TEXT: Final = 10_000_000
 """Longest text, characters."""
 ITEMS: Final = 1_000_000
@@ -34,22 +51,26 @@ NUMBERS: Final = frozenset({int, float, bool})
 ATOMS: Final = frozenset({int, float, bool, NoneType, UvmObject})
 TEXTS: Final = frozenset({str, bytes})
 SEQUENCES: Final = frozenset({list, tuple, set, frozenset})
+HASHED: Final = frozenset({set, frozenset, dict})
+MERGED: Final = frozenset({Counter, MergingSet, MergingQueue})
 ITERABLES: Final = SEQUENCES | {dict, str, bytes, range}
+_COMPOSITE: Final = frozenset({tuple, frozenset, range})
+
+_SHOWN: Final = 100_000
+"""Longest text that is made of what an error holds, characters; `ERROR_TEXT` of them are kept."""
 
 
 def weighed(value: Any, charge: Charge) -> Any:
-    """The value, charged for being compared, hashed or shown; a counter becomes its number, other merging values lists."""
+    """The value, charged for being compared or shown; a counter becomes its number, other merging values lists."""
     kind = type(value)
     if kind in ATOMS:
         return value
     if kind is str:
         if len(value) > 1024:
-            charge(len(value) >> 6)
+            charge(len(value) >> 9)
         return value
-    if kind is Counter:
-        return value.total
-    if isinstance(value, Merging):
-        value = value.plain()
+    if kind in MERGED:
+        value = plain(value, charge)
     weigh(value, charge)
     return value
 
@@ -57,63 +78,119 @@ def weighed(value: Any, charge: Charge) -> Any:
 def weigh(value: Any, charge: Charge) -> int:
     """Charge a walk through all that a value contains, and return an upper bound of its length as text, characters.
 
-    Raises ValueError for a value that is too large, nested too deep, or contains itself; TypeError for a function.
+    What is contained twice is walked twice. Raises ValueError for a value that is too large, nested too deep, or contains itself;
+    TypeError for a function.
     """
-    length, walked, scanned = 0, 0, 0
+    length, walked = 0, 0
     level: list[Any] = [value]
     for _ in range(NESTING):
         deeper: list[Any] = []
         for item in level:
-            walked += 1
             kind = type(item)
             if kind is str or kind is bytes:
                 length += len(item) + 2
             elif kind in SEQUENCES or kind is dict:
-                inside = chain(item, item.values()) if kind is dict else item
                 count = len(item)
-                scanned += count
+                walked += count
+                if walked > ITEMS:
+                    raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
+                charge(35 + 2 * extent(item))
+                inside = chain(item, item.values()) if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
-                elif kind is dict:
-                    deeper.extend(item)
-                    deeper.extend(item.values())
                 else:
+                    charge(11 * count)
                     deeper.extend(item)
+                    if kind is dict:
+                        deeper.extend(item.values())
             elif kind is range:
-                scanned += len(item)
-            elif isinstance(item, Merging):
-                deeper.append(item.plain())
-            elif kind in ATOMS or isinstance(item, Exception):
+                length += 30 * len(item) if len(item) <= ITEMS else 100
+            elif kind in MERGED:
+                deeper.append(plain(item, charge))
+            elif kind in ATOMS:
                 length += 30
+            elif isinstance(item, Exception):
+                length += ERROR_TEXT
             elif callable(item) or kind is GeneratorType:
                 raise TypeError("a function is no value: call it")
             else:
                 length += 100
-            if walked + scanned + len(deeper) > ITEMS:
-                charge(walked + (scanned >> 3))
-                raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
         if not deeper:
-            charge(walked + (scanned >> 3) + (length >> 6))
-            return length + 4 * (walked + scanned)
+            charge(length >> 6)
+            return length + 4 * walked
         level = deeper
-    charge(walked + (scanned >> 3))
     raise ValueError(f"a value that is nested more than {NESTING} deep, or contains itself, is too large here")
+
+
+def extent(value: Any) -> int:
+    """How many places a walk through a container goes by: a dict or set keeps the places of what was removed."""
+    return max(len(value), getsizeof(value) >> 8) if type(value) in HASHED else len(value)
+
+
+def places(value: Any) -> int:
+    """Units for looking at each place of a set or dict in another: a large one is not in the processor's caches."""
+    count = extent(value)
+    return count if count < 8192 else 4 * count
+
+
+def key(value: Any, meter: Meter) -> Any:
+    """The value, charged for being hashed; a counter becomes its number. Raises ValueError for a number that is too large."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        if len(value) > LONG:
+            meter.keys.text(value)
+        return value
+    if kind is int:
+        if not KEY_LEAST <= value <= KEY_MOST:
+            raise ValueError("an integer of more than 64 bits is no key; use text")
+        return value
+    if kind in ATOMS:
+        return value
+    if kind is Counter:
+        return key(value.total, meter)
+    value = plain(value, meter.charge)
+    weigh(value, meter.charge)
+    if kind in _COMPOSITE:
+        meter.keys.composite(value)
+    return value
+
+
+def hashed(values: Any, meter: Meter) -> Any:
+    """What can be walked through, each about to be hashed."""
+    values = taken(values, meter.charge)
+    count = len(values)
+    # Beyond the processor's caches each place of the table has to be fetched.
+    meter.charge(count * (6 if count < 4096 else 10 if count < 131_072 else 16))
+    kinds = set(map(type, values))
+    if kinds <= {bool, NoneType, UvmObject, float}:
+        return values
+    if kinds == {int}:
+        if not (min(values) >= KEY_LEAST and max(values) <= KEY_MOST):
+            raise ValueError("an integer of more than 64 bits is no key; use text")
+        return values
+    if kinds <= _COMPOSITE:
+        weigh(values, meter.charge)
+        meter.charge(count * 20)
+        meter.keys.composites(values)
+        return values
+    meter.charge(count * 10)
+    return [key(value, meter) for value in values]
 
 
 def room_for_items(count: int, charge: Charge) -> None:
     """Charge for a new container of so many items, or refuse it."""
     if count > ITEMS:
         raise ValueError(f"{count:,} items are more than the {ITEMS:,} a container may hold")
-    if count > 0:
-        charge(count >> 3)
+    if count > 32:
+        charge(count >> 2)
 
 
 def room_for_text(length: int, charge: Charge) -> None:
     """Charge for a new text of so many characters, or refuse it."""
     if length > TEXT:
         raise ValueError(f"{length:,} characters are more than the {TEXT:,} a text may have")
-    if length > 0:
-        charge(length >> 6)
+    if length > 512:
+        charge(length >> 8)
 
 
 def number(value: Any) -> Any:
@@ -125,51 +202,109 @@ def number(value: Any) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any, charge: Charge) -> Any:
     """A merging value as its plain value, anything else as it is."""
-    return value.plain() if isinstance(value, Merging) else value
+    kind = type(value)
+    if kind not in MERGED:
+        return value
+    charge(20)
+    if kind is Counter:
+        return value.total
+    room_for_items(len(value), charge)
+    return value.plain()
 
 
 def taken(values: Any, charge: Charge) -> Any:
-    """What can be walked through, charged by its length; a generator as a list. Raises TypeError for anything else."""
+    """What can be walked through, charged for being copied; a generator as a list. Raises TypeError for anything else."""
     kind = type(values)
     if kind in ITERABLES:
-        room_for_items(len(values), charge) if kind not in TEXTS else room_for_text(8 * len(values), charge)
+        if kind in HASHED:
+            charge(extent(values))
+        elif kind is range:
+            charge(2 * len(values))
+        elif kind in TEXTS:
+            charge(len(values) >> 1)
+        room_for_items(len(values), charge)
         return values
     if kind is GeneratorType:
-        return list(values)
-    if isinstance(values, Merging) and kind is not Counter:
-        return taken(values.plain(), charge)
-    raise TypeError(f"a {kind_of(values)} cannot be walked through; a list, tuple, dict, set, text or range can")
+        # Each of its rounds is charged as it is made.
+        items = list(islice(values, ITEMS + 1))
+        room_for_items(len(items), charge)
+        return items
+    return taken(_walkable(values, charge), charge)
 
 
-def iterated(values: Any) -> Iterable[Any]:
+def iterated(values: Any, charge: Charge) -> Iterable[Any]:
     """What a `for` may go through; each round is charged by the loop itself."""
     kind = type(values)
-    if kind in ITERABLES or kind is GeneratorType:
+    if kind in HASHED:
+        if len(values) + 64 < getsizeof(values) >> 9:
+            charge(getsizeof(values) >> 9)
         walkable: Iterable[Any] = values
         return walkable
-    if isinstance(values, Merging) and kind is not Counter:
-        return list(values.plain())
+    if kind in ITERABLES or kind is GeneratorType:
+        walkable = values
+        return walkable
+    return list(_walkable(values, charge))
+
+
+def _walkable(values: Any, charge: Charge) -> Any:
+    if type(values) in MERGED and type(values) is not Counter:
+        return plain(values, charge)
     raise TypeError(f"a {kind_of(values)} cannot be walked through; a list, tuple, dict, set, text or range can")
 
 
 def text(value: Any, charge: Charge) -> str:
     """`str(value)`, measured first."""
     kind = type(value)
-    if isinstance(value, str) and kind is str:
-        return value
+    if kind is str:
+        same: str = value
+        return same
     if kind in NUMBERS or value is None:
+        if kind is int and not -KEY_MOST <= value <= KEY_MOST:
+            charge(value.bit_length() >> 2)
         return str(value)
-    value = plain(value)
-    room_for_text(weigh(value, charge), charge)
-    return value.message[:ERROR_TEXT] if isinstance(value, ImageError) else str(value)
+    if isinstance(value, BaseException):
+        charge(100)
+        return error_text(value, charge)
+    value = plain(value, charge)
+    _room_to_show(value, 1, charge)
+    return str(value)
 
 
 def represented(value: Any, charge: Charge) -> str:
     """`repr(value)`, measured first."""
-    room_for_text(4 * weigh(value, charge), charge)
-    return repr(plain(value))
+    if isinstance(value, BaseException):
+        return f"{type(value).__name__}({error_text(value, charge)!r})"
+    value = plain(value, charge)
+    if type(value) is str:
+        room_for_text(len(value), charge)
+        charge(len(value) >> 3)
+    else:
+        _room_to_show(value, 4, charge)
+    return repr(value)
+
+
+def _room_to_show(value: Any, widest: int, charge: Charge) -> None:
+    length = weigh(value, charge)
+    room_for_text(widest * length, charge)
+    charge(length >> 1)
+
+
+def error_text(error: BaseException, charge: Charge = lambda units: None) -> str:
+    """The text of an error, at most `ERROR_TEXT` characters. What it holds is cut before it is shown."""
+    if isinstance(error, ImageError):
+        return error.message[:ERROR_TEXT]
+    args = error.args
+    if len(args) == 1 and type(args[0]) is str:
+        cut = args[0][:ERROR_TEXT]
+        return repr(cut)[:ERROR_TEXT] if isinstance(error, KeyError) else cut
+    try:
+        if sum(weigh(arg, charge) for arg in args) <= _SHOWN:
+            return str(error)[:ERROR_TEXT]
+    except (ValueError, TypeError):
+        pass
+    return f"with a {' and a '.join(map(kind_of, args[:8]))}"
 
 
 def kind_of(value: Any) -> str:

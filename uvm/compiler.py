@@ -18,6 +18,7 @@ from typing import Any, Final, NoReturn, Protocol, cast
 from uvm import bounds, syntax
 from uvm.errors import AttemptEnded, AuditRefused, ImageError, TooDeep
 from uvm.guarding import OPERATOR_GUARDS, Guarding
+from uvm.keys import Keys
 from uvm.limits import Finding, listed
 from uvm.operators import Operators
 from uvm.vocabulary import ERRORS, Vocabulary
@@ -44,8 +45,12 @@ class Hooks(Protocol):
     def mutating(self, container: Any) -> None:
         """An operator is about to change this list, dict or set in place."""
 
+    @property
+    def keys(self) -> Keys:
+        """The keys that the message has hashed."""
+
     def charge(self, units: int) -> None:
-        """Spend ticks. Raises TicksSpent."""
+        """Spend units of work (`uvm/weights.py`). Raises TicksSpent."""
 
     def receiver(self) -> Any:
         """The object whose method runs now: the target of fields and buttons."""
@@ -158,8 +163,8 @@ class Linker:
 
     def __init__(self, hooks: Hooks) -> None:
         charge = hooks.charge
-        operators = Operators(charge, hooks.mutating)
-        functions = Vocabulary(charge, hooks.receiver, operators).table()
+        operators = Operators(hooks, hooks.mutating)
+        functions = Vocabulary(hooks, hooks.receiver, operators).table()
         self._globals: dict[str, Any] = {
             "__builtins__": {},
             **functions,
@@ -170,8 +175,9 @@ class Linker:
             "_changed_": hooks.changed,
             "_charge_": charge,
             "_call_": _Calls(functions.values()).call,
-            "_iterated_": bounds.iterated,
+            "_iterated_": operators.iterated,
             "_spread_": operators.spread,
+            "_spread_members_": operators.spread_members,
             "_spread_pairs_": operators.spread_pairs,
             "_item_": operators.item,
             "_cut_": operators.cut,
@@ -181,11 +187,14 @@ class Linker:
             "_in_place_": operators.in_place,
             "_minus_": operators.minus,
             "_weighed_": operators.weighed,
+            "_key_": operators.key,
+            "_equal_": operators.equal,
+            "_contains_": operators.contains,
             "_text_": operators.text,
             "_represented_": operators.represented,
             "_formatted_": operators.formatted,
             "_joined_": operators.joined,
-            "_error_text_": lambda value: operators.text(value)[: bounds.ERROR_TEXT],
+            "_error_text_": operators.error_text,
             "_caught_": _caught,
             "_leaving_": _leaving,
             "_too_deep_": _too_deep,
@@ -217,7 +226,21 @@ def link(code: CodeType, hooks: Hooks) -> Callable[..., Any]:
 def _policy() -> str:
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for module in ("audit", "bounds", "compiler", "covenant", "guarding", "limits", "operators", "plain", "syntax", "vocabulary"):
+    for module in (
+        "audit",
+        "bounds",
+        "compiler",
+        "covenant",
+        "guarding",
+        "keys",
+        "limits",
+        "operators",
+        "plain",
+        "syntax",
+        "texts",
+        "vocabulary",
+        "weights",
+    ):
         digest.update((folder / f"{module}.py").read_bytes())
     return digest.hexdigest()[:16]
 

@@ -4,13 +4,17 @@
 attempt for good and nothing that a method writes may catch it.
 """
 
-from typing import Any
+from typing import Any, Final
+
+LONGEST: Final = 2000
+"""Longest text of an error, characters: what it quotes was not made by us."""
 
 
 class ImageError(Exception):
     """A message that cannot be carried out. `remedy` says what the sender can do."""
 
     def __init__(self, message: str, remedy: str = "", /, **details: Any) -> None:
+        message = message[:LONGEST]
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -101,6 +105,7 @@ class AttemptEnded(BaseException):
     """Ends the attempt of a message; no method can catch it."""
 
     def __init__(self, message: str, remedy: str = "", /, **details: Any) -> None:
+        message = message[:LONGEST]
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -117,6 +122,10 @@ class TicksSpent(AttemptEnded):
 
 class DeadlineExceeded(AttemptEnded):
     """The message, or the method it waited for, took longer than allowed."""
+
+
+class MemorySpent(AttemptEnded):
+    """The message made more values at a time than one message may."""
 
 
 class TooDeep(AttemptEnded):

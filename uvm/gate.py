@@ -44,7 +44,7 @@ class _Look:
         self._attempt = attempt
         self._limits = attempt.limits
         # An attempt that has ended, in a miss, spends no more ticks.
-        self._scale = Scale(attempt.limits.bytes, attempt.charge if attempt.end is None else lambda ticks: None)
+        self._scale = Scale(attempt.limits.bytes, attempt.walk if attempt.end is None else lambda eighths: None)
         self._seen: set[int] = set()
         self._bytes = 0
 

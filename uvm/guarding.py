@@ -15,6 +15,7 @@ from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransf
 
 from uvm import syntax
 from uvm.vocabulary import NAMES
+from uvm.weights import BRANCH, CALL, CALLS, COMPREHENSION, GUARDS, LAMBDA, NODE, OPERATOR, RAISED, ROUND
 
 OPERATOR_GUARDS: Final = {
     **{"+": "_add_", "-": "_subtract_", "*": "_multiply_", "/": "_divide_", "//": "_floor_divide_", "%": "_modulo_", "**": "_power_"},
@@ -35,20 +36,25 @@ class Guarding(RestrictingNodeTransformer):
 
     def __init__(self, errors: list[str], warnings: list[str]) -> None:
         super().__init__(errors, warnings)
-        self._work = 1
+        self._work = ROUND
         self._shadowed: set[str] = set()
 
     # --- ticks ---------------------------------------------------------------------------------------------------
 
+    def visit(self, node: ast.AST) -> Any:
+        if isinstance(node, ast.expr | ast.stmt) and not isinstance(getattr(node, "ctx", None), ast.Store):
+            self._work += NODE
+        return super().visit(node)
+
     def _measured(self, visit: Callable[[], Any]) -> tuple[Any, int]:
         """Visit a part that runs apart from what surrounds it, and count the guards in it."""
-        outer, self._work = self._work, 1
+        outer, self._work = self._work, ROUND
         result = visit()
         work, self._work = self._work, outer
         return result, work
 
     def _guard(self, node: ast.expr, guard: str, *args: ast.expr) -> ast.Call:
-        self._work += 1
+        self._work += GUARDS.get(guard, OPERATOR)
         new = _call(guard, *args)
         ast.copy_location(new, node)
         return new
@@ -64,8 +70,20 @@ class Guarding(RestrictingNodeTransformer):
             result.extend(new if isinstance(new, list) else [new])
         return result
 
-    def _charged(self, nodes: list[ast.stmt]) -> list[ast.stmt]:
+    def _charged(self, nodes: list[ast.stmt], more: int = 0) -> list[ast.stmt]:
         body, work = self._measured(lambda: self._visit_all(nodes))
+        tick = ast.Expr(self._tick(work + more))
+        ast.copy_location(tick, nodes[0])
+        return [tick, *body]
+
+    def _branch(self, nodes: list[ast.stmt]) -> list[ast.stmt]:
+        """Statements that may be passed by: many are charged where they are run, few with what surrounds them."""
+        measured = self._measured(lambda: self._visit_all(nodes))
+        body: list[ast.stmt] = measured[0]
+        work = measured[1]
+        if work <= BRANCH:
+            self._work += work - ROUND
+            return body
         tick = ast.Expr(self._tick(work))
         ast.copy_location(tick, nodes[0])
         return [tick, *body]
@@ -93,6 +111,7 @@ class Guarding(RestrictingNodeTransformer):
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
         self.check_function_argument_names(node)
         node.args = self.node_contents_visit(node.args)
+        self._work += LAMBDA
         body, work = self._measured(lambda: self.visit(node.body))
         charged = ast.BoolOp(ast.Or(), [self._tick(work), body])
         ast.copy_location(charged, node.body)
@@ -105,7 +124,7 @@ class Guarding(RestrictingNodeTransformer):
         node.iter = self._guard(node.iter, "_iterated_", self.visit(node.iter))
         node.target = self.visit(node.target)
         node.body = self._charged(node.body)
-        node.orelse = self._visit_all(node.orelse)
+        node.orelse = self._branch(node.orelse)
         return node
 
     def visit_While(self, node: ast.While) -> ast.While:
@@ -114,7 +133,13 @@ class Guarding(RestrictingNodeTransformer):
         node.test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self._tick(work)), test])
         ast.copy_location(node.test, test)
         node.body = self._charged(node.body)
-        node.orelse = self._visit_all(node.orelse)
+        node.orelse = self._branch(node.orelse)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.If:
+        node.test = self.visit(node.test)
+        node.body = self._branch(node.body)
+        node.orelse = self._branch(node.orelse)
         return node
 
     def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.GeneratorExp | ast.DictComp) -> Any:
@@ -126,14 +151,15 @@ class Guarding(RestrictingNodeTransformer):
             for generator in node.generators:
                 generator.ifs = [self.visit(test) for test in generator.ifs]
             if isinstance(node, ast.DictComp):
-                node.key = self._weighed(node.key)
+                node.key = self._weighed(node.key, "_key_")
                 node.value = self.visit(node.value)
             elif isinstance(node, ast.SetComp):
-                node.elt = self._weighed(node.elt)
+                node.elt = self._weighed(node.elt, "_key_")
             else:
                 node.elt = self.visit(node.elt)
 
         _, work = self._measured(each)
+        self._work += COMPREHENSION
         for generator in node.generators:
             # `_charge_` answers None, and `not None` lets the round go on.
             tick = ast.UnaryOp(ast.Not(), self._tick(work))
@@ -149,10 +175,11 @@ class Guarding(RestrictingNodeTransformer):
     # --- messages ------------------------------------------------------------------------------------------------
 
     def visit_Call(self, node: ast.Call) -> Any:
-        plain_name = isinstance(node.func, ast.Name) and node.func.id in NAMES and node.func.id not in self._shadowed
+        name = node.func.id if isinstance(node.func, ast.Name) else ""
+        plain_name = name in NAMES and name not in self._shadowed
         args = [self._argument(arg, lazy=plain_name) for arg in node.args]
         if plain_name:
-            self._work += 1
+            self._work += CALLS.get(name, CALL)
             node.args = args
             node.keywords = [ast.keyword(pair.arg, self.visit(pair.value)) for pair in node.keywords]
             return node
@@ -293,25 +320,35 @@ class Guarding(RestrictingNodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> Any:
         if all(isinstance(op, ast.Is | ast.IsNot) for op in node.ops):
             return self.node_contents_visit(node)
+        if len(node.ops) == 1 and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn):
+            guard = "_equal_" if isinstance(node.ops[0], ast.Eq | ast.NotEq) else "_contains_"
+            new: ast.expr = self._guard(node, guard, self.visit(node.left), self.visit(node.comparators[0]))
+            if isinstance(node.ops[0], ast.NotEq | ast.NotIn):
+                new = ast.copy_location(ast.UnaryOp(ast.Not(), new), node)
+            return new
         node.left = self._weighed(node.left)
         node.comparators = [self._weighed(part) for part in node.comparators]
         return node
 
-    def _weighed(self, node: ast.expr) -> Any:
+    def _weighed(self, node: ast.expr, guard: str = "_weighed_") -> Any:
         new = self.visit(node)
-        return new if isinstance(node, ast.Constant) else self._guard(node, "_weighed_", new)
+        return new if isinstance(node, ast.Constant) else self._guard(node, guard, new)
 
     def visit_Dict(self, node: ast.Dict) -> Any:
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if key is None:
                 node.values[index] = self._guard(value, "_spread_pairs_", self.visit(value))
             else:
-                node.keys[index] = self._weighed(key)
+                node.keys[index] = self._weighed(key, "_key_")
                 node.values[index] = self.visit(value)
         return node
 
     def visit_Set(self, node: ast.Set) -> Any:
-        node.elts = [self.visit(part) if isinstance(part, ast.Starred) else self._weighed(part) for part in node.elts]
+        node.elts = [self._spread_members(part) if isinstance(part, ast.Starred) else self._weighed(part, "_key_") for part in node.elts]
+        return node
+
+    def _spread_members(self, node: ast.Starred) -> ast.Starred:
+        node.value = self._guard(node.value, "_spread_members_", self.visit(node.value))
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
@@ -336,7 +373,7 @@ class Guarding(RestrictingNodeTransformer):
         check = ast.Expr(_call("_caught_"))
         ast.copy_location(check, node)
         node.type = cast(ast.expr, self.visit(node.type)) if node.type is not None else None
-        node.body = [check, *self._visit_all(node.body)]
+        node.body = [check, *self._charged(node.body, RAISED)]
         return node
 
     def visit_Raise(self, node: ast.Raise) -> ast.Raise:

@@ -45,6 +45,7 @@ from uvm.transact import ImageAway as ImageGone
 from uvm.transact import Transactor
 from uvm.trial import TrialServer
 from uvm.want import offered
+from uvm.watchdog import Watchdog
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
 from uvm.workers import endpoints
 from uvm.writers import Writers
@@ -98,6 +99,7 @@ class Machine:
             owner=f"{name}/{self._incarnation}",
             confined=lambda: confined,
         )
+        self._watchdog = Watchdog(self._settings.bridge.dead_after_s)
         self._ready: deque[Work] = deque()
         self._parked: dict[int, Work] = {}
         self._alive_at = 0.0
@@ -120,6 +122,7 @@ class Machine:
 
     def close(self) -> None:
         """Close the sockets."""
+        self._watchdog.stop()
         self._writers.close()
         self._thinker.close()
         self._bridge.close()
@@ -326,6 +329,8 @@ class Machine:
         METHODS.labels("refused").set(self._writers.refused)
 
     def _alive(self) -> None:
+        """A step of the loop, or a message of a batch, begins."""
+        self._watchdog.put_off()
         now = time.monotonic()
         if now >= self._alive_at:
             self._alive_at = now + wire.ALIVE_EVERY_S

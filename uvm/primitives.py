@@ -14,25 +14,27 @@ from uvm.history import explanation
 from uvm.large import weight
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.reified import is_method, is_word
-from uvm.runtime import Primitive, Runtime, check_name
+from uvm.runtime import Primitive, Runtime, check_name, shown
 from uvm.values import checked, copied
 
 MAX_TOKENS = 512
 _SETTLED = ("selector", "source", "author", "digest", "policy", "primitive", "installed_on")
 _COMPARED = 16_000_000
 """Bytes of an expected value that a comparison is charged for; no slot holds more."""
-_ROUTING = 100
-"""Ticks that the router's look at one persona costs."""
+_EXPLAINED = 1000
+"""Units that a method's explanation costs."""
+_ROUTING = 5000
+"""Units that the router's look at one persona costs."""
 
 
 def clone(runtime: Runtime, receiver: UvmObject) -> UvmObject:
     """A new object with copies of the receiver's slots and the same parents. What makes an object the kernel's is not copied."""
-    charge = runtime.attempt.charge
-    charge(len(receiver._slots))
+    walk = runtime.attempt.walk
+    runtime.attempt.charge(500 + 30 * len(receiver._slots))
     if runtime.attempt.frames == [] and not runtime.attempt.writable:
         raise NotAllowed("this message may only look")
     slots = {name: value for name, value in receiver._slots.items() if not name.endswith("*") or name == PARENTS}
-    twin = UvmObject({name: copied(value, charge) for name, value in slots.items()})
+    twin = UvmObject({name: copied(value, walk) for name, value in slots.items()})
     runtime.attempt.made(twin)
     _count(runtime, receiver, "clones")
     return twin
@@ -64,8 +66,8 @@ def compare_and_set(runtime: Runtime, receiver: UvmObject, name: str, expected: 
     """Set an own data slot if it holds `expected`, of the same types throughout; whether it did. A slot that is not there holds nothing."""
     check_name(name)
     before = receiver.own(name)
-    runtime.attempt.charge(1 + (weight(expected, _COMPARED) >> 3))
-    if before is ABSENT or is_method(before) or not same_value(before, checked(expected, runtime.attempt.charge)):
+    runtime.attempt.charge(20 + 3 * weight(expected, _COMPARED))
+    if before is ABSENT or is_method(before) or not same_value(before, checked(expected)):
         return False
     runtime.put(receiver, name, value)
     return True
@@ -84,12 +86,15 @@ def perform(
     check_name(selector)
     if not isinstance(arguments, list | None) or not isinstance(keywords, dict | None):
         raise BadArguments("perform_ takes a selector, a list of arguments and a dict of keyword arguments")
+    runtime.attempt.charge(2 * len(arguments or ()) + 20 * len(keywords or {}))
+    for name in keywords or ():
+        check_name(name)
     return runtime.send(receiver, selector, tuple(arguments or ()), dict(keywords or {}))
 
 
 def slot_names(runtime: Runtime, receiver: UvmObject) -> list[str]:
     """The receiver's own slots, in order."""
-    runtime.attempt.charge(len(receiver._slots))
+    runtime.attempt.charge(5 * len(receiver._slots))
     return receiver.names()
 
 
@@ -106,7 +111,7 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
         raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
     runtime.check_writable(receiver)
     ancestors = list(parent.chain())
-    runtime.attempt.charge(len(ancestors))
+    runtime.attempt.charge(40 * len(ancestors))
     if receiver in ancestors:
         raise ParentCycle(f"{parent!r} already delegates to {receiver!r}; a cycle is refused")
     if parent in receiver.parents():
@@ -144,12 +149,12 @@ def responds_to(runtime: Runtime, receiver: UvmObject, selector: str) -> bool:
 def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Make the receiver known by a name; a taken name is refused."""
     if type(name) is not str or not 1 <= len(name) <= 256 or name.startswith(("@", "_")) or not name.isprintable():
-        raise NotAllowed(f"{name!r} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
+        raise NotAllowed(f"{shown(name)} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
     runtime.check_writable(receiver)
     names: Any = runtime.image.names
     known: UvmObject | None = names.get(name)
     if known is not None and known is not receiver:
-        raise NotAllowed(f"{name!r} is the name of another object", "forgetName_ it first")
+        raise NotAllowed(f"{shown(name)} is the name of another object", "forgetName_ it first")
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.give_name(receiver, name)
     return receiver
@@ -161,9 +166,9 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     runtime.check_writable(receiver)
     known: UvmObject | None = names.get(name) if type(name) is str else None
     if known is not receiver:
-        raise NotAllowed(f"{name!r} is not a name of {receiver!r}")
+        raise NotAllowed(f"{shown(name)} is not a name of {receiver!r}")
     if name in runtime.image.root["primordial"]:
-        raise NotAllowed(f"{name!r} is one of the primordial names")
+        raise NotAllowed(f"{shown(name)} is one of the primordial names")
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.take_name(receiver, name)
     return receiver
@@ -172,7 +177,7 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
 def named_objects(runtime: Runtime, receiver: UvmObject) -> list[UvmObject]:
     """The objects that have names, each once, in the order of their names; genesis_obj itself is left out."""
     names: Any = runtime.image.names
-    runtime.attempt.charge(len(names))
+    runtime.attempt.charge(5 * len(names))
     genesis = names.get("genesis_obj")
     return [named for named in dict.fromkeys(names.values()) if named is not genesis]
 
@@ -192,8 +197,9 @@ def explain(runtime: Runtime, receiver: UvmObject, selector: str) -> dict[str, A
 
     A method gets what was settled when it was written, and so is the same in its trial and ever after.
     """
-    if type(selector) is not str:
-        raise BadArguments("explain_ takes a selector")
+    if not is_word(selector):
+        raise BadArguments(f"explain_ takes a selector, not {shown(selector)}")
+    runtime.attempt.charge(_EXPLAINED)
     holder = receiver.holder(selector)
     value = holder.own(selector) if holder is not None else ABSENT
     if holder is None or not isinstance(value, UvmObject) or not is_method(value):

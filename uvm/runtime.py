@@ -9,15 +9,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm import authority, compiler, views
+from uvm import authority, bounds, compiler, views
 from uvm.attempt import Attempt, Miss, Thought
-from uvm.errors import AttemptEnded, BadArguments, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
+from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
 from uvm.history import may_change_policy
 from uvm.image import Image
+from uvm.keys import Keys
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.plain import plain_read, plain_send
 from uvm.reified import is_method, is_name, is_word, reify
 from uvm.values import checked, copied, is_mutable
+from uvm.weights import HANDED, METHOD, PRIMITIVE, STORED
 
 DEPTH = 100
 """How deep sends may nest. Each takes some six Python frames, so the recursion limit stands far above it."""
@@ -84,20 +86,30 @@ class Runtime:
             raise self._failure(error) from error
         if attempt.end is not None:
             raise attempt.end
+        self._measured(result, 1, "a result cannot be carried")
         for owner, slot in attempt.unflagged() if attempt.guarded else ():
             authority.check_change(self.image, owner, attempt.policy_throughout)
             attempt.touch()
             owner.put(slot, owner.own(slot))
         return result
 
+    def _measured(self, value: Any, times: int, why: str) -> None:
+        """Charge for a walk through a value that leaves the method. What it holds twice leaves twice. Raises BadValue."""
+        if type(value) in bounds.ATOMS:
+            return
+        charge = self.attempt.charge
+        try:
+            bounds.weigh(value, charge if times == 1 else lambda units: charge(times * units))
+        except (ValueError, TypeError) as error:
+            raise BadValue(f"{why}: {error}", "use plain values, containers of them, and references to objects") from None
+
     # --- hooks -------------------------------------------------------------------------------------------------------
 
     def send(self, receiver: Any, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self.attempt.charge(1)
         if type(receiver) is not UvmObject:
-            return plain_send(receiver, selector, args, kwargs, self.attempt.charge)
-        if selector.startswith("_"):
-            raise NotAllowed(f"{selector} is not a message: names that begin with _ never reach the slots")
+            return plain_send(receiver, selector, args, kwargs, self)
+        if selector.startswith("_") or len(selector) > 128:
+            raise NotAllowed(f"{selector[:128]} is not a message: names that begin with _ never reach the slots")
         if KIND in receiver._slots and self.attempt.frames:
             authority.check_look(receiver, selector)
         value = receiver.lookup(selector)
@@ -113,11 +125,12 @@ class Runtime:
 
     def _handed_out(self, receiver: UvmObject, selector: str, value: Any) -> Any:
         """A mutable value as a method gets to see it: the slot's own, or a copy where it may not be changed."""
+        self.attempt.charge(HANDED)
         holder = receiver.holder(selector)
         if holder is None:
             return value
         if KIND in holder._slots or (not self.attempt.policy and self.image.is_primordial(holder)):
-            return copied(value, self.attempt.charge)
+            return copied(value, self.attempt.walk)
         self.attempt.hand_out(holder, selector, value)
         return value
 
@@ -127,7 +140,6 @@ class Runtime:
         return plain_read(receiver, name)
 
     def assign(self, receiver: Any, name: str, value: Any) -> None:
-        self.attempt.charge(1)
         if type(receiver) is not UvmObject:
             raise NotAllowed(f"{name} of a {type(receiver).__name__} cannot be assigned; only slots of objects can")
         if receiver is not self.receiver() and not self.attempt.is_new(receiver):
@@ -142,15 +154,17 @@ class Runtime:
         # The mark itself does nothing here: every mutable value that a method got is compared at the end of the message, and what
         # changed is saved with or without it. The trial, which proves that the method keeps the covenant, takes it at its word.
         self.check_writable(receiver)
-        self.attempt.charge(1)
 
     def mutating(self, container: Any) -> None:
-        self.attempt.charge(1)
         if type(container) not in (list, dict, set):
             raise NotAllowed(f"items of a {type(container).__name__} cannot be assigned")
 
     def charge(self, units: int) -> None:
         self.attempt.charge(units)
+
+    @property
+    def keys(self) -> Keys:
+        return self.attempt.keys
 
     def receiver(self) -> Any:
         frames = self.attempt.frames
@@ -174,7 +188,8 @@ class Runtime:
             )
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
-        value = checked(value, self.attempt.charge)
+        self._measured(value, STORED, "a slot cannot hold it")
+        value = checked(value)
         self.attempt.writing(owner, name)
         owner.put(name, value)
 
@@ -210,6 +225,7 @@ class Runtime:
         if attempt.depth >= DEPTH:
             attempt.finish(TooDeep(f"sends are nested more than {DEPTH} deep", "write a loop instead"))
         primitive = method.own("primitive")
+        attempt.charge(METHOD if primitive is ABSENT else PRIMITIVE)
         attempt.depth += 1
         try:
             if primitive is not ABSENT:
@@ -271,13 +287,18 @@ class Runtime:
             if name.startswith("<method "):
                 line, where = trace.tb_lineno, name[8:-1]
             trace = trace.tb_next
-        text = str(error)[:500]
+        text = bounds.error_text(error)
         return MethodFailed(
             f"{where or 'the message'} failed{f' in line {line}' if line else ''}: {type(error).__name__}: {text}",
             f"batos source shows {where}" if where else "",
             error=type(error).__name__,
             line=line,
         )
+
+
+def shown(name: Any) -> str:
+    """What was given as a name, as an error shows it."""
+    return repr(name if len(name) <= 128 else name[:128] + "…") if type(name) is str else f"a {bounds.kind_of(name)}"
 
 
 def check_name(name: Any) -> None:
@@ -293,8 +314,7 @@ def check_new_name(name: Any) -> None:
 
 
 def _no_name(name: Any) -> NotAllowed:
-    shown = repr(name)[:200] if isinstance(name, str) else f"a {type(name).__name__}"
-    return NotAllowed(f"{shown} cannot name a slot: that is a letter, then letters, digits and _", "use a to z, A to Z, 0 to 9 and _")
+    return NotAllowed(f"{shown(name)} cannot name a slot: that is a letter, then letters, digits and _", "use a to z, A to Z, 0 to 9 and _")
 
 
 def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -216,6 +216,9 @@ class _Checker:
             self._keyword(node)
         elif isinstance(node, ast.Slice | ast.Subscript):
             self._subscript(node)
+        elif isinstance(node, ast.Compare):
+            if len(node.ops) > 1 and any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+                self._refuse(node, "language", "in stands in no chain of comparisons; put them together with and")
         elif isinstance(node, ast.Delete):
             for target in node.targets:
                 if not isinstance(target, ast.Subscript | ast.Name):

@@ -17,6 +17,7 @@ _PLAIN = (type(None), bool, float, str, bytes)
 _SMALL = frozenset({type(None), bool, float})
 _INTEGERS = frozenset({int})
 _CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue})
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes, UvmObject})
 _VALUE = 8
 """Bytes that a value weighs, besides its text."""
 

@@ -4,16 +4,17 @@ A method sees these names and no others. They are made for one set of hooks and 
 method; a function charges by the size of what it is given, before it starts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from types import GeneratorType
 from typing import Any, Final, NoReturn
 
 from uvm import bounds
-from uvm.bounds import NUMBERS, Charge, number, plain, room_for_items, taken, weigh
+from uvm.bounds import NUMBERS, Meter, hashed, number, room_for_items, taken, weigh
 from uvm.errors import Declined
 from uvm.objects import Counter, MergingQueue, MergingSet
 from uvm.operators import Operators
-from uvm.plain import charge_sort, members, mutates, pairs_of, plain_read, plain_send, sort_key
+from uvm.plain import charge_sort, mutates, pairs_of, plain_read, plain_send, sort_key
 
 __all__ = ["ERRORS", "FUNCTIONS", "MERGING", "MORPHS", "NAMES", "Vocabulary", "mutates", "plain_read", "plain_send"]
 
@@ -34,14 +35,16 @@ ERRORS: Final[dict[str, type[Exception]]] = {
 _LONGEST_NUMERAL: Final = 400
 _RANGE: Final = 2**53
 _WIDEST: Final = 10_000
+_BLOCK: Final = 1024
 _ABSENT: Final = object()
 
 
 class Vocabulary:
     """The functions, bound to a way to charge and to the current receiver."""
 
-    def __init__(self, charge: Charge, receiver: Callable[[], Any], operators: Operators) -> None:
-        self._charge = charge
+    def __init__(self, meter: Meter, receiver: Callable[[], Any], operators: Operators) -> None:
+        self._meter = meter
+        self._charge = meter.charge
         self._receiver = receiver
         self._operators = operators
 
@@ -49,33 +52,42 @@ class Vocabulary:
         """Name → function, as a method's globals hold them."""
         return {name: getattr(self, _PREFIX + name) for name in NAMES}
 
+    def _plain(self, value: Any) -> Any:
+        return bounds.plain(value, self._charge)
+
     # --- numbers -------------------------------------------------------------------------------------------------
 
     def _do_abs(self, value: Any, /) -> Any:
-        return abs(plain(value))
+        value = self._plain(value)
+        if type(value) not in NUMBERS:
+            raise TypeError(f"abs needs a number, not a {bounds.kind_of(value)}")
+        return abs(value)
 
     def _do_divmod(self, left: Any, right: Any, /) -> Any:
-        left, right = plain(left), plain(right)
+        left, right = self._plain(left), self._plain(right)
         if type(left) not in NUMBERS or type(right) not in NUMBERS:
             raise TypeError(f"divmod of a {bounds.kind_of(left)} and a {bounds.kind_of(right)} is not defined")
         return divmod(left, right)
 
     def _do_round(self, value: Any, digits: Any = None, /) -> Any:
-        value = plain(value)
+        value = self._plain(value)
         if type(value) not in NUMBERS:
             raise TypeError(f"round needs a number, not a {bounds.kind_of(value)}")
         if type(digits) is int and abs(digits) > 300:
-            raise ValueError(f"round to {digits} digits; at most 300")
+            raise ValueError(f"round to {_shown(digits)} digits; at most 300")
+        if type(digits) is int and abs(digits) > 22:
+            self._charge(150)
         try:
             return number(round(value, digits))
         except OverflowError:
-            raise ValueError(f"{value} cannot be rounded to an integer") from None
+            raise ValueError(f"{_shown(value)} cannot be rounded to an integer") from None
 
     def _do_int(self, value: Any = 0, base: Any = _ABSENT, /) -> int:
-        value = plain(value)
+        value = self._plain(value)
         if type(value) is str:
             if len(value) > _LONGEST_NUMERAL:
                 raise ValueError(f"a numeral of {len(value):,} characters is too long; at most {_LONGEST_NUMERAL}")
+            self._charge(len(value) >> 1 if len(value) > 32 else 0)
             result: int = number(int(value) if base is _ABSENT else int(value, base))
             return result
         if type(value) not in NUMBERS or base is not _ABSENT:
@@ -83,36 +95,41 @@ class Vocabulary:
         try:
             return int(value)
         except OverflowError:
-            raise ValueError(f"{value} is no integer") from None
+            raise ValueError(f"{_shown(value)} is no integer") from None
 
     def _do_float(self, value: Any = 0.0, /) -> float:
-        value = plain(value)
+        value = self._plain(value)
         if type(value) is str and len(value) > _LONGEST_NUMERAL:
             raise ValueError(f"a numeral of {len(value):,} characters is too long; at most {_LONGEST_NUMERAL}")
+        if type(value) is str and len(value) > 32:
+            self._charge(len(value) >> 2)
         if type(value) is not str and type(value) not in NUMBERS:
             raise TypeError(f"float needs a number or a text, not a {bounds.kind_of(value)}")
         return float(value)
 
     def _do_bool(self, value: Any = False, /) -> bool:
-        return bool(plain(value))
+        return bool(value)
 
     def _do_sum(self, values: Any, /, start: Any = 0) -> Any:
         values = taken(values, self._charge)
+        self._charge(3 * len(values))
         if type(start) in NUMBERS and NUMBERS.issuperset(map(type, values)):
             return number(sum(values, start))
         if type(start) is str:
             raise TypeError("sum adds numbers; ''.join(…) puts texts together")
-        total = start.copy() if type(start) is list else start
+        total = start
+        if type(start) is list:
+            room_for_items(len(start), self._charge)
+            total = start.copy()
         for value in values:
-            self._charge(1)
+            self._charge(20)
             total = self._operators.add(total, value)
         return total
 
     # --- collections ---------------------------------------------------------------------------------------------
 
     def _do_len(self, value: Any, /) -> int:
-        value = plain(value)
-        if type(value) not in bounds.ITERABLES:
+        if type(value) not in bounds.ITERABLES and type(value) not in (MergingSet, MergingQueue):
             raise TypeError(f"a {bounds.kind_of(value)} has no length; a text, list, tuple, dict, set or range has")
         return len(value)
 
@@ -123,25 +140,29 @@ class Vocabulary:
         return tuple(taken(values, self._charge))
 
     def _do_set(self, values: Any = (), /) -> set[Any]:
-        return set(members(values, self._charge))
+        return set(hashed(values, self._meter))
 
     def _do_dict(self, pairs: Any = (), /, **more: Any) -> dict[Any, Any]:
-        return dict(pairs_of(pairs, self._charge), **more)
+        return dict(pairs_of(pairs, self._meter), **more)
 
     def _do_range(self, first: Any, last: Any = _ABSENT, step: Any = 1, /) -> range:
-        bounds_of = [plain(value) for value in ((0, first, step) if last is _ABSENT else (first, last, step))]
+        bounds_of = [self._plain(value) for value in ((0, first, step) if last is _ABSENT else (first, last, step))]
         for value in bounds_of:
             if type(value) is int and abs(value) > _RANGE:
-                raise ValueError(f"range up to {value} is too long")
+                raise ValueError(f"range up to {_shown(value)} is too long")
         return range(*bounds_of)
 
     def _do_enumerate(self, values: Any, /, start: Any = 0) -> list[tuple[int, Any]]:
-        return list(enumerate(taken(values, self._charge), start))
+        values = taken(values, self._charge)
+        self._charge(6 * len(values))
+        return list(enumerate(values, number(start)))
 
     def _do_zip(self, *rows: Any, strict: bool = False) -> list[tuple[Any, ...]]:
         walked = [taken(values, self._charge) for values in rows]
         if walked:
-            room_for_items(min(map(len, walked)) * len(walked), self._charge)
+            shortest = min(map(len, walked))
+            room_for_items(shortest * len(walked), self._charge)
+            self._charge(shortest * (4 + len(walked)))
         return list(zip(*walked, strict=bool(strict)))
 
     def _do_reversed(self, values: Any, /) -> list[Any]:
@@ -164,17 +185,28 @@ class Vocabulary:
     def _extreme(self, pick: Any, values: tuple[Any, ...], key: Callable[[Any], Any] | None, default: Any) -> Any:
         candidates = list(taken(values[0], self._charge)) if len(values) == 1 else list(values)
         weigh(candidates, self._charge)
+        self._charge(8 * len(candidates))
         if not candidates and default is not _ABSENT and len(values) == 1:
             return default
         return pick(candidates, key=sort_key(key, self._charge))
 
     def _do_any(self, values: Any, /) -> bool:
-        values = values if type(values) is GeneratorType else taken(values, self._charge)
-        return any(plain(value) for value in values)
+        return any(any(block) for block in self._blocks(values))
 
     def _do_all(self, values: Any, /) -> bool:
-        values = values if type(values) is GeneratorType else taken(values, self._charge)
-        return all(plain(value) for value in values)
+        return all(all(block) for block in self._blocks(values))
+
+    def _blocks(self, values: Any) -> Iterator[Any]:
+        """Values that may not all be needed: each block is charged before it is looked at."""
+        if type(values) is GeneratorType:
+            yield values
+            return
+        rows = values if type(values) in bounds.ITERABLES else taken(values, self._charge)
+        walk, rest, size = iter(bounds.iterated(rows, self._charge)), len(rows), 16
+        while rest > 0:
+            self._charge(20 + min(size, rest))
+            yield islice(walk, size)
+            rest, size = rest - size, min(2 * size, _BLOCK)
 
     # --- texts and types -----------------------------------------------------------------------------------------
 
@@ -184,7 +216,7 @@ class Vocabulary:
     def _do_isinstance_of(self, value: Any, kind: Any, /) -> bool:
         if type(kind) is not str or kind not in _KINDS:
             raise ValueError(f"isinstance_of knows {', '.join(sorted(_KINDS))}, not {_shown(kind)}")
-        seen = bounds.kind_of(plain(value))
+        seen = _MERGED.get(type(value)) or bounds.kind_of(self._plain(value))
         # As in Python, a bool is an int too.
         return seen == kind or (kind == "int" and seen == "bool")
 
@@ -195,13 +227,13 @@ class Vocabulary:
     # --- merging values ------------------------------------------------------------------------------------------
 
     def _do_counter(self, n: Any = 0, /) -> Counter:
-        n = plain(n)
+        n = self._plain(n)
         if type(n) not in NUMBERS:
             raise TypeError(f"counter starts from a number, not a {bounds.kind_of(n)}")
         return Counter(n)
 
     def _do_merging_set(self, values: Any = (), /) -> MergingSet:
-        return MergingSet(members(values, self._charge))
+        return MergingSet(hashed(values, self._meter))
 
     def _do_merging_queue(self) -> MergingQueue:
         return MergingQueue()
@@ -209,10 +241,10 @@ class Vocabulary:
     # --- morphs --------------------------------------------------------------------------------------------------
 
     def _do_column(self, *morphs: Any) -> dict[str, Any]:
-        return {"morph": "column", "children": _children("column", morphs)}
+        return {"morph": "column", "children": self._children("column", morphs)}
 
     def _do_row(self, *morphs: Any) -> dict[str, Any]:
-        return {"morph": "row", "children": _children("row", morphs)}
+        return {"morph": "row", "children": self._children("row", morphs)}
 
     def _do_label(self, text: Any, /) -> dict[str, Any]:
         return {"morph": "label", "text": bounds.text(text, self._charge)}
@@ -229,25 +261,30 @@ class Vocabulary:
         return {"morph": "list", "title": bounds.text(title, self._charge), "values": list(taken(values, self._charge))}
 
     def _do_graph(self, title: Any, numbers: Any, /) -> dict[str, Any]:
-        shown = [plain(value) for value in taken(numbers, self._charge)]
+        numbers = taken(numbers, self._charge)
+        self._charge(12 * len(numbers))
+        shown = [self._plain(value) for value in numbers]
         for value in shown:
             if type(value) not in NUMBERS:
                 raise TypeError(f"graph draws numbers, not a {bounds.kind_of(value)}")
         return {"morph": "graph", "title": bounds.text(title, self._charge), "numbers": shown}
 
-
-def _children(morph: str, children: tuple[Any, ...]) -> list[Any]:
-    if len(children) > _WIDEST:
-        raise ValueError(f"{morph} of {len(children):,} morphs; at most {_WIDEST:,}")
-    for child in children:
-        if type(child) is not dict or "morph" not in child:
-            raise TypeError(f"{morph} holds morphs, not a {bounds.kind_of(child)}: use label(…) or field(…, …)")
-    return list(children)
+    def _children(self, morph: str, children: tuple[Any, ...]) -> list[Any]:
+        if len(children) > _WIDEST:
+            raise ValueError(f"{morph} of {len(children):,} morphs; at most {_WIDEST:,}")
+        self._charge(4 * len(children))
+        for child in children:
+            if type(child) is not dict or "morph" not in child:
+                raise TypeError(f"{morph} holds morphs, not a {bounds.kind_of(child)}: use label(…) or field(…, …)")
+        return list(children)
 
 
 def _shown(value: Any) -> str:
-    return repr(value[:80]) if type(value) is str else f"a {bounds.kind_of(value)}"
+    if type(value) is str:
+        return repr(value[:80])
+    return str(value) if type(value) in NUMBERS else f"a {bounds.kind_of(value)}"
 
 
 _PREFIX: Final = "_do_"
+_MERGED: Final[dict[type, str]] = {MergingSet: "list", MergingQueue: "list"}
 _KINDS: Final = frozenset({"str", "int", "float", "bool", "list", "dict", "tuple", "set", "none", "object"})

@@ -6,6 +6,8 @@ from typing import Any
 from uvm import vocabulary
 from uvm.compiler import compile_method, link
 from uvm.errors import NotAllowed, TicksSpent, TooDeep
+from uvm.keys import Keys
+from uvm.weights import TICK
 
 DEPTH = 40
 
@@ -24,7 +26,8 @@ class PlainHooks:
 
     def __init__(self, ticks: int = 1_000_000) -> None:
         self.ticks = ticks
-        self.spent = 0
+        self.keys = Keys(self.charge)
+        self._units = 0
         self.announced: list[Any] = []
         self._frames: list[PlainObject] = []
         self._functions: dict[str, Callable[..., Any]] = {}
@@ -34,11 +37,10 @@ class PlainHooks:
         return self.send(receiver, selector, args, kwargs)
 
     def send(self, receiver: Any, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self.charge(1)
         if not isinstance(receiver, PlainObject):
             if vocabulary.mutates(receiver, selector):
                 self.mutating(receiver)
-            return vocabulary.plain_send(receiver, selector, args, kwargs, self.charge)
+            return vocabulary.plain_send(receiver, selector, args, kwargs, self)
         if selector == "setSlot_value_":
             receiver.slots[args[0]] = args[1]
             return receiver
@@ -66,7 +68,6 @@ class PlainHooks:
         return vocabulary.plain_read(receiver, name)
 
     def assign(self, receiver: Any, name: str, value: Any) -> None:
-        self.charge(1)
         if receiver is not self.receiver():
             raise NotAllowed(f"{name} of another object cannot be assigned", "send it setSlot_value_")
         receiver.slots[name] = value
@@ -78,9 +79,13 @@ class PlainHooks:
         self.announced.append(container)
 
     def charge(self, units: int) -> None:
-        self.spent += units
+        self._units += units
         if self.spent > self.ticks:
             raise TicksSpent(f"the message used its {self.ticks:,} ticks")
+
+    @property
+    def spent(self) -> float:
+        return self._units / TICK
 
     def receiver(self) -> Any:
         return self._frames[-1] if self._frames else None

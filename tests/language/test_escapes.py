@@ -190,7 +190,7 @@ BOUNDED = {
     "zero-filled": "return '1'.zfill(10 ** 9)",
     "range to list": "return list(range(10 ** 12))",
     "range summed": "return sum(range(10 ** 12))",
-    "range searched": "return 'a' in range(10 ** 12)",
+    "range searched": "return [].index(range(10 ** 12)) in range(10 ** 12)",
     "range in a loop": "for i in range(10 ** 12):\n    pass",
     "numeral": "return int('9' * 100000)",
     "rounded": "return round(5, -10 ** 9)",

@@ -150,17 +150,17 @@ ROUNDS = [
 def test_each_round_costs(text: str) -> None:
     hooks = PlainHooks()
     hooks.run(PlainObject({}, {"m": body(text)}), "m")
-    assert 1000 <= hooks.spent < 10_000
+    assert 50 <= hooks.spent < 10_000
 
 
 def test_big_values_cost_more_than_small_ones() -> None:
-    def cost(text: str) -> int:
+    def cost(text: str) -> float:
         hooks = PlainHooks(10**9)
         hooks.run(PlainObject({}, {"m": body(text)}), "m")
         return hooks.spent
 
     for text in ("'a' * {}", "[0] * {}", "sorted(range({}))", "{{*range({})}}"):
-        assert cost(f"return {text.format(100_000)}") > 100 + cost(f"return {text.format(10)}")
+        assert cost(f"return {text.format(100_000)}") > 1 + cost(f"return {text.format(10)}")
 
 
 def test_spent_ticks_end_the_message_even_in_built_in_work() -> None:
