@@ -1,5 +1,6 @@
 """What no client can do to the image's server: fill its memory, or keep others from committing."""
 
+import resource
 import socket
 import struct
 import time
@@ -13,7 +14,7 @@ import transaction
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileIterator
-from ZODB.POSException import ConflictError
+from ZODB.POSException import ConflictError, StorageError
 from zodbpickle.pickle import UnpicklingError
 
 from tests.uvm.images import Bench, awakened
@@ -23,6 +24,7 @@ from uvm.objects import MergingVector, UvmObject
 from zeo_server.connection import Frames
 from zeo_server.resolvable import LARGEST, resolvable
 from zeo_server.unpickling import stored_class
+from zeo_server.verify import verify
 
 HEAD = b"\x80\x03cuvm.objects\nUvmObject\nq\x00."
 
@@ -127,6 +129,24 @@ def test_a_record_over_the_bound_fails_its_transaction_alone_and_the_connection_
     connection.root()["small"] = UvmObject({"text": "x"})
     manager.commit()
     connection.close()
+    database.close()
+
+
+def test_a_disk_without_room_refuses_commits_until_there_is_room_and_the_server_stays(server: Server) -> None:
+    database = server.client()
+    with fresh_root(database) as root:
+        root["kept"] = UvmObject({"a": 1})
+    size = server.home.image_file.stat().st_size
+    before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size + 100, before[1]))
+    for _ in range(2):
+        with pytest.raises(StorageError), fresh_root(database) as root:
+            root["kept"].put("a", "x" * 5000)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+    with fresh_root(database) as root:
+        assert root["kept"].own("a") == 1
+        root["kept"].put("a", 2)
+    assert server.process.poll() is None and verify(server.home).problems == []
     database.close()
 
 
