@@ -86,22 +86,21 @@ class Runtime:
             raise self._failure(error) from error
         if attempt.end is not None:
             raise attempt.end
-        self._measured(result, 1, "a result cannot be carried")
         for owner, slot in attempt.unflagged() if attempt.guarded else ():
             authority.check_change(self.image, owner, attempt.policy_throughout)
             attempt.touch()
             owner.put(slot, owner.own(slot))
         return result
 
-    def _measured(self, value: Any, times: int, why: str) -> None:
-        """Charge for a walk through a value that leaves the method. What it holds twice leaves twice. Raises BadValue."""
+    def _room_to_store(self, value: Any) -> None:
+        """Charge for a walk through a value that is to be stored. What it holds twice is stored twice. Raises BadValue."""
         if type(value) in bounds.ATOMS:
             return
         charge = self.attempt.charge
         try:
-            bounds.weigh(value, charge if times == 1 else lambda units: charge(times * units))
+            bounds.weigh(value, lambda units: charge(STORED * units))
         except (ValueError, TypeError) as error:
-            raise BadValue(f"{why}: {error}", "use plain values, containers of them, and references to objects") from None
+            raise BadValue(f"a slot cannot hold it: {error}", "use plain values, containers of them, and references to objects") from None
 
     # --- hooks -------------------------------------------------------------------------------------------------------
 
@@ -188,7 +187,7 @@ class Runtime:
             )
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
-        self._measured(value, STORED, "a slot cannot hold it")
+        self._room_to_store(value)
         value = checked(value)
         self.attempt.writing(owner, name)
         owner.put(name, value)
