@@ -223,7 +223,7 @@ def taken(values: Any, charge: Charge) -> Any:
         elif kind is range:
             charge(2 * len(values))
         elif kind in TEXTS:
-            charge(len(values) >> 1)
+            charge(len(values) >> 2)
         room_for_items(len(values), charge)
         return values
     if kind is GeneratorType:

@@ -95,7 +95,7 @@ class Operators:
         if type(base) is type(exponent) is int:
             if (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
                 raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
-            self._charge(10 + 3 * exponent.bit_length())
+            self._charge(10 + exponent.bit_length())
         try:
             return self._arithmetic("**", operator.pow, base, exponent)
         except OverflowError:
@@ -362,7 +362,7 @@ def behind(container: list[Any], index: Any) -> int:
     """Units for moving what stands behind an item of a list."""
     if type(index) is not int:
         return 0
-    return max(0, len(container) - index if index >= 0 else -index) >> 5
+    return max(0, len(container) - index if index >= 0 else -index) >> 6
 
 
 def _free(units: int) -> None:

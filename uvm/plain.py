@@ -70,7 +70,7 @@ def _each(function: Method) -> Method:
             return function(value)  # type: ignore[no-any-return]  # a method of str that makes a bool
         for first in range(0, len(value), _BLOCK):
             block = value[first : first + (_BLOCK)]
-            meter.charge(15 + (len(block) >> 2))
+            meter.charge(15 + (len(block) >> 3))
             if not function(block):
                 return False
         return True
@@ -341,7 +341,7 @@ def _with_sets(function: Method) -> Method:
     def call(meter: Meter, value: set[Any], *others: Any) -> Any:
         sets = [other if type(other) is set else hashed(other, meter) for other in others]
         room_for_items(len(value) + sum(map(len, sets)), meter.charge)
-        meter.charge(110 + places(value) + sum(map(places, sets)))
+        meter.charge(110 + (places(value) + sum(map(places, sets)) >> 1))
         return function(value, *sets)
 
     return call

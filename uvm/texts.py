@@ -41,7 +41,7 @@ def search_cost(value: Any, part: Any, first: int, last: int) -> Callable[[Charg
             charge(length >> 4)
         else:
             # How often a search goes on beyond the part's beginning decides what it costs.
-            charge(length >> 3)
+            charge(length >> 2)
             charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted) >> 5)
 
     return charge_search

@@ -69,7 +69,7 @@ RAISED: Final = 90
 HANDED: Final = 250
 """A value of a slot that may change in place."""
 
-WALK: Final = 60
+WALK: Final = 100
 """Copying eight values that are stored."""
 STORED: Final = 5
 """What checking a value that is to be stored costs, and storing it, as a multiple of what looking at it costs."""
