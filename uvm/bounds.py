@@ -8,6 +8,7 @@ a limit. Where Python does not say beforehand what a call will cost, it is made 
 Beyond a limit the functions raise ValueError, which a method may catch; `charge` raises an AttemptEnded, which it may not.
 """
 
+import operator
 from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from sys import getsizeof
@@ -56,6 +57,10 @@ MERGED: Final = frozenset({Counter, MergingSet, MergingQueue})
 ITERABLES: Final = SEQUENCES | {dict, str, bytes, range}
 _COMPOSITE: Final = frozenset({tuple, frozenset, range})
 
+_CACHED: Final = 131_072
+"""Places of a set that the processor's caches hold."""
+_ALIKE: Final = 2**61 - 2
+"""Integers beyond it have the hashes of smaller ones."""
 _SHOWN: Final = 100_000
 """Longest text that is made of what an error holds, characters; `ERROR_TEXT` of them are kept."""
 
@@ -75,11 +80,11 @@ def weighed(value: Any, charge: Charge) -> Any:
     return value
 
 
-def weigh(value: Any, charge: Charge) -> int:
+def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
     """Charge a walk through all that a value contains, and return an upper bound of its length as text, characters.
 
-    What is contained twice is walked twice. Raises ValueError for a value that is too large, nested too deep, or contains itself;
-    TypeError for a function.
+    What is contained twice is walked twice. `shown`: it is about to be written, which floats are charged for. Raises ValueError for a
+    value that is too large, nested too deep, or contains itself; TypeError for a function, or what cannot be written.
     """
     length, walked = 0, 0
     level: list[Any] = [value]
@@ -98,6 +103,8 @@ def weigh(value: Any, charge: Charge) -> int:
                 inside = chain(item, item.values()) if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
+                    if shown and float in map(type, item):
+                        charge(20 * count)
                 else:
                     charge(11 * count)
                     deeper.extend(item)
@@ -110,13 +117,19 @@ def weigh(value: Any, charge: Charge) -> int:
             elif kind in ATOMS:
                 length += 30
             elif isinstance(item, Exception):
-                length += ERROR_TEXT
-            elif callable(item) or kind is GeneratorType:
+                # Within a container Python shows what it holds, at its full length.
+                length += 30
+                deeper.extend(item.args)
+            elif kind is GeneratorType:
+                raise TypeError("a generator is no value: list(…) makes one of it")
+            elif callable(item):
                 raise TypeError("a function is no value: call it")
+            elif shown:
+                raise TypeError(f"a {kind_of(item)} cannot be shown as text")
             else:
                 length += 100
         if not deeper:
-            charge(length >> 6)
+            charge(length >> 7)
             return length + 4 * walked
         level = deeper
     raise ValueError(f"a value that is nested more than {NESTING} deep, or contains itself, is too large here")
@@ -128,9 +141,23 @@ def extent(value: Any) -> int:
 
 
 def places(value: Any) -> int:
-    """Units for looking at each place of a set or dict in another: a large one is not in the processor's caches."""
+    """Units for looking for each member of a set in another.
+
+    Numbers that lie close together are next to each other in a set. Others are all over it, which past the processor's caches
+    counts; and those that are in each other's place are looked for several times. The first members say which it is.
+    """
     count = extent(value)
-    return count if count < 8192 else 4 * count
+    if count < 256:
+        return count
+    table = 1 << (getsizeof(value) >> 4).bit_length() - 1
+    numbers = [hash(member) for member in islice(value, 16)]
+    slots = [number % table for number in numbers]
+    units = 3 if count > _CACHED else 1
+    if type(value) is not dict and sum(map(operator.ge, slots, slots[1:])) > 4:
+        units *= 8
+    elif count > 8192 and max(map(abs, numbers)) > 2 * table:
+        units *= 4
+    return count * units
 
 
 def key(value: Any, meter: Meter) -> Any:
@@ -162,11 +189,14 @@ def hashed(values: Any, meter: Meter) -> Any:
     # Beyond the processor's caches each place of the table has to be fetched.
     meter.charge(count * (6 if count < 4096 else 10 if count < 131_072 else 16))
     kinds = set(map(type, values))
+    meter.charge(30)
     if kinds <= {bool, NoneType, UvmObject, float}:
         return values
     if kinds == {int}:
         if not (min(values) >= KEY_LEAST and max(values) <= KEY_MOST):
             raise ValueError("an integer of more than 64 bits is no key; use text")
+        if max(values) > _ALIKE or min(values) < -_ALIKE:
+            meter.charge(6 * count)
         return values
     if kinds <= _COMPOSITE:
         weigh(values, meter.charge)
@@ -219,7 +249,7 @@ def taken(values: Any, charge: Charge) -> Any:
     kind = type(values)
     if kind in ITERABLES:
         if kind in HASHED:
-            charge(extent(values))
+            charge(extent(values) * 3 >> 2)
         elif kind is range:
             charge(2 * len(values))
         elif kind in TEXTS:
@@ -229,6 +259,7 @@ def taken(values: Any, charge: Charge) -> Any:
     if kind is GeneratorType:
         # Each of its rounds is charged as it is made.
         items = list(islice(values, ITEMS + 1))
+        charge(5 * len(items))
         room_for_items(len(items), charge)
         return items
     return taken(_walkable(values, charge), charge)
@@ -255,7 +286,7 @@ def _walkable(values: Any, charge: Charge) -> Any:
 
 
 def text(value: Any, charge: Charge) -> str:
-    """`str(value)`, measured first."""
+    """`str(value)`, measured first. Raises TypeError for a function, which has no text but its address."""
     kind = type(value)
     if kind is str:
         same: str = value
@@ -279,16 +310,16 @@ def represented(value: Any, charge: Charge) -> str:
     value = plain(value, charge)
     if type(value) is str:
         room_for_text(len(value), charge)
-        charge(len(value) >> 3)
+        charge(len(value) * 7 >> 5)
     else:
         _room_to_show(value, 4, charge)
     return repr(value)
 
 
 def _room_to_show(value: Any, widest: int, charge: Charge) -> None:
-    length = weigh(value, charge)
+    length = weigh(value, charge, shown=True)
     room_for_text(widest * length, charge)
-    charge(length >> 1)
+    charge(length * 3 >> 3)
 
 
 def error_text(error: BaseException, charge: Charge = lambda units: None) -> str:
@@ -318,6 +349,8 @@ def kind_of(value: Any) -> str:
         return {"Counter": "counter", "MergingSet": "merging_set", "MergingQueue": "merging_queue"}.get(kind.__name__, "object")
     if isinstance(value, Exception):
         return "error"
+    if kind is GeneratorType:
+        return "generator"
     return "function" if callable(value) else "object"
 
 

@@ -32,6 +32,12 @@ LOCALS: Final = tuple(
 """What a draft may call its local variables. Any identifier would be possible and makes compiling the grammar take seconds in
 place of hundredths of one, for each message anew; a method that a tool offers is free in this."""
 
+MOST_NAMES: Final = 64
+"""Slots, selectors and parameters, each, that a draft may say; the first ones."""
+LONGEST_NAME: Final = 64
+"""A slot or selector with a longer name is left out."""
+_WORDS: Final = 8
+
 _PRINTED: Final = r"\u00a0-\u2027\u2030-\ud7ff\ue000-\ufffd"
 _OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "**")
 
@@ -40,13 +46,16 @@ def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequ
     """EBNF for the body of one method.
 
     `slots` and `selectors` are what may follow `self.`, the latter with arguments; `parameters` are those of the
-    signature, without `self`. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
+    signature, without `self`. What is past `MOST_NAMES` and `LONGEST_NAME` is left out, so that an object with many slots makes no grammar
+    that takes long to compile. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
     """
     if not 1 <= depth <= 8:
         raise ValueError(f"blocks {depth} deep; 1 to 8 are possible")
     for name in (*slots, *selectors, *parameters):
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
             raise ValueError(f"{name!r} cannot stand in a method: a name is an identifier, no keyword, and does not begin with _")
+    slots, selectors = ([name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES] for names in (slots, selectors))
+    parameters = parameters[:MOST_NAMES]
     rules = [
         "root ::= body1",
         *_names(slots, selectors, parameters),
@@ -64,7 +73,7 @@ def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequ
 
 def candidate_slots(selector: str) -> list[str]:
     """Slots that a selector speaks of and that the receiver may not have yet: `set_colour_to` and `setColourTo` may make `colour`."""
-    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", selector)]
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z0-9]+|[A-Z]+", selector)][:_WORDS]
     runs = ("_".join(words[start:stop]) for start in range(1, len(words)) for stop in range(len(words), start, -1))
     return [run for run in dict.fromkeys(runs) if run.isidentifier() and not keyword.iskeyword(run)]
 

@@ -24,6 +24,8 @@ ATOMIC: Final = "atomic*"
 NAMES: Final = "names*"
 
 
+ANCESTORS: Final = 256
+"""How many objects an object delegates to, in the order of lookup; what stands beyond them is not looked at."""
 _CACHED: Final = 4096
 """Names that an object keeps for its children: any text may be asked for, and what is nowhere is cached too."""
 
@@ -149,10 +151,10 @@ class UvmObject(Persistent):
         return next((one for one in self.chain() if name in one._slots), None)
 
     def chain(self) -> Iterator["UvmObject"]:
-        """The object and its ancestors in the order of lookup, each once."""
+        """The object and its first `ANCESTORS` ancestors in the order of lookup, each once."""
         seen: set[int] = set()
         pending = [self]
-        while pending:
+        while pending and len(seen) <= ANCESTORS:
             one = pending.pop()
             if id(one) in seen:
                 continue
@@ -169,7 +171,14 @@ class UvmObject(Persistent):
         cache = cast(dict[str, Any], up[1])
         if name in cache:
             return cache[name]
-        value = self.lookup(name)
+        # A chain may be longer than Python's stack is deep.
+        value = ABSENT
+        for one in self.chain():
+            value = one._slots.get(name, ABSENT)
+            # Marked, so that a change of it voids what was found.
+            one.__dict__.setdefault("_v_up", (None, {}))
+            if value is not ABSENT:
+                break
         if len(cache) >= _CACHED:
             cache.clear()
         cache[name] = value

@@ -95,7 +95,7 @@ class Operators:
         if type(base) is type(exponent) is int:
             if (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
                 raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
-            self._charge(10 + exponent.bit_length())
+            self._charge(20 + 2 * exponent.bit_length() + (min(max(0, base.bit_length() * exponent), bounds.INT_BITS) >> 4))
         try:
             return self._arithmetic("**", operator.pow, base, exponent)
         except OverflowError:
@@ -118,18 +118,10 @@ class Operators:
             self._charge(60)
             return number(result)
         if (kind in _SETS or kind is dict) and (type(right) in _SETS or type(right) is dict) and symbol in _MERGED:
-            self._merged(symbol, left, right)
+            self._charge(100)
+            self._charge(merged(symbol, left, right))
             return _NATIVE[symbol](left, right)
         return self._arithmetic(symbol, _NATIVE[symbol], left, right)
-
-    def _merged(self, symbol: str, left: Any, right: Any) -> None:
-        """Room for two sets or dicts in one: the places of both are gone through, or those of the smaller or the left."""
-        self._charge(100)
-        if symbol in "|^":
-            room_for_items(len(left) + len(right), self._charge)
-            self._charge(places(left) + places(right))
-        else:
-            self._charge(2 * min(places(left), places(right)) if symbol == "&" else places(left))
 
     def _plain(self, value: Any) -> Any:
         return plain(value, self._charge)
@@ -148,7 +140,7 @@ class Operators:
         kind = type(left)
         if symbol == "**" or symbol == "<<":
             self._charge(50)
-        if kind is int or kind is float or kind is str:
+        if kind is int or kind is float or kind is str or kind is bool:
             return BINARY[symbol](self, left, right)
         if kind is list and symbol == "+":
             right = bounds.taken(right, self._charge)
@@ -161,7 +153,8 @@ class Operators:
         elif kind is dict and symbol == "|" and type(right) is dict:
             return self._update(left, right)
         elif kind is set and symbol in _IN_PLACE_ON_SETS and type(right) in _SETS:
-            self._merged(symbol, left, right)
+            self._charge(100)
+            self._charge(merged_into(symbol, left, right))
             self._mutating(left)
             return _IN_PLACE_ON_SETS[symbol](left, right)
         elif kind is Counter and symbol in "+-":
@@ -181,7 +174,7 @@ class Operators:
 
     def _update(self, target: dict[Any, Any], values: dict[Any, Any]) -> dict[Any, Any]:
         room_for_items(len(target) + len(values), _free)
-        self._charge(extent(values))
+        self._charge(extent(values) * 2 if target else extent(values) >> 1)
         self._mutating(target)
         target.update(values)
         return target
@@ -295,7 +288,7 @@ class Operators:
             raise TypeError(f"a slice of a {bounds.kind_of(container)} cannot be deleted; that of a list can")
         piece = slice(self._plain(low), self._plain(high), self._plain(step))
         gone = range(*piece.indices(len(container)))
-        self._charge(behind(container, min(gone[0], gone[-1])) + (len(gone) >> 3) if gone else 0)
+        self._charge(behind(container, min(gone[0], gone[-1])) + (len(gone) >> 5) if gone else 0)
         self._mutating(container)
         del container[piece]
 
@@ -311,13 +304,13 @@ class Operators:
         """`{value:spec}` in an f-string; the compiler has checked the constant `spec`."""
         value = self._plain(value)
         if type(value) is str:
-            room_for_text(len(value), self._charge)
+            pass  # one that is longer than any width of a format is not copied
         elif type(value) not in NUMBERS:
             raise TypeError(f"a {bounds.kind_of(value)} has no format; only numbers and texts have")
         elif type(value) is float and not -_FAR < value < _FAR:
             self._charge(1500)
         elif _wide(value):
-            self._charge(100)
+            self._charge(120)
         return format(value, spec)
 
     def joined(self, *parts: str) -> str:
@@ -349,13 +342,34 @@ class Operators:
         """`**values` in a dict display."""
         if type(values) is not dict:
             raise TypeError(f"** needs a dict, not a {bounds.kind_of(values)}")
-        self._charge(2 * extent(values))
+        self._charge(extent(values) * 3 >> 1)
         return values
 
 
 def _whole(value: Any) -> Any:
     """A truth value as the integer that it is."""
     return int(value) if type(value) is bool else value
+
+
+def merged(symbol: str, left: Any, right: Any) -> int:
+    """Units for a new set or dict of two: the members of one are looked for in the other. Raises ValueError for one of too many."""
+    if symbol == "&":
+        return min(places(left), places(right)) * 5 >> 2
+    if symbol == "-":
+        return places(left) * 5 >> 3
+    room_for_items(len(left) + len(right), _free)
+    halves = places(left) + places(right)
+    return (len(left) + len(right) >> 2) + (halves >> 1 if symbol == "|" else halves >> 2)
+
+
+def merged_into(symbol: str, left: Any, right: Any) -> int:
+    """Units for changing a set by another one. Raises ValueError for one that becomes too large."""
+    if symbol == "&":
+        return min(places(left), places(right)) * 5 >> 2
+    if symbol == "-":
+        return (extent(right) >> 2) + (min(places(left), places(right)) >> 1)
+    room_for_items(len(left) + len(right), _free)
+    return places(right) * 5 >> 2 if symbol == "^" else places(right) * 3 >> 2
 
 
 def behind(container: list[Any], index: Any) -> int:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uvm import bounds, texts
 from uvm.bounds import NUMBERS, Charge, Meter, extent, hashed, key, places, room_for_items, room_for_text, taken, weigh, weighed
 from uvm.objects import Counter, MergingQueue, MergingSet
-from uvm.operators import behind
+from uvm.operators import behind, merged, merged_into
 
 Method = Callable[..., Any]
 
@@ -62,15 +62,15 @@ def _scanned(function: Method, narrow: int, wide: int, grows: int = 1) -> Method
     return call
 
 
-def _each(function: Method) -> Method:
-    """Whether all characters are of a kind; the first that is not ends the search."""
+def _each(function: Method, dear: bool = False) -> Method:
+    """Whether all characters are of a kind; the first that is not ends the search. `dear`: it takes Python longer to say."""
 
     def call(meter: Meter, value: str) -> bool:
         if len(value) <= _BLOCK:
             return function(value)  # type: ignore[no-any-return]  # a method of str that makes a bool
         for first in range(0, len(value), _BLOCK):
             block = value[first : first + (_BLOCK)]
-            meter.charge(15 + (len(block) >> 3))
+            meter.charge(15 + (len(block) >> (2 if dear else 3)))
             if not function(block):
                 return False
         return True
@@ -116,6 +116,7 @@ def _without(function: Method, there: Method) -> Method:
     """`removeprefix` and `removesuffix`."""
 
     def call(meter: Meter, value: str, affix: str) -> str:
+        meter.charge(25)
         room_for_text(len(_text(affix)), meter.charge)
         if there(value, affix):
             room_for_text(len(value) - len(affix), meter.charge)
@@ -172,6 +173,7 @@ def _split(from_right: bool) -> Method:
                 meter.charge(len(value) >> 4)
             else:
                 pieces = min(_count_text(meter, value, sep) + 1, limit + 1)
+                texts.search_cost(value, sep, 0, len(value))(meter.charge)
                 room_for_items(pieces, meter.charge)
                 room_for_text(len(value), meter.charge)
             meter.charge(2 * pieces)
@@ -229,11 +231,12 @@ def _append(meter: Meter, value: list[Any], item: Any) -> None:
 
 def _insert(meter: Meter, value: list[Any], index: int, item: Any) -> None:
     room_for_items(len(value) + 1, _free)
-    meter.charge(behind(value, index))
+    meter.charge(2 * behind(value, index))
     value.insert(index, item)
 
 
 def _extend(meter: Meter, value: list[Any], items: Any) -> None:
+    meter.charge(20)
     items = taken(items, meter.charge)
     room_for_items(len(value) + len(items), _free)
     value.extend(items)
@@ -278,10 +281,10 @@ def sort_key(key: Callable[[Any], Any] | None, charge: Charge) -> Callable[[Any]
 
 
 def _walked(function: Method, units: int) -> Method:
-    """A method that walks through the whole container, so many units for 16 of its places."""
+    """A method that walks through the whole container, so many units for 64 of its places."""
 
     def call(meter: Meter, value: Any) -> Any:
-        meter.charge((extent(value) * units) >> 4)
+        meter.charge((extent(value) * units) >> 6)
         return function(value)
 
     return call
@@ -319,13 +322,15 @@ def _grown(function: Method) -> Method:
 def _update(meter: Meter, value: dict[Any, Any], pairs: Any = (), **more: Any) -> None:
     fresh = pairs_of(pairs, meter)
     room_for_items(len(value) + len(fresh) + len(more), _free)
+    if value:
+        meter.charge(extent(fresh) * 3 >> 1)
     value.update(fresh, **more)
 
 
 def pairs_of(pairs: Any, meter: Meter) -> dict[Any, Any]:
     """What `dict` and `update` take: a dict, or pairs."""
     if type(pairs) is dict:
-        meter.charge(50 + extent(pairs))
+        meter.charge(50 + (extent(pairs) >> 1))
         return pairs
     rows = [taken(row, meter.charge) for row in taken(pairs, meter.charge)]
     meter.charge(60 * len(rows))
@@ -335,13 +340,13 @@ def pairs_of(pairs: Any, meter: Meter) -> dict[Any, Any]:
     return dict(zip(hashed(keys, meter), values, strict=True))
 
 
-def _with_sets(function: Method) -> Method:
-    """A method of a set that takes other collections."""
+def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: str) -> Method:
+    """A method of a set that takes other collections, at the cost of the operator for each; what is no set is paid by being hashed."""
 
     def call(meter: Meter, value: set[Any], *others: Any) -> Any:
         sets = [other if type(other) is set else hashed(other, meter) for other in others]
-        room_for_items(len(value) + sum(map(len, sets)), meter.charge)
-        meter.charge(110 + (places(value) + sum(map(places, sets)) >> 1))
+        room_for_items(len(value) + sum(map(len, sets)), _free)
+        meter.charge(110 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
         return function(value, *sets)
 
     return call
@@ -368,12 +373,12 @@ def _put(meter: Meter, value: MergingQueue, item: Any) -> None:
 
 
 def _take(meter: Meter, value: MergingQueue) -> Any:
-    meter.charge(len(value) >> 5)
+    meter.charge(len(value) >> 6)
     return value.take()
 
 
 def _values(meter: Meter, value: MergingSet | MergingQueue) -> list[Any]:
-    meter.charge(30 + len(value))
+    meter.charge(30 + (len(value) >> 2 if type(value) is MergingSet else 0))
     return bounds.plain(value, meter.charge)  # type: ignore[no-any-return]  # a merging value as a list
 
 
@@ -382,15 +387,15 @@ def _free(units: int) -> None:
 
 
 _SET_METHODS: Final[dict[str, Method]] = {
-    "union": _with_sets(set.union),
-    "intersection": _with_sets(set.intersection),
-    "difference": _with_sets(set.difference),
-    "copy": _walked(set.copy, 16),
+    "union": _with_sets(set.union, merged, "|"),
+    "intersection": _with_sets(set.intersection, merged, "&"),
+    "difference": _with_sets(set.difference, merged, "-"),
+    "copy": _walked(set.copy, 32),
     "add": _grown(set.add),
     "discard": _keyed(set.discard),
     "remove": _keyed(set.remove),
-    "update": _with_sets(set.update),
-    "clear": _walked(set.clear, 4),
+    "update": _with_sets(set.update, merged_into, "|"),
+    "clear": _walked(set.clear, 10),
 }
 
 METHODS: Final[dict[type, dict[str, Method]]] = {
@@ -399,7 +404,8 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "upper": _scanned(str.upper, 1, 8, 3),
         "title": _scanned(str.title, 13, 15, 3),
         "capitalize": _scanned(str.capitalize, 9, 9, 3),
-        **{name: _each(getattr(str, name)) for name in ("isdigit", "isalpha", "isalnum", "isspace")},
+        **{name: _each(getattr(str, name)) for name in ("isdigit", "isspace")},
+        **{name: _each(getattr(str, name), dear=True) for name in ("isalpha", "isalnum")},
         "strip": _stripped(str.strip, True, True),
         "lstrip": _stripped(str.lstrip, True, False),
         "rstrip": _stripped(str.rstrip, False, True),
@@ -425,9 +431,9 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "remove": _compared(list.remove),
         "index": _compared(list.index),
         "count": _compared(list.count),
-        "reverse": _walked(list.reverse, 1),
-        "copy": _walked(list.copy, 4),
-        "clear": _walked(list.clear, 2),
+        "reverse": _walked(list.reverse, 2),
+        "copy": _walked(list.copy, 12),
+        "clear": _walked(list.clear, 4),
         "sort": _sort,
     },
     dict: {
@@ -437,8 +443,8 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "keys": _listed(dict.keys, 0),
         "values": _listed(dict.values, 0),
         "items": _listed(dict.items, 8),
-        "copy": _walked(dict.copy, 8),
-        "clear": _walked(dict.clear, 4),
+        "copy": _walked(dict.copy, 24),
+        "clear": _walked(dict.clear, 10),
         "update": _update,
     },
     set: _SET_METHODS,

@@ -12,7 +12,7 @@ from uvm.authority import check_parent_removal
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.history import explanation
 from uvm.large import weight
-from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
+from uvm.objects import ABSENT, ANCESTORS, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.reified import is_method, is_word
 from uvm.runtime import Primitive, Runtime, check_name, shown
 from uvm.values import checked, copied
@@ -112,6 +112,11 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
     runtime.check_writable(receiver)
     ancestors = list(parent.chain())
     runtime.attempt.charge(40 * len(ancestors))
+    if len(ancestors) + sum(1 for _ in receiver.chain()) > ANCESTORS + 1:
+        raise NotAllowed(
+            f"{receiver!r} would delegate to more than {ANCESTORS} objects",
+            "keep chains of parents short: put what several parents have in common into one of them",
+        )
     if receiver in ancestors:
         raise ParentCycle(f"{parent!r} already delegates to {receiver!r}; a cycle is refused")
     if parent in receiver.parents():

@@ -38,10 +38,10 @@ def search_cost(value: Any, part: Any, first: int, last: int) -> Callable[[Charg
             charge(length >> 3)
         elif wanted >= 100 and length >= 2500:
             # Python searches for long parts in an order that is never quadratic.
-            charge(length >> 4)
+            charge(length * 3 >> 5)
         else:
             # How often a search goes on beyond the part's beginning decides what it costs.
-            charge(length >> 2)
+            charge(length * 3 >> 4)
             charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted) >> 5)
 
     return charge_search

@@ -222,15 +222,15 @@ def copied(value: Any, charge: Charge = _free) -> Any:
     """Containers and merging values copied deeply, references shared: what `clone` does to a slot. `charge`: the ticks that it costs."""
     kind = type(value)
     if kind is list:
-        charge(1 + (len(value) >> 3))
+        charge(1 + (len(value) >> 4))
         return [copied(item, charge) if type(item) in _CONTAINERS else item for item in value]
     if kind is dict:
-        charge(1 + (len(value) >> 2))
+        charge(1 + (len(value) >> 3))
         return {key: copied(item, charge) if type(item) in _CONTAINERS else item for key, item in value.items()}
     if kind is MergingQueue:
         return MergingQueue(copied(value.items, charge), value.taken)
     if isinstance(value, Merging):
-        charge(1 + (len(value) >> 3 if isinstance(value, MergingSet) else 0))
+        charge(1 + (len(value) >> 5 if isinstance(value, MergingSet) else 0))
         return value.copied()
     return value
 

@@ -10,7 +10,7 @@ from types import GeneratorType
 from typing import Any, Final, NoReturn
 
 from uvm import bounds
-from uvm.bounds import NUMBERS, Meter, hashed, number, room_for_items, taken, weigh
+from uvm.bounds import KEY_MOST, NUMBERS, Meter, hashed, number, room_for_items, taken, weigh
 from uvm.errors import Declined
 from uvm.objects import Counter, MergingQueue, MergingSet
 from uvm.operators import Operators
@@ -67,6 +67,7 @@ class Vocabulary:
         left, right = self._plain(left), self._plain(right)
         if type(left) not in NUMBERS or type(right) not in NUMBERS:
             raise TypeError(f"divmod of a {bounds.kind_of(left)} and a {bounds.kind_of(right)} is not defined")
+        self._charge(max(left.bit_length() >> 4, 0) if type(left) is int else 0)
         return divmod(left, right)
 
     def _do_round(self, value: Any, digits: Any = None, /) -> Any:
@@ -75,6 +76,8 @@ class Vocabulary:
             raise TypeError(f"round needs a number, not a {bounds.kind_of(value)}")
         if type(digits) is int and abs(digits) > 300:
             raise ValueError(f"round to {_shown(digits)} digits; at most 300")
+        if type(digits) is int and type(value) is float:
+            self._charge(40)
         if type(digits) is int and abs(digits) > 22:
             self._charge(150)
         try:
@@ -87,7 +90,7 @@ class Vocabulary:
         if type(value) is str:
             if len(value) > _LONGEST_NUMERAL:
                 raise ValueError(f"a numeral of {len(value):,} characters is too long; at most {_LONGEST_NUMERAL}")
-            self._charge(len(value) >> 1 if len(value) > 32 else 0)
+            self._charge(50 + (len(value) >> 1 if len(value) > 32 else 0))
             result: int = number(int(value) if base is _ABSENT else int(value, base))
             return result
         if type(value) not in NUMBERS or base is not _ABSENT:
@@ -101,8 +104,8 @@ class Vocabulary:
         value = self._plain(value)
         if type(value) is str and len(value) > _LONGEST_NUMERAL:
             raise ValueError(f"a numeral of {len(value):,} characters is too long; at most {_LONGEST_NUMERAL}")
-        if type(value) is str and len(value) > 32:
-            self._charge(len(value) >> 2)
+        if type(value) is str:
+            self._charge(25 + (len(value) * 3 >> 3))
         if type(value) is not str and type(value) not in NUMBERS:
             raise TypeError(f"float needs a number or a text, not a {bounds.kind_of(value)}")
         return float(value)
@@ -114,7 +117,10 @@ class Vocabulary:
         values = taken(values, self._charge)
         self._charge(3 * len(values))
         if type(start) in NUMBERS and NUMBERS.issuperset(map(type, values)):
-            return number(sum(values, start))
+            total = sum(values, start)
+            if not -KEY_MOST < total < KEY_MOST:
+                self._charge(3 * len(values))
+            return number(total)
         if type(start) is str:
             raise TypeError("sum adds numbers; ''.join(…) puts texts together")
         total = start

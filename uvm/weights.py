@@ -33,20 +33,20 @@ GUARDS: Final[dict[str, int]] = {
     "_cut_": 95,
     "_set_item_": 30,
     "_delete_item_": 25,
-    "_delete_cut_": 70,
+    "_delete_cut_": 85,
     "_in_place_": 34,
     "_minus_": 20,
     "_weighed_": 10,
     "_key_": 16,
     "_equal_": 12,
     "_contains_": 25,
-    "_text_": 18,
+    "_text_": 14,
     "_represented_": 90,
-    "_formatted_": 25,
-    "_joined_": 22,
+    "_formatted_": 32,
+    "_joined_": 18,
     "_error_text_": 60,
     "_add_": 16,
-    "_multiply_": 28,
+    "_multiply_": 20,
     "_power_": 60,
     "_shift_left_": 60,
 }
@@ -55,7 +55,8 @@ OPERATOR: Final = 28
 
 CALLS: Final[dict[str, int]] = {
     **dict.fromkeys(("bool", "len"), 7),
-    **dict.fromkeys(("abs", "float", "str", "label", "merging_queue"), 20),
+    **dict.fromkeys(("abs", "float", "label", "merging_queue"), 20),
+    "str": 14,
     "int": 25,
     **dict.fromkeys(("sum", "range", "decline", "enumerate"), 80),
     **dict.fromkeys(("any", "all", "zip", "graph", "max", "min", "sorted", "set", "merging_set"), 130),
@@ -63,7 +64,7 @@ CALLS: Final[dict[str, int]] = {
 """What a function of the vocabulary costs on small values, where it is not `CALL`."""
 CALL: Final = 40
 COMPREHENSION: Final = 40
-LAMBDA: Final = 20
+LAMBDA: Final = 12
 RAISED: Final = 90
 """An error that is caught."""
 HANDED: Final = 250

@@ -1,14 +1,16 @@
 """What an operation costs is charged before, from its sizes; and what is measured first still gives what Python gives."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ZODB.blob import Blob
 
 from benchmarks import ticks
 from tests.language.plain_hooks import PlainHooks, PlainObject, body, run
-from uvm import texts
+from uvm import bounds, texts
 from uvm.bounds import KEY_MOST, error_text
 from uvm.budget import Budget
 from uvm.errors import DeadlineExceeded, NotAllowed, TicksSpent
@@ -133,3 +135,15 @@ def test_what_is_passed_by_costs_little(text: str) -> None:
     hooks = PlainHooks()
     hooks.run(PlainObject({}, {"m": body("a = 1\n" + text)}), "m")
     assert hooks.spent < 2
+
+
+@pytest.mark.parametrize("show", [bounds.text, bounds.represented])
+@pytest.mark.parametrize("value", [len, [len], (number for number in [1]), [ValueError(len)], {"a": [KeyError({"k": len})]}, Blob()])
+def test_nothing_is_shown_by_its_address(show: Callable[..., str], value: Any) -> None:
+    with pytest.raises(TypeError, match=r"function|generator|object"):
+        show(value, lambda units: None)
+
+
+def test_an_error_in_a_list_is_measured_with_what_it_holds() -> None:
+    with pytest.raises(ValueError, match="characters"):
+        bounds.text([KeyError("k" * bounds.TEXT)], lambda units: None)

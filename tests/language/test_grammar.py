@@ -19,7 +19,7 @@ from tests.language.sampler import Sampler
 from uvm.audit import audit
 from uvm.compiler import compile_method
 from uvm.errors import AttemptEnded, AuditRefused, ImageError
-from uvm.grammar import LOCALS, candidate_slots, grammar_for
+from uvm.grammar import LOCALS, MOST_NAMES, candidate_slots, grammar_for
 
 
 @functools.cache
@@ -121,6 +121,14 @@ def test_a_selector_speaks_of_slots_that_are_not_there_yet() -> None:
     assert candidate_slots("setColourTo") == ["colour_to", "colour", "to"]
     assert candidate_slots("rename") == []
     assert "class" not in candidate_slots("set_class")
+
+
+def test_many_slots_with_long_names_make_no_larger_grammar() -> None:
+    few = [f"slot_{number:02}_{'x' * 50}" for number in range(MOST_NAMES)]
+    many = [*few, *(f"slot_{number}_{'y' * 100}" for number in range(5000))]
+    assert grammar_for(many, many, many[:200]) == grammar_for(few, few, many[:MOST_NAMES])
+    assert len(grammar_for(many, many, many)) < 60_000
+    assert len(candidate_slots("aB" * 64)) <= 36
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from ZEO.Exceptions import ClientDisconnected
 from tests.uvm.images import Bench, awakened, new_database
 from uvm.batch import ImageAway
 from uvm.image import Image
-from uvm.objects import Counter, UvmObject
+from uvm.objects import ANCESTORS, Counter, UvmObject
 from uvm.protocol import Reference, decode_value
 from uvm.transact import Transactor
 from uvm.work import Answered, Failed, Missing
@@ -171,6 +171,14 @@ def test_an_object_cannot_become_its_own_ancestor(bench):
     other = result(bench.send("genesis_obj", "clone"))
     result(bench.send(twin, "addParent_", other))
     assert error(bench.send(other, "addParent_", twin)).type == "ParentCycle"
+
+
+def test_an_object_delegates_to_so_many_others_and_no_more(bench):
+    chain = "    for i in range(n):\n        y = self.clone()\n        y.addParent_(x)\n        x = y\n"
+    bench.install("genesis_obj", "grow", f"def grow(self, n):\n    x = self.clone()\n{chain}    return len(x.parents())\n", 1)
+    assert result(bench.send("genesis_obj", "grow", 200)) > 0
+    outcome = error(bench.send("genesis_obj", "grow", ANCESTORS + 10))
+    assert (outcome.type, "more than 256" in outcome.message) == ("NotAllowed", True)
 
 
 def test_two_processes_cannot_close_a_cycle_together():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ZODB.POSException import ConflictError
 
 from tests.uvm.images import new_database
-from uvm.objects import ABSENT, PARENTS, Counter, MergingQueue, MergingSet, UvmObject, merge_slots
+from uvm.objects import ABSENT, ANCESTORS, PARENTS, Counter, MergingQueue, MergingSet, UvmObject, merge_slots
 
 
 def test_a_slot_is_found_in_the_first_parent_that_has_it():
@@ -78,6 +78,17 @@ def test_cached_lookup_always_agrees_with_a_plain_walk(steps):
     manager.abort()
     connection.close()
     database.close()
+
+
+def test_a_chain_of_thousands_of_parents_is_looked_through_as_far_as_the_bound():
+    far = chain = UvmObject({"far": 1})
+    for number in range(5000):
+        chain = UvmObject({PARENTS: [chain], "depth": number})
+        if number == 4900:
+            chain.put("near", 7)
+    assert (chain.lookup("near"), chain.lookup("far"), chain.lookup("nothing")) == (7, ABSENT, ABSENT)
+    wide = UvmObject({PARENTS: [UvmObject({PARENTS: [far], f"s{number}": number}) for number in range(5000)]})
+    assert (wide.lookup("s3"), wide.lookup("far"), len(list(wide.chain()))) == (3, 1, ANCESTORS + 1)
 
 
 def test_changes_of_different_slots_merge():
