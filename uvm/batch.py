@@ -67,6 +67,7 @@ class Batch:
         self._ledger = Ledger(image)
         self._journal = Journal(image, uvm)
         self._frame = frame
+        self._capacity = queries.capacity(frame)
         self._snapshots = queries.Snapshots(image, frame)
         self._changes = Changes(image, frame)
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
@@ -106,11 +107,12 @@ class Batch:
             try:
                 self._image.manager.begin()
                 long = time.monotonic() + LONG_S
+                spent = time.thread_time()
                 for work in works:
                     self._between()
-                    spent = time.thread_time()
                     outcomes.append(self._attempt(work))
-                    work.cpu_s += time.thread_time() - spent
+                    before, spent = spent, time.thread_time()
+                    work.cpu_s += spent - before
                     if time.monotonic() > long:
                         break
                 return self._commit(works[: len(outcomes)], outcomes)
@@ -149,9 +151,13 @@ class Batch:
             self._abort()
             return [(work, one, b"") for work, one in zip(works, outcomes, strict=True)]
         batch = uuid.uuid4().hex
+        floors: dict[tuple[str, str], int] = {}
+        for work, _ in self._receipts.values():
+            session = work.principal, work.session
+            floors[session] = max(floors.get(session, 0), getattr(work.request, "floor", 0))
         for work, result in self._receipts.values():
-            floor = getattr(work.request, "floor", 0)
-            self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floor)
+            # The floor that the batch comes to, so that each session's page is swept once.
+            self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floors[work.principal, work.session])
         self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
         changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
@@ -210,7 +216,6 @@ class Batch:
             nonlocal savepoint
             savepoint = self._image.manager.savepoint(optimistic=True)
 
-        request = work.request
         left = work.deadline - time.monotonic()
         attempt = Attempt(
             ticks=min(self._settings.ticks, work.limits.ticks),
@@ -220,7 +225,6 @@ class Batch:
             before_write=before_write,
             thoughts=work.thoughts,
             now=work.now,
-            examples=getattr(request, "examples", []),
         )
         self._runtime.attempt = attempt
         try:
@@ -259,17 +263,8 @@ class Batch:
 
     def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
         request = work.request
-        if isinstance(request, GetFullState):
-            return Answered(state=self._snapshots.page(request))
-        if isinstance(request, Read):
-            return Answered(state=self._snapshots.part(request))
-        if isinstance(request, Inspect):
-            one = self._image.target(request.target)
-            return Answered(encode_value(queries.inspected(self._image, one, queries.view_tid(self._image), self._frame)))
-        if isinstance(request, Release):
-            attempt.touch()
-            gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
-            return Answered(encode_value(gone), changed=gone > 0)
+        if not isinstance(request, Send | Transaction | CreateMethod):
+            return self._look(request, attempt)
         if work.exactly_once:
             if (work.principal, work.session, work.seq) in self._receipts:
                 # The same message twice in one batch: the second one finds the receipt once it is committed.
@@ -282,16 +277,29 @@ class Batch:
         results: list[Any] = []
         carried: list[Any] = []
         shown: list[UvmObject] = []
-        room = Room(queries.capacity(self._frame))
+        room = Room(self._capacity)
+        several = isinstance(request, Transaction)
         for step in request.sends if isinstance(request, Transaction) else [request]:
             attempt.examples = step.examples
             result = self._send(attempt, step, results)
             carried.append(self._carried(result, attempt, shown, room))
-            if isinstance(request, Transaction):
+            if several:
                 # A later send gets the value: what it does to its argument must not change a slot that the value came from.
                 results.append(copied(result, attempt.walk))
-        whole = carried if isinstance(request, Transaction) else carried[0]
-        return self._changed(work, attempt, encode_value(whole), shown)
+        return self._changed(work, attempt, encode_value(carried if several else carried[0]), shown)
+
+    def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
+        """What sends nothing."""
+        if isinstance(request, GetFullState):
+            return Answered(state=self._snapshots.page(request))
+        if isinstance(request, Read):
+            return Answered(state=self._snapshots.part(request))
+        if isinstance(request, Inspect):
+            one = self._image.target(request.target)
+            return Answered(encode_value(queries.inspected(self._image, one, queries.view_tid(self._image), self._frame)))
+        attempt.touch()
+        gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
+        return Answered(encode_value(gone), changed=gone > 0)
 
     def _send(self, attempt: Attempt, step: Send | Step, results: list[Any]) -> Any:
         if len(self._sent) < TALLIED:
@@ -307,8 +315,8 @@ class Batch:
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
-        args = tuple(from_wire(value, resolve) for value in step.args)
-        kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()}
+        args = tuple([from_wire(value, resolve) for value in step.args])
+        kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
         return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
 
     def _carried(self, result: Any, attempt: Attempt, shown: list[UvmObject], room: Room) -> Any:
@@ -367,7 +375,7 @@ class Batch:
             raise ImageError(f"{request.selector} was installed and has been removed since")
         attempt.touch()
         try:
-            told = to_wire(explanation(target, method), self._image.reference, Room(queries.capacity(self._frame)))
+            told = to_wire(explanation(target, method), self._image.reference, Room(self._capacity))
         except NoRoom:  # it is installed all the same; explain_ and Read have the rest
             told = {}
         result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})

@@ -42,13 +42,20 @@ class Budget:
 
     def __init__(self, ticks: int, seconds: float) -> None:
         self.end: AttemptEnded | None = None
-        self.keys = Keys(self.charge)
+        self._keys: Keys | None = None
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._memory: int | None = None
         self._rest = ticks * TICK
         self._left = 0
         self._stretch()
+
+    @property
+    def keys(self) -> Keys:
+        """The keys that the message hashed; most messages hash none."""
+        if self._keys is None:
+            self._keys = Keys(self.charge)
+        return self._keys
 
     @property
     def ticks(self) -> int:

@@ -67,6 +67,12 @@ def to_wire(value: Any, refer: Callable[[UvmObject], Reference], room: Room | No
     Raises NoRoom before anything is built, and BadValue, which names the place, for what MessagePack cannot carry exactly. What stands in
     the value several times is walked once, and is one object in the answer too.
     """
+    kind = type(value)
+    if kind in _SCALARS or kind is UvmObject:  # most answers are, and need no walk
+        size = REFERENCE_BYTES if kind is UvmObject else _scalar_bytes(value, None)
+        if room is not None:
+            room.take(size)
+        return refer(value) if kind is UvmObject else value
     if room is not None:
         room.take(wire_bytes(value))
     return _Leaving(refer).carried(value, 0, None)

@@ -23,6 +23,9 @@ from uvm.values import copied
 
 PAGE: Final = 2048
 """Bytes from which a page is full."""
+_ENTRY: Final = 64
+_EFFECT: Final = 48
+"""Bytes of an entry and of an effect in it, besides their texts and values."""
 PAGES: Final = 8000
 KEPT: Final = 64_000_000
 """Pages and bytes that a journal keeps; the oldest pages go first."""
@@ -133,9 +136,13 @@ def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[Uvm
 
 
 def _bytes(written: dict[str, Any]) -> int:
-    """What an entry takes, with the large values that have records of their own."""
-    made = (effect[3] for effect in written["effects"] if type(effect[3]) is UvmObject and effect[3]._p_jar is None)
-    return weight(written, KEPT) + sum(weight(loaded(value), KEPT) for value in made)
+    """About what an entry takes, with the large values that have records of their own."""
+    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str)
+    for _, slot, _, before, _ in written["effects"]:
+        if type(before) is UvmObject and before._p_jar is None:
+            before = loaded(before)
+        total += _EFFECT + len(slot) + weight(before, KEPT)
+    return total
 
 
 def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str, int]:

@@ -8,10 +8,15 @@ LARGE: Final = 512
 """Bytes past which a value of a kernel record gets a record of its own."""
 _REFERENCE = 16
 _NUMBERS = frozenset({int, float, bool, type(None)})
+_TEXTS = frozenset({str, bytes})
 
 
 def weight(value: Any, enough: int) -> int:
     """About how many bytes a value takes in a record; the count stops once it is past `enough`, so that looking costs little."""
+    if type(value) in _NUMBERS:
+        return 8
+    if type(value) in _TEXTS:
+        return 4 + len(value)
     total, pending = 0, [value]
     while pending and total <= enough:
         part = pending.pop()

@@ -61,6 +61,7 @@ class Runtime:
         self.attempt = Attempt(ticks=0, seconds=0)
         self._primitives = primitives
         self._signatures = {name: inspect.signature(function) for name, function in primitives.items()}
+        self._arities = {name: _arity(signature) for name, signature in self._signatures.items()}
         self._functions = FunctionCache()
         self._reflecting = False
         self._reflected: tuple[UvmObject | None, bool] = (None, False)
@@ -250,6 +251,8 @@ class Runtime:
         )
 
     def _check_primitive(self, selector: str, primitive: str, receiver: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not kwargs and len(args) in self._arities[primitive]:
+            return  # binding them takes longer than most primitives do
         try:
             self._signatures[primitive].bind(self, receiver, *args, **kwargs)
         except TypeError as error:
@@ -293,6 +296,16 @@ class Runtime:
             error=type(error).__name__,
             line=line,
         )
+
+
+def _arity(signature: inspect.Signature) -> range:
+    """How many arguments without keywords a primitive takes, besides the runtime and the receiver."""
+    parameters = list(signature.parameters.values())[2:]
+    by_place = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+        return range(0)
+    most = sys.maxsize - 1 if any(one.kind is one.VAR_POSITIONAL for one in parameters) else len(by_place)
+    return range(sum(one.default is one.empty for one in by_place), most + 1)
 
 
 def shown(name: Any) -> str:

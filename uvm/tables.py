@@ -28,7 +28,7 @@ def new(kind: str) -> UvmObject:
 
 def leaf_number(key: str) -> int:
     """Which of a table's own slots leads to the record of `key`."""
-    return int.from_bytes(_digest(key)[:_FIRST]) % SHARDS
+    return _leaf_number(_digest(key))
 
 
 def leaf(table: UvmObject, key: str) -> UvmObject:
@@ -56,13 +56,17 @@ def leaves(table: UvmObject) -> Iterator[UvmObject]:
             yield found
 
 
+def _leaf_number(digest: bytes) -> int:
+    return int.from_bytes(digest[:_FIRST]) % SHARDS
+
+
 def _digest(key: str) -> bytes:
     return hashlib.sha256(key.encode()).digest()
 
 
 def _descend(table: UvmObject, key: str) -> tuple[UvmObject, int]:
-    found: UvmObject = table.own(str(leaf_number(key)))
     digest, depth = _digest(key), _FIRST
+    found: UvmObject = table.own(str(_leaf_number(digest)))
     while ATOMIC in found._slots:
         found = found.own(str(digest[depth] % _BRANCHES))
         depth += 1

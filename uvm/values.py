@@ -17,6 +17,7 @@ _PLAIN = (type(None), bool, float, str, bytes)
 _SMALL = frozenset({type(None), bool, float})
 _INTEGERS = frozenset({int})
 _CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue})
+_MUTABLE = _CONTAINERS - {tuple}
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes, UvmObject})
 _VALUE = 8
 """Bytes that a value weighs, besides its text."""
@@ -215,7 +216,7 @@ def _twin(value: Any) -> Any:
 
 def is_mutable(value: Any) -> bool:
     """Whether the value can change in place without its owner noticing."""
-    return type(value) in (list, dict) or isinstance(value, Merging)
+    return type(value) in _MUTABLE
 
 
 def copied(value: Any, charge: Charge = _free) -> Any:
