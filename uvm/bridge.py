@@ -19,7 +19,7 @@ from msgspec import Struct
 from deploy import confinement, logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from uvm import exact, listening, protocol, quotas, refusals, traffic, wire
+from uvm import heads, listening, protocol, quotas, refusals, traffic, wire
 from uvm.bridge_metrics import Meters
 from uvm.dispatch import Dispatch
 from uvm.peers import Peers
@@ -103,17 +103,12 @@ class _Address(Struct, frozen=True):
     delimited: bool
 
 
-class _Id(Struct):
-    id: int = 0
-
-
 class _Head(Struct):
     op: str
     id: int
     type: str = ""
 
 
-_id = msgspec.msgpack.Decoder(_Id)
 _head = msgspec.msgpack.Decoder(_Head)
 _fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
 
@@ -264,23 +259,22 @@ class Bridge:
         delimited = len(rest) == 2 and not rest[0]
         address = _Address(identity, delimited)
         if principal is None:
-            self._refuse(address, refusals.not_allowed(_read_id(rest[-1]) if rest else 0, "this connection", "any"))
+            self._refuse(address, refusals.not_allowed(heads.identifier(rest[-1]) if rest else 0, "this connection", "any"))
             return
         if len(rest) != 1 + delimited:
             self._refuse(address, refusals.bad_request(0, f"{len(rest)} frames; one is allowed, after an empty one or alone"))
             return
         frame = rest[-1]
         if len(frame) > self._max_frame:
-            self._refuse(address, refusals.too_large(_read_id(frame), len(frame), self._max_frame))
+            self._refuse(address, refusals.too_large(heads.identifier(frame), len(frame), self._max_frame))
             return
         try:
-            request = protocol.decode_request(frame)
-            exact.check(frame)
+            request = heads.head(frame)
         except msgspec.DecodeError as error:
-            self._refuse(address, refusals.bad_request(_read_id(frame), str(error)))
+            self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        right = _NEEDS.get(type(request))
+        right = next((right for kind, right in _NEEDS.items() if isinstance(request, kind)), None)
         if right is not None and right not in principal.rights:
             self._refuse(address, refusals.not_allowed(request.id, principal.name, right))
             return
@@ -461,15 +455,6 @@ class Bridge:
         if not lost.clean:
             # It may have committed what it did not live to publish.
             self._publisher.leave_a_hole()
-
-
-def _read_id(frame: bytes) -> int:
-    """The id inside a frame that is otherwise no message; 0 when it has none."""
-    try:
-        id = _id.decode(frame).id
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return 0
-    return id if 0 <= id < 2**63 else 0
 
 
 def main() -> int:

@@ -106,7 +106,12 @@ class Dispatch:
         self._now = now
         match event:
             case Arrived():
+                lane = self._lanes.get((event.principal, event.session, 0))
+                behind = lane is not None and len(lane.queue) > 0
                 out.extend(self._arrive(event, now))
+                if behind:
+                    # It waits behind others of its session: nothing can go that could not before.
+                    return out
             case Cancelled():
                 out.extend(self._cancel(event))
             case UvmReady(name, incarnation):
@@ -462,20 +467,25 @@ class Dispatch:
             uvm.examiner = uvm.name in wanted
 
     def _assign(self, now: float) -> Iterable[Instruction]:
+        if not self._shares.waiting:
+            return
         skipped: list[Source] = []
         places = placing.Places(self._uvms.values(), self._window, self._shares, now)
         full: set[bool] = set()
-        while (kinds := places.open() - full) and (source := self._shares.next(kinds, now)) is not None:
+        kinds = places.open()
+        while kinds and (source := self._shares.next(kinds, now)) is not None:
             chosen = self._place(source, places)
             if chosen is None:
                 skipped.append(source)
                 if places.full(source, 0):
                     full.add(source.heavy(now))
+                    kinds = kinds - full
                 continue
             lane, uvm = chosen
             cost = source.expected(len(lane.queue[0].arrival.payload))
             yield self._give(lane, uvm, now)
             self._shares.began(source, cost, now)
+            kinds = places.open() - full
         for source in skipped:
             self._shares.join(source, now)
 

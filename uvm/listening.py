@@ -47,7 +47,7 @@ def for_tools(context: Context, configuration: Configuration) -> tuple[Socket, s
     """The ROUTER that tools connect to, and its TCP address, if it has one. A frame up to four times the limit is read, to be refused in
     words; a larger one cuts the connection. Who may connect is `uvm.principals`'."""
     limit = 4 * configuration.settings.bridge.max_frame_bytes
-    options: Options = {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: limit, zmq.RCVHWM: 32, zmq.SNDHWM: 1000, zmq.ZAP_DOMAIN: principals.TOOLS}
+    options: Options = {zmq.ROUTER_MANDATORY: 1, zmq.MAXMSGSIZE: limit, zmq.RCVHWM: 4, zmq.SNDHWM: 1000, zmq.ZAP_DOMAIN: principals.TOOLS}
     socket = _listen_to_principals(context, zmq.ROUTER, configuration, configuration.bridge_socket, options)
     endpoint = configuration.settings.bridge.endpoint
     return socket, _listen_to_keys(socket, configuration, endpoint) if is_tcp(endpoint) else ""

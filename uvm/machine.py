@@ -27,7 +27,7 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import Completed
 from inference_worker.protocol import Failed as ThoughtFailed
-from uvm import codex, wire
+from uvm import codex, heads, refusals, wire
 from uvm.asking import thought_request
 from uvm.batch import Batch, ImageAway, fault
 from uvm.blobs import materialize
@@ -36,7 +36,7 @@ from uvm.drafting import voice_of
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.image import Image
 from uvm.primitives import PRIMITIVES
-from uvm.protocol import TOPIC_STATE, Change, CreateMethod, Error, encode
+from uvm.protocol import TOPIC_STATE, Change, CreateMethod, encode
 from uvm.rights import Spent
 from uvm.runtime import Runtime
 from uvm.store import ImageUnreachable, open_image
@@ -188,7 +188,7 @@ class Machine:
                 job.limits,
             )
         except (ImageError, msgspec.DecodeError) as error:
-            self._say(wire.Done(job.job, encode(Error(id=0, type="BadRequest", message=str(error)))))
+            self._say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
             return
         self._ready.append(work)
 

@@ -435,20 +435,21 @@ def encode(message: Struct) -> bytes:
 
 def decode_request(frame: bytes) -> Request:
     """A tool's message. Raises msgspec.DecodeError (ValidationError is one) with what was wrong and where."""
-    return _decode(_requests, frame)
+    return decode_with(_requests, frame)
 
 
 def decode_answer(frame: bytes) -> Answer:
     """The bridge's answer to a tool. Raises msgspec.DecodeError."""
-    return _decode(_answers, frame)
+    return decode_with(_answers, frame)
 
 
 def decode_event(frame: bytes) -> Event:
     """An event from the SUB socket's second frame. Raises msgspec.DecodeError."""
-    return _decode(_events, frame)
+    return decode_with(_events, frame)
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
+def decode_with(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
+    """What a decoder makes of a frame. Raises msgspec.DecodeError, and nothing else."""
     try:
         return decoder.decode(frame)
     except RecursionError:
@@ -479,4 +480,4 @@ def encode_value(value: Any) -> bytes:
 
 def decode_value(data: bytes) -> Any:
     """The value of `encode_value`. Raises msgspec.DecodeError."""
-    return _decode(_values, data)
+    return decode_with(_values, data)

@@ -125,7 +125,10 @@ _Holder = TypeVar("_Holder", Principal, Source)
 
 
 class Shares:
-    """All principals and their connections, which together may hold so many `messages` and `bytes`."""
+    """All principals and their connections, which together may hold so many `messages` and `bytes`.
+
+    `held`, `given` and `bytes` count messages, `waiting` the connections that wait for a turn.
+    """
 
     def __init__(self, messages: int, bytes: int) -> None:
         self._messages, self._bytes = messages, bytes
@@ -133,7 +136,7 @@ class Shares:
         self._serial = 0
         self._active: OrderedDict[int, tuple[float, Source]] = OrderedDict()
         self.principals: dict[str, Principal] = {}
-        self.held = self.given = self.bytes = 0
+        self.held = self.given = self.bytes = self.waiting = 0
 
     def statistics(self, now: float) -> dict[str, Any]:
         """As GetStatus shows it: what each principal holds and has used."""
@@ -271,6 +274,7 @@ class Shares:
         if not owner.waiting:
             owner.used = max(owner.used, self._clock)
         owner.waiting += 1
+        self.waiting += 1
         # Who waits for each answer, and for light ones, goes before those that have more here than can run.
         patient = source.held == 1 and not source.heavy(now)
         source.used = owner.clock if patient else max(source.used, owner.clock)
@@ -309,6 +313,7 @@ class Shares:
         if source.turn:
             source.turn = 0
             source.principal.waiting -= 1
+            self.waiting -= 1
 
     def _queue(self, source: Source, now: float) -> None:
         self._serial += 1

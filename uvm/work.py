@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from uvm import heads
 from uvm.attempt import Thought
 from uvm.errors import AttemptEnded, ImageError
 from uvm.protocol import (
@@ -69,7 +70,8 @@ class Work:
         rights: frozenset[Right] = ALL,
         limits: Limits = _DEFAULT,
     ) -> None:
-        request = decode_request(payload)
+        began = time.thread_time()
+        request = heads.whole(payload) if len(payload) > heads.WHOLE else decode_request(payload)
         if not isinstance(request, Runnable):
             raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
         self.job = job
@@ -84,7 +86,7 @@ class Work:
         self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
         self.thoughts: dict[str, str] = {}
         self.restarts = 0
-        self.cpu_s = 0.0
+        self.cpu_s = time.thread_time() - began
         self.generations = 0
         self.dropped = False
         self.digest = payload_digest(request) if isinstance(request, Changing) else b""

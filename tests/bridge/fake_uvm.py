@@ -13,10 +13,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zmq
 
 from deploy.settings import load
-from uvm import wire
+from uvm import heads, refusals, wire
 from uvm.protocol import (
     TOPIC_STATE,
     Change,
@@ -117,7 +118,11 @@ class FakeUvm:
                 self.carry_out(message)
 
     def carry_out(self, job: wire.Job) -> None:
-        request = decode_request(job.payload)
+        try:
+            request = heads.whole(job.payload)
+        except msgspec.DecodeError as error:
+            self.say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
+            return
         match request:
             case GetFullState():
                 first = int.from_bytes(request.after) + 1 if request.after else 0

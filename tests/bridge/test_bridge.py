@@ -104,6 +104,7 @@ def test_a_silent_uvm_counts_as_dead_and_what_silences_two_is_poisoned(service: 
 
 def test_a_clean_stop_casts_no_suspicion(service: Service) -> None:
     client = service.client()
+    client.send("x", "whoami")  # from now on it is known that what comes from here is light
     answers: list[object] = []
     threads = [threading.Thread(target=lambda: answers.append(client.send("x", "later_", 3.0))) for _ in range(2)]
     for thread in threads:

@@ -172,6 +172,45 @@ def test_frames_that_are_no_map_are_bad_requests(raw: Raw, frame: bytes) -> None
     assert (answer["op"], answer["type"], answer["id"]) == ("Error", "BadRequest", 0)
 
 
+LARGE: dict[str, Any] = {**SEND, "selector": "echo", "args": ["x" * 70_000]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "seen"),
+    [
+        ({**LARGE, "selector": "no spaces"}, "$.selector"),
+        ({**LARGE, "surprise": 1}, "surprise"),
+        ({**LARGE, "args": "x" * 70_000}, "$.args"),
+        ({**LARGE, "args": [*LARGE["args"], msgpack.ExtType(5, b"x")]}, "extension"),
+        ({**LARGE, "target": "x" * 300}, "target"),
+        ({**LARGE, "examples": [{"result": 1, "surprise": 2}]}, "surprise"),
+        ({"op": "Transaction", "id": 9, "sends": [{"target": "x", "selector": "echo", "args": LARGE["args"], "surprise": 1}]}, "surprise"),
+    ],
+)
+def test_what_is_wrong_in_a_large_frame_is_said_likewise(raw: Raw, fields: dict[str, Any], seen: str) -> None:
+    answer = raw.ask(**fields)
+    assert (answer["op"], answer["type"], answer["id"], answer["details"]) == ("Error", "BadRequest", 9, {})
+    assert seen in answer["message"]
+
+
+def test_a_key_that_stands_twice_in_a_large_frame_is_refused(raw: Raw) -> None:
+    frame = msgpack.packb({**LARGE, "args": [*LARGE["args"], {"aa": 1, "ab": 2}]})
+    answer = raw.say(frame.replace(b"\xa2ab", b"\xa2aa"))
+    assert (answer["type"], answer["id"], "twice" in answer["message"]) == ("BadRequest", 9, True)
+
+
+def test_a_large_message_is_the_same_message_when_it_comes_again_a_little_shorter_or_longer(raw: Raw) -> None:
+    """The bridge reads frames of 65,536 bytes and less whole, of longer ones the head alone."""
+    empty = {"op": "Send", "target": "x", "selector": "later_", "args": [0.3, ""], "session": "large", "seq": 1}
+    text = "x" * (65_536 - 4 - len(msgpack.packb({**empty, "id": 1})))
+    numbered = {**empty, "args": [0.3, text]}
+    frames = [msgpack.packb({**numbered, "id": 1}), msgpack.packb({**numbered, "id": 2**40})]
+    assert len(frames[0]) <= 65_536 < len(frames[1])
+    for frame in frames:
+        raw.socket.send(frame)
+    assert [raw.hear()["op"], raw.hear()["op"]] == ["Reply", "Reply"]
+
+
 def test_values_nested_too_deeply_are_refused(raw: Raw) -> None:
     args = b"\x91" * 50_000 + b"\xc0"
     frame = msgpack.packb({**SEND, "args": "HERE"}).replace(msgpack.packb("HERE"), args)
