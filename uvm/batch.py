@@ -21,7 +21,7 @@ from uvm.attempt import Attempt, Miss, Thought
 from uvm.authority import check_offer
 from uvm.changes import Changes
 from uvm.crossing import NoRoom, Room, from_wire, to_wire
-from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, KernelFault, TooLarge
+from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, ImageFull, KernelFault, TooLarge
 from uvm.history import explanation, written_for
 from uvm.image import Image
 from uvm.journal import TALLIED, Effect, Journal, entry
@@ -30,6 +30,7 @@ from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import CreateMethod, GetFullState, Inspect, Read, Reference, Release, Result, Send, Step, Transaction, encode_value
 from uvm.reified import is_method
 from uvm.runtime import Runtime
+from uvm.transact import disk_full
 from uvm.values import copied
 from uvm.want import missing
 from uvm.work import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
@@ -71,6 +72,7 @@ class Batch:
         self._snapshots = queries.Snapshots(image, frame)
         self._changes = Changes(image, frame)
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
+        self._full = False
         # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
         self._sent: dict[str, int] = {}
         self._receipts: dict[tuple[str, str, int], tuple[Work, bytes]] = {}
@@ -81,7 +83,8 @@ class Batch:
     def run(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]]:
         """Run messages; each comes back with its outcome and the transaction that holds it (empty when nothing was written).
 
-        Where the first ones take long, the last ones are not begun, and do not come back: run them again in another batch.
+        Where the first ones take long, the last ones are not begun, and do not come back: run them again in another batch. So are those
+        that change nothing, where the image's disk had no room for what the others did; these come back as failed.
 
         Raises ImageAway: then call again with the same messages. A commit that may or may not have happened is looked up first.
         """
@@ -92,6 +95,9 @@ class Batch:
             return self._run(list(works), 0)
         except (ClientDisconnected, StorageError, TransientError) as error:
             self._abort()
+            full = disk_full(error)
+            if full is not None and self._doubtful is not None:
+                return self._not_written(works, full)
             raise ImageAway(str(error)) from error
 
     # --- transactions ------------------------------------------------------------------------------------------------
@@ -141,7 +147,14 @@ class Batch:
         done: list[tuple[Work, Outcome, bytes]] = []
         long = time.monotonic() + LONG_S
         for work in works:
-            done += self._run([work], tried)
+            try:
+                done += self._run([work], tried)
+            except (ClientDisconnected, StorageError, TransientError):
+                if not done:
+                    raise
+                # Those before it are done; whether this one is will be looked up when it is run again.
+                self._abort()
+                break
             if time.monotonic() > long:
                 break
         return done
@@ -174,6 +187,7 @@ class Batch:
             self._doubtful = None
             raise
         self._doubtful = None
+        self._full = False
         self._sent = {}
         self.commits += 1
         teller.changes = self._changes.settled(changes)
@@ -189,16 +203,31 @@ class Batch:
         happened, tid = self._journal.batch == batch, self._journal.tid
         self._image.manager.abort()
         self._doubtful = None
-        log.warning("looked up a commit whose acknowledgement was lost", batch=batch, happened=happened)
+        if not self._full:
+            log.warning("looked up a commit whose acknowledgement was lost", batch=batch, happened=happened)
         if not happened:
             return None
         known = dict(zip(identities, outcomes, strict=True))
         for outcome in outcomes:
             if isinstance(outcome, Answered) and outcome.changes:
                 outcome.changes = self._changes.settled(outcome.changes)
-        done: list[tuple[Work, Outcome, bytes]] = [(work, known[id(work)], tid) for work in works if id(work) in known]
-        rest = [work for work in works if id(work) not in known]
-        return done + (self._run(rest, 0) if rest else [])
+        return [(work, known[id(work)], tid) for work in works if id(work) in known]
+
+    def _not_written(self, works: Sequence[Work], full: ImageFull) -> list[tuple[Work, Outcome, bytes]]:
+        """The server answered that it could not write: what the transaction would have changed fails, once it is sure that it did not."""
+        if not self._full:
+            self._full = True  # an outage is one line of the log, however many messages it costs
+            log.error("the image's disk is full", error=full.message)
+        _, identities, outcomes = self._doubtful or ("", [], [])
+        try:
+            settled = self._settle(works)
+        except (ClientDisconnected, StorageError, TransientError) as error:
+            self._abort()
+            raise ImageAway(str(error)) from error
+        if settled is not None:
+            return settled
+        changing = {identity for identity, one in zip(identities, outcomes, strict=True) if isinstance(one, Answered) and one.changed}
+        return [(work, Failed(full), b"") for work in works if id(work) in changing]
 
     def _abort(self) -> None:
         self._runtime.attempt.forget_changes()

@@ -101,6 +101,10 @@ class QuotaExceeded(ImageError):
     """More than one message may store, or than a record may hold."""
 
 
+class ImageFull(ImageError):
+    """The image's disk had no room for what the message changed; nothing changed."""
+
+
 class AttemptEnded(BaseException):
     """Ends the attempt of a message; no method can catch it."""
 

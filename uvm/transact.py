@@ -12,10 +12,11 @@ from typing import Final, TypeVar
 
 import structlog
 from transaction.interfaces import NoTransaction, TransientError
-from ZEO.Exceptions import ClientDisconnected
+from ZEO.Exceptions import ClientDisconnected, ServerException
 from ZODB.POSException import ConflictError, POSKeyError, StorageError
 
 from uvm.changes import Changes
+from uvm.errors import ImageFull
 from uvm.image import Image
 from uvm.journal import Journal
 from uvm.protocol import Change
@@ -23,6 +24,9 @@ from uvm.protocol import Change
 PATIENCE_S: Final = 60.0
 """How long the ZEO server may be away before the process gives up and is started anew."""
 TRIES: Final = 40
+FULL_TRIES: Final = 6
+FULL_S: Final = (0.25, 0.5)
+"""How often a transaction is tried on a disk without room, and the seconds between, least and most."""
 
 log = structlog.get_logger()
 
@@ -36,6 +40,14 @@ class ImageAway(Exception):
     """The ZEO server stayed away."""
 
 
+def disk_full(error: Exception) -> ImageFull | None:
+    """What a commit's error means, if it is that the server could not write."""
+    if not isinstance(error, ServerException) or error.args[:1] != ("builtins.OSError",):
+        return None
+    reason = error.args[1][-1] if len(error.args) > 1 and error.args[1] else "an error of the disk"
+    return ImageFull(f"the image's disk takes nothing more: {reason}", "nothing changed; make room on that disk, and send it again")
+
+
 class Transactor:
     """Runs functions in transactions of their own. `idle` is called about four times a second while the image is away, and `publish`
     with what a transaction changed of the objects that tools see, once it is committed."""
@@ -47,7 +59,8 @@ class Transactor:
         self._publish = publish
 
     def run(self, step: Callable[[], _T]) -> _T:
-        """Run and commit. Raises what `step` raises (nothing is changed then), ConflictError after many tries, ImageAway."""
+        """Run and commit. Raises what `step` raises (nothing is changed then), ConflictError after many tries, ImageFull, ImageAway."""
+        refused = 0
         for tried in range(TRIES):
             mark = uuid.uuid4().hex
             result: _T
@@ -69,10 +82,15 @@ class Transactor:
                 self.abort()
                 if isinstance(error, POSKeyError):
                     raise
-                self.wait_for_image()
+                full = disk_full(error)
+                if full is None:
+                    self.wait_for_image()
                 if self.look(lambda: self._journal.batch) == mark:
                     self._tell(changes.settled(made))
                     return result
+                if full is not None:
+                    refused += 1
+                    self._wait_for_room(full, refused)
             except BaseException:
                 self.abort()
                 raise
@@ -109,6 +127,14 @@ class Transactor:
             finally:
                 self.abort()
         raise ImageAway(f"the ZEO server stayed away for {PATIENCE_S:g} s")
+
+    def _wait_for_room(self, full: ImageFull, refused: int) -> None:
+        if refused == 1:
+            log.error("the image's disk is full", error=full.message)
+        if refused >= FULL_TRIES:
+            raise full
+        self._idle()
+        time.sleep(random.uniform(*FULL_S))
 
     def newest(self) -> bytes:
         """The newest transaction that this process knows of."""

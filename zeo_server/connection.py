@@ -47,25 +47,33 @@ class Frames:
 
 
 class BoundedStorage(ZEOStorage):
-    """One client's transactions. A record that is too large fails the transaction that has it, with a TypeError that names it."""
+    """One client's transactions. A record that is too large fails the transaction that has it, with a TypeError that names it.
 
-    _too_large = ""
+    Nobody waits for an answer when a record is sent: an error would end the connection, and the client would try again. So what is
+    wrong with one is kept until the client asks for its transaction.
+    """
+
+    _wrong: Exception | None = None
 
     def tpc_begin(self, *arguments: Any, **keywords: Any) -> Any:
-        self._too_large = ""
+        self._wrong = None
         return super().tpc_begin(*arguments, **keywords)
 
     def storea(self, oid: bytes, serial: bytes, data: bytes, id: Any) -> Any:
         most = self.server.most_record_bytes
         if len(data) > most:
-            # Nobody waits for an answer to this call: an error would end the connection, and the client would try again.
-            self._too_large = f"the record of @{u64(oid):x} has {len(data)} bytes, and the image takes {most}"
+            self._wrong = TypeError(f"the record of @{u64(oid):x} has {len(data)} bytes, and the image takes {most}")
+        if self._wrong is not None:
             return None
-        return super().storea(oid, serial, data, id)
+        try:
+            return super().storea(oid, serial, data, id)
+        except OSError as error:  # no room for it
+            self._wrong = error
+            return None
 
     def vote(self, tid: Any) -> Any:
-        if self._too_large:
-            raise TypeError(self._too_large)
+        if self._wrong is not None:
+            raise self._wrong
         return super().vote(tid)
 
 
@@ -98,12 +106,12 @@ class BoundedProtocol(ServerProtocol):
             else:
                 log.error("a client sends a message that is too long, refused", most=self._server.most_record_bytes + _AROUND)
                 self.data_received = _ignored
-                self.end()
+                self.close()
 
         self.data_received = bounded
         if len(self._server.open) > MOST_CONNECTIONS:
             log.error("too many clients, one more is refused", most=MOST_CONNECTIONS)
-            self.end()
+            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.open.discard(self)
@@ -116,12 +124,11 @@ class BoundedProtocol(ServerProtocol):
             log.error("a client asked for another protocol than MessagePack, refused", protocol=repr(protocol_version[:16]))
             self.close()
 
-    def end(self) -> None:
-        """Hang up; what the client had begun is aborted. ZEO's own `close` leaves that to nobody."""
-        if not self.closed:
-            if self.zeo_storage.connected:
-                self.zeo_storage.notify_disconnected()
-            self.close()
+    def close(self) -> None:
+        """Hang up; what the client had begun is aborted, which ZEO itself leaves to nobody."""
+        if not self.closed and self.zeo_storage.connected:
+            self.zeo_storage.notify_disconnected()
+        super().close()
 
 
 def _ignored(data: bytes) -> None:
@@ -158,4 +165,4 @@ class Turns:
 
     def _late(self, client: BoundedStorage) -> None:
         log.error("a client voted and went silent; its transaction is aborted", seconds=self._seconds, client=client.log_label)
-        client.connection.end()
+        client.connection.close()

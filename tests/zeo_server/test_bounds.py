@@ -19,8 +19,12 @@ from zodbpickle.pickle import UnpicklingError
 
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import Server, fresh_root, running_server
+from uvm.errors import ImageFull
 from uvm.image import Database
 from uvm.objects import MergingVector, UvmObject
+from uvm.protocol import decode_value
+from uvm.transact import Transactor
+from uvm.work import Answered, Failed
 from zeo_server.connection import Frames
 from zeo_server.resolvable import LARGEST, resolvable
 from zeo_server.unpickling import stored_class
@@ -148,6 +152,46 @@ def test_a_disk_without_room_refuses_commits_until_there_is_room_and_the_server_
         root["kept"].put("a", 2)
     assert server.process.poll() is None and verify(server.home).problems == []
     database.close()
+
+
+def test_a_message_for_which_the_disk_has_no_room_fails_with_a_remedy_and_those_that_read_are_answered(server: Server) -> None:
+    with awakened(server.client(Database)) as image:
+        bench = Bench(image)
+        assert isinstance(bench.send("genesis_obj", "setSlot_value_", "n", 1), Answered)
+        writing = [bench.work("genesis_obj", "setSlot_value_", "n", "x" * 9000, session="s", seq=seq) for seq in (1, 2)]
+        reading = bench.work("genesis_obj", "n")
+        before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (server.home.image_file.stat().st_size + 100, before[1]))
+        try:
+            first, read, second = bench.run(writing[0], reading, writing[1])
+            small = bench.send("genesis_obj", "setSlot_value_", "n", 2)
+            with pytest.raises(ImageFull):
+                Transactor(image, "uvm-1").run(lambda: image.named("genesis_obj").put("n", 3))
+        finally:
+            resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, before)
+        assert isinstance(read, Answered) and decode_value(read.result) == 1
+        for refused in (first, second, small):
+            assert isinstance(refused, Failed) and refused.error.type == "ImageFull" and "make room" in refused.error.remedy
+        assert all(isinstance(one, Answered) for one in bench.run(*writing)), "the same numbers, once there is room"
+        assert isinstance(bench.run(writing[0])[0], Answered)
+
+
+def test_a_client_that_the_server_hangs_up_on_leaves_no_transaction_behind(server: Server) -> None:
+    client, other = server.client(), server.client()
+    with fresh_root(other) as root:
+        root["mine"] = UvmObject({"a": 1})
+    since = len(server.events)
+    begun = TransactionMetaData()
+    client.storage.tpc_begin(begun)
+    client.storage.store(client.storage.new_oid(), b"\0" * 8, HEAD + b"\x80\x03}.", "", begun)
+    client.storage.tpc_vote(begun)
+    client.storage._async("no_method_of_the_server")
+    with fresh_root(other) as root:
+        root["mine"].put("a", 2)
+    assert not any(event["event"] == "a client voted and went silent; its transaction is aborted" for event in server.events[since:])
+    client.storage.tpc_abort(begun)
+    client.close()
+    other.close()
 
 
 def test_a_message_that_claims_to_be_too_long_is_hung_up_on_before_it_arrives(server: Server) -> None:
