@@ -70,7 +70,9 @@ TOOLS_ROUND_BYTES = 1_000_000
 
 METRICS_OFFSET = 1
 
-_NEEDS: Mapping[type, Right] = {
+_NEEDS: Mapping[type, Right | None] = {
+    Hello: None,
+    GetStatus: None,
     Send: "send",
     Transaction: "send",
     Release: "send",
@@ -81,7 +83,7 @@ _NEEDS: Mapping[type, Right] = {
     GetFullState: "read",
     Subscribe: "read",
 }
-"""The right that a request needs. Hello and GetStatus need none; the latter shows others to those alone who may administer."""
+"""The right that a request needs; one that is not here is refused. GetStatus shows others to those alone who may administer."""
 
 _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
@@ -274,9 +276,9 @@ class Bridge:
             self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        right = next((right for kind, right in _NEEDS.items() if isinstance(request, kind)), None)
-        if right is not None and right not in principal.rights:
-            self._refuse(address, refusals.not_allowed(request.id, principal.name, right))
+        listed, right = next(((True, right) for kind, right in _NEEDS.items() if isinstance(request, kind)), (False, None))
+        if not listed or (right is not None and right not in principal.rights):
+            self._refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
         match request:
             case Hello():

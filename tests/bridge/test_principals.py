@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import zmq
@@ -14,6 +15,8 @@ from deploy.keys import ClientKey, Record
 from deploy.settings import load
 from tests.bridge.service import ROOT, Service, until
 from ui_client.client import BridgeUnreachable, Client, ImageError, RemoteError
+from uvm import protocol
+from uvm.bridge import _NEEDS
 
 NOBODY = 65_534
 
@@ -70,6 +73,10 @@ def test_each_right_is_needed_for_what_it_is_for(home: Service) -> None:
             assert raised.value.type == "NotAllowed"
         assert set(sender.status()["principals"]) == {"sender"}, "others are shown to those who administer"
         assert {"local", "reader", "sender"} <= set(home.client().status()["principals"])
+
+
+def test_every_request_is_listed_with_the_right_that_it_needs():
+    assert set(_NEEDS) == set(get_args(protocol.Request))
 
 
 def test_without_a_known_key_nobody_gets_in_over_tcp(home: Service) -> None:

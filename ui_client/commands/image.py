@@ -36,18 +36,23 @@ def pack(as_json: Json = False) -> None:
     _run("pack", as_json=as_json)
 
 
-def backup(directory: Directory, as_json: Json = False) -> None:
+def backup(
+    directory: Directory,
+    copy: Annotated[bool, typer.Option("--copy", help="Copy blobs also where they could be linked.")] = False,
+    as_json: Json = False,
+) -> None:
     """Add what changed since the last backup in DIRECTORY; the service may run."""
-    _run("backup", str(directory), as_json=as_json)
+    _run("backup", str(directory), *(["--copy"] if copy else []), as_json=as_json)
 
 
 def restore(
     directory: Directory,
     force: Annotated[bool, typer.Option("--force", help="Replace an image that exists.")] = False,
+    at: Annotated[str, typer.Option("--at", metavar="UTC", help="As of this time, yyyy-mm-dd[-hh[-mm[-ss]]]; default: the newest.")] = "",
     as_json: Json = False,
 ) -> None:
     """Bring an image back from a backup; the service must be down."""
-    _run("restore", str(directory), *(["--force"] if force else []), as_json=as_json)
+    _run("restore", str(directory), *(["--force"] if force else []), *(["--at", at] if at else []), as_json=as_json)
 
 
 def verify(as_json: Json = False) -> None:
