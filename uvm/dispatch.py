@@ -473,7 +473,7 @@ class Dispatch:
         places = placing.Places(self._uvms.values(), self._window, self._shares, now)
         full: set[bool] = set()
         kinds = places.open()
-        while kinds and (source := self._shares.next(kinds, now)) is not None:
+        while kinds and self._shares.waiting and (source := self._shares.next(kinds, now)) is not None:
             chosen = self._place(source, places)
             if chosen is None:
                 skipped.append(source)
@@ -485,7 +485,8 @@ class Dispatch:
             cost = source.expected(len(lane.queue[0].arrival.payload))
             yield self._give(lane, uvm, now)
             self._shares.began(source, cost, now)
-            kinds = places.open() - full
+            if self._shares.waiting:
+                kinds = places.open() - full
         for source in skipped:
             self._shares.join(source, now)
 

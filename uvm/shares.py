@@ -26,9 +26,11 @@ PER_BYTE_S = 5e-9
 """Least cost of a message, and the cost of carrying one byte of it; processor seconds."""
 
 LIGHT_S = 0.02
-"""A connection is light while its dearest message, halved every `HALF_LIFE_S`, cost no more."""
+"""A connection is light while its dearest message cost no more, less with each later message and with time."""
 
 HALF_LIFE_S = 20.0
+FADES = 0.85
+"""What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little of a hundred."""
 
 TRUSTED_AFTER = 8
 """After so many light first messages of a principal's connections, its next connection is expected to be light as well."""
@@ -50,7 +52,7 @@ class Costs(Struct, eq=False):
 
     def learn(self, cost: float, now: float) -> None:
         """A message has cost so much."""
-        self.peak = max(cost, self._peak(now))
+        self.peak = max(cost, FADES * self._peak(now))
         self.at = now
         # Quick to see that messages became dear, slow to believe that they are cheap again.
         self.usual = self.usual + (cost - self.usual) * (0.5 if cost > self.usual else 0.2) if self.seen else cost
