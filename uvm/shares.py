@@ -30,7 +30,7 @@ LIGHT_S = 0.02
 
 HALF_LIFE_S = 20.0
 FADES = 0.85
-"""What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little of a hundred."""
+"""What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little."""
 
 TRUSTED_AFTER = 8
 """After so many light first messages of a principal's connections, its next connection is expected to be light as well."""
