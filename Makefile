@@ -1,9 +1,9 @@
-# Five words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+# Six words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
 
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -21,6 +21,11 @@ bench: setup-dev  ## every benchmark, one after the other
 MESSAGES ?= 1000000
 chaos: setup-dev  ## messages while processes die, stop, fill the disk and lose their clock; MESSAGES=10000 for a short run, SEED=7 to repeat one
 	@$(PYTHON) -m tests.chaos --messages $(MESSAGES) $(if $(SEED),--seed $(SEED))
+
+FRAMES ?= 100000
+hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRAMES fuzzed frames, on a real service
+	@$(PYTHON) -m tests.hostile
+	@$(PYTHON) -m tests.hostile.frames --frames $(FRAMES)
 
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi
