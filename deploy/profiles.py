@@ -152,13 +152,14 @@ def inference_profile(configuration: Configuration, traces: Iterable[Path] = ())
     """
     home, settings = configuration.home, configuration.settings.inference
     address = _Address.of(configuration.inference_endpoint)
+    peers = [_Address.of(peer).directory for peer in settings.peers]
     alone = not settings.peers and address.port is None and not address.abstract
     gpus = [path for pattern in _DEVICES_OF_GPUS for path in Path("/dev").glob(pattern)]
     own = (home.adapters, home.path / "cache", home.scratch, home.inference_run)
     return _server(
         configuration,
         Profile(
-            read=(*map(Path, _READ_BY_TOOLS), home.models),
+            read=(*map(Path, _READ_BY_TOOLS), home.models, *filter(None, peers)),
             write=(*own, *filter(None, [address.directory]), Path("/dev/shm"), *gpus, *traces),
             shown=(home.path,),
             network="tcp",

@@ -258,7 +258,8 @@ def _look(path: Path) -> _Entry | None:
     """A directory as its files' sizes and its configuration show it; nothing is judged here. None when it is no directory."""
     try:
         with os.scandir(path) as found:
-            sizes = {entry.name: entry.stat().st_size for entry in found if not entry.is_dir()}
+            # A link is no adapter's, wherever it leads: it is counted as what it is, and refused when the files are checked.
+            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found if not entry.is_dir(follow_symlinks=False)}
     except OSError:
         return None
     size = sum(size for name, size in sizes.items() if not name.startswith("."))

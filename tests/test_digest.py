@@ -9,5 +9,7 @@ def test_both_sides_give_a_directory_the_same_digest(tmp_path):
     (made / "deep").mkdir(parents=True)
     for name, text in (("a.json", "{}"), ("deep/b", "x" * 1000), ("Z", ""), (".left-out", "1")):
         (made / name).write_text(text)
-    digests = {path.relative_to(made).as_posix(): _copy_synced(path, tmp_path / "copy") for path in files_of(made)}
+    digests = {
+        path.relative_to(made).as_posix(): _copy_synced(path, tmp_path / f"copy-{number}") for number, path in enumerate(files_of(made))
+    }
     assert worker_digest(made) == directory_digest(digests)

@@ -257,17 +257,19 @@ class Fortress:
         return "" if answer == 7 else f"seven answered {answer!r}"
 
 
-def siege(corpus: Sequence[HostileMethod | ImageAttack], progress: Callable[[int, Trial, str], None] = lambda *_: None) -> list[Trial]:
-    """Try all attacks, each class on a service of its own; after one that did harm (layer `none`) the rest gets a new one."""
+def siege(
+    corpus: Sequence[HostileMethod | ImageAttack], progress: Callable[[int, Trial, str], None] = lambda *_: None, *, apart: bool = True
+) -> list[Trial]:
+    """Try all attacks, `apart` each class on a service of its own; after one that did harm (layer `none`) the rest gets a new one."""
     trials: list[Trial] = []
     pending = deque(corpus)
     while pending:
         with tempfile.TemporaryDirectory() as home, Fortress(Path(home) / "var") as fortress:
             aim, harm = pending[0].aim, ""
-            while pending and pending[0].aim == aim and not harm:
+            while pending and not harm and (not apart or pending[0].aim == aim):
                 attack = pending.popleft()
                 trial = fortress.tried(attack, len(trials)) if isinstance(attack, HostileMethod) else fortress.stormed(attack)
-                last = not pending or pending[0].aim != aim
+                last = not pending or (apart and pending[0].aim != aim)
                 harm = f"answered {trial.error}" if trial.error in FAULTS else fortress.harm() if last else fortress.quick_harm()
                 trials.append(msgspec.structs.replace(trial, layer="none", message=harm) if harm else trial)
                 progress(len(trials), trials[-1], harm)

@@ -1,6 +1,7 @@
 """What clients get when adapters, priorities and the queue meet: a real worker process, its sockets, and the fake engine."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,7 +267,7 @@ def test_a_worker_without_the_adapter_fetches_it_from_a_peer(tmp_path: Path) -> 
     for scene in fake_scene(tmp_path / "peer", []):
         home = tmp_path / "here"
         (home / "models").mkdir(parents=True)
-        (home / "models" / scene.model).symlink_to(scene.home / "models" / scene.model)
+        shutil.copytree(scene.home / "models" / scene.model, home / "models" / scene.model)
         (home / "batos.toml").write_text(f'[inference]\npeers = ["{scene.worker.endpoint}"]\n')
         script = str(scene.home / "script.json")
         with running_worker(home, "--engine", "fake", "--script", script) as worker, worker.client() as client:
