@@ -1,5 +1,16 @@
 """What a person or a program holds: the client library, the `batos` command, the window."""
 
-from ui_client.client import AsyncClient, BridgeBusy, BridgeUnreachable, Client, ImageError, Missed, Reference, RemoteError
+from ui_client.client import AsyncClient, BridgeBusy, BridgeUnreachable, Client, Example, ImageError, Missed, Reference, RemoteError, Result
 
-__all__ = ["AsyncClient", "BridgeBusy", "BridgeUnreachable", "Client", "ImageError", "Missed", "Reference", "RemoteError"]
+__all__ = [
+    "AsyncClient",
+    "BridgeBusy",
+    "BridgeUnreachable",
+    "Client",
+    "Example",
+    "ImageError",
+    "Missed",
+    "Reference",
+    "RemoteError",
+    "Result",
+]

@@ -55,6 +55,7 @@ __all__ = [
     "BridgeUnreachable",
     "Client",
     "EventStream",
+    "Example",
     "ImageError",
     "Missed",
     "Reference",

@@ -1,4 +1,4 @@
-"""The real service without a model, in a home of its own: image, bridge, two UVMs and the heartbeat, once for these tests."""
+"""The real service without a model, in a home of its own: image, bridge (by TCP too), two UVMs and the heartbeat, once for these tests."""
 
 import os
 import subprocess
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import zmq
 
 from deploy import service as supervised
 from deploy import supervision
@@ -19,7 +20,14 @@ PROGRAMS = ("image", "bridge", "uvm-1", "uvm-2", "heartbeat")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Configuration]:
     """The configuration of the running service."""
     home = tmp_path_factory.mktemp("conformance") / "var"
-    environment = {"BATOS_HOME": str(home), "BATOS_METRICS_BASE_PORT": "0", "BATOS_HEARTBEAT_INTERVAL_S": "1"}
+    with zmq.Context() as context, context.socket(zmq.REP) as probe:
+        port = probe.bind_to_random_port("tcp://127.0.0.1")
+    environment = {
+        "BATOS_HOME": str(home),
+        "BATOS_METRICS_BASE_PORT": "0",
+        "BATOS_HEARTBEAT_INTERVAL_S": "1",
+        "BATOS_BRIDGE_ENDPOINT": f"tcp://127.0.0.1:{port}",
+    }
     configuration = load(environment, home.parent)
     before = {name: os.environ.get(name) for name in environment}
     os.environ.update(environment)
