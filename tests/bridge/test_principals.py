@@ -1,6 +1,7 @@
 """Who may connect, and what they may: a real bridge, keys over TCP, other users over a Unix socket."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,6 +78,12 @@ def test_each_right_is_needed_for_what_it_is_for(home: Service) -> None:
 
 def test_every_request_is_listed_with_the_right_that_it_needs():
     assert set(_NEEDS) == set(get_args(protocol.Request))
+    for document in ("protocol.md", "security.md"):
+        text = (ROOT / "docs" / document).read_text()
+        rows = re.findall(r"^\| (none|`read`|`send`|`create`) \| ([^|]+) \|", text, re.MULTILINE)
+        listed = {name: right.strip("`") for right, requests in rows for name in re.findall(r"`(\w+)`", requests)}
+        needed = {kind.__name__: right or "none" for kind, right in _NEEDS.items() if right or document == "security.md"}
+        assert listed == needed, document
 
 
 def test_without_a_known_key_nobody_gets_in_over_tcp(home: Service) -> None:
