@@ -149,6 +149,7 @@ class Bridge:
             self._poller.register(socket, zmq.POLLIN)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
+        self._known = self._principals.names()
 
     # --- the loop ------------------------------------------------------------------------------------------------------
 
@@ -192,6 +193,9 @@ class Bridge:
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
             self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
             self._anew = True
+        if self._known != (known := self._principals.names()):
+            self._known = known
+            self._handle(traffic.PrincipalsChanged(known))
         self._handle(traffic.Tick())
         self._meters.queue(self._dispatch.held())
 

@@ -20,6 +20,7 @@ is monotonic seconds. It owns every message from its arrival to its answer.
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -44,6 +45,7 @@ from uvm.traffic import (
     LaneKey,
     Lost,
     Parked,
+    PrincipalsChanged,
     Recall,
     Refuse,
     Returned,
@@ -114,6 +116,8 @@ class Dispatch:
                     return out
             case Cancelled():
                 out.extend(self._cancel(event))
+            case PrincipalsChanged(names):
+                out.extend(self._turn_out(names))
             case UvmReady(name, incarnation):
                 out.extend(self._welcome(name, incarnation, now))
             case Tick():
@@ -234,6 +238,15 @@ class Dispatch:
             message.dropped = True
             out = [Drop(message.uvm, message.number)]
         return [*out, Refuse(event.address, Reply(event.id, state))]
+
+    def _turn_out(self, names: frozenset[str]) -> list[Instruction]:
+        """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
+        out: list[Instruction] = []
+        gone = [m for m in self._messages.values() if not m.uvm and m.arrival.principal not in names]
+        for message in gone:
+            self.counters["turned out"] += 1
+            out += self._give_up(message, partial(refusals.principal_gone, principal=message.arrival.principal, outcome=message.outcome))
+        return out
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 

@@ -131,6 +131,10 @@ class Principals:
         """The principal as of now."""
         return self._all.get(name)
 
+    def names(self) -> frozenset[str]:
+        """Everybody's name, as of now."""
+        return frozenset(self._all)
+
     def statistics(self) -> dict[str, dict[str, Any]]:
         """Everybody's rights and quotas, by name, as GetStatus shows them."""
         return {one.name: {"rights": sorted(one.rights), "quota": msgspec.structs.asdict(one.quota)} for one in self._all.values()}

@@ -59,6 +59,11 @@ def not_allowed(id: int, principal: str, right: str) -> Error:
     return Error(id, "NotAllowed", message, remedy, {"right": right, "outcome": "not run"})
 
 
+def principal_gone(id: int, principal: str, outcome: str) -> Error:
+    message = f"{principal} is no principal of this service any more; its message was waiting"
+    return Error(id, "NotAllowed", message, "ask whoever administers the service for a key", {"outcome": outcome})
+
+
 def bad_request(id: int, what: str) -> Error:
     details = {} if id else {"malformed": True}
     return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {what}", "see docs/protocol.md", details)

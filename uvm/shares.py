@@ -28,6 +28,9 @@ PER_BYTE_S = 5e-9
 LIGHT_S = 0.02
 """A connection is light while its dearest message cost no more, less with each later message and with time."""
 
+PATIENT_S = 0.002
+"""A message that is expected to cost more is no quick question, even of who waits for each answer."""
+
 HALF_LIFE_S = 20.0
 FADES = 0.85
 """What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little."""
@@ -50,9 +53,9 @@ class Costs(Struct, eq=False):
     at: float = 0.0
     seen: int = 0
 
-    def learn(self, cost: float, now: float) -> None:
-        """A message has cost so much."""
-        self.peak = max(cost, FADES * self._peak(now))
+    def learn(self, cost: float, now: float, carried: float = 0.0) -> None:
+        """A message has cost so much, and `carried` besides for its size."""
+        self.peak = max(cost + carried, FADES * self._peak(now))
         self.at = now
         # Quick to see that messages became dear, slow to believe that they are cheap again.
         self.usual = self.usual + (cost - self.usual) * (0.5 if cost > self.usual else 0.2) if self.seen else cost
@@ -208,10 +211,11 @@ class Shares:
     def spent(self, message: Message, spent: Spent, now: float) -> None:
         """A message has ended: learn what it cost, and count what was counted too little or too much for it."""
         source = message.source
-        cost = max(LEAST_S, spent.cpu_s) + len(message.arrival.payload) * PER_BYTE_S
+        carried = len(message.arrival.payload) * PER_BYTE_S
+        cost = max(LEAST_S, spent.cpu_s) + carried
         if not source.proven:
-            source.principal.newcomers.learn(spent.cpu_s, now)
-        source.costs.learn(spent.cpu_s, now)
+            source.principal.newcomers.learn(spent.cpu_s, now, carried)
+        source.costs.learn(spent.cpu_s, now, carried)
         source.principal.rates.spend(spent, now)
         self.charge(source, cost - message.cost, now)
 
@@ -278,7 +282,7 @@ class Shares:
         owner.waiting += 1
         self.waiting += 1
         # Who waits for each answer, and for light ones, goes before those that have more here than can run.
-        patient = source.held == 1 and not source.heavy(now)
+        patient = source.held == 1 and not source.heavy(now) and source.expected(source.bytes) <= PATIENT_S
         source.used = owner.clock if patient else max(source.used, owner.clock)
         self._queue(source, now)
 

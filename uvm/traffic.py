@@ -56,6 +56,12 @@ class Cancelled(Struct, frozen=True):
     key: Key
 
 
+class PrincipalsChanged(Struct, frozen=True):
+    """These are the principals from now on."""
+
+    names: frozenset[str]
+
+
 class UvmReady(Struct, frozen=True):
     """A UVM that holds no job takes jobs."""
 
@@ -123,7 +129,7 @@ class Tick(Struct, frozen=True):
 
 
 FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked | Returned
-DispatchEvent = Arrived | Cancelled | UvmReady | FromUvm | Tick
+DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
 
 
 # --- instructions ------------------------------------------------------------------------------------------------------

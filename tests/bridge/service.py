@@ -62,6 +62,14 @@ class Service:
         process.kill()
         process.wait(LIMIT_S)
 
+    def pid(self, name: str) -> int:
+        """The process of a UVM."""
+        return self._uvms[name].pid
+
+    def ended(self, name: str) -> int:
+        """Wait for a UVM that somebody else ends; its exit status."""
+        return self._uvms.pop(name).wait(LIMIT_S)
+
     def stop(self, name: str) -> None:
         """A clean stop."""
         process = self._uvms.pop(name)

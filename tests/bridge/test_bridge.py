@@ -1,5 +1,6 @@
 """The bridge as a process, with fake UVMs and the real client."""
 
+import os
 import signal
 import threading
 
@@ -100,6 +101,19 @@ def test_a_silent_uvm_counts_as_dead_and_what_silences_two_is_poisoned(service: 
         client.send("x", "fall_silent", deadline=15)
     assert raised.value.type == "Poisoned", "it silenced both"
     assert client.status()["uvms"] == []
+
+
+def test_a_stopped_uvm_is_killed_and_its_message_goes_on_at_another(service: Service) -> None:
+    client = service.client()
+    client.send("x", "whoami")
+    os.kill(service.pid("uvm-1"), signal.SIGSTOP)
+    answer: list[object] = []
+    thread = threading.Thread(target=lambda: answer.append(client.send("x", "count", deadline=15)))
+    thread.start()
+    assert service.ended("uvm-1") == -signal.SIGKILL, "so that it cannot come back to what another was given"
+    service.start_uvm("uvm-2")
+    thread.join(15)
+    assert answer == [1]
 
 
 def test_a_clean_stop_casts_no_suspicion(service: Service) -> None:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args
 
@@ -114,6 +115,17 @@ def test_a_key_that_is_removed_or_limited_has_effect_on_the_connection_that_is_t
         assert raised.value.type == "QuotaExceeded"
         keys.remove(home.configuration.home, "carol")
         until(lambda: refused(carol), "the key is gone")
+
+
+def test_what_waits_of_a_principal_that_is_removed_is_refused(home: Service) -> None:
+    with client(home, let_in(home, "erin", "read", "send")) as erin, ThreadPoolExecutor(1) as pool:
+        erin.send("x", "echo")
+        waiting = pool.submit(erin.send, "x", "echo", via="uvm-away", deadline=20.0)
+        until(lambda: home.client().status()["principals"]["erin"].get("messages") == 1, "it waits")
+        keys.remove(home.configuration.home, "erin")
+        with pytest.raises(RemoteError, match="no principal of this service any more") as raised:
+            waiting.result(20.0)
+        assert (raised.value.type, raised.value.details["outcome"]) == ("NotAllowed", "not run")
 
 
 def test_a_principal_that_listened_and_is_removed_hears_nothing_more(home: Service) -> None:
