@@ -6,7 +6,7 @@ Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's 
 `nursery`, `journals`, `chronicle`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -216,6 +216,6 @@ class Image:
         """Write the record of `key` into a kernel table, in the current transaction."""
         tables.enter(self.root[root], key, value)
 
-    def shards(self, root: str) -> Iterator[UvmObject]:
-        """All kernel objects of one root that hold records."""
-        return tables.leaves(self.root[root])
+    def shards(self, root: str, numbers: Iterable[int] = range(tables.SHARDS)) -> Iterator[UvmObject]:
+        """All kernel objects of one root that hold records, or those of some of its shards."""
+        return tables.leaves(self.root[root], numbers)

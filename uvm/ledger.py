@@ -10,7 +10,7 @@ A receipt is written in the transaction of its effect. Layout: table `receipts`,
 A large result has a record of its own (`uvm.large`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +20,7 @@ from uvm.errors import BadArguments, Expired, PayloadMismatch
 from uvm.image import Image
 from uvm.large import loaded, stored
 from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.tables import SHARDS
 
 PAGE: Final = 64
 PAGES: Final = 256
@@ -99,9 +100,9 @@ class Ledger:
         """How many sessions have receipts."""
         return sum(len(leaf.names()) for leaf in self._image.shards("receipts"))
 
-    def expire(self, before: int) -> int:
-        """Forget sessions that began their newest page before that moment of the image's time (seconds)."""
-        old = [(leaf, key) for leaf in self._image.shards("receipts") for key, seen in _seen(leaf) if seen < before]
+    def expire(self, before: int, shards: Iterable[int] = range(SHARDS)) -> int:
+        """Forget sessions of these shards that began their newest page before that moment of the image's time (seconds)."""
+        old = [(leaf, key) for leaf in self._image.shards("receipts", shards) for key, seen in _seen(leaf) if seen < before]
         for leaf, key in old:
             leaf.drop(key)
         return len(old)

@@ -9,6 +9,7 @@ from typing import Final
 from uvm import image_time
 from uvm.image import Image
 from uvm.objects import ABSENT, UvmObject
+from uvm.tables import SHARDS
 
 LEASE_S: Final = 7 * 86_400
 
@@ -31,10 +32,10 @@ def release(image: Image, oids: Iterable[bytes]) -> int:
     return gone
 
 
-def expire(image: Image, now: int) -> int:
-    """Let go of everything whose lease has ended."""
+def expire(image: Image, now: int, shards: Iterable[int] = range(SHARDS)) -> int:
+    """Let go of everything in these shards whose lease has ended."""
     gone = 0
-    for shard in image.shards("nursery"):
+    for shard in image.shards("nursery", shards):
         for key in [key for key in shard.names() if shard.own(key)[1] < now]:
             shard.drop(key)
             gone += 1

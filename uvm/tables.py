@@ -6,7 +6,7 @@ are leaves in their turn. So whoever adds to a leaf while another process splits
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from uvm.objects import ATOMIC, KIND, UvmObject
@@ -45,9 +45,9 @@ def enter(table: UvmObject, key: str, value: Any) -> None:
     found.put(key, value)
 
 
-def leaves(table: UvmObject) -> Iterator[UvmObject]:
-    """All leaves, each with its records."""
-    pending = [table.own(str(number)) for number in range(SHARDS)]
+def leaves(table: UvmObject, shards: Iterable[int] = range(SHARDS)) -> Iterator[UvmObject]:
+    """All leaves, or those of some shards, each with its records."""
+    pending = [table.own(str(number)) for number in shards]
     while pending:
         found = pending.pop()
         if ATOMIC in found._slots:
