@@ -99,7 +99,7 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
                 walked += count
                 if walked > ITEMS:
                     raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
-                charge(35 + 2 * extent(item))
+                charge((50 if shown else 35) + 2 * extent(item))
                 inside = chain(item, item.values()) if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
@@ -147,17 +147,17 @@ def places(value: Any) -> int:
     counts; and those that are in each other's place are looked for several times. The first members say which it is.
     """
     count = extent(value)
-    if count < 256:
+    if count < 1024:
         return count
     table = 1 << (getsizeof(value) >> 4).bit_length() - 1
     numbers = [hash(member) for member in islice(value, 16)]
     slots = [number % table for number in numbers]
     units = 3 if count > _CACHED else 1
-    if type(value) is not dict and sum(map(operator.ge, slots, slots[1:])) > 4:
+    if type(value) is not dict and sum(map(operator.ge, slots, slots[1:])) > 9:
         units *= 8
     elif count > 8192 and max(map(abs, numbers)) > 2 * table:
-        units *= 4
-    return count * units
+        units *= 5
+    return 400 + count * units
 
 
 def key(value: Any, meter: Meter) -> Any:
@@ -187,7 +187,7 @@ def hashed(values: Any, meter: Meter) -> Any:
     values = taken(values, meter.charge)
     count = len(values)
     # Beyond the processor's caches each place of the table has to be fetched.
-    meter.charge(count * (6 if count < 4096 else 10 if count < 131_072 else 16))
+    meter.charge(count * (7 if count < 4096 else 10 if count < 131_072 else 16))
     kinds = set(map(type, values))
     meter.charge(30)
     if kinds <= {bool, NoneType, UvmObject, float}:
@@ -212,7 +212,7 @@ def room_for_items(count: int, charge: Charge) -> None:
     if count > ITEMS:
         raise ValueError(f"{count:,} items are more than the {ITEMS:,} a container may hold")
     if count > 32:
-        charge(count >> 2)
+        charge(count >> 2 if count < _CACHED else count * 3 >> 2)
 
 
 def room_for_text(length: int, charge: Charge) -> None:
@@ -220,7 +220,7 @@ def room_for_text(length: int, charge: Charge) -> None:
     if length > TEXT:
         raise ValueError(f"{length:,} characters are more than the {TEXT:,} a text may have")
     if length > 512:
-        charge(length >> 8)
+        charge(length >> 8 if length < TEXT >> 3 else length >> 6)
 
 
 def number(value: Any) -> Any:
@@ -237,7 +237,7 @@ def plain(value: Any, charge: Charge) -> Any:
     kind = type(value)
     if kind not in MERGED:
         return value
-    charge(20)
+    charge(30)
     if kind is Counter:
         return value.total
     room_for_items(len(value), charge)

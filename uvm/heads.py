@@ -72,6 +72,7 @@ def head(frame: bytes) -> protocol.Request:
 
 def whole(frame: bytes) -> protocol.Request:
     """The request, every value of it looked at. Raises msgspec.DecodeError."""
+    exact.check_containers(frame)
     request = protocol.decode_request(frame)
     exact.check(frame)
     return request

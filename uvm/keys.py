@@ -15,7 +15,7 @@ SHARED: Final = 256
 LONG: Final = 512
 """A text that is longer is charged for being hashed."""
 _COMPARED: Final = 5
-_COMPOSITE: Final = 60
+_COMPOSITE: Final = 70
 
 
 class Keys:
@@ -30,7 +30,7 @@ class Keys:
     def text(self, key: str | bytes) -> None:
         """Charge for hashing a long text; the same text again has its hash already."""
         if key is not self._text:
-            self._charge(len(key) >> 4)
+            self._charge(len(key) * 3 >> 6)
             self._text = key if type(key) is str else ""
 
     def composite(self, key: Any) -> None:

@@ -75,7 +75,7 @@ class Operators:
             result = left * right
             if -_WIDE < result < _WIDE:
                 return result
-            self._charge(20)
+            self._charge(35)
             return number(result)
         left, right = self._plain(left), self._plain(right)
         rows, times = (right, left) if type(left) in NUMBERS else (left, right)
@@ -95,7 +95,7 @@ class Operators:
         if type(base) is type(exponent) is int:
             if (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
                 raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
-            self._charge(20 + 2 * exponent.bit_length() + (min(max(0, base.bit_length() * exponent), bounds.INT_BITS) >> 4))
+            self._charge(40 + 2 * exponent.bit_length() + (min(max(0, base.bit_length() * exponent), bounds.INT_BITS) >> 4))
         try:
             return self._arithmetic("**", operator.pow, base, exponent)
         except OverflowError:
@@ -118,7 +118,7 @@ class Operators:
             self._charge(60)
             return number(result)
         if (kind in _SETS or kind is dict) and (type(right) in _SETS or type(right) is dict) and symbol in _MERGED:
-            self._charge(100)
+            self._charge(130)
             self._charge(merged(symbol, left, right))
             return _NATIVE[symbol](left, right)
         return self._arithmetic(symbol, _NATIVE[symbol], left, right)
@@ -153,7 +153,7 @@ class Operators:
         elif kind is dict and symbol == "|" and type(right) is dict:
             return self._update(left, right)
         elif kind is set and symbol in _IN_PLACE_ON_SETS and type(right) in _SETS:
-            self._charge(100)
+            self._charge(130)
             self._charge(merged_into(symbol, left, right))
             self._mutating(left)
             return _IN_PLACE_ON_SETS[symbol](left, right)
@@ -367,9 +367,9 @@ def merged_into(symbol: str, left: Any, right: Any) -> int:
     if symbol == "&":
         return min(places(left), places(right)) * 5 >> 2
     if symbol == "-":
-        return (extent(right) >> 2) + (min(places(left), places(right)) >> 1)
+        return min(8 * extent(left), places(right) >> 1)
     room_for_items(len(left) + len(right), _free)
-    return places(right) * 5 >> 2 if symbol == "^" else places(right) * 3 >> 2
+    return places(right) * 3 >> 2
 
 
 def behind(container: list[Any], index: Any) -> int:

@@ -10,11 +10,16 @@ from typing import Any, Final
 
 from uvm import bounds, texts
 from uvm.bounds import NUMBERS, Charge, Meter, extent, hashed, key, places, room_for_items, room_for_text, taken, weigh, weighed
+from uvm.keys import LONG
 from uvm.objects import Counter, MergingQueue, MergingSet
 from uvm.operators import behind, merged, merged_into
 
 Method = Callable[..., Any]
 
+_FAR: Final = 131_072
+"""Items of a container that is larger than the processor's caches."""
+SORTED: Final = 200_000
+"""Most items that are sorted at once, unless all are numbers: one call is never interrupted."""
 _BLOCK: Final = 512
 """Characters or items that are looked at before the next are charged."""
 
@@ -66,8 +71,8 @@ def _each(function: Method, dear: bool = False) -> Method:
     """Whether all characters are of a kind; the first that is not ends the search. `dear`: it takes Python longer to say."""
 
     def call(meter: Meter, value: str) -> bool:
-        if len(value) <= _BLOCK:
-            return function(value)  # type: ignore[no-any-return]  # a method of str that makes a bool
+        if len(value) <= _BLOCK or not function(value[:16]):
+            return function(value[:_BLOCK])  # type: ignore[no-any-return]  # a method of str that makes a bool
         for first in range(0, len(value), _BLOCK):
             block = value[first : first + (_BLOCK)]
             meter.charge(15 + (len(block) >> (2 if dear else 3)))
@@ -157,7 +162,7 @@ def _count_text(meter: Meter, value: str, part: str, *span: int) -> int:
         first, last, _ = slice(*(span or (None,)), *((None,) if len(span) == 1 else ())).indices(len(value))
         texts.search_cost(value, _text(part), first, last)(meter.charge)
         if len(part) == 1:
-            meter.charge((last - first) >> 4)
+            meter.charge((last - first) >> 5)
     return value.count(part, *span)
 
 
@@ -179,7 +184,7 @@ def _split(from_right: bool) -> Method:
             meter.charge(2 * pieces)
         if from_right and sep and len(sep) > 1:
             # Python looks from the right in steps that can be made to cost the product of both lengths.
-            meter.charge(len(value) >> 2)
+            meter.charge(len(value) >> 3)
             return [piece[::-1] for piece in reversed(value[::-1].split(sep[::-1], maxsplit))]
         made = value.rsplit(sep, maxsplit) if from_right else value.split(sep, maxsplit)
         if sep is None and len(made) > len(value) // 5:
@@ -217,7 +222,7 @@ def _replace(meter: Meter, value: str, old: str, new: str, count: int = -1) -> s
         times = _count_text(meter, value, _text(old))
         times = times if count < 0 else min(count, times)
         room_for_text(len(value) + times * max(0, len(_text(new)) - len(old)), meter.charge)
-        meter.charge((len(value) >> 4) + (times >> 1))
+        meter.charge((len(value) >> 4) + (times * 5 >> 3))
     return value.replace(old, new, count)
 
 
@@ -236,7 +241,7 @@ def _insert(meter: Meter, value: list[Any], index: int, item: Any) -> None:
 
 
 def _extend(meter: Meter, value: list[Any], items: Any) -> None:
-    meter.charge(20)
+    meter.charge(35)
     items = taken(items, meter.charge)
     room_for_items(len(value) + len(items), _free)
     value.extend(items)
@@ -259,15 +264,20 @@ def _compared(function: Method) -> Method:
 
 
 def _sort(meter: Meter, value: list[Any], *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
-    charge_sort(value, meter.charge)
+    charge_sort(value, meter.charge, key is not None)
     value.sort(key=sort_key(key, meter.charge), reverse=bool(reverse))
 
 
-def charge_sort(values: Any, charge: Charge) -> None:
-    """Charge for sorting: each value is compared about log n times."""
+def charge_sort(values: Any, charge: Charge, keyed: bool = False) -> None:
+    """Charge for sorting: each value is compared about log n times; `keyed`: by what a function makes of it.
+
+    Raises ValueError for too many.
+    """
+    if len(values) > SORTED and (keyed or not NUMBERS.issuperset(map(type, values))):
+        raise ValueError(f"{len(values):,} values are more than the {SORTED:,} that are sorted at once; without a key, more numbers are")
     weight = weigh(values, charge)
     count = len(values)
-    charge(count * (8 + count.bit_length() // 2))
+    charge(30 + count * (8 + count.bit_length() // 2))
     if weight > 64 * count:
         # Long values: their beginnings may be the same.
         charge((weight >> 9) * count.bit_length())
@@ -284,7 +294,7 @@ def _walked(function: Method, units: int) -> Method:
     """A method that walks through the whole container, so many units for 64 of its places."""
 
     def call(meter: Meter, value: Any) -> Any:
-        meter.charge((extent(value) * units) >> 6)
+        meter.charge(8 + (extent(value) * units >> 6 if len(value) < _FAR else extent(value) * 3 >> 2))
         return function(value)
 
     return call
@@ -294,7 +304,7 @@ def _listed(function: Method, units: int) -> Method:
     """A dict's view as a list, so that the dict may change meanwhile and the result can be stored."""
 
     def call(meter: Meter, value: dict[Any, Any]) -> list[Any]:
-        meter.charge((extent(value) + len(value) * units) >> 1)
+        meter.charge(20 + (extent(value) + len(value) * units >> 1))
         return list(function(value))
 
     return call
@@ -314,7 +324,10 @@ def _grown(function: Method) -> Method:
 
     def call(meter: Meter, value: Any, item: Any, *rest: Any) -> Any:
         room_for_items(len(value) + 1, _free)
-        return function(value, key(item, meter), *rest)
+        item = key(item, meter)
+        if type(item) is str and len(item) > LONG and item not in value:
+            meter.charge(len(item) >> 5)
+        return function(value, item, *rest)
 
     return call
 
@@ -346,7 +359,7 @@ def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: s
     def call(meter: Meter, value: set[Any], *others: Any) -> Any:
         sets = [other if type(other) is set else hashed(other, meter) for other in others]
         room_for_items(len(value) + sum(map(len, sets)), _free)
-        meter.charge(110 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
+        meter.charge(150 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
         return function(value, *sets)
 
     return call
@@ -390,7 +403,7 @@ _SET_METHODS: Final[dict[str, Method]] = {
     "union": _with_sets(set.union, merged, "|"),
     "intersection": _with_sets(set.intersection, merged, "&"),
     "difference": _with_sets(set.difference, merged, "-"),
-    "copy": _walked(set.copy, 32),
+    "copy": _walked(set.copy, 40),
     "add": _grown(set.add),
     "discard": _keyed(set.discard),
     "remove": _keyed(set.remove),
@@ -442,7 +455,7 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "setdefault": _grown(dict.setdefault),
         "keys": _listed(dict.keys, 0),
         "values": _listed(dict.values, 0),
-        "items": _listed(dict.items, 8),
+        "items": _listed(dict.items, 10),
         "copy": _walked(dict.copy, 24),
         "clear": _walked(dict.clear, 10),
         "update": _update,

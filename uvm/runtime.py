@@ -19,7 +19,7 @@ from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.plain import plain_read, plain_send
 from uvm.reified import is_method, is_name, is_word, reify
 from uvm.values import checked, copied, is_mutable
-from uvm.weights import HANDED, METHOD, PRIMITIVE, STORED
+from uvm.weights import HANDED, METHOD, PRIMITIVE
 
 DEPTH = 100
 """How deep sends may nest. Each takes some six Python frames, so the recursion limit stands far above it."""
@@ -97,9 +97,8 @@ class Runtime:
         """Charge for a walk through a value that is to be stored. What it holds twice is stored twice. Raises BadValue."""
         if type(value) in bounds.ATOMS:
             return
-        charge = self.attempt.charge
         try:
-            bounds.weigh(value, lambda units: charge(STORED * units))
+            bounds.weigh(value, self.attempt.charge)
         except (ValueError, TypeError) as error:
             raise BadValue(f"a slot cannot hold it: {error}", "use plain values, containers of them, and references to objects") from None
 
@@ -121,6 +120,7 @@ class Runtime:
             raise BadArguments(
                 f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
             )
+        self.attempt.charge(20)
         return self._handed_out(receiver, selector, value) if is_mutable(value) else value
 
     def _handed_out(self, receiver: UvmObject, selector: str, value: Any) -> Any:
@@ -189,7 +189,7 @@ class Runtime:
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
         self._room_to_store(value)
-        value = checked(value)
+        value = checked(value, self.attempt.charge)
         self.attempt.writing(owner, name)
         owner.put(name, value)
 

@@ -41,7 +41,7 @@ def search_cost(value: Any, part: Any, first: int, last: int) -> Callable[[Charg
             charge(length * 3 >> 5)
         else:
             # How often a search goes on beyond the part's beginning decides what it costs.
-            charge(length * 3 >> 4)
+            charge(length >> 3 if type(value) is bytes else length * 3 >> 4)
             charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted) >> 5)
 
     return charge_search
@@ -74,7 +74,7 @@ def _common(left: Any, right: Any, charge: Charge) -> int:
     last = min(len(left), len(right))
     place = 0
     while place < last:
-        charge(_SAME >> 6)
+        charge(_SAME >> 6 if place < 1 << 20 else _SAME >> 5)
         if left[place : place + _SAME] != right[place : place + _SAME]:
             return place
         place += _SAME
@@ -85,7 +85,7 @@ def lead(value: str, chars: str | None, charge: Charge, last: bool = False) -> i
     """How many characters `lstrip` takes away; with `last`, `rstrip`."""
     taken, size = 0, 16
     cost = 1 if chars is None else 1 + (len(chars) >> 7)
-    charge(40)
+    charge(20)
     while taken < len(value):
         size = min(2 * size, 512)
         block = value[max(0, len(value) - taken - size) : len(value) - taken] if last else value[taken : taken + size]

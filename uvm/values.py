@@ -7,7 +7,9 @@ from typing import Any, Final
 from ZODB.blob import Blob
 
 from uvm.errors import BadValue, QuotaExceeded
+from uvm.exact import CONTAINERS
 from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
+from uvm.weights import STORED, STORED_NUMBER, STORED_PART
 
 DEPTH = 64
 MOST_VALUES = 1_000_000
@@ -24,7 +26,7 @@ _VALUE = 8
 
 
 Charge = Callable[[int], None]
-"""Spends ticks. Raises TicksSpent."""
+"""Spends units, or eighths of a walk. Raises TicksSpent."""
 
 
 def _free(units: int) -> None:
@@ -35,16 +37,15 @@ def checked(value: Any, charge: Charge = _free) -> Any:
     """The value as a slot may hold it; tuples become lists. Raises BadValue saying what was seen and what is allowed.
 
     The same list goes in where nothing had to be replaced, so that a method's own name for it stays alive until the message ends.
-    `charge` is called with the ticks that the walk costs.
+    `charge` is called with the units that the walk costs.
     """
     kind = type(value)
     if kind in _SMALL or kind is UvmObject:
         return value
-    sizing = _Sizing()
-    size = sizing.size(value, 0)
+    sizing = _Sizing(charge)
+    sizing.size(value, 0)
     if sizing.blob:
         raise _foreign(Blob)
-    charge(size[1] >> 3)
     return _untupled(value) if sizing.tuple else value
 
 
@@ -70,7 +71,9 @@ class _Sizing:
     What is shared counts as often as it is reached, because so it is stored; it is looked at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, charge: Charge = _free) -> None:
+        self._charge = charge
+        self._containers = 0
         self.references: list[UvmObject] = []
         self.tuple = False
         self.blob = False
@@ -97,6 +100,9 @@ class _Sizing:
         if depth + (known[2] if known is not None else 1) > DEPTH:
             raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself", "store references to objects instead")
         if known is None:
+            self._containers += 1
+            if self._containers > CONTAINERS:
+                raise BadValue(f"a slot holds at most {CONTAINERS:,} lists and maps in each other", "use several objects")
             known = self._known[id(value)] = self._container(value, depth + 1)
             if known[1] > MOST_VALUES:
                 raise _too_many()
@@ -105,6 +111,7 @@ class _Sizing:
     def forget(self) -> None:
         """Before another value: what the containers of this one weigh."""
         self._known.clear()
+        self._containers = 0
 
     def _container(self, value: Any, depth: int) -> _Size:
         kind = type(value)
@@ -115,14 +122,18 @@ class _Sizing:
                 if int in kinds:
                     _integer(min(value))
                     _integer(max(value))
+                self._charge(STORED + STORED_NUMBER * len(value))
                 return (_VALUE * (1 + len(value)), 1 + len(value), 1)
             parts: Iterable[Any] = value
+            self._charge(STORED + STORED_PART * len(value))
         elif kind is dict:
+            self._charge(STORED + 2 * STORED_PART * len(value))
             for key in value:
                 _key(key)
             parts = itertools.chain(value, value.values())
         else:
             parts = _parts(value)
+            self._charge(STORED + STORED_PART * len(parts))
         octets, values, height = _VALUE, 1, 0
         for part in parts:
             size = self.size(part, depth)

@@ -34,6 +34,7 @@ ERRORS: Final[dict[str, type[Exception]]] = {
 
 _LONGEST_NUMERAL: Final = 400
 _RANGE: Final = 2**53
+_CACHED: Final = 131_072
 _WIDEST: Final = 10_000
 _BLOCK: Final = 1024
 _ABSENT: Final = object()
@@ -160,7 +161,7 @@ class Vocabulary:
 
     def _do_enumerate(self, values: Any, /, start: Any = 0) -> list[tuple[int, Any]]:
         values = taken(values, self._charge)
-        self._charge(6 * len(values))
+        self._charge((8 if len(values) < _CACHED else 14) * len(values))
         return list(enumerate(values, number(start)))
 
     def _do_zip(self, *rows: Any, strict: bool = False) -> list[tuple[Any, ...]]:
@@ -179,7 +180,7 @@ class Vocabulary:
 
     def _do_sorted(self, values: Any, /, *, key: Callable[[Any], Any] | None = None, reverse: Any = False) -> list[Any]:
         values = list(taken(values, self._charge))
-        charge_sort(values, self._charge)
+        charge_sort(values, self._charge, key is not None)
         return sorted(values, key=sort_key(key, self._charge), reverse=bool(reverse))
 
     def _do_max(self, *values: Any, key: Callable[[Any], Any] | None = None, default: Any = _ABSENT) -> Any:

@@ -72,9 +72,12 @@ HANDED: Final = 250
 
 WALK: Final = 100
 """Copying eight values that are stored."""
-STORED: Final = 5
-"""What checking a value that is to be stored costs, and storing it, as a multiple of what looking at it costs."""
+STORED: Final = 150
+"""Checking a container that is to be stored, besides what is in it."""
+STORED_NUMBER: Final = 3
+STORED_PART: Final = 30
+"""Checking what is in it: of numbers alone, or of anything."""
 METHOD: Final = 800
 """Entering a method of the image."""
-PRIMITIVE: Final = 900
+PRIMITIVE: Final = 700
 """Entering a primitive: its arguments are bound to its signature first."""

@@ -96,6 +96,7 @@ BOUNDS = {
     "containers in each other": [values.DEPTH],
     "keys in the path of a Read": [protocol.PATH],
     "sends in a Transaction": [protocol.SENDS],
+    "arrays and maps in a frame, a slot, an answer": [exact.CONTAINERS],
     "values in one slot": [values.MOST_VALUES],
     "bytes of one object's record": [gate.RECORD_BYTES],
     "ticks of a message": [Limits().ticks],

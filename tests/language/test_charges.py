@@ -10,7 +10,7 @@ from ZODB.blob import Blob
 
 from benchmarks import ticks
 from tests.language.plain_hooks import PlainHooks, PlainObject, body, run
-from uvm import bounds, texts
+from uvm import bounds, plain, texts
 from uvm.bounds import KEY_MOST, error_text
 from uvm.budget import Budget
 from uvm.errors import DeadlineExceeded, NotAllowed, TicksSpent
@@ -147,3 +147,13 @@ def test_nothing_is_shown_by_its_address(show: Callable[..., str], value: Any) -
 def test_an_error_in_a_list_is_measured_with_what_it_holds() -> None:
     with pytest.raises(ValueError, match="characters"):
         bounds.text([KeyError("k" * bounds.TEXT)], lambda units: None)
+
+
+def test_only_numbers_are_sorted_by_the_million() -> None:
+    numbers: list[Any] = list(range(plain.SORTED + 1))
+    charge_of = free().charge
+    plain.charge_sort(numbers, charge_of)
+    with pytest.raises(ValueError, match="sorted at once"):
+        plain.charge_sort(numbers, charge_of, keyed=True)
+    with pytest.raises(ValueError, match="sorted at once"):
+        plain.charge_sort([*numbers, "x"], charge_of)

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.uvm.images import Bench, awakened
-from uvm.crossing import wire_bytes
+from uvm import exact
+from uvm.crossing import to_wire, wire_bytes
 from uvm.errors import BadValue
 from uvm.protocol import GetFullState, Inspect, Part, Read, Reference, Result, State, Step, Transaction, decode_value, encode, encode_value
 from uvm.work import Answered, Failed, Work
@@ -76,6 +78,42 @@ def test_the_size_that_is_said_is_the_size_on_the_wire() -> None:
     shared.append(shared)
     with pytest.raises(BadValue):
         wire_bytes(shared)
+
+
+def no_reference(one: Any) -> Reference:
+    raise AssertionError(one)
+
+
+def test_a_frame_is_counted_before_it_is_read() -> None:
+    most = exact.CONTAINERS
+    for value in ([[]] * most, {"k": [{}] * most}, [[1, "x" * 40, 2.5, b"\x90" * 300]] * most):
+        with pytest.raises(msgspec.DecodeError, match="arrays and maps"):
+            exact.check_containers(encode_value(value))
+    for value in ([[]] * (most - 1), b"\x90" * 10**6, ["ἀρχή" * 60] * 2000, [140] * 200_000, [0.1 * number for number in range(400_000)]):
+        exact.check_containers(encode_value(value))
+    exact.check_containers(b"\xdd" * (most + 1))
+
+
+def test_an_answer_or_a_slot_of_too_many_containers_is_refused(bench: Bench) -> None:
+    many = "[[] for i in range(150000)]"
+    assert answer(bench, f"return {many}").type == "BadValue"
+    assert answer(bench, f"self.tags = {many}").type in ("BadValue", "MethodFailed")
+
+
+ROWS: list[list[Any]] = [[1, True] * 20, [2.5] * 20, ["a"] * 20, ["λ"] * 20, [2**64 - 1, -(2**63)] * 9, [1, 2.5] * 20, ["x" * 300] * 20]
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_rows_go_as_they_are(row: list[Any]) -> None:
+    assert wire_bytes(row) == len(encode_value(row))
+    assert [(type(item), item) for item in to_wire(row, no_reference)] == [(type(item), item) for item in row]
+
+
+@pytest.mark.parametrize("bad", [2**64, -(2**63) - 1, "\ud800"])
+def test_one_bad_item_in_a_row_is_named(bad: Any) -> None:
+    row = [type(bad)(1)] * 20 + [bad]
+    with pytest.raises(BadValue, match=r"\[20\]"):
+        to_wire(row, no_reference)
 
 
 def test_merging_values_beside_each_other_keep_what_is_theirs(bench: Bench) -> None:
