@@ -1,6 +1,8 @@
 """How long one client waits beside others' floods: `python benchmarks/fairness.py [SECONDS]`, real bridge, image and two UVMs.
 
-Prints the median and 99th percentile of a client that asks for one slot at a time, alone and beside each flood, and the ratio to alone.
+Prints the median and 99th percentile of a client that asks for one slot at a time, alone and beside each flood, and the ratio of the latter
+to its fair share: with k connections active, a k-th of the service, so k times the 99th percentile alone. The floods run on the same
+processors, so what they take outside the service is in the figures too. The process of the bridge has to stay the same.
 All of them are the same principal, which is the harder case: between principals there is another level of turns.
 """
 
@@ -85,10 +87,14 @@ def main() -> None:
                 "65 connections, 3.9 MB a message": (
                     65, 1, encode(Send(id=1, target="genesis_obj", selector="respondsTo_", args=["q" * 3_900_000]))
                 ),
+                "1 connection, 65 frames of 3.9 MB": (
+                    1, 65, encode(Send(id=1, target="genesis_obj", selector="respondsTo_", args=["q" * 3_900_000]))
+                ),
                 "64 connections, a slot a message": (64, 1, encode(Send(id=1, target="genesis_obj", selector="name"))),
             }  # fmt: skip
             processes = get_context("spawn")
             with Client(configuration=configuration) as client:
+                bridge = client.status()["pid"]
                 median, alone, count = waits(client, seconds)
                 print(f"{'alone':<40} median {median:7.2f} ms   p99 {alone:8.2f} ms   (1.0)   {count} answers", flush=True)
                 for label, (connections, flying, frame) in floods.items():
@@ -100,10 +106,12 @@ def main() -> None:
                     median, p99, count = waits(client, seconds)
                     stop.set()
                     flooding.join()
-                    print(f"{label:<40} median {median:7.2f} ms   p99 {p99:8.2f} ms   ({p99 / alone:.1f})   {count} answers", flush=True)
+                    ratios = f"{p99 / alone:.1f} × alone, {p99 / alone / (connections + 1):.2f} × fair share"
+                    print(f"{label:<40} median {median:7.2f} ms   p99 {p99:8.2f} ms   {ratios}   {count} answers", flush=True)
                     deadline = time.monotonic() + 120
                     while client.status()["queue"]["held"] and time.monotonic() < deadline:
                         time.sleep(0.5)
+                print("the bridge is the same process" if client.status()["pid"] == bridge else "THE BRIDGE WAS REPLACED")
         finally:
             service.stop(configuration, 60)
 

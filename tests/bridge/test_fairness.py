@@ -193,3 +193,13 @@ def test_principals_that_want_all_they_can_get_use_the_same(costs: list[tuple[fl
         sum(len(world.waits[tool.name]) for tool in tools if tool.principal == f"p{n}") * cost for n, (cost, _) in enumerate(costs)
     ]
     assert max(used) <= 1.5 * min(used) + 4 * LIGHT_S
+
+
+def test_large_messages_of_many_who_wait_for_each_answer_are_not_in_the_way_of_a_small_one() -> None:
+    flood = [Tool(f"flood-{n}", "p", cost=0.012, flying=1, size=3_900_000) for n in range(64)]
+    victim = Tool("victim", "p", cost=0.000_5, flying=1, think=0.01)
+    world = World([*flood, victim], uvms=2, queue_bytes=1_000_000_000)
+    world.run(20.0)
+    later = sorted(world.waits["victim"][20:])
+    assert len(later) > 500
+    assert later[len(later) * 99 // 100] <= 0.03, "about one large message, and not one of each"
