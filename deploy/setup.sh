@@ -89,7 +89,7 @@ locked() {
     wanted=$(digest "$file")
     [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
     rm -f "$stamp"
-    # Compiling every module of these takes as long as unpacking them, and few are ever imported: Python compiles those.
+    # They are compiled afterwards, on all cores.
     step "Python packages, $name" "$VENV/bin/python" -m pip install --no-compile "$@" -r "$file"
     printf '%s\n' "$wanted" >"$stamp"
 }
@@ -102,8 +102,13 @@ checked() {
         say "If torch is the CUDA build, point pip at an index that has CPU builds (PIP_INDEX_URL, PIP_FIND_LINKS), run 'make clean' and try again."
         return 1
     fi
+    # The service's processes may only read what is installed: Python would compile it again at each of their starts.
+    step "Compiling what is installed" compiled
     printf '%s\n' "$wanted" >"$stamp"
 }
+
+# A few packages ship files of other Pythons, which do not compile and are never imported.
+compiled() { "$VENV/bin/python" -m compileall -q -j 0 "$VENV"/lib deploy inference_worker ui_client uvm zeo_server || true; }
 
 project() {
     local stamp=$VENV/.installed-batos wanted
