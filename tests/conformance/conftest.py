@@ -16,7 +16,7 @@ from ui_client import Client
 PROGRAMS = ("image", "bridge", "uvm-1", "uvm-2", "heartbeat")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Configuration]:
     """The configuration of the running service."""
     home = tmp_path_factory.mktemp("conformance") / "var"
