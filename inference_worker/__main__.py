@@ -87,7 +87,9 @@ def _confine(configuration: settings.Configuration) -> None:
     home = configuration.home
     for directory in (home.path / "cache", home.path / "tmp"):
         directory.mkdir(exist_ok=True)
-    os.environ.setdefault("XDG_CACHE_HOME", str(home.path / "cache"))
+    # Whatever the environment says: nothing outside the home can be written.
+    os.environ["XDG_CACHE_HOME"] = str(home.path / "cache")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(home.path / "cache" / "torchinductor")
     tempfile.tempdir = os.environ["TMPDIR"] = str(home.scratch)
     confinement.enter("inference", profiles.inference_profile(configuration), home.run)
 
