@@ -22,6 +22,7 @@ from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
 from uvm import messages
 from uvm.attempt import Attempt, Miss, Thought
+from uvm.authority import LASTING
 from uvm.crossing import NoRoom, Room, from_wire, to_wire
 from uvm.errors import (
     AttemptEnded,
@@ -298,7 +299,8 @@ class _Trial:
                 shown = one
             if one.amnesia:
                 break
-        if alone and tried and not ended:
+        # Policy is asked by the kernel alone, about messages and drafts that nothing can make up; offering it takes a right of its own.
+        if alone and tried and not ended and request.selector not in LASTING:
             text = f"none of {tried} calls with made-up arguments had a result: {why or 'each asks the model'}"
             return replace(_failed(TrialError("NoExample", _printable(text))), made_up=tried)
         return replace(shown, made_up=tried, made_up_ended=ended)
