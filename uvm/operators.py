@@ -208,7 +208,7 @@ class Operators:
         if kind in TEXTS and type(item) is kind:
             return texts.found(container, item, self._charge) >= 0
         if kind is MergingSet:
-            return container.has(self.key(item))  # type: ignore[no-any-return]  # of a type that is known by its `kind`
+            return bool(container.has(self.key(item)))
         if kind is range:
             # Only for whole numbers does Python compute the answer; for others it looks at each.
             item = _whole(self._plain(item))

@@ -72,7 +72,7 @@ def _each(function: Method, dear: bool = False) -> Method:
 
     def call(meter: Meter, value: str) -> bool:
         if len(value) <= _BLOCK or not function(value[:16]):
-            return function(value[:_BLOCK])  # type: ignore[no-any-return]  # a method of str that makes a bool
+            return bool(function(value[:_BLOCK]))
         for first in range(0, len(value), _BLOCK):
             block = value[first : first + (_BLOCK)]
             meter.charge(15 + (len(block) >> (2 if dear else 3)))

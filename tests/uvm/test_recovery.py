@@ -60,7 +60,7 @@ def names_of_another_kind(image: Image) -> None:
 
 
 def a_name_for_no_object(image: Image) -> None:
-    image.names["traits_obj"] = 7  # type: ignore[assignment]  # what must not be there
+    image.names["traits_obj"] = 7
 
 
 def a_shard_of_another_kind(image: Image) -> None:
