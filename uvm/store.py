@@ -13,12 +13,32 @@ class ImageUnreachable(Exception):
     """The ZEO server did not answer in time; the message says where it was looked for."""
 
 
+class ImageClient(ClientStorage):
+    """ZEO's client, which gives new objects only numbers that the server it is connected to has handed out.
+
+    A server counts on from the largest number that was stored: one that was started anew hands out again what the one before it
+    had handed out and nobody had stored yet. ZEO's client keeps such numbers over a reconnection (up to 100 of them), and each of
+    them that another client has used by then is a lost conflict of its own.
+    """
+
+    _handed_out_in = 0
+
+    def new_oid(self) -> bytes:
+        """The number of a new object. Called by the thread that owns the image."""
+        generation = self._connection_generation
+        if generation != self._handed_out_in:
+            self._oids.clear()
+            self._handed_out_in = generation
+        oid: bytes = super().new_oid()
+        return oid
+
+
 def open_image(configuration: Configuration, wait_s: float | None = None) -> Image:
     """Connect to the ZEO server. Raises ImageUnreachable after `wait_s` (default `image.wait_timeout_s`) seconds."""
     settings = configuration.settings.image
     wait = settings.wait_timeout_s if wait_s is None else wait_s
     try:
-        storage = ClientStorage(
+        storage = ImageClient(
             str(configuration.home.zeo_socket),
             wait_timeout=wait,
             cache_size=settings.cache_mb * 1_000_000,
