@@ -27,8 +27,8 @@ from benchmarks.serving.contestant import Specification
 from benchmarks.serving.process import ContestantFailed, EngineProcess
 from benchmarks.serving.progress import say
 from benchmarks.serving.table import Row
-from inference_worker.digest import directory_digest
-from tests.inference import files
+from deploy.digest import directory_digest
+from tests.inference_worker import files
 from tests.model import converted_model
 
 GROUPS = ("switching", "engines", "outputs", "crowd")

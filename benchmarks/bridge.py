@@ -15,7 +15,7 @@ import zmq
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from tests.bridge.service import Service
+from tests.uvm.bridge.service import Service
 
 
 def pipelined(endpoint: str, in_flight: int, seconds: float) -> dict[str, float]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import structlog
 
-from inference_worker.catalogue import Catalogue
+from inference_worker.adapters.catalogue import Catalogue
 
 COUNT = 10_000
 ROUNDS = 3

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deploy.settings import Home
-from uvm.rewind import look
+from uvm.awakening.rewind import look
 
 LIMIT_S = 180
 WAITS = """

@@ -27,11 +27,11 @@ from inference_worker.forge import render
 from inference_worker.forge.dataset import tasks
 from inference_worker.forge.draw import Task
 from inference_worker.forge.families import FAMILIES
-from uvm import router
-from uvm.codex import PRIMORDIAL
+from uvm.image.codex import PRIMORDIAL
+from uvm.image.message_object import SHOWN_SLOTS
 from uvm.objects import MergingVector, UvmObject
-from uvm.reified import SHOWN_SLOTS
-from uvm.router import Facts, features, kind, learn, probabilities, ranked, weights
+from uvm.runtime import router
+from uvm.runtime.router import Facts, features, kind, learn, probabilities, ranked, weights
 
 PERSONAS = ("robin", "brick", "babs", "alfred")
 BABS = {

@@ -11,16 +11,16 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from msgspec.structs import replace
 
+from inference_worker.console import seconds
+from inference_worker.engine.memory_plan import gpu_memory_plan
 from inference_worker.errors import EngineStartFailed
-from inference_worker.memory_plan import gpu_memory_plan
-from inference_worker.results import seconds
 from inference_worker.simulator.generate import generate
 from inference_worker.simulator.machine import Machine
-from inference_worker.simulator.machines import GB, GIB, GPTQ_BITS, SEED, gpu_machine, seed_settings
 from inference_worker.simulator.outcome import Outcome
+from inference_worker.simulator.presets import GB, GIB, GPTQ_BITS, SEED, gpu_machine, seed_settings
+from inference_worker.simulator.runs import POLICIES, simulate
 from inference_worker.simulator.shapes import LLAMA_8B
-from inference_worker.simulator.simulate import POLICIES, simulate
-from inference_worker.simulator.trace import Generated, Trace
+from inference_worker.trace import Generated, Trace
 
 SKIP_S = 600.0
 OURS = "predictive"

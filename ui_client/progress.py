@@ -13,8 +13,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from ui_client import values
-from ui_client.client import Client
-from ui_client.failures import ImageError
+from ui_client.client.client import Client
+from ui_client.client.errors import ImageError
 from ui_client.report import err
 from ui_client.story import Line, Story
 from uvm.protocol import Progress

@@ -1,4 +1,4 @@
-"""What is wrong with an image that does not come up, and the way back: asks `python -m uvm.rewind`, which reads the files alone."""
+"""What is wrong with an image that does not come up, and the way back: asks `uvm.awakening.rewind`, which reads the files alone."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def diagnosed(configuration: Configuration, failure: Failure) -> Failure:
 def _ask(configuration: Configuration, *arguments: str) -> Any:
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "uvm.rewind", *arguments],
+            [sys.executable, "-m", "uvm.awakening.rewind", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

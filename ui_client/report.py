@@ -18,7 +18,7 @@ from rich.text import Text
 from deploy.service import ServiceError
 from deploy.settings import SettingsError
 from ui_client import values
-from ui_client.failures import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
 
 _PIPE_WIDTH = 140
 

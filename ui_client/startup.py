@@ -16,9 +16,9 @@ from typing import Any
 from deploy import service
 from deploy.settings import Configuration
 from ui_client import child, explanation, model_choice, morphs, progress, recovery, report, terminal, values
-from ui_client.client import Client
+from ui_client.client.client import Client
+from ui_client.client.errors import ImageError, RemoteError
 from ui_client.connection import listens
-from ui_client.failures import ImageError, RemoteError
 from ui_client.morphs import Field
 from ui_client.report import Failure
 from ui_client.steps import Step, Steps

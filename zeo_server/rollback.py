@@ -1,6 +1,6 @@
 """Going back to an earlier transaction: a copy of the image's file that ends there takes its place; what was there is set aside, whole.
 
-Which transaction is worth going back to, `python -m uvm.rewind` says.
+Which transaction is worth going back to, `python -m uvm.awakening.rewind` says.
 """
 
 import os

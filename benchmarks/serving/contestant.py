@@ -21,10 +21,10 @@ from msgspec import Struct
 from benchmarks.serving.wire import NO_ADAPTER, Ask, Call, Called, End, Failure, Play, Played, Ready, Report, Told, decode_command, encode
 from deploy import logs
 from deploy.settings import InferenceSettings
-from inference_worker.adapter import read_model
-from inference_worker.arguments import REMOVED_VARIABLES, engine_arguments, engine_environment
-from inference_worker.child import first_module
-from inference_worker.heap import settle
+from inference_worker.adapters.adapter import read_model
+from inference_worker.engine.heap import settle
+from inference_worker.engine.processes import first_module
+from inference_worker.engine.vllm_arguments import REMOVED_VARIABLES, engine_arguments, engine_environment
 
 _PLAY_S = 600
 _CALL_S = 60

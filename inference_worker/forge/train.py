@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from inference_worker.digest import directory_digest
+from deploy.digest import directory_digest
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import Example
 

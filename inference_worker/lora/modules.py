@@ -13,8 +13,8 @@ from abc import ABC, abstractmethod
 import numpy
 import torch
 
-from inference_worker.lora.batch import Batch
 from inference_worker.lora.kernel import MAX_RANK, Kernel
+from inference_worker.lora.rows import Batch
 
 PARALLEL = 4_000_000
 """Multiplications in one call from which it takes more than one thread; see docs/decisions/0008-lora-on-the-processor.md."""

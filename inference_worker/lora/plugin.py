@@ -17,7 +17,7 @@ def register() -> None:
     from vllm.platforms import current_platform
     from vllm.platforms.cpu import CpuPlatform
 
-    from inference_worker.lora.patience import PatientCondition
+    from inference_worker.engine.idle_wait import PatientCondition
 
     if current_platform.is_cpu():
         CpuPlatform.get_punica_wrapper = classmethod(lambda cls: OPERATIONS)

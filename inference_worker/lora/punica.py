@@ -16,8 +16,8 @@ import torch
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from inference_worker.lora import kernel
-from inference_worker.lora.batch import Batch
 from inference_worker.lora.modules import CompiledModule, Module, PlainModule
+from inference_worker.lora.rows import Batch
 
 Weights: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
 

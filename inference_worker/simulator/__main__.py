@@ -13,14 +13,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from inference_worker import results
-from inference_worker.simulator import show
+from inference_worker import console as results
+from inference_worker.simulator import tables as show
 from inference_worker.simulator.generate import generate
 from inference_worker.simulator.machine import MachineError
-from inference_worker.simulator.machines import BUILT_IN, read_machine
 from inference_worker.simulator.outcome import Outcome, recorded
-from inference_worker.simulator.simulate import POLICIES, simulate, sweep
-from inference_worker.simulator.trace import Generated, TraceError, read_trace, write_trace
+from inference_worker.simulator.presets import BUILT_IN, read_machine
+from inference_worker.simulator.runs import POLICIES, simulate, sweep
+from inference_worker.trace import Generated, TraceError, read_trace, write_trace
 
 _FIRST_WORD_S = 2.0
 _NEXT_WORD_S = 1.0

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from inference_worker.simulator.machine import LoraCost, Machine
-from inference_worker.simulator.trace import Record
+from inference_worker.trace import Record
 
 Key = TypeVar("Key", str, int)
 

@@ -17,7 +17,7 @@ import itertools
 import math
 import random
 
-from inference_worker.simulator.trace import Generated, Record, Trace, TraceError, Urgency, adapter_name, in_order
+from inference_worker.trace import Generated, Record, Trace, TraceError, Urgency, adapter_name, in_order
 
 _SIGMA = 0.6
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from inference_worker.simulator.batch import Job
-from inference_worker.simulator.loop import Worker
 from inference_worker.simulator.stock import StockWorker
 from inference_worker.simulator.tiered import TieredWorker
-from inference_worker.simulator.trace import Trace
+from inference_worker.simulator.worker import Worker
+from inference_worker.trace import Trace
 
 TIERS = ("hot", "warm", "cold", "remote")
 

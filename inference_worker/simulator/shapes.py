@@ -8,8 +8,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from inference_worker.adapter import BaseModel
-from inference_worker.tensorfile import Tensor
+from inference_worker.adapters.adapter import BaseModel
+from inference_worker.adapters.safetensors_file import Tensor
 
 
 class Shape(Struct, frozen=True):

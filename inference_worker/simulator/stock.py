@@ -9,9 +9,9 @@ longest unused that nothing running needs. No priorities, no prefetch, no tiers 
 from collections import OrderedDict, deque
 
 from inference_worker.simulator.batch import Job
-from inference_worker.simulator.loop import Worker
 from inference_worker.simulator.machine import Machine
-from inference_worker.simulator.trace import Trace
+from inference_worker.simulator.worker import Worker
+from inference_worker.trace import Trace
 
 NAME = "stock"
 

@@ -1,19 +1,16 @@
 """The worker, simulated: the tier scheduler's own core decides, and the machine's numbers say how long each move takes.
 
-The core is the one that the real worker runs (`inference_worker.tiers.core`), told the same events. Reads go one after the other
+The core is the one that the real worker runs (`inference_worker.tiers.scheduler`), told the same events. Reads go one after the other
 through one disk, fetches side by side; a commit is done between two steps, and the engine stands still for it.
 """
 
 from collections import deque
 
 from inference_worker.simulator.batch import Job
-from inference_worker.simulator.loop import Worker
 from inference_worker.simulator.machine import Machine
-from inference_worker.simulator.trace import Trace
+from inference_worker.simulator.worker import Worker
 from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.core import Tiers
-from inference_worker.tiers.policy import make_policy
-from inference_worker.tiers.vocabulary import (
+from inference_worker.tiers.events import (
     Admit,
     Arrived,
     Commit,
@@ -34,6 +31,9 @@ from inference_worker.tiers.vocabulary import (
     Ticked,
     WasRead,
 )
+from inference_worker.tiers.policies.policy import make_policy
+from inference_worker.tiers.scheduler import Tiers
+from inference_worker.trace import Trace
 
 _MODEL = "model"
 _PRIORITIES = {"interactive": Priority.INTERACTIVE, "normal": Priority.NORMAL, "background": Priority.BACKGROUND}

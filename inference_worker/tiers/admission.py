@@ -19,9 +19,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from inference_worker.tiers.budgets import Limits
+from inference_worker.tiers.events import Key, Priority
 from inference_worker.tiers.places import Adapter, Places
 from inference_worker.tiers.queue import OVERDUE, TURN, Group, Order, Request, Waiting
-from inference_worker.tiers.vocabulary import Key, Priority
 
 
 class Admission:

@@ -16,14 +16,14 @@ Which slot gives way is `slots.py`'s matter.
 from collections.abc import Callable, Iterable
 
 from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.guesses import Guesses
+from inference_worker.tiers.demand import Wanted
+from inference_worker.tiers.events import Commit, Delete, Drop, Fetch, Instruction, Read, Retire, Tier
+from inference_worker.tiers.eviction import Spares
 from inference_worker.tiers.places import UP, Adapter, Places
-from inference_worker.tiers.policy import Policy
+from inference_worker.tiers.policies.policy import Policy
+from inference_worker.tiers.prefetch import Guesses
 from inference_worker.tiers.queue import Order, Waiting
 from inference_worker.tiers.slots import Slots
-from inference_worker.tiers.spares import Spares
-from inference_worker.tiers.vocabulary import Commit, Delete, Drop, Fetch, Instruction, Read, Retire, Tier
-from inference_worker.tiers.wanted import Wanted
 
 
 class Moves:

@@ -8,7 +8,7 @@ its goal from its beginning: what is promised is spent.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from inference_worker.tiers.vocabulary import Registered, Tier
+from inference_worker.tiers.events import Registered, Tier
 
 UP: dict[Tier, Tier] = {Tier.REMOTE: Tier.COLD, Tier.COLD: Tier.WARM, Tier.WARM: Tier.HOT}
 """The tier above."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from inference_worker.tiers.vocabulary import Arrived, Key, Priority, Tier
+from inference_worker.tiers.events import Arrived, Key, Priority, Tier
 
 Group = tuple[str, Key | None]
 """What may run together: all of one model, or the one request of that key."""

@@ -11,7 +11,7 @@ A promise is kept, unless somebody before its holder needs the slot: then it is 
 
 from inference_worker.tiers.budgets import Limits
 from inference_worker.tiers.places import Adapter, Places
-from inference_worker.tiers.policy import Policy
+from inference_worker.tiers.policies.policy import Policy
 from inference_worker.tiers.queue import OVERDUE, Request, Waiting
 
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from inference_worker.tiers.vocabulary import Tier
+from inference_worker.tiers.events import Tier
 
 
 class AdapterStatistics(Struct, frozen=True):

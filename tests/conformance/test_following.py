@@ -11,7 +11,7 @@ from deploy import service as supervised
 from deploy.settings import Configuration
 from tests.follower import Follower, of_snapshot
 from ui_client import Client, RemoteError
-from ui_client.client import Missed, Result
+from ui_client.client.client import Missed, Result
 from uvm.protocol import ObjectState, Reference
 
 LIMIT_S = 60.0

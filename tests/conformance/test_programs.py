@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deploy.settings import Configuration
-from tests.cli.conftest import run_command
+from tests.ui_client.commands.conftest import run_command
 from ui_client import Client, RemoteError, Result
 
 

@@ -91,9 +91,7 @@ ATTACKS = {
     "make memory that can be run": "mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)",
     "link a file out": "os.link(target, target.with_name('linked'))",
     "leave its namespace": (
-        "libc = ctypes.CDLL(None, use_errno=True)\n"
-        "if libc.unshare(0x10000000):\n"
-        "    raise OSError(ctypes.get_errno(), 'unshare')"
+        "libc = ctypes.CDLL(None, use_errno=True)\nif libc.unshare(0x10000000):\n    raise OSError(ctypes.get_errno(), 'unshare')"
     ),
 }
 

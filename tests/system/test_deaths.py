@@ -69,8 +69,10 @@ def test_no_acknowledged_message_is_lost_or_doubled(house: House):
         os.kill(old, signal.SIGKILL)
         wait_until(lambda program=program, old=old: house.pid(program) not in (0, old), f"the restart of {program}")
         wait_until(
-            lambda enough=enough: any(tool.failure for tool in tools)
-            or all(len(tool.acknowledged) >= least for tool, least in zip(tools, enough, strict=True)),
+            lambda enough=enough: (
+                any(tool.failure for tool in tools)
+                or all(len(tool.acknowledged) >= least for tool, least in zip(tools, enough, strict=True))
+            ),
             f"traffic after the death of {program}",
         )
         assert not any(tool.failure for tool in tools), [tool.failure for tool in tools]

@@ -6,7 +6,7 @@ from deploy.settings import TrialSettings
 from tests.uvm.houses import House
 from tests.uvm.images import awakened
 from uvm.objects import KIND, UvmObject
-from uvm.trial import TrialServer
+from uvm.trial.client import TrialServer
 
 
 @pytest.fixture(scope="module")

@@ -7,13 +7,13 @@ from pathlib import Path
 from deploy.settings import Configuration, Home, Settings, UvmSettings
 from inference_worker.protocol import Completed, Failed, Generate, Output
 from tests.uvm.images import Bench
-from uvm.image import Image
+from uvm.generation.request import offered
+from uvm.generation.writers import Writers
+from uvm.image.image import Image
+from uvm.image.transactor import Transactor
+from uvm.machine.delivery import Missing, Offered, Work
 from uvm.protocol import CreateMethod, Progress, decode_event, decode_value, encode
-from uvm.transact import Transactor
-from uvm.trial import TrialServer
-from uvm.want import offered
-from uvm.work import Missing, Offered, Work
-from uvm.writers import Writers
+from uvm.trial.client import TrialServer
 
 _UNTIL_S = 60.0
 

@@ -6,13 +6,13 @@ from itertools import count
 from typing import Any
 
 from deploy.settings import UvmSettings
-from uvm.awakening import primordial
-from uvm.batch import Batch
-from uvm.image import Database, Image
-from uvm.primitives import PRIMITIVES
+from uvm.awakening.awakening import primordial
+from uvm.image.image import Database, Image
+from uvm.machine.batch import Batch
+from uvm.machine.delivery import Outcome, Work
 from uvm.protocol import Send, encode
-from uvm.runtime import Runtime
-from uvm.work import Outcome, Work
+from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.runtime import Runtime
 
 _jobs = count(1)
 
@@ -63,7 +63,7 @@ class Bench:
 
     def install(self, target: Any, selector: str, source: str, positional: int = 0, policy: bool = True) -> None:
         """Put a method into an object, past audit and trial; `policy`: one that may change primordial objects."""
-        from uvm.history import install, method
+        from uvm.image.methods import install, method
 
         self.image.manager.begin()
         install(self.image.target(target), method(selector, source, positional, "test", {}, policy))

@@ -20,11 +20,11 @@ from zodbpickle.pickle import UnpicklingError
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import Server, fresh_root, running_server
 from uvm.errors import ImageFull
-from uvm.image import Database
+from uvm.image.image import Database
+from uvm.image.transactor import Transactor
+from uvm.machine.delivery import Answered, Failed
 from uvm.objects import MergingVector, UvmObject
 from uvm.protocol import decode_value
-from uvm.transact import Transactor
-from uvm.work import Answered, Failed
 from zeo_server.connection import Frames
 from zeo_server.resolvable import LARGEST, resolvable
 from zeo_server.unpickling import stored_class

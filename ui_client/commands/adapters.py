@@ -22,7 +22,7 @@ def adapters(
 ) -> None:
     """Show where the worker's adapters are: in a slot, in RAM, on disk, at a peer; and how the tiers do."""
     at = ["--endpoint", endpoint] if endpoint else []
-    _run("inference_worker.adapters_report", "--limit", str(limit), *at, as_json=as_json)
+    _run("inference_worker.server.reports", "--limit", str(limit), *at, as_json=as_json)
 
 
 def simulate(

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from ui_client import report, story, values
-from ui_client.client import Missed
+from ui_client.client.client import Missed
 from ui_client.connection import connect
 from ui_client.report import Json, answering
 from uvm.protocol import Progress, StateUpdate

@@ -1,7 +1,7 @@
 """`batos image`: what looks after the image's files.
 
 `pack`, `backup`, `restore` and `verify` are the image server's own tool, run with the same streams; `check` and `rollback` ask
-`uvm.rewind`, which knows what a boot needs.
+`uvm.awakening.rewind`, which knows what a boot needs.
 """
 
 import subprocess

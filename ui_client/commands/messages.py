@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ui_client import explanation, progress, report, terminal, values
-from ui_client.client import Client
+from ui_client.client.client import Client
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
 from ui_client.story import Story
-from ui_client.window_model import object_morph
+from ui_client.window.model import object_morph
 from uvm.protocol import Example, ObjectState, Reference, Result
 
 Target = Annotated[str, typer.Argument(help="A name, or a reference such as @2a.")]
@@ -23,7 +23,6 @@ Selector = Annotated[str, typer.Argument(help="The message.")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
 _SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
 Examples = Annotated[list[str] | None, typer.Option("--example", help='What is expected: {"result": …, "args": […], "kwargs": {…}}.')]
-
 
 
 def register(app: typer.Typer) -> None:

@@ -9,8 +9,8 @@ from rich.text import Text
 from deploy import service, settings
 from deploy.settings import Configuration, is_tcp
 from ui_client import child, report, startup, values
-from ui_client.client import Client
-from ui_client.failures import ImageError
+from ui_client.client.client import Client
+from ui_client.client.errors import ImageError
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
 

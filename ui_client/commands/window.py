@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from deploy import settings
-from ui_client import report, window_environment
-from ui_client.client import Client
+from ui_client import report
+from ui_client.client.client import Client
 from ui_client.report import Failure, answering
+from ui_client.window import environment as window_environment
 
 
 def register(app: typer.Typer) -> None:
@@ -30,7 +31,7 @@ def ui(
         except window_environment.NoDisplay as error:
             raise Failure("NoDisplay", str(error), "run it on a desktop, under xvfb-run, or with --screenshot FILE") from error
         # Kivy reads its environment when it is imported, and costs every other command half a second.
-        from ui_client import window
+        from ui_client.window import app as window
 
         app = window.build(lambda: Client(configuration=configuration))
         if screenshot:

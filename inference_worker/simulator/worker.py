@@ -1,0 +1,169 @@
+"""The simulator's virtual clock and the engine's turns; what waits for what is the business of its two subclasses.
+
+`TieredWorker` (tiered.py) is the worker, with the tier scheduler's core in it; `StockWorker` (stock.py) is vLLM by itself. One
+thread; time passes only from one event of the heap to the next.
+"""
+
+import heapq
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from inference_worker.simulator.batch import Batch, Job
+from inference_worker.simulator.machine import LoraCost, Machine
+from inference_worker.trace import Trace
+
+PATIENCE_S = 3600.0
+"""Virtual seconds without a first or last token after which the requests left over count as unfinished."""
+
+_TICK_S = 1.0
+_PROGRESS_EVERY = 256
+
+
+class Stall(Struct, frozen=True):
+    """The engine stood still while sequences were being decoded: since when, for how long."""
+
+    at: float
+    seconds: float
+
+
+class Worker(ABC):
+    """One run of a trace on a machine. `begins`: when the trace begins, on the virtual clock."""
+
+    def __init__(self, machine: Machine, trace: Trace, lora: LoraCost, begins: float = 0.0) -> None:
+        self.machine = machine
+        self.batch = Batch(machine, lora)
+        self.jobs = [
+            Job(number, record, begins + record.at, self._rank(record.adapter, record.rank)) for number, record in enumerate(trace.records)
+        ]
+        self.begins = begins
+        self.now = 0.0
+        self.busy_s = 0.0
+        self.stalls: list[Stall] = []
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._count = 0
+        self._open = len(self.jobs)
+        self._moved = begins
+        self._standing = True
+
+    def _rank(self, adapter: str | None, told: int) -> int:
+        return 0 if adapter is None else told or self.machine.rank_of(adapter)
+
+    def size(self, job: Job) -> int:
+        """Bytes of the request's adapter."""
+        return job.record.size or round(job.rank * self.machine.rank_bytes)
+
+    def run(self, progress: Callable[[float], None] = lambda _: None) -> None:
+        """Until every request has ended. `progress` is told now and then what share of the requests has."""
+        if self.jobs:
+            self._arrive(0)
+        self.at(_TICK_S, self._tick)
+        while self._heap and self._open:
+            self.now, _, call = heapq.heappop(self._heap)
+            call()
+            if self._count % _PROGRESS_EVERY == 0:
+                progress(1 - self._open / len(self.jobs))
+            if self.now - self._moved > PATIENCE_S:
+                return
+
+    def at(self, time: float, call: Callable[[], None]) -> None:
+        """`call` when the virtual clock shows `time`; what is due together is called in the order of asking."""
+        self._count += 1
+        heapq.heappush(self._heap, (time, self._count, call))
+
+    # --- what a subclass says -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def arrived(self, job: Job) -> None:
+        """A request arrived."""
+
+    @abstractmethod
+    def ended(self, job: Job) -> None:
+        """A request wrote its last token."""
+
+    @abstractmethod
+    def prepare(self) -> float:
+        """Between two steps: let requests enter the batch; returns for how long the engine stands still now, seconds."""
+
+    @abstractmethod
+    def prepared(self) -> None:
+        """What the engine stood still for is done; a step comes next."""
+
+    @abstractmethod
+    def ticked(self) -> None:
+        """A second passed."""
+
+    # --- the engine's turns ---------------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """There may be something to do: begin a step if the engine stands idle."""
+        if self._standing:
+            self._standing = False
+            self.at(self.now, self._turn)
+
+    def refuse(self, job: Job, reason: str) -> None:
+        """The request ends without an answer."""
+        job.refused = reason
+        self._close()
+
+    def _turn(self) -> None:
+        others = self.batch.streams
+        stall = self.prepare()
+        if stall > 0:
+            self.busy_s += stall
+            if others:
+                self.stalls.append(Stall(self.now, stall))
+            self.at(self.now + stall, self._resume)
+        else:
+            self._step()
+
+    def _resume(self) -> None:
+        self.prepared()
+        if self.batch.streams:
+            self._step()
+        else:
+            self._turn()
+
+    def _step(self) -> None:
+        if not self.batch.streams:
+            self._standing = True
+            return
+        seconds, first, finished = self.batch.step()
+        self.busy_s += seconds
+        self.at(self.now + seconds, lambda: self._stepped(first, finished))
+
+    def _stepped(self, first: list[Job], finished: list[Job]) -> None:
+        for job in first:
+            job.first = self.now + self.machine.request_s
+            self._moved = self.now
+        for job in finished:
+            job.done = self.now + self.machine.request_s
+            self._close()
+            self.ended(job)
+        self._turn()
+
+    def _close(self) -> None:
+        self._open -= 1
+        self._moved = self.now
+
+    # --- time ------------------------------------------------------------------------------------------------------------
+
+    def _arrive(self, number: int) -> None:
+        """Arrivals are put on the heap one at a time, so that it stays small."""
+        job = self.jobs[number]
+
+        def call() -> None:
+            self._moved = self.now
+            if number + 1 < len(self.jobs):
+                self._arrive(number + 1)
+            if self.batch.ever_fits(job):
+                self.arrived(job)
+            else:
+                self.refuse(job, f"{job.kv_tokens} tokens do not fit into a KV cache of {self.machine.kv_tokens}")
+
+        self.at(job.arrived, call)
+
+    def _tick(self) -> None:
+        self.ticked()
+        self.at(self.now + _TICK_S, self._tick)

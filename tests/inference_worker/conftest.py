@@ -1,0 +1,90 @@
+"""One worker with a fake engine and one with the real one, each started once, for the suite that both must pass."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.inference_worker import files
+from tests.inference_worker.service import Client, WorkerProcess, running_worker
+from tests.model import converted_model
+
+QUEUE = 8
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
+LONG = "Once upon a time there was a"
+"""A prompt that every engine here goes on about for hundreds of tokens."""
+
+
+@dataclass
+class Scene:
+    """A worker with a model and adapters that change what it says, and a client."""
+
+    worker: WorkerProcess
+    client: Client
+    model: str
+    adapters: list[str]
+    real: bool
+
+    @property
+    def home(self) -> Path:
+        return self.worker.home
+
+
+def fake_scene(
+    home: Path,
+    rules: list[dict[str, object]],
+    script: dict[str, object] | None = None,
+    adapters: int = 2,
+    arguments: tuple[str, ...] = (),
+    **settings: object,
+) -> Iterator[Scene]:
+    """A worker whose fake engine follows `rules`, then says something of its own under each adapter; `script`: its further keys."""
+    base = files.toy_model(home / "source" / "model")
+    model = files.put(base, home / "models")
+    made = [files.random_adapter(home / "source" / f"a{n}", files.read(base), seed=n) for n in range(adapters)]
+    digests = [files.put(directory, home / "adapters") for directory in made]
+    text = {
+        "tokens_per_s": 200,
+        "rules": [
+            *rules,
+            *({"adapter": digest, "text": f" written under the {ORDINALS[n]} adapter" * 60} for n, digest in enumerate(digests)),
+            {"contains": LONG, "text": " little cat that went on and on" * 60},
+        ],
+        "default": "    return self.price * self.quantity",
+    }
+    (home / "script.json").write_text(json.dumps(text | (script or {})))
+    fake = ("--engine", "fake", "--script", str(home / "script.json"), *arguments)
+    with running_worker(home, *fake, **settings) as worker, worker.client() as client:
+        yield Scene(worker, client, model, digests, real=False)
+
+
+def real_scene(home: Path, **settings: object) -> Iterator[Scene]:
+    base = converted_model()
+    model = files.put(base, home / "models")
+    shapes = files.read(base)
+    adapters = [
+        files.put(files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8), home / "adapters") for n in range(3)
+    ]
+    # In bfloat16 the size of a batch decides near ties, and a random adapter has many.
+    options = {"dtype": "float32", "max_loras": 2, "kv_cache_gib": 0.25, "max_model_len": 1024} | settings
+    with running_worker(home, **options) as worker, worker.client() as client:
+        yield Scene(worker, client, model, adapters, real=True)
+
+
+@pytest.fixture(scope="session")
+def real_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from real_scene(tmp_path_factory.mktemp("real"), queue=QUEUE)
+
+
+@pytest.fixture(scope="session")
+def fake_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    yield from fake_scene(tmp_path_factory.mktemp("fake"), [], {"slots": 2}, adapters=3, queue=QUEUE, max_loras=2)
+
+
+@pytest.fixture(params=["fake_worker", pytest.param("real_worker", marks=pytest.mark.model)])
+def scene(request: pytest.FixtureRequest) -> Scene:
+    """The conformance suite's worker, with a client of its own and nothing under way."""
+    found: Scene = request.getfixturevalue(request.param)
+    return found

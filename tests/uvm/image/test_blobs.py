@@ -1,0 +1,48 @@
+"""The blob-proxy: a directory goes into the image and comes out the same, under its digest."""
+
+import pytest
+from ZODB.blob import BlobStorage
+from ZODB.MappingStorage import MappingStorage
+
+from tests.uvm.images import awakened
+from uvm.image.blobs import directory_digest, files_of, import_directory, materialize, sweep
+from uvm.image.image import Database
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = tmp_path / "model"
+    (made / "deep").mkdir(parents=True)
+    (made / "config.json").write_text("{}")
+    (made / "deep" / "weights").write_bytes(b"\x00" * 100_000)
+    (made / ".hidden").write_text("left out")
+    return made
+
+
+def test_a_directory_survives_the_way_through_the_image(directory, tmp_path):
+    database = Database(BlobStorage(str(tmp_path / "blobs"), MappingStorage()))
+    with awakened(database) as image:
+        image.manager.begin()
+        told = []
+        proxy = import_directory("model", directory, image.named("traits_obj"), tmp_path / "blobs" / "tmp", {"name": "m"}, told.append)
+        image.named("pLLM_obj").put("model", proxy)
+        image.manager.commit()
+        image.manager.begin()
+        made = materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path)
+        assert made.name == proxy.own("digest") and told == ["config.json", "deep/weights"]
+        assert [path.relative_to(made).as_posix() for path in files_of(made)] == ["config.json", "deep/weights"]
+        assert (made / "deep" / "weights").read_bytes() == b"\x00" * 100_000
+        assert materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path) == made
+        image.manager.abort()
+
+
+def test_the_digest_is_of_names_and_contents():
+    one = directory_digest({"a": "1", "b": "2"})
+    assert one == directory_digest({"b": "2", "a": "1"}) != directory_digest({"a": "2", "b": "1"})
+
+
+def test_sweeping_leaves_what_is_named(tmp_path):
+    for name in ("keep", "go", ".being-made"):
+        (tmp_path / name).mkdir()
+    assert sweep({"keep"}, tmp_path) == ["go"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".being-made", "keep"]

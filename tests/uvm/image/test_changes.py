@@ -1,0 +1,252 @@
+"""State updates: a follower that does what docs/protocol.md says stays equal to the snapshot, whatever writes."""
+
+import random
+from collections.abc import Iterator
+from itertools import count
+from typing import Any
+
+import msgspec
+import pytest
+from ZODB.DemoStorage import DemoStorage
+
+from tests.follower import Follower, of_snapshot
+from tests.uvm.images import Bench, awakened
+from uvm.image import tally
+from uvm.image.image import Database, Image
+from uvm.image.methods import install, method
+from uvm.image.transactor import Transactor
+from uvm.machine.delivery import Answered, Failed, Work
+from uvm.objects import Counter
+from uvm.protocol import (
+    Change,
+    GetFullState,
+    Inspect,
+    ObjectState,
+    Reference,
+    Release,
+    Result,
+    State,
+    StateUpdate,
+    Step,
+    Transaction,
+    decode_value,
+    encode,
+)
+
+_jobs = count(1)
+
+
+class Twin:
+    """One UVM of two that share an image, and what it publishes."""
+
+    def __init__(self, database: Database, name: str, published: list[StateUpdate]) -> None:
+        self.image = Image(database)
+        self.bench = Bench(self.image, name)
+        self._published = published
+        self._name = name
+        self.transactor = Transactor(self.image, name, publish=self._publish)
+
+    def _publish(self, tid: bytes, changes: list[Change]) -> None:
+        self._published.append(StateUpdate(tid, self._name, changes))
+
+    def run(self, request: Any) -> Any:
+        """Carry out a request: its value, its State, or None when it failed."""
+        work = Work(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        for _, outcome, tid in self.bench.batch.run([work]):
+            if isinstance(outcome, Failed):
+                return None
+            assert isinstance(outcome, Answered)
+            if outcome.changes:
+                self._publish(tid, outcome.changes)
+            return outcome.state if outcome.state is not None else decode_value(outcome.result)
+
+    def send(self, target: Any, selector: str, *args: Any) -> Any:
+        return self.run(self.bench.work(target, selector, *args).request)
+
+    def inspect(self, reference: Reference) -> ObjectState | None:
+        seen = self.run(Inspect(1, reference))
+        return None if seen is None else msgspec.convert(seen, ObjectState)
+
+    def snapshot(self) -> State:
+        objects, after, tid = [], b"", b""
+        while True:
+            page = self.run(GetFullState(1, after=after, tid=tid, limit=7))
+            objects, after, tid = [*objects, *page.objects], page.after, page.tid
+            if not after:
+                return State(1, tid, objects, b"")
+
+
+SOURCES = {
+    "grow": "def grow(self):\n    self.tags.append(len(self.tags))\n    self._p_changed = True\n    return self.tags\n",
+    "tally": "def tally(self):\n    self.total.add(1)\n    self._p_changed = True\n    return self.total\n",
+    "adopt": "def adopt(self):\n    c = self.clone()\n    c.price = 4\n    self.child = c\n    return c\n",
+}
+
+
+class Street:
+    """Two UVMs on an image, a follower of both, and objects to play with."""
+
+    def __init__(self, database: Database) -> None:
+        self.published: list[StateUpdate] = []
+        self.one, self.other = (Twin(database, f"uvm-{number}", self.published) for number in (1, 2))
+        self.follower = Follower(self.other.inspect)
+        self.follower.start(self.one.snapshot())
+
+    def teach(self, *selectors: str) -> None:
+        """Give every object these methods."""
+        traits = self.one.image
+        for selector in selectors:
+            made = method(selector, SOURCES[selector], 0, "t", {})
+            self.one.transactor.run(lambda made=made: install(traits.named("traits_obj"), made))
+
+    def follow(self, dice: random.Random | None = None) -> None:
+        """Deliver what was published, in a random order."""
+        if dice is not None:
+            dice.shuffle(self.published)
+        for update in self.published:
+            self.follower.apply(update)
+        self.published.clear()
+
+    def check(self) -> None:
+        followed, there = self.follower.state(), of_snapshot(self.one.snapshot())
+        assert {one: followed[one] for one in there} == there
+
+    def close(self) -> None:
+        for twin in (self.one, self.other):
+            twin.image.connection.close()
+
+
+@pytest.fixture
+def street() -> Iterator[Street]:
+    database = Database(DemoStorage())
+    with awakened(database):
+        street = Street(database)
+        yield street
+        street.close()
+
+
+def changes_of(street: Street, reference: Reference) -> list[Change]:
+    found = [change for update in street.published for change in update.changes if change.reference == reference]
+    street.follow()
+    return found
+
+
+def test_a_change_carries_parents_methods_and_names(street: Street) -> None:
+    item, base = street.one.send("genesis_obj", "clone"), street.one.send("genesis_obj", "clone")
+    street.one.send(item, "nameAs_", "item")
+    street.one.send(base, "nameAs_", "base")
+    street.follow()
+    street.one.send(item, "addParent_", base)
+    (parents,) = changes_of(street, item)
+    assert parents.parents is not None and parents.parents[-1] == base and not parents.renamed
+    holder = street.one.image
+    street.one.transactor.run(lambda: install(holder.at(item), method("double", "def double(self):\n    return 2\n", 0, "t", {})))
+    (installed,) = changes_of(street, item)
+    assert list(installed.methods) == ["double"] and installed.slots == {}
+    street.one.send(item, "forgetName_", "item")
+    (renamed,) = changes_of(street, item)
+    assert renamed.renamed and renamed.names == []
+
+
+def test_a_new_object_comes_whole_and_an_old_one_that_becomes_reachable_says_again(street: Street) -> None:
+    old = street.one.send("genesis_obj", "clone")
+    street.one.send(old, "setSlot_value_", "price", 3)
+    street.teach("adopt")
+    street.one.send(street.one.send("genesis_obj", "clone"), "nameAs_", "shop")
+    street.follow()
+    child = street.one.send("shop", "adopt")
+    (whole,) = changes_of(street, child)
+    assert whole.whole and whole.slots["price"] == 4 and whole.parents
+    street.one.send("shop", "setSlot_value_", "old", old)
+    (again,) = changes_of(street, old)
+    assert again.again and again.slots == {}
+    street.check()
+
+
+def test_a_counter_that_two_processes_moved_at_once_says_again(street: Street) -> None:
+    commit = street.one.image.manager.commit
+
+    def late() -> None:
+        street.one.image.manager.commit = commit
+        street.other.send("genesis_obj", "clone")
+        commit()
+
+    street.one.image.manager.commit = late
+    street.one.send("genesis_obj", "clone")
+    genesis = [change for update in street.published for change in update.changes]
+    assert [change.again for change in genesis] == [False, True]
+    assert street.one.bench.batch.conflicts == 0
+    street.follow()
+    street.check()
+
+
+def test_what_is_too_large_for_an_update_says_again(street: Street) -> None:
+    street.one.send("genesis_obj", "setSlot_value_", "long", "x" * 3_000_000)
+    (update,) = street.published
+    assert [(change.again, change.slots) for change in update.changes] == [(True, {})]
+
+
+def play(street: Street, dice: random.Random, things: list[Reference]) -> None:
+    """One random write, by either process."""
+    twin = dice.choice([street.one, street.other])
+    thing, other = dice.choice(things), dice.choice(things)
+    slot = dice.choice("abcd")
+    match dice.randrange(16):
+        case 0:
+            made = twin.send(thing, "clone")
+            if made is not None:
+                things.append(made)
+        case 1:
+            twin.send(thing, "setSlot_value_", slot, dice.choice([1, 1.0, True, None, "é", {1: ["x"]}, b"\x00"]))
+        case 2:
+            twin.send(thing, "setSlot_value_", slot, other)
+        case 3:
+            twin.send(thing, "setSlot_value_", slot, {"of": [other, dice.choice(things)]})
+        case 4:
+            twin.send(thing, "removeSlot_", slot)
+        case 5:
+            twin.send(thing, "addParent_", other)
+        case 6:
+            twin.send(thing, "removeParent_", other)
+        case 7:
+            twin.send(thing, "nameAs_", f"name {dice.randrange(6)}")
+        case 8:
+            twin.send(thing, "forgetName_", f"name {dice.randrange(6)}")
+        case 9:
+            twin.send(thing, "grow")
+        case 10:
+            twin.send(thing, "tally")
+        case 11:
+            named = Step(Result(0), "nameAs_", [f"name {dice.randrange(6)}"])
+            twin.run(Transaction(id=1, sends=[Step(thing, "adopt"), Step(other, "setSlot_value_", ["a", Result(0)]), named]))
+            twin.run(Transaction(id=1, sends=[Step(thing, "clone"), named]))
+        case 12:
+            source = f"def {slot}(self):\n    return {dice.randrange(9)}\n"
+            twin.transactor.run(
+                lambda: (
+                    install(twin.image.at(thing), method(slot, source, 0, "t", {})),
+                    tally.count(twin.image, "methods"),
+                )
+            )
+        case 13:
+            twin.transactor.run(lambda: twin.image.named("heartbeat_obj").put("last", {"n": dice.random()}))
+        case 14:
+            twin.send(thing, "compareAndSet_", slot, 1, 2)
+        case 15:
+            twin.run(Release(1, [other]))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_follower_stays_equal_to_the_snapshot_through_every_kind_of_write(street: Street, seed: int) -> None:
+    dice = random.Random(seed)
+    street.teach("grow", "tally", "adopt")
+    things: list[Reference] = [street.one.send("genesis_obj", "clone") for _ in range(3)]
+    for number, thing in enumerate(things):
+        street.one.send(thing, "setSlot_value_", "tags", [])
+        street.one.transactor.run(lambda thing=thing: street.one.image.at(thing).put("total", Counter(0)))
+        street.one.send(thing, "nameAs_", f"name {number}")
+    for _ in range(40):
+        for _ in range(dice.randrange(1, 6)):
+            play(street, dice, things)
+        street.follow(dice)
+        street.check()

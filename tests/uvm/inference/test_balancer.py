@@ -1,0 +1,370 @@
+"""Several inference workers: which one is asked, and that a question outlives the worker that had it."""
+
+import json
+import signal
+import time
+
+import pytest
+import zmq
+
+from deploy.settings import Configuration, Home, InferenceSettings, Settings, SettingsError
+from inference_worker.protocol import (
+    AskHealth,
+    Busy,
+    Cancel,
+    Completed,
+    Delta,
+    Failed,
+    Generate,
+    Health,
+    Output,
+    Sampling,
+    decode_request,
+    encode,
+)
+from tests.inference_worker import files
+from tests.inference_worker.service import running_worker
+from uvm.inference.balancer import SPREAD, Worker, choose, endpoints
+from uvm.inference.client import Thinker
+
+MODEL, ADAPTER, OTHER = "a" * 64, "b" * 64, "c" * 64
+_UNTIL_S = 60.0
+
+
+def health(adapters=(), waiting=0, running=0, streams=16, incarnation="one", model=MODEL):
+    return Health("h", "ready", True, model, list(adapters), waiting, running, 1, incarnation=incarnation, streams=streams)
+
+
+def worker(name="w", *, at=100.0, asked_at=None, sent=0, **facts):
+    return Worker(f"ipc://{name}", health(**facts), at, asked_at, sent)
+
+
+def question(adapter=ADAPTER):
+    return Generate(id="q", model=MODEL, prompt="p", adapter=adapter)
+
+
+# --- the choice ------------------------------------------------------------------------------------------------------
+
+
+def test_the_worker_that_has_the_adapter_in_memory_is_asked():
+    workers = [worker("x"), worker("y", adapters=[OTHER, ADAPTER]), worker("z")]
+    assert choose(question(), workers, 100.0) == 1
+
+
+def test_the_adapters_worker_is_asked_until_its_load_is_worse_by_the_bound():
+    def chosen(running):
+        return choose(question(), [worker("x", adapters=[ADAPTER], running=running), worker("y")], 100.0)
+
+    assert chosen(int(16 * SPREAD)) == 0
+    assert chosen(int(16 * SPREAD) + 1) == 1
+
+
+def test_load_counts_by_streams_and_with_what_was_sent_since():
+    small, large = worker("x", running=4, streams=4), worker("y", running=8, streams=32)
+    assert choose(question(None), [small, large], 100.0) == 1
+    assert choose(question(None), [worker("x", sent=3), worker("y", sent=2)], 100.0) == 1
+
+
+def test_an_adapter_that_nobody_has_goes_to_the_same_worker_from_everywhere_and_adapters_are_spread():
+    workers = [worker(name) for name in "xyz"]
+    chosen = [choose(question(f"{number:064x}"), workers, 100.0) for number in range(60)]
+    assert chosen == [choose(question(f"{number:064x}"), workers, 100.0) for number in range(60)]
+    assert all(chosen.count(number) >= 10 for number in range(3))
+    without_x = [choose(question(f"{number:064x}"), workers, 100.0, without={0}) for number in range(60)]
+    assert all(one == other for one, other in zip(chosen, without_x, strict=True) if one != 0), "only what x had moves"
+
+
+def test_silent_workers_are_left_out_and_come_back_with_their_health():
+    silent = worker("x", adapters=[ADAPTER], asked_at=100.0)
+    assert choose(question(), [silent, worker("y")], 102.0) == 0
+    assert choose(question(), [silent, worker("y")], 103.5) == 1
+    assert choose(question(), [silent], 103.5) is None
+    assert choose(question(), [worker("x", adapters=[ADAPTER], at=103.5), worker("y", at=103.5)], 103.6) == 0
+
+
+def test_a_worker_that_was_never_asked_is_no_silent_one():
+    assert choose(question(), [Worker("ipc://x")], 1000.0) == 0
+
+
+def test_a_loaded_engine_is_preferred_to_one_that_would_have_to_start():
+    assert choose(question(None), [worker("x", model=""), worker("y", running=2)], 100.0) == 1
+
+
+def test_addresses_of_further_workers_are_checked_and_each_is_asked_once(tmp_path):
+    def addresses(*workers):
+        settings = Settings(inference=InferenceSettings(endpoint="ipc://a", workers=list(workers)))
+        return endpoints(Configuration(Home(tmp_path), settings, {}))
+
+    assert addresses("tcp://there:5555", "ipc://a") == ["ipc://a", "tcp://there:5555"]
+    with pytest.raises(SettingsError, match=r"there:5555.*allowed"):
+        addresses("there:5555")
+
+
+# --- questions, with workers that the test plays ---------------------------------------------------------------------
+
+
+class Played:
+    """A worker's socket; the test says what it answers."""
+
+    def __init__(self, context, endpoint):
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind(endpoint)
+        self.client = b""
+
+    def hear(self, kind):
+        """The next request of that kind; others are passed over."""
+        until = time.monotonic() + 10
+        while self.socket.poll(max(0, int((until - time.monotonic()) * 1000))):
+            self.client, frame = self.socket.recv_multipart()
+            request = decode_request(frame)
+            if isinstance(request, kind):
+                return request
+        raise TimeoutError(kind.__name__)
+
+    def hears_nothing(self, kind):
+        while self.socket.poll(50):
+            assert not isinstance(decode_request(self.socket.recv_multipart()[1]), kind)
+        return True
+
+    def say(self, answer):
+        self.socket.send_multipart([self.client, encode(answer)])
+
+
+class Stage:
+    """A thinker and its played workers."""
+
+    def __init__(self, count, directory):
+        self.context = zmq.Context()
+        self.directory = directory
+        endpoints = [f"ipc://{directory}/{number}" for number in range(count)]
+        self.workers = [Played(self.context, endpoint) for endpoint in endpoints]
+        self.thinker = Thinker(self.context, endpoints)
+        self.answers = []
+
+    def ask(self, **options):
+        self.thinker.ask(Generate(id="q", model=MODEL, prompt="p", deadline_ms=100_000, **options), 100.0, self.answers.append)
+
+    def hear(self):
+        """Let the thinker take what was said to it."""
+        poller = zmq.Poller()
+        for socket in self.thinker.sockets:
+            poller.register(socket, zmq.POLLIN)
+        assert poller.poll(10_000)
+        self.thinker.receive()
+
+    def meet(self, number, **facts):
+        """A round of health between the thinker and one worker."""
+        self.workers[number].hear(AskHealth)
+        self.workers[number].say(health(**facts))
+        self.hear()
+
+    def close(self):
+        self.thinker.close()
+        for one in self.workers:
+            one.socket.close()
+        self.context.term()
+
+
+@pytest.fixture
+def stage(tmp_path):
+    made = []
+
+    def make(count):
+        made.append(Stage(count, tmp_path))
+        return made[0]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def completed(text="yes"):
+    return Completed("q", [Output(text, 1, -0.1, "stop")], 3, 0.0, 0.1)
+
+
+def test_the_questions_of_a_worker_that_falls_silent_are_answered_by_another(stage):
+    one = stage(2)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.meet(1)
+    one.thinker.tick(now + 2.9)
+    assert one.workers[1].hears_nothing(Generate)
+    one.thinker.tick(now + 3.1)
+    assert one.workers[1].hear(Generate).id == "q"
+    assert one.workers[0].hear(Cancel).id == "q"
+    one.workers[1].say(completed())
+    one.hear()
+    assert one.answers == [completed()]
+
+
+def test_a_worker_that_writes_but_is_slow_to_say_how_it_is_keeps_its_questions(stage):
+    one = stage(2)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.meet(1)
+    one.workers[0].say(Delta("q", 0, "ye"))
+    one.hear()
+    one.thinker.tick(now + 3.1)
+    one.thinker.tick(now + 6.0)
+    assert one.workers[1].hears_nothing(Generate) and one.workers[0].hears_nothing(Cancel)
+
+
+def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(stage):
+    one = stage(2)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.meet(1)
+    one.thinker.tick(now + 3.1)
+    one.workers[1].hear(Generate)
+    one.workers[0].say(completed("late"))
+    one.hear()
+    assert one.answers == [completed("late")] and one.workers[1].hear(Cancel).id == "q"
+
+
+def test_a_busy_worker_is_left_for_the_next_one_at_once(stage):
+    one = stage(2)
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.workers[0].say(Busy("q", 60_000))
+    one.hear()
+    assert one.workers[1].hear(Generate).id == "q"
+
+
+def test_when_all_are_busy_the_first_that_may_have_room_is_asked_again(stage):
+    one = stage(2)
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.workers[0].say(Busy("q", 60_000))
+    one.hear()
+    one.workers[1].hear(Generate)
+    one.workers[1].say(Busy("q", 5_000))
+    one.hear()
+    one.thinker.tick(time.monotonic() + 4.0)
+    assert one.workers[1].hears_nothing(Generate)
+    one.thinker.tick(time.monotonic() + 6.0)
+    assert one.workers[1].hear(Generate).id == "q" and one.workers[0].hears_nothing(Generate)
+
+
+def test_what_one_worker_does_not_have_another_is_asked_for_and_the_last_failure_is_the_answer(stage):
+    one = stage(2)
+    one.ask()
+    for number in range(2):
+        one.workers[number].hear(Generate)
+        assert not one.answers
+        one.workers[number].say(Failed("q", "UnknownModel", f"not at {number}"))
+        one.hear()
+    assert one.answers == [Failed("q", "UnknownModel", "not at 1")]
+
+
+def test_what_was_answered_is_no_load_any_more(stage):
+    one = stage(2)
+    home = choose(question(), [Worker(f"ipc://{one.directory}/{number}") for number in range(2)], 0.0)
+    for _ in range(40):
+        one.ask(adapter=ADAPTER)
+        one.workers[home].hear(Generate)
+        one.workers[home].say(completed())
+        one.hear()
+    assert len(one.answers) == 40 and one.workers[1 - home].hears_nothing(Generate)
+
+
+def test_one_worker_alone_is_waited_for_until_the_deadline(stage):
+    one = stage(1)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.thinker.tick(now + 50.0)
+    assert one.workers[0].hears_nothing(Generate | Cancel) and not one.answers
+    one.thinker.tick(now + 101.0)
+    assert one.answers[0].type == "DeadlineExceeded"
+
+
+def test_a_worker_that_was_replaced_is_asked_again(stage):
+    one = stage(1)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.meet(0, incarnation="one")
+    one.thinker.tick(now + 1.1)
+    one.meet(0, incarnation="two")
+    assert one.workers[0].hear(Generate).id == "q"
+    one.thinker.tick(now + 2.2)
+    one.meet(0, incarnation="two")
+    assert one.workers[0].hears_nothing(Generate)
+
+
+def test_a_question_that_comes_back_to_a_worker_is_not_ended_by_its_own_cancellation(stage):
+    one = stage(2)
+    now = time.monotonic()
+    one.ask()
+    one.workers[0].hear(Generate)
+    one.thinker.tick(now)
+    one.meet(1)
+    one.thinker.tick(now + 3.1)
+    one.workers[0].hear(Cancel)
+    one.workers[0].say(health())
+    one.hear()
+    one.workers[1].hear(Generate)
+    one.workers[1].say(Busy("q", 60_000))
+    one.hear()
+    assert one.workers[0].hear(Generate).id == "q"
+    one.workers[0].say(Failed("q", "Cancelled", "as you said"))
+    one.hear()
+    assert not one.answers
+    one.thinker.tick(time.monotonic() + 1.5)
+    assert one.workers[0].hear(Generate).id == "q"
+
+
+# --- questions, with real workers ------------------------------------------------------------------------------------
+
+
+def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"rules": [{"contains": "slow", "delay_s": 1.0, "text": "late"}], "default": "soon"}))
+    homes = [tmp_path / "one", tmp_path / "two"]
+    (model,) = {files.put(files.toy_model(home / "source" / "model"), home / "models") for home in homes}
+    arguments = ("--engine", "fake", "--script", str(script))
+    with running_worker(homes[0], *arguments) as first, running_worker(homes[1], *arguments) as second:
+        workers = [first, second]
+        for one in workers:
+            with one.client() as client:
+                assert client.health(_UNTIL_S).incarnation
+        context = zmq.Context()
+        thinker = Thinker(context, [one.endpoint for one in workers])
+        answers = {}
+        poller = zmq.Poller()
+        for socket in thinker.sockets:
+            poller.register(socket, zmq.POLLIN)
+
+        def until(done):
+            end = time.monotonic() + _UNTIL_S
+            while not done():
+                assert time.monotonic() < end, sorted(answers)
+                poller.poll(20)
+                thinker.receive()
+                thinker.tick(time.monotonic())
+
+        def ask(number, prompt):
+            generate = Generate(id=f"q{number}", model=model, prompt=prompt, samplings=[Sampling()])
+            thinker.ask(generate, _UNTIL_S, lambda answer: answers.setdefault(answer.id, []).append(answer))
+
+        try:
+            for number in range(8):
+                ask(number, "slow")
+            workers[0].process.send_signal(signal.SIGKILL)
+            until(lambda: len(answers) == 8)
+            assert {answer.outputs[0].text for told in answers.values() for answer in told} == {"late"}
+            assert all(len(told) == 1 for told in answers.values())
+            ask(8, "quick")
+            until(lambda: "q8" in answers)
+        finally:
+            thinker.close()
+            context.term()

@@ -1,0 +1,308 @@
+"""The router: what it learns, from whom, how it merges, and that the image's own rule decides."""
+
+import math
+
+import pytest
+
+from inference_worker.protocol import Output
+from tests.uvm.houses import make_shop, offer
+from tests.uvm.images import Bench, awakened
+from tests.zeo_server.server import running_server
+from uvm.generation.learning import HELD, Learner
+from uvm.image.entropy import spoken_by
+from uvm.image.image import Database, Image
+from uvm.image.journal import said, tallies
+from uvm.image.transactor import Transactor
+from uvm.objects import Counter, MergingVector, UvmObject
+from uvm.protocol import Reference
+from uvm.runtime import router
+from uvm.runtime.router import ENOUGH, Facts, features, kind, learn, probabilities, ranked, weights, words
+
+
+def facts(selector, arity=0, **slots):
+    return Facts(selector, slots or {"name": "text"}, arity)
+
+
+def taught(*lessons, rounds=ENOUGH):
+    known = router.new([])
+    for _ in range(rounds):
+        for selector, persona in lessons:
+            learn(known, facts(selector), [persona], True)
+    return known
+
+
+LESSONS = (("show_card", "robin"), ("total_of_all", "babs"), ("rename", "brick"))
+
+
+def test_a_router_says_nothing_before_it_has_seen_enough():
+    known = taught(LESSONS[0], rounds=ENOUGH - 1)
+    assert ranked(known, facts("show_card")) == []
+    learn(known, facts("show_card"), ["robin"], True)
+    assert ranked(known, facts("show_card"))[0][0] == "robin"
+
+
+def test_it_ranks_the_persona_whose_drafts_were_accepted_first_and_chances_add_up():
+    known = taught(*LESSONS)
+    for selector, persona in LESSONS:
+        found = ranked(known, facts(selector))
+        assert found[0][0] == persona and found[0][1] > 0.8
+        assert sum(chance for _, chance in found) == pytest.approx(1.0)
+
+
+def test_what_it_learned_of_one_things_words_holds_for_another_things():
+    known = router.new([])
+    for _ in range(20):
+        for thing in ("apple", "horse", "brick"):
+            learn(known, facts(f"count_{thing}s", **{f"{thing}s": "list"}), ["babs"], True)
+            learn(known, facts(f"add_{thing}", 1, **{f"{thing}s": "list"}), ["brick"], True)
+    assert ranked(known, facts("count_lanterns", lanterns="list"))[0][0] == "babs"
+    assert ranked(known, facts("addLantern", 1, lanterns="list"))[0][0] == "brick"
+
+
+def test_refusals_speak_for_the_others():
+    known = taught(*LESSONS)
+    before = dict(ranked(known, facts("show_total")))
+    for _ in range(5):
+        learn(known, facts("show_total"), ["robin"], False)
+    after = dict(ranked(known, facts("show_total")))
+    assert after["robin"] < before["robin"] / 2 and after["babs"] > before["babs"]
+
+
+def test_refusing_the_only_persona_there_is_changes_nothing():
+    known = taught(LESSONS[0])
+    before = weights(known)["robin"].copied()
+    learn(known, facts("show_card"), ["robin"], False)
+    assert weights(known)["robin"].plain() == before.plain()
+
+
+def test_steps_follow_the_gradient_of_the_examples_likelihood():
+    scores, nudge = {"a": 0.3, "b": -1.1, "c": 0.8}, 1e-6
+
+    def chances(of):
+        total = sum(math.exp(score) for score in of.values())
+        return {name: math.exp(score) / total for name, score in of.items()}
+
+    for personas, accepted in ((["a"], True), (["a"], False), (["a", "c"], False), (["b", "c"], True)):
+
+        def likelihood(of, personas=personas, accepted=accepted):
+            share = sum(chances(of)[name] for name in personas)
+            return math.log(share if accepted else 1 - share)
+
+        found = router.steps(chances(scores), personas, accepted)
+        for name in scores:
+            slope = (likelihood({**scores, name: scores[name] + nudge}) - likelihood(scores)) / nudge
+            assert found[name] == pytest.approx(slope, abs=1e-4)
+
+
+def test_chances_are_the_softmax_of_weights_times_features():
+    known = taught(*LESSONS)
+    found = features(facts("show_total_of_all", 2))
+    dense = [found.get(at, 0.0) for at in range(router.WIDTH)]
+    scores = [sum(a * b for a, b in zip(vector.numbers, dense, strict=True)) / router.SCALE for vector in weights(known).values()]
+    powers = [math.exp(score) for score in scores]
+    expected = [power / sum(powers) for power in powers]
+    assert list(probabilities(weights(known), found).values()) == pytest.approx(expected)
+
+
+def test_words_are_found_in_either_style_and_kinds_in_literals():
+    assert words("addTwoAppleTrees_") == words("add_two_apple_trees") == ["add", "two", "apple", "trees"]
+    literals = ("[1, …]", "{'a': 1}", "'x'", "True", "None", "-3.5", "<object>", "<method>")
+    assert [kind(one) for one in literals] == ["list", "dict", "text", "flag", "none", "number", "<object>", "<method>"]
+
+
+def test_a_routers_state_is_bounded_in_size_and_personas():
+    known = router.new([])
+    for number in range(2 * router.MOST):
+        learn(known, facts(f"selector_{number}"), [f"persona{number}"], True)
+    assert len(weights(known)) == router.MOST
+    for vector in weights(known).values():
+        vector.add(dict.fromkeys(range(router.WIDTH), 10**9))
+        assert max(vector.numbers) == 32_767 and len(vector.__getstate__()) < 2 * router.WIDTH
+
+
+# --- merging ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_two_processes_add_to_a_vector_adds_up():
+    base = MergingVector(8)
+    base.add({0: 5, 1: -2})
+    ours, theirs = base.copied(), base.copied()
+    ours.add({0: 10, 2: 7})
+    theirs.add({0: -1, 7: 3})
+    assert base.merged(theirs, ours).plain() == {0: 14, 1: -2, 2: 7, 7: 3}
+
+
+def test_what_two_uvms_learn_at_once_merges_on_the_server(tmp_path):
+    with running_server(tmp_path) as server:
+        databases = [server.client(Database), server.client(Database)]
+        with awakened(databases[0]) as here:
+            there = Image(databases[1])
+            message = reified(here, "show_card")
+            first = Learner(here, Transactor(here, "uvm-1"), "uvm-1")
+            there.manager.begin()
+            known = there.root["router"]
+            learn(known, facts("rename"), ["brick"], True)
+            ours = {name: vector.plain() for name, vector in weights(known).items()}
+            first.accepted(message, "robin")
+            first.tick(1.0)
+            there.manager.commit()
+            here.manager.begin()
+            assert here.root["router"].own("examples").plain() == 2
+            theirs = router.new(ours)
+            learn(theirs, router.facts_of(here.at(Reference(message))), ["robin"], True)
+            for name, vector in weights(here.root["router"]).items():
+                added = MergingVector(router.WIDTH)
+                added.add(ours[name])
+                added.add(weights(theirs)[name].plain())
+                assert vector.plain() == added.plain()
+            here.manager.abort()
+            there.close()
+
+
+def reified(image: Image, selector: str) -> bytes:
+    """A message object as the image keeps it."""
+    image.manager.begin()
+    message = UvmObject({"is*": "message", "selector": selector, "slots": [["name", "'x'"]], "signature": f"def {selector}(self):"})
+    image.shard("messages", selector).put(selector, message)
+    oid = image.reference(message).oid
+    image.manager.commit()
+    return oid
+
+
+def test_lessons_that_nobody_takes_in_are_bounded():
+    with awakened() as image:
+        message = reified(image, "show_card")
+        learner = Learner(image, Transactor(image, "uvm-1"), "uvm-1")
+        for _ in range(HELD + 100):
+            learner.accepted(message, "robin")
+        learner.tick(1.0)
+        image.manager.begin()
+        assert image.root["router"].own("examples").plain() == HELD
+
+
+# --- in the image ----------------------------------------------------------------------------------------------------
+
+
+def learned(image):
+    image.manager.begin()
+    try:
+        return image.root["router"].own("examples").plain()
+    finally:
+        image.manager.abort()
+
+
+def plan_of(one, message):
+    one.image.manager.begin()
+    try:
+        return one.image.target(message).own("plan")
+    finally:
+        one.image.manager.abort()
+
+
+def teach(image, *lessons, rounds=ENOUGH):
+    image.manager.begin()
+    for _ in range(rounds):
+        for selector, persona in lessons:
+            learn(image.root["router"], facts(selector, name="text", cost="number", pieces="number", tags="list"), [persona], True)
+    image.manager.commit()
+
+
+def test_an_accepted_draft_a_removed_method_and_a_refusal_are_lessons(house):
+    one = house(worth=["    return self.cost"], broken=["    return self.cost / 0"])
+    shop = make_shop(one)
+    one.send(shop, "worth")
+    one.writers.tick(1e9)
+    assert learned(one.image) == 1
+    one.send(shop, "broken")
+    one.writers.tick(2e9)
+    assert learned(one.image) == 2
+    offer(one, shop, "worth", "def worth(self):\n    return self.cost * 2\n", session="t", seq=1)
+    one.writers.tick(3e9)
+    assert learned(one.image) == 3, "a tool has corrected the persona"
+
+
+def test_removing_a_generated_method_tells_who_wrote_it_and_for_what(house):
+    one = house(worth=["    return self.cost"])
+    shop = make_shop(one)
+    one.send(shop, "worth")
+    message = one.send(shop, "explain_", "worth")["proof"]["message"]
+    outcome = one.bench.send(shop, "removeSlot_", "worth")
+    assert [(str(Reference(oid)), author) for oid, author in outcome.taken_back] == [(message, "brick")]
+    one.bench.install("genesis_obj", "own_one", "def own_one(self):\n    return 1\n")
+    assert one.bench.send("genesis_obj", "removeSlot_", "own_one").taken_back == []
+
+
+def test_before_the_router_knows_the_words_decide_and_afterwards_it_does_and_the_message_says_why(house):
+    one = house(**{"*": ["    return 1"]})
+    shop = make_shop(one)
+    one.send(shop, "total_view")
+    cold = plan_of(one, one.send(shop, "explain_", "total_view")["proof"]["message"])
+    assert cold["personas"] == ["robin"] and cold["routed"] == []
+    teach(one.image, ("total_of_all", "alfred"), ("rename", "brick"))
+    one.send(shop, "total_of_all")
+    warm = plan_of(one, one.send(shop, "explain_", "total_of_all")["proof"]["message"])
+    assert warm["personas"] == ["alfred"] and warm["routed"][0][0] == "alfred" and warm["routed"][0][1] > 0.9
+
+
+def test_an_unsure_router_lets_the_two_likeliest_personas_compete(house):
+    one = house(**{"*": ["    return 1"]})
+    shop = make_shop(one)
+    teach(one.image, ("peek", "robin"), ("peek", "babs"), ("rename", "brick"))
+    one.send(shop, "peek")
+    plan = plan_of(one, one.send(shop, "explain_", "peek")["proof"]["message"])
+    assert sorted(plan["personas"]) == ["babs", "robin"]
+
+
+def test_the_rule_in_the_image_is_replaced_by_a_message(house):
+    one = house(worth=["    return self.cost"])
+    shop = make_shop(one)
+    teach(one.image, ("worth", "robin"))
+    one.bench.install("pLLM_obj", "personasFor_", "def personasFor_(self, message):\n    return ['alfred']\n", 1)
+    one.send(shop, "worth")
+    assert one.send(shop, "explain_", "worth")["author"] == "alfred"
+
+
+def test_only_messages_are_routed():
+    with awakened() as image:
+        error = Bench(image).send("pLLM_obj", "routed_", 5).error
+        assert error.type == "BadArguments" and "message object" in error.message
+
+
+# --- what is asked of the model ----------------------------------------------------------------------------------------
+
+
+def test_questions_for_a_waiting_tool_are_interactive_and_the_images_own_are_background(house):
+    one = house(worth=["    return self.cost"], other=["    return self.cost"])
+    shop = make_shop(one)
+    for selector, session in (("worth", "s1"), ("other", "heartbeat")):
+        (outcome,) = one.bench.run(one.bench.work(shop, selector, session=session, seq=1))
+        outcome.want.session = session
+        one.write(outcome.want)
+    asked = [(generate.priority, generate.session, generate.logprobs) for generate in one.model.asked]
+    assert asked == [("interactive", "s1", True), ("background", "heartbeat", True)]
+
+
+def test_token_entropy_is_summed_up_and_no_list_of_tokens_is_stored():
+    half = math.log(0.5)
+    total = spoken_by([Output("ab", 2, half, "stop", [half, half]), Output("c", 4, math.log(0.25), "stop")])
+    assert total.tokens == 6 and total.entropy == pytest.approx((2 * 1 + 4 * 2) / 6)
+    assert spoken_by([Output("a", 3, 0.0, "stop", [-0.1, -0.8, -3.0])]).hesitant == 2
+    with awakened() as image:
+        learner = Learner(image, Transactor(image, "uvm-1"), "uvm-1")
+        for _ in range(2):
+            learner.wrote("brick", [Output("ab", 2, half, "stop", [half] * 100)] * 3)
+            learner.tick(1e9)
+        learner.tick(2e9)
+        image.manager.begin()
+        assert said(image).tokens == 600 and tallies(image, "asked") == {"brick": 6}
+        assert all(type(value) in (int, float) for head in image.shards("journals") for value in spoken_slots(head))
+        image.manager.abort()
+
+
+def spoken_slots(shard):
+    return [value for name in shard.names() for value in shard.own(name).own("spoken", {}).values()]
+
+
+def test_a_counter_and_vectors_are_all_that_a_router_holds():
+    known = taught(*LESSONS)
+    assert {type(known.own(name)) for name in known.names()} == {Counter, MergingVector}

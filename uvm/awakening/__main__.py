@@ -1,0 +1,5 @@
+"""`python -m uvm.awakening`."""
+
+from uvm.awakening.awakening import main
+
+raise SystemExit(main())

@@ -1,0 +1,192 @@
+"""Prototypal Awakening: the primordial objects of a new image, or the check that an old one is still itself.
+
+`python -m uvm.awakening --model DIR [--adapter DIR] --json`, run once by `batos up` while the ZEO server is there. Prints one line per
+step: {"step", "detail", "done"}. Imports the files of the model and of the adapter as blobs in the same transaction.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from BTrees.OOBTree import OOBTree
+from transaction.interfaces import TransientError
+from ZODB.POSException import StorageError
+
+from deploy import logs, profiles
+from deploy.settings import Configuration, SettingsError, load
+from uvm.awakening import renewal
+from uvm.awakening.check import check
+from uvm.errors import ImageError
+from uvm.image import codex
+from uvm.image.blobs import import_directory
+from uvm.image.client import ImageUnreachable, open_image
+from uvm.image.image import Image
+from uvm.image.journal import chronicle
+from uvm.image.methods import install, method
+from uvm.image.views import COVENANT
+from uvm.language.audit import audit
+from uvm.objects import KIND, PARENTS, Counter, UvmObject
+from uvm.runtime import router
+from uvm.startup import confine
+
+DRAFTS = 4
+_TRIES = 10
+_AGAIN_S = 0.5
+
+
+class ImageBroken(Exception):
+    """The image that was found lacks what a start needs, or has it damaged; the message names object by object what is wrong."""
+
+
+Tell = Callable[[str, str, bool], None]
+
+
+def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str = "") -> bool:
+    """Make the image's first objects, or check those it has. Returns whether it was born now. Raises ImageBroken.
+
+    It is one transaction. Where another process was first, or the server went away with it, what is there is looked at anew.
+    """
+    for again in range(_TRIES):
+        try:
+            return _awaken(image, configuration, model, adapter, tell, name)
+        except (TransientError, StorageError) as error:
+            image.manager.abort()
+            if again == _TRIES - 1:
+                raise
+            tell("awakening", f"{type(error).__name__}: {error}; once more"[:200], False)
+            time.sleep(_AGAIN_S)
+    raise AssertionError("the last try raises")
+
+
+def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str) -> bool:
+    image.manager.begin()
+    if image.awake:
+        checked = check(image, configuration.home.blobs)
+        if not checked.boots:
+            raise ImageBroken("; ".join(f"{one.where}: {one.what}" for one in checked.problems if one.fatal))
+        digest = codex.verify(image)
+        tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
+        added = renewal.renew(image)
+        image.manager.commit()
+        if added:
+            tell("image renewed", ", ".join(added), True)
+        return False
+    tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
+    primordial(image)
+    staging = configuration.home.blobs / "tmp"
+    traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
+    if model is not None:
+        facts = {"name": name or model_name(model)}
+        proxy = import_directory("model", model, traits, staging, facts, lambda file: tell("model", file, False))
+        pllm.put("model", proxy)
+        tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
+    if model is not None and adapter is not None:
+        facts = {"name": "covenant", "base": pllm.own("model").own("digest")}
+        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: tell("adapter", file, False))
+        pllm.put("adapter", proxy)
+        tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
+    identity = codex.verify(image)
+    chronicle(image, "birth", codex=identity)
+    image.manager.commit()
+    tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
+    return True
+
+
+def image_names(image: Image) -> list[str]:
+    """All names, in a transaction of its own."""
+    image.manager.begin()
+    try:
+        return list(image.names)
+    finally:
+        image.manager.abort()
+
+
+def model_name(directory: Path) -> str:
+    """What the model calls itself, else the directory's name."""
+    try:
+        read = json.loads((directory / "config.json").read_text())
+    except (OSError, ValueError):
+        return directory.name
+    return str(read.get("_name_or_path") or read.get("model_type") or directory.name).rsplit("/", 1)[-1]
+
+
+def primordial(image: Image) -> None:
+    """The first objects, in the current transaction; without a model."""
+    root = image.root
+    root["codex"] = codex.inscribe()
+    root["identity"] = root["codex"].own("digest")
+    root["names"] = OOBTree()
+    traits = UvmObject({"name": "traits_obj"})
+    pllm = UvmObject({PARENTS: [traits], "name": "pLLM_obj", "covenant": COVENANT, "drafts": DRAFTS})
+    messages = UvmObject({PARENTS: [traits]})
+    for name, holder in (("traits_obj", traits), ("pLLM_obj", pllm)):
+        for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
+            _install_source(holder, source.name.removesuffix(".method"), source.read_text())
+    root["message_traits"] = messages
+    root["router"] = router.new(codex.charter()["personas"])
+    root["fence"] = UvmObject({KIND: "lease", "token": 0, "holder": ""})
+    personas = [UvmObject({PARENTS: [pllm], "name": name, "charter": text}) for name, text in codex.charter()["personas"].items()]
+    heartbeat = UvmObject({PARENTS: [traits, pllm], "name": "heartbeat_obj", "last": None})
+    genesis = UvmObject(
+        {
+            PARENTS: [traits, pllm],
+            "name": "genesis_obj",
+            "born": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "purpose": codex.charter()["purpose"].split(":")[0],
+            "clones": Counter(),
+            "messages": Counter(),
+            "methods": Counter(),
+        }
+    )
+    for one in (traits, pllm, *personas, heartbeat, genesis):
+        image.give_name(one, one.own("name"))
+    root["primordial"] = list(root["names"])
+    renewal.renew(image)
+
+
+def _install_source(holder: UvmObject, selector: str, source: str) -> None:
+    positional = 1 if selector.endswith("_") else 0
+    verdict = audit(source, selector, positional, [], None)
+    if not verdict.ok:
+        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
+    findings = [one.message for one in verdict.findings]
+    install(holder, method(selector, verdict.source, positional, "primordial", {"audit": findings}, policy=True))
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Awaken the image: create its first objects, or check that it is still itself.")
+    parser.add_argument("--model", type=Path, help="directory of the model to keep as blobs (only when the image is new)")
+    parser.add_argument("--name", default="", help="what the model is called; default: what its files say")
+    parser.add_argument("--adapter", type=Path, help="directory of the adapter to keep as blobs (only when the image is new)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per step")
+    parser.add_argument("--wait", type=float, default=30.0, help="seconds to wait for the ZEO server")
+    options = parser.parse_args()
+    logs.start("awakening", "info")
+
+    def tell(step: str, detail: str, done: bool) -> None:
+        line: Any = json.dumps({"step": step, "detail": detail, "done": done}) if options.json else f"{step}: {detail}"
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    try:
+        configuration = load()
+        configuration.home.ensure()
+        sources = [path for path in (options.model, options.adapter) if path is not None]
+        confine("awakening", configuration, profiles.awakening_profile(configuration, sources))
+        image = open_image(configuration, options.wait)
+    except (SettingsError, ImageUnreachable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    try:
+        awaken(image, configuration, options.model, options.adapter, tell, options.name)
+    except (ImageBroken, codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    finally:
+        image.close()
+    return 0

@@ -1,0 +1,5 @@
+"""`python -m uvm.bridge`."""
+
+from uvm.bridge.bridge import main
+
+raise SystemExit(main())

@@ -1,0 +1,515 @@
+"""Which UVM gets which message, and what happens to it when that UVM dies: decisions only, no clock, no sockets.
+
+Called by the bridge's one thread: `Dispatch.handle(event, now)` takes an event and returns instructions, in order; `now`
+is monotonic seconds. It owns every message from its arrival to its answer.
+
+* Messages of one session form a lane: they go in the order of arrival, and to one UVM as long as any of them is there.
+  A message without a session is a lane of its own. Principals, their connections, and a connection's lanes take turns (`shares`).
+* Which UVM may get what, and how much of it, is `placing`'s: a UVM runs one message after the other and cannot be interrupted, so
+  what is dear never gets all of them. Parked messages (waiting for a method or a thought) do not count.
+* A UVM that takes long over something is asked for what it has not begun. One that is silent is killed, so that it cannot come back.
+* Where the queue is full, whoever holds most of it is answered Busy: principals first, then the connections of that one.
+* When a UVM dies, what was running on it is suspect. Suspects are sent again one by one: one UVM becomes the examiner,
+  is given nothing else, and gets the next suspect when nothing runs on it. A message that two UVMs died on is Poisoned.
+* A parked message runs no code, so its UVM's death is not held against it. Its Resumed may be lost in the crash that it
+  causes, so it is trusted `PARKED_DEATHS` times and counted like a running one from then on.
+* A message without a session is run at most once: if it was running on a UVM that died, it ends in OutcomeUnknown.
+* A deadline passes: what no UVM has is answered at once; otherwise the UVM is told, and answers itself, truthfully; after
+  `GRACE_S` the answer is given for it, and says that the outcome is unknown.
+"""
+
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from uvm.bridge import placing, quotas, refusals
+from uvm.bridge.events import (
+    Answer,
+    Arrived,
+    Assign,
+    Cancelled,
+    DispatchEvent,
+    Drop,
+    Finished,
+    FromUvm,
+    Instruction,
+    Key,
+    Kill,
+    LaneKey,
+    Lost,
+    Parked,
+    PrincipalsChanged,
+    Recall,
+    Refuse,
+    Returned,
+    Tick,
+    Undelivered,
+    UvmDied,
+    UvmEnding,
+    UvmLeft,
+    UvmReady,
+)
+from uvm.bridge.lanes import Lane, Message, Poisoned, Timers, Uvm, Waiter
+from uvm.bridge.quotas import RETRY_MS
+from uvm.bridge.shares import Shares, Source
+from uvm.protocol import Busy, Error, Reply
+from uvm.rights import Spent
+
+DEATHS = 2
+"""A message that so many UVMs died on is poisoned."""
+
+PARKED_DEATHS = 8
+"""So many deaths of its UVM while it was parked are not held against a message."""
+
+GRACE_S = 1.0
+"""Seconds a UVM has to answer a message whose deadline passed."""
+
+VIA_S = 5.0
+"""Seconds a message waits for the UVM that it names, when that one is away."""
+
+STALL_S = 1.0
+"""A bridge that did nothing for longer has heard nobody: that time is not counted as the UVMs' silence."""
+
+LANES_LOOKED_AT = 8
+"""So many lanes of a connection are looked at in one turn for a message that can go on."""
+
+WAITERS = 16
+"""Most arrivals of one message that are answered; the oldest give way."""
+
+
+class Dispatch:
+    """The bridge's memory and its rules. One thread uses it.
+
+    `queue` bounds the messages held, `queue_bytes` their size, `window` what runs on one UVM; a UVM that is silent for
+    `dead_after_s` counts as dead. `first_job` is above every job number that an earlier bridge may have given out.
+    """
+
+    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_job: int = 1) -> None:
+        self._queue, self._window, self._dead_after = queue, window, dead_after_s
+        self._number = first_job
+        self._shares = Shares(queue, queue_bytes)
+        self._messages: dict[int, Message] = {}
+        self._keys: dict[Key, Message] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
+        self._now = self._ticked = 0.0
+        self._uvms: dict[str, Uvm] = {}
+        self._timers = Timers()
+        self._poisoned = Poisoned()
+        self.counters: Counter[str] = Counter()
+
+    # --- what the bridge asks ------------------------------------------------------------------------------------------
+
+    def handle(self, event: DispatchEvent, now: float) -> list[Instruction]:
+        """What to do about `event`. Events about UVMs that are not on the list are ignored (see `knows`)."""
+        out: list[Instruction] = []
+        self._now = now
+        match event:
+            case Arrived():
+                lane = self._lanes.get((event.principal, event.session, 0))
+                behind = lane is not None and len(lane.queue) > 0
+                out.extend(self._arrive(event, now))
+                if behind:
+                    # It waits behind others of its session: nothing can go that could not before.
+                    return out
+            case Cancelled():
+                out.extend(self._cancel(event))
+            case PrincipalsChanged(names):
+                out.extend(self._turn_out(names))
+            case UvmReady(name, incarnation):
+                out.extend(self._welcome(name, incarnation, now))
+            case Tick():
+                out.extend(self._tick(now))
+            case _:
+                uvm = self._uvms.get(event.uvm)
+                if uvm is None:
+                    self.counters["stale"] += 1
+                    return out
+                uvm.heard = now
+                out.extend(self._from_uvm(uvm, event, now))
+        out.extend(self._examine(now))
+        out.extend(self._assign(now))
+        return out
+
+    def knows(self, uvm: str) -> bool:
+        """Is this UVM on the list?"""
+        return uvm in self._uvms
+
+    def held(self) -> int:
+        """Messages without an answer."""
+        return len(self._messages)
+
+    def assigned(self) -> int:
+        """Messages that a UVM has and somebody waits for."""
+        return sum(1 for message in self._messages.values() if message.uvm and message.waiters)
+
+    def turn_away(self) -> list[Instruction]:
+        """The bridge ends: answer Busy to whatever no UVM has, or has had."""
+        out: list[Instruction] = []
+        for message in [m for m in self._messages.values() if not m.uvm and not m.deaths]:
+            out.extend(Refuse(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
+            self._forget(message)
+        return out
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """Queue, UVMs and counters, as GetStatus shows them; times in seconds."""
+        held = len(self._messages)
+        assigned = sum(len(uvm.jobs) for uvm in self._uvms.values())
+        uvms = [uvm.statistics(now) for uvm in sorted(self._uvms.values(), key=lambda uvm: uvm.name)]
+        queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._messages.values() if m.deaths)}
+        queue |= {"bytes": self._shares.bytes, "limit": self._queue}
+        return {"queue": queue, "uvms": uvms, "principals": self._shares.statistics(now), "counters": dict(self.counters)}
+
+    # --- arrival -------------------------------------------------------------------------------------------------------
+
+    def _arrive(self, event: Arrived, now: float) -> Iterable[Instruction]:
+        self.counters["arrived"] += 1
+        key = event.key
+        message = self._keys.get(key) if key else None
+        poisoned = self._poisoned.recall(key) if key else None
+        digest = message.arrival.digest if message else poisoned[0] if poisoned else event.digest
+        if digest != event.digest:
+            return [Refuse(event.address, refusals.mismatch(event.id))]
+        if poisoned:
+            return [Refuse(event.address, refusals.poisoned(event.id, poisoned[1]))]
+        waiter = Waiter(event.address, event.id, now, now + event.deadline_s)
+        out: list[Instruction] = []
+        if message is not None:
+            self.counters["attached"] += 1
+            message.waiters = [w for w in message.waiters if (w.address, w.id) != (waiter.address, waiter.id)][1 - WAITERS :]
+        else:
+            source = self._shares.source(event.principal, event.connection, event.quota, now)
+            owner = source.principal
+            refusal = quotas.refusal(owner.held, owner.bytes, owner.rates, owner.quota, event.id, len(event.payload), now)
+            if refusal is not None:
+                self.counters["over quota"] += 1
+                return [Refuse(event.address, refusal)]
+            out, room = self._make_room(source, len(event.payload))
+            if not room:
+                self.counters["busy"] += 1
+                return [*out, Refuse(event.address, Busy(event.id, RETRY_MS))]
+            message = self._accept(event, source, now)
+        message.waiters.append(waiter)
+        self._timers.set(waiter.deadline, self._deadline, message, waiter)
+        return out
+
+    def _make_room(self, arriving: Source, size: int) -> tuple[list[Instruction], bool]:
+        """Make room for a message of `arriving` at the cost of those that hold more than it; whether there is room then."""
+        out: list[Instruction] = []
+        while not self._shares.fits(size):
+            most = self._shares.most_over(arriving, size)
+            if most is arriving or not most.fresh:
+                return out, False
+            self.counters["pushed out"] += 1
+            out += self._give_up(most.fresh[next(reversed(most.fresh))], lambda id: Busy(id, RETRY_MS))
+        return out, True
+
+    def _accept(self, event: Arrived, source: Source, now: float) -> Message:
+        number = self._number
+        self._number += 1
+        key = event.key
+        lane_key = (event.principal, event.session, 0 if event.session else number)
+        lane = self._lanes.setdefault(lane_key, Lane(lane_key, deque()))
+        message = Message(number, event, lane, source, now, [])
+        self._messages[number] = message
+        self._shares.hold(message)
+        if key:
+            self._keys[key] = message
+        lane.queue.append(message)
+        if len(lane.queue) == 1:
+            self._file(lane)
+        if event.via and event.via not in self._uvms:
+            self._timers.set(now + VIA_S, self._absent, message, None)
+        return message
+
+    def _cancel(self, event: Cancelled) -> list[Instruction]:
+        """Drop what no UVM has; have the UVM end what is parked there; what runs goes on."""
+        message = self._keys.get(event.key)
+        state = "unknown" if message is None else message.state
+        out: list[Instruction] = []
+        if message is not None and state == "waiting":
+            self.counters["cancelled"] += 1
+            state = "dropped"
+            out = self._give_up(message, refusals.cancelled)
+        elif message is not None and state == "parked":
+            state = "ending"
+            message.dropped = True
+            out = [Drop(message.uvm, message.number)]
+        return [*out, Refuse(event.address, Reply(event.id, state))]
+
+    def _turn_out(self, names: frozenset[str]) -> list[Instruction]:
+        """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
+        out: list[Instruction] = []
+        gone = [m for m in self._messages.values() if not m.uvm and m.arrival.principal not in names]
+        for message in gone:
+            self.counters["turned out"] += 1
+            out += self._give_up(message, partial(refusals.principal_gone, principal=message.arrival.principal, outcome=message.outcome))
+        return out
+
+    # --- UVMs ----------------------------------------------------------------------------------------------------------
+
+    def _welcome(self, name: str, incarnation: str, now: float) -> list[Instruction]:
+        out: list[Instruction] = []
+        known = self._uvms.get(name)
+        if known and known.incarnation != incarnation:
+            out.extend(self._lose(known, "replaced by a new process", now, died=True, may_have_run=True))
+        elif known:
+            out.extend(self._lose(known, "forgot its jobs", now, died=False, may_have_run=True))
+        self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
+        return out
+
+    def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
+        match event:
+            case UvmLeft():
+                return self._lose(uvm, "left", now, died=False, may_have_run=False)
+            case UvmDied():
+                return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
+            case Finished(job=job, payload=payload, spent=spent):
+                return self._finish(uvm, job, payload, spent, now)
+            case Parked(jobs=jobs, parked=parked):
+                uvm.moved = now
+                for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
+                    if message.parked != parked:
+                        uvm.carry(message, -1 if parked else 1)
+                    message.parked = parked
+                    uvm.examiner |= message.deaths > 0 and not parked
+            case Returned(jobs=jobs):
+                back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
+                uvm.moved, uvm.recalled = now, False
+                for message in back:
+                    self._release(message)
+                self._requeue(back)
+                self.counters["returned"] += len(back)
+            case UvmEnding():
+                uvm.ending = True
+            case Undelivered(job=job) if job in uvm.jobs:
+                uvm.ending = True
+                message = uvm.jobs[job]
+                self._release(message)
+                self._requeue([message])
+        return []
+
+    def _finish(self, uvm: Uvm, job: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
+        message = uvm.jobs.get(job)
+        if message is None:
+            self.counters["stale"] += 1
+            return []
+        self.counters["finished"] += 1
+        uvm.moved, uvm.recalled = now, False
+        self._shares.spent(message, spent, now)
+        self._release(message)
+        self._forget(message)
+        return [Answer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
+
+    def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
+        out: list[Instruction] = []
+        del self._uvms[uvm.name]
+        back: list[Message] = []
+        for message in list(uvm.jobs.values()):
+            ran = may_have_run and not message.parked
+            if died and (ran or message.parked_deaths >= PARKED_DEATHS):
+                message.deaths += 1
+            elif died:
+                message.parked_deaths += 1
+            self._release(message)
+            if not message.waiters:
+                self._forget(message)
+            elif ran and not message.arrival.repeatable:
+                out.extend(self._give_up(message, refusals.outcome_unknown))
+            elif message.deaths >= DEATHS:
+                out.extend(self._poison(message))
+            else:
+                back.append(message)
+        self._requeue(back)
+        self.counters["deaths"] += died
+        self.counters["replays"] += len(back)
+        for message in self._messages.values():
+            if message.arrival.via == uvm.name:
+                self._timers.set(now + VIA_S, self._absent, message, None)
+        return [Lost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
+
+    def _requeue(self, messages: list[Message]) -> None:
+        lanes = {message.lane.key: message.lane for message in messages}
+        for message in messages:
+            message.parked = message.dropped = False
+            message.lane.queue.append(message)
+        for lane in lanes.values():
+            lane.queue = deque(sorted(lane.queue, key=lambda message: message.number))
+            self._lanes[lane.key] = lane
+            self._file(lane)
+
+    def _poison(self, message: Message) -> list[Instruction]:
+        self.counters["poisoned"] += 1
+        if message.key:
+            self._poisoned.remember(message.key, message.arrival.digest, message.deaths)
+        return self._give_up(message, lambda id: refusals.poisoned(id, message.deaths))
+
+    # --- time ----------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> Iterable[Instruction]:
+        stalled, self._ticked = now - self._ticked, now
+        for uvm in list(self._uvms.values()):
+            if stalled > STALL_S:
+                uvm.heard = min(now, uvm.heard + stalled)
+            if uvm.running > 1 and not uvm.recalled and uvm.stuck(now):
+                uvm.recalled = True
+                yield Recall(uvm.name)
+            if now - uvm.heard <= self._dead_after:
+                continue
+            yield Kill(uvm.name)
+            yield from self._lose(uvm, f"silent for {now - uvm.heard:.1f} s", now, died=True, may_have_run=True)
+        for step, message, waiter in self._timers.due(now, self._messages):
+            if waiter is None or waiter in message.waiters:
+                yield from step(message, waiter)
+
+    def _deadline(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+        if waiter is None:
+            return
+        if not message.uvm:
+            yield self._expire(message, waiter)
+            return
+        self._timers.set(waiter.deadline + GRACE_S, self._overdue, message, waiter)
+        if not message.dropped and all(w.deadline <= waiter.deadline for w in message.waiters):
+            message.dropped = True
+            yield Drop(message.uvm, message.number)
+
+    def _overdue(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+        if waiter is not None:
+            yield self._expire(message, waiter)
+
+    def _expire(self, message: Message, waiter: Waiter) -> Instruction:
+        self.counters["expired"] += 1
+        answer = refusals.deadline_exceeded(waiter.id, message.outcome)
+        message.waiters.remove(waiter)
+        if not message.waiters and not message.uvm:
+            self._forget(message)
+        return Refuse(waiter.address, answer)
+
+    def _absent(self, message: Message, _waiter: Waiter | None) -> Iterable[Instruction]:
+        if not message.uvm and message.arrival.via not in self._uvms:
+            names = sorted(self._uvms)
+            return self._give_up(message, lambda id: refusals.no_such_uvm(id, message.arrival.via, names, message.outcome))
+        return []
+
+    # --- bookkeeping ---------------------------------------------------------------------------------------------------
+
+    def _give_up(self, message: Message, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
+        out: list[Instruction] = [Refuse(w.address, answer(w.id)) for w in message.waiters]
+        self._forget(message)
+        return out
+
+    def _forget(self, message: Message) -> None:
+        """Drop a message that no UVM has, or has had until now."""
+        del self._messages[message.number]
+        self._shares.let_go(message)
+        if message.key:
+            del self._keys[message.key]
+        lane = message.lane
+        if message in lane.queue:
+            lane.queue.remove(message)
+        self._file(lane)
+
+    def _release(self, message: Message) -> None:
+        uvm = self._uvms.get(message.uvm)
+        if uvm is not None:
+            del uvm.jobs[message.number]
+            if not message.parked:
+                uvm.carry(message, -1)
+        message.uvm = ""
+        lane = message.lane
+        lane.outstanding -= 1
+        if not lane.outstanding:
+            lane.uvm = ""
+
+    def _file(self, lane: Lane) -> None:
+        """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
+        head = lane.queue[0] if lane.queue else None
+        self._shares.file(lane, None if head is None or head.deaths else head.source, self._now)
+        if head is None or not head.deaths:
+            self._suspect.pop(lane.key, None)
+        else:
+            self._suspect.setdefault(lane.key, lane)
+        if head is None and not lane.outstanding:
+            self._lanes.pop(lane.key, None)
+
+    # --- assigning -----------------------------------------------------------------------------------------------------
+
+    def _give(self, lane: Lane, uvm: Uvm, now: float) -> Instruction:
+        message = lane.queue.popleft()
+        source = message.source
+        self._shares.give(message)
+        message.uvm = lane.uvm = uvm.name
+        message.cost, message.heavy, message.proven = source.expected(len(message.arrival.payload)), source.heavy(now), source.proven
+        lane.outstanding += 1
+        if not uvm.running:
+            uvm.moved = now
+        uvm.jobs[message.number] = message
+        uvm.carry(message, 1)
+        self.counters["assigned"] += 1
+        self._file(lane)
+        alone = message.deaths > 0
+        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
+
+    def _eligible(self, lane: Lane) -> list[Uvm]:
+        """UVMs that the lane's first message may go to, however busy they are."""
+        via = lane.queue[0].arrival.via
+        if lane.outstanding:
+            named = lane.uvm if via in ("", lane.uvm) else ""
+        elif via:
+            named = via
+        else:
+            return [uvm for uvm in self._uvms.values() if not uvm.ending]
+        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
+
+    def _examine(self, now: float) -> Iterable[Instruction]:
+        if not self._suspect and not any(uvm.examiner for uvm in self._uvms.values()):
+            return
+        busy = {m.uvm for u in self._uvms.values() for m in u.jobs.values() if m.deaths and not m.parked}
+        wanted = set(busy)
+        for lane in list(self._suspect.values()):
+            uvms = self._eligible(lane)
+            if not uvms:
+                continue
+            uvm = min(uvms, key=lambda u: (u.name not in wanted, not u.examiner, u.running, u.name))
+            wanted.add(uvm.name)
+            if not uvm.running:
+                yield self._give(lane, uvm, now)
+        for uvm in self._uvms.values():
+            uvm.examiner = uvm.name in wanted
+
+    def _assign(self, now: float) -> Iterable[Instruction]:
+        if not self._shares.waiting:
+            return
+        skipped: list[Source] = []
+        places = placing.Places(self._uvms.values(), self._window, self._shares, now)
+        full: set[bool] = set()
+        kinds = places.open()
+        while kinds and self._shares.waiting and (source := self._shares.next(kinds, now)) is not None:
+            chosen = self._place(source, places)
+            if chosen is None:
+                skipped.append(source)
+                if places.full(source, 0):
+                    full.add(source.heavy(now))
+                    kinds = kinds - full
+                continue
+            lane, uvm = chosen
+            cost = source.expected(len(lane.queue[0].arrival.payload))
+            yield self._give(lane, uvm, now)
+            self._shares.began(source, cost, now)
+            if self._shares.waiting:
+                kinds = places.open() - full
+        for source in skipped:
+            self._shares.join(source, now)
+
+    def _place(self, source: Source, places: placing.Places) -> tuple[Lane, Uvm] | None:
+        """A lane of the connection whose next message can go now, and the UVM for it."""
+        for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
+            uvm = places.best(self._eligible(lane), source, len(lane.queue[0].arrival.payload))
+            if uvm is not None:
+                # A lane that had its turn comes after the others.
+                source.ready.move_to_end(lane.key)
+                return lane, uvm
+            source.ready.move_to_end(lane.key)
+        return None

@@ -1,0 +1,193 @@
+"""What happens at the bridge, and what is to be done: the events that go into `uvm.bridge.dispatcher`, the instructions that come out.
+
+Plain values; the bridge makes the events and carries out the instructions, `uvm.bridge.dispatcher` decides.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from deploy.settings import QuotaSettings
+from uvm.protocol import Busy, Error, Reply
+from uvm.rights import Spent
+
+Key = tuple[str, str, int]
+"""Principal, session, sequence number: what makes a message the same message."""
+
+LaneKey = tuple[str, str, int]
+"""Principal, session, and the message's number where it has no session: what goes in order."""
+
+_QUOTA = QuotaSettings()
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+class Arrived(Struct, frozen=True, kw_only=True):
+    """A tool's request. `address` says where the answer goes; `repeatable` that running it twice does no harm.
+
+    `connection` is what it came by, `quota` what its principal may use. `digest` is empty when the message has no number in its session.
+    """
+
+    address: Any
+    id: int
+    payload: bytes
+    principal: str
+    session: str = ""
+    seq: int = 0
+    digest: bytes = b""
+    via: str = ""
+    deadline_s: float
+    repeatable: bool
+    connection: bytes = b""
+    quota: QuotaSettings = _QUOTA
+
+    @property
+    def key(self) -> Key | None:
+        """None: two arrivals of it are two messages."""
+        return (self.principal, self.session, self.seq) if self.digest else None
+
+
+class Cancelled(Struct, frozen=True):
+    """A tool does not want the message with this key any longer."""
+
+    address: Any
+    id: int
+    key: Key
+
+
+class PrincipalsChanged(Struct, frozen=True):
+    """These are the principals from now on."""
+
+    names: frozenset[str]
+
+
+class UvmReady(Struct, frozen=True):
+    """A UVM that holds no job takes jobs."""
+
+    uvm: str
+    incarnation: str
+
+
+class UvmAlive(Struct, frozen=True):
+    """A UVM gave a sign of life."""
+
+    uvm: str
+
+
+class UvmLeft(Struct, frozen=True):
+    """A UVM ended cleanly: what it has not answered, it has not run."""
+
+    uvm: str
+
+
+class UvmDied(Struct, frozen=True):
+    """A UVM's process is gone."""
+
+    uvm: str
+
+
+class UvmEnding(Struct, frozen=True):
+    """A UVM seems to be gone; what it said last may still be on its way. It gets no more messages."""
+
+    uvm: str
+
+
+class Undelivered(Struct, frozen=True):
+    """An assigned message could not be handed to its UVM."""
+
+    uvm: str
+    job: int
+
+
+class Finished(Struct, frozen=True):
+    """A UVM answered a job; `payload` is the encoded answer, `spent` what the job used."""
+
+    uvm: str
+    job: int
+    payload: bytes
+    spent: Spent = Spent()
+
+
+class Parked(Struct, frozen=True):
+    """These jobs of a UVM run no code until they are resumed."""
+
+    uvm: str
+    jobs: list[int]
+    parked: bool
+
+
+class Returned(Struct, frozen=True):
+    """A UVM gave back jobs that it had not begun."""
+
+    uvm: str
+    jobs: list[int]
+
+
+class Tick(Struct, frozen=True):
+    """Time went by."""
+
+
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked | Returned
+DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
+
+
+# --- instructions ------------------------------------------------------------------------------------------------------
+
+
+class Assign(Struct, frozen=True):
+    """Give the message to the UVM."""
+
+    uvm: str
+    job: int
+    payload: bytes
+    principal: str
+    alone: bool
+    age_s: float
+
+
+class Drop(Struct, frozen=True):
+    """Tell the UVM that nobody waits for the job."""
+
+    uvm: str
+    job: int
+
+
+class Recall(Struct, frozen=True):
+    """Ask the UVM to give back what it has not begun."""
+
+    uvm: str
+
+
+class Kill(Struct, frozen=True):
+    """End the UVM's process: it is silent, and must not come back to what others are given now."""
+
+    uvm: str
+
+
+class Answer(Struct, frozen=True):
+    """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
+
+    address: Any
+    id: int
+    payload: bytes
+    waited_s: float
+
+
+class Refuse(Struct, frozen=True):
+    """Send the bridge's own answer to the tool."""
+
+    address: Any
+    answer: Error | Busy | Reply
+
+
+class Lost(Struct, frozen=True):
+    """The UVM is off the list; `suspects` of its messages are to be examined. `clean`: it has not left anything unsaid."""
+
+    uvm: str
+    why: str
+    suspects: int
+    clean: bool
+
+
+Instruction = Assign | Drop | Recall | Kill | Answer | Refuse | Lost

@@ -1,0 +1,166 @@
+"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.bridge.dispatcher`; plain state."""
+
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from uvm.bridge.events import Arrived, Instruction, Key, LaneKey
+
+if TYPE_CHECKING:
+    from uvm.bridge.shares import Source
+
+STUCK_S = 0.1
+"""A UVM that has ended nothing for so many seconds is stuck in something long; it gets nothing more meanwhile."""
+
+
+class Waiter(Struct, eq=False):
+    """Somebody who is to get a message's answer; times in monotonic seconds."""
+
+    address: Any
+    id: int
+    arrived: float
+    deadline: float
+
+
+class Lane(Struct, eq=False):
+    """The messages of one session, or one message without a session. `queue` is what no UVM has; `uvm` has `outstanding` others.
+
+    `filed`: the connection among whose ready lanes it is.
+    """
+
+    key: LaneKey
+    queue: deque["Message"]
+    uvm: str = ""
+    outstanding: int = 0
+    filed: "Source | None" = None
+
+
+class Message(Struct, eq=False):
+    """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran.
+
+    `source`: the connection that it came by first. `cost`, `heavy`, `proven`: what was expected of it when a UVM got it.
+    """
+
+    number: int
+    arrival: Arrived
+    lane: Lane
+    source: "Source"
+    arrived: float
+    waiters: list[Waiter]
+    uvm: str = ""
+    parked: bool = False
+    dropped: bool = False
+    deaths: int = 0
+    parked_deaths: int = 0
+    cost: float = 0.0
+    heavy: bool = False
+    proven: bool = True
+
+    @property
+    def key(self) -> Key | None:
+        return self.arrival.key
+
+    @property
+    def state(self) -> str:
+        """Where it is: `waiting` for a UVM and never run, `running` on one or perhaps run, or `parked`."""
+        return "parked" if self.parked else "running" if self.uvm or self.deaths or self.parked_deaths else "waiting"
+
+    @property
+    def outcome(self) -> str:
+        """What is known of its effect, as errors say it."""
+        return "unknown" if self.deaths or (self.uvm and not self.parked) else "not run"
+
+
+class Uvm(Struct, eq=False):
+    """A UVM on the list. `running` of its `jobs` are not parked; an examiner gets suspects only.
+
+    Of what is running, `load` is the expected cost in processor seconds, `heavy` and `unproven` count what is dear, or could be.
+    `moved`: when it last ended, parked or resumed something, or began to be busy. `recalled`: it was asked for what it has not begun.
+    """
+
+    name: str
+    incarnation: str
+    since: float
+    heard: float
+    jobs: dict[int, Message]
+    moved: float = 0.0
+    recalled: bool = False
+    running: int = 0
+    load: float = 0.0
+    heavy: int = 0
+    unproven: int = 0
+    examiner: bool = False
+    ending: bool = False
+
+    def carry(self, message: Message, sign: int) -> None:
+        """A message of its jobs runs (+1), or does not any longer (-1)."""
+        self.running += sign
+        self.heavy += sign * message.heavy
+        self.unproven += sign * (not message.proven)
+        self.load = self.load + sign * message.cost if self.running else 0.0
+
+    def stuck(self, now: float) -> bool:
+        """Is something running on it that takes long?"""
+        return self.running > 0 and now - self.moved > STUCK_S
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """As GetStatus shows it; times in seconds."""
+        return {
+            "uvm": self.name,
+            "incarnation": self.incarnation,
+            "outstanding": len(self.jobs),
+            "parked": len(self.jobs) - self.running,
+            "examiner": self.examiner,
+            "up_s": round(now - self.since, 3),
+            "silent_s": round(now - self.heard, 3),
+        }
+
+
+class Poisoned:
+    """The newest poisoned numbers, so that a resent one is not tried again: digest of the payload, and how many UVMs died."""
+
+    MOST = 1024
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
+
+    def remember(self, key: Key, digest: bytes, deaths: int) -> None:
+        """This number was answered Poisoned."""
+        self._known[key] = (digest, deaths)
+        if len(self._known) > self.MOST:
+            self._known.popitem(last=False)
+
+    def recall(self, key: Key) -> tuple[bytes, int] | None:
+        """Digest and deaths, if the number is known."""
+        return self._known.get(key)
+
+
+Step = Callable[[Message, Waiter | None], Iterable[Instruction]]
+
+
+class Timers:
+    """What is to happen at a time, to a message that is still there then. Entries of answered messages are swept."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Step, Message, Waiter | None]] = []
+        self._serial = 0
+        self._sweep_at = 4096
+
+    def set(self, when: float, step: Step, message: Message, waiter: Waiter | None) -> None:
+        """At the time `when`, `step` is to be called with the message and the waiter."""
+        self._serial += 1
+        heapq.heappush(self._heap, (when, self._serial, step, message, waiter))
+
+    def due(self, now: float, alive: Mapping[int, Message]) -> Iterable[tuple[Step, Message, Waiter | None]]:
+        """What is to happen now, each step once."""
+        if len(self._heap) > self._sweep_at:
+            self._heap = [entry for entry in self._heap if entry[3].number in alive]
+            heapq.heapify(self._heap)
+            self._sweep_at = max(4096, 2 * len(self._heap))
+        while self._heap and self._heap[0][0] <= now:
+            _, _, step, message, waiter = heapq.heappop(self._heap)
+            if message.number in alive:
+                yield step, message, waiter

@@ -1,0 +1,342 @@
+"""Who holds what, who has used what, and whose turn it is: principals and their connections. Owned by `dispatcher`; no clock, no sockets.
+
+Turns are fair queueing by measured cost, on two levels. Each principal, and each connection within its principal, has a clock of its
+own, `used`, that runs by what its messages cost; the next turn is that of the smallest clock. Who had nothing waiting joins at the
+clock of the latest turn: nobody saves turns up, and nobody pays later for what it used while nobody else wanted it.
+"""
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Collection
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from deploy.settings import QuotaSettings
+from uvm.bridge.events import LaneKey
+from uvm.bridge.lanes import Lane, Message
+from uvm.bridge.quotas import Rates
+from uvm.rights import Spent
+
+FIRST_S = 0.001
+"""What a message is expected to cost whose connection is not known, in processor seconds."""
+
+LEAST_S = 0.000_1
+PER_BYTE_S = 5e-9
+"""Least cost of a message, and the cost of carrying one byte of it; processor seconds."""
+
+LIGHT_S = 0.02
+"""A connection is light while its dearest message cost no more, less with each later message and with time."""
+
+PATIENT_S = 0.002
+"""A message that is expected to cost more is no quick question, even of who waits for each answer."""
+
+HALF_LIFE_S = 20.0
+FADES = 0.85
+"""What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little."""
+
+TRUSTED_AFTER = 8
+"""After so many light first messages of a principal's connections, its next connection is expected to be light as well."""
+
+REMEMBERED = 4096
+"""Connections of one principal whose costs are remembered."""
+
+ACTIVE_S = 1.0
+"""Who sent a message within so many seconds is active."""
+
+
+class Costs(Struct, eq=False):
+    """What messages have cost: `usual` follows them, `peak` remembers the dearest for a while; processor seconds."""
+
+    usual: float = FIRST_S
+    peak: float = 0.0
+    at: float = 0.0
+    seen: int = 0
+
+    def learn(self, cost: float, now: float, carried: float = 0.0) -> None:
+        """A message has cost so much, and `carried` besides for its size."""
+        self.peak = max(cost + carried, FADES * self._peak(now))
+        self.at = now
+        # Quick to see that messages became dear, slow to believe that they are cheap again.
+        self.usual = self.usual + (cost - self.usual) * (0.5 if cost > self.usual else 0.2) if self.seen else cost
+        self.seen += 1
+
+    def light(self, now: float) -> bool:
+        """Has nothing cost much lately?"""
+        return self._peak(now) <= LIGHT_S
+
+    def _peak(self, now: float) -> float:
+        return self.peak * 0.5 ** ((now - self.at) / HALF_LIFE_S) if self.peak else 0.0
+
+
+class Source(Struct, eq=False):
+    """One connection of a principal.
+
+    `fresh`: its messages that no UVM ever had, the newest last; `given`: the number of the others. `ready`: its lanes that can go on.
+    `turn`: its place in the queue, 0: none.
+    """
+
+    principal: "Principal"
+    costs: Costs
+    ready: OrderedDict[LaneKey, Lane]
+    fresh: dict[int, Message]
+    held: int = 0
+    given: int = 0
+    bytes: int = 0
+    used: float = 0.0
+    turn: int = 0
+
+    @property
+    def proven(self) -> bool:
+        """Is it known what its messages cost?"""
+        return self.costs.seen > 0
+
+    def expected(self, size: int) -> float:
+        """What a message of so many bytes is expected to cost; processor seconds."""
+        return max(LEAST_S, self.costs.usual) + size * PER_BYTE_S
+
+    def heavy(self, now: float) -> bool:
+        """Are its messages dear, or could they be? For a new connection its principal's other new ones speak."""
+        if self.proven:
+            return not self.costs.light(now)
+        newcomers = self.principal.newcomers
+        if not newcomers.seen:
+            # The very first of a principal goes at once, and alone.
+            return self.principal.given > 0
+        return newcomers.seen < TRUSTED_AFTER or not newcomers.light(now)
+
+
+class Principal(Struct, eq=False):
+    """Somebody with connections. `newcomers`: what the first messages of its connections cost; `clock`: the clock of its latest turn.
+
+    `turns`: its connections that wait, by whether they are heavy. An entry whose number is not its connection's `turn` is void.
+    """
+
+    name: str
+    quota: QuotaSettings
+    rates: Rates
+    newcomers: Costs
+    sources: OrderedDict[bytes, Source]
+    turns: dict[bool, list[tuple[float, int, Source]]]
+    waiting: int = 0
+    held: int = 0
+    given: int = 0
+    bytes: int = 0
+    used: float = 0.0
+    clock: float = 0.0
+
+
+_Holder = TypeVar("_Holder", Principal, Source)
+
+
+class Shares:
+    """All principals and their connections, which together may hold so many `messages` and `bytes`.
+
+    `held`, `given` and `bytes` count messages, `waiting` the connections that wait for a turn.
+    """
+
+    def __init__(self, messages: int, bytes: int) -> None:
+        self._messages, self._bytes = messages, bytes
+        self._clock = 0.0
+        self._serial = 0
+        self._active: OrderedDict[int, tuple[float, Source]] = OrderedDict()
+        self.principals: dict[str, Principal] = {}
+        self.held = self.given = self.bytes = self.waiting = 0
+
+    def statistics(self, now: float) -> dict[str, Any]:
+        """As GetStatus shows it: what each principal holds and has used."""
+        return {
+            name: {
+                "messages": one.held,
+                "bytes": one.bytes,
+                "connections": len(one.sources),
+                "used": one.rates.statistics(now),
+            }
+            for name, one in self.principals.items()
+        }
+
+    # --- holding -------------------------------------------------------------------------------------------------------
+
+    def source(self, name: str, connection: bytes, quota: QuotaSettings, now: float) -> Source:
+        """The connection that sends something just now."""
+        owner = self.principals.get(name)
+        if owner is None:
+            owner = Principal(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
+            self.principals[name] = owner
+        elif owner.quota is not quota:
+            owner.quota = quota
+            owner.rates.change(quota, now)
+        source = owner.sources.get(connection)
+        if source is None:
+            source = owner.sources[connection] = Source(owner, Costs(), OrderedDict(), {})
+            self._forget_one(owner)
+        self._active[id(source)] = (now, source)
+        self._active.move_to_end(id(source))
+        return source
+
+    def contended(self, now: float) -> bool:
+        """Have several connections sent something lately?"""
+        while self._active:
+            key, (heard, source) = next(iter(self._active.items()))
+            if now - heard <= ACTIVE_S:
+                break
+            if source.held:
+                self._active[key] = (now, source)
+                self._active.move_to_end(key)
+            else:
+                del self._active[key]
+        return len(self._active) > 1
+
+    def hold(self, message: Message) -> None:
+        """A message is kept until its answer."""
+        self._count(message, 1)
+        message.source.fresh[message.number] = message
+
+    def let_go(self, message: Message) -> None:
+        """A message has its answer."""
+        self._count(message, -1)
+        if message.source.fresh.pop(message.number, None) is None:
+            self._count_given(message.source, -1)
+
+    def give(self, message: Message) -> None:
+        """A UVM gets the message: from now on it cannot be turned away any more."""
+        if message.source.fresh.pop(message.number, None) is not None:
+            self._count_given(message.source, 1)
+
+    def crowded(self, source: Source) -> bool:
+        """Would more of what cannot be turned away leave too little room for others? Parked messages stay for minutes."""
+        free = self._messages - self.given
+        return source.given >= free or source.principal.given >= 2 * free
+
+    def spent(self, message: Message, spent: Spent, now: float) -> None:
+        """A message has ended: learn what it cost, and count what was counted too little or too much for it."""
+        source = message.source
+        carried = len(message.arrival.payload) * PER_BYTE_S
+        cost = max(LEAST_S, spent.cpu_s) + carried
+        if not source.proven:
+            source.principal.newcomers.learn(spent.cpu_s, now, carried)
+        source.costs.learn(spent.cpu_s, now, carried)
+        source.principal.rates.spend(spent, now)
+        self.charge(source, cost - message.cost, now)
+
+    def fits(self, size: int) -> bool:
+        """Is there room for a message of so many bytes?"""
+        return self.held < self._messages and self.bytes + size <= self._bytes
+
+    def most_over(self, arriving: Source, size: int) -> Source:
+        """Who would hold most, were `arriving` let in with so many bytes: first of the principals, then of that one's connections."""
+
+        def share(holder: _Holder, its: bool) -> tuple[float, bool]:
+            return max((holder.held + its) / self._messages, (holder.bytes + its * size) / self._bytes), its
+
+        owner = max(self.principals.values(), key=lambda principal: share(principal, principal is arriving.principal))
+        return max(owner.sources.values(), key=lambda source: share(source, source is arriving))
+
+    def _count_given(self, source: Source, sign: int) -> None:
+        self.given += sign
+        source.given += sign
+        source.principal.given += sign
+
+    def _count(self, message: Message, sign: int) -> None:
+        size = len(message.arrival.payload) * sign
+        self.held += sign
+        self.bytes += size
+        message.source.held += sign
+        message.source.bytes += size
+        message.source.principal.held += sign
+        message.source.principal.bytes += size
+
+    def _forget_one(self, owner: Principal) -> None:
+        """Past the bound, the oldest connection that has no messages here is forgotten."""
+        if len(owner.sources) <= REMEMBERED:
+            return
+        for connection, source in list(owner.sources.items())[:64]:
+            if not source.held:
+                self._active.pop(id(source), None)
+                del owner.sources[connection]
+                return
+            owner.sources.move_to_end(connection)
+
+    # --- turns ---------------------------------------------------------------------------------------------------------
+
+    def file(self, lane: Lane, source: Source | None, now: float) -> None:
+        """The lane's next message is one of `source`, and can go on; None: it has none that can."""
+        before = lane.filed
+        if before is not None and before is not source:
+            before.ready.pop(lane.key, None)
+            if not before.ready:
+                self._leave(before)
+        lane.filed = source
+        if source is not None:
+            source.ready.setdefault(lane.key, lane)
+            if not source.turn:
+                self.join(source, now)
+
+    def join(self, source: Source, now: float) -> None:
+        """The connection waits for a turn, if it has something to send on."""
+        if source.turn or not source.ready:
+            return
+        owner = source.principal
+        if not owner.waiting:
+            owner.used = max(owner.used, self._clock)
+        owner.waiting += 1
+        self.waiting += 1
+        # Who waits for each answer, and for light ones, goes before those that have more here than can run.
+        patient = source.held == 1 and not source.heavy(now) and source.expected(source.bytes) <= PATIENT_S
+        source.used = owner.clock if patient else max(source.used, owner.clock)
+        self._queue(source, now)
+
+    def next(self, kinds: Collection[bool], now: float) -> Source | None:
+        """Take the connection whose turn it is out of the queue. `kinds`: heavy ones, those that are not, or both."""
+        best: tuple[float, str, float, int, Source] | None = None
+        for owner in self.principals.values():
+            if not owner.waiting or (best is not None and best[:2] < (owner.used, owner.name)):
+                continue
+            for heavy in kinds:
+                top = self._top(owner.turns[heavy], heavy, now)
+                if top is not None and (best is None or (owner.used, owner.name, *top[:2]) < best[:4]):
+                    best = (owner.used, owner.name, *top)
+        if best is None:
+            return None
+        self._leave(best[4])
+        return best[4]
+
+    def began(self, source: Source, cost: float, now: float) -> None:
+        """The connection had its turn, with a message that is expected to cost so much, and waits for the next one."""
+        self._clock = max(self._clock, source.principal.used)
+        source.principal.clock = max(source.principal.clock, source.used)
+        self.charge(source, cost, now)
+        self.join(source, now)
+
+    def charge(self, source: Source, cost: float, now: float) -> None:
+        """Its messages have cost so much more, or less, than was counted."""
+        source.principal.used += cost
+        source.used += cost
+        if source.turn:
+            self._queue(source, now)
+
+    def _leave(self, source: Source) -> None:
+        if source.turn:
+            source.turn = 0
+            source.principal.waiting -= 1
+            self.waiting -= 1
+
+    def _queue(self, source: Source, now: float) -> None:
+        self._serial += 1
+        source.turn = self._serial
+        owner = source.principal
+        turns = owner.turns[source.heavy(now)]
+        heapq.heappush(turns, (source.used, source.turn, source))
+        if len(turns) > 64 + 4 * owner.waiting:
+            turns[:] = [entry for entry in turns if entry[2].turn == entry[1]]
+            heapq.heapify(turns)
+
+    def _top(self, turns: list[tuple[float, int, Source]], heavy: bool, now: float) -> tuple[float, int, Source] | None:
+        while turns:
+            _, turn, source = turns[0]
+            if source.turn == turn and source.heavy(now) == heavy:
+                return turns[0]
+            heapq.heappop(turns)
+            if source.turn == turn:
+                self._queue(source, now)
+        return None

@@ -1,0 +1,137 @@
+"""The way of a message nobody understood: its stages, and the decisions on it. Pure functions; no clock, socket or database."""
+
+import ast
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+ORDER: Final = ("reified", "reflected", "drafted", "audited", "tried", "installed")
+TERMINAL: Final = frozenset({"installed", "refused"})
+_NEXT: Final = {stage: frozenset({ORDER[number + 1], "refused"}) for number, stage in enumerate(ORDER[:-1])}
+
+
+class IllegalStage(Exception):
+    """A message cannot go from the one stage to the other."""
+
+
+def check_step(before: str, after: str) -> None:
+    """Raises IllegalStage unless `after` follows `before`."""
+    if after not in _NEXT.get(before, ()):
+        raise IllegalStage(f"a message goes from {before} to {' or '.join(sorted(_NEXT.get(before, ['nowhere'])))}, not to {after}")
+
+
+class Draft(msgspec.Struct, kw_only=True):
+    """One candidate and what became of it.
+
+    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type.
+    `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats). `mode`: how it
+    was computed: base, adapter (its product added by the side) or merged (its product in the weights).
+    """
+
+    source: str
+    persona: str = ""
+    seed: int | None = None
+    temperature: float = 0.0
+    logprob: float = 0.0
+    tokens: int = 0
+    mode: str = ""
+    findings: list[str] = []
+    outcome: str = ""
+    why: str = ""
+    effect: str = ""
+    examples: int = 0
+    examples_passed: int = 0
+    trial: dict[str, Any] = {}
+
+
+PROMPT: Final = 65_536
+"""Characters of the longest prompt."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the image's `reflectOn_` asks for. Unknown keys are ignored, so that an image may keep notes of its own in it.
+
+    `routed`: what the router thought of the personas, kept with the message so that one sees why these were asked.
+    """
+
+    prompt: str
+    personas: list[str] = []
+    drafts: int = 0
+    temperature: float = 0.8
+    max_tokens: int = 240
+    chat: bool = False
+    routed: list[tuple[str, float]] = []
+
+
+def plan_of(value: Any, most: int) -> Plan:
+    """The image's plan, with bounds kept. Raises msgspec.ValidationError."""
+    plan = msgspec.convert(value, Plan)
+    if len(plan.prompt) > PROMPT:
+        raise msgspec.ValidationError(f"a prompt of {len(plan.prompt):,} characters; {PROMPT:,} are allowed")
+    return msgspec.structs.replace(
+        plan,
+        personas=list(dict.fromkeys(plan.personas[:8])) or ["brick"],
+        routed=[(persona[:128], round(chance, 4)) for persona, chance in plan.routed[:8]],
+        drafts=min(max(1, plan.drafts or most), 16),
+        temperature=min(max(0.0, plan.temperature), 2.0),
+        max_tokens=min(max(16, plan.max_tokens), 2048),
+    )
+
+
+def unique(drafts: Sequence[Draft]) -> list[Draft]:
+    """Each source once; the first one stays, which is the greedy draft."""
+    seen: dict[str, Draft] = {}
+    for draft in drafts:
+        seen.setdefault(draft.source, draft)
+    return list(seen.values())
+
+
+def candidates(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
+    """The drafts that may be chosen, as the image's choice rule gets them: those that survived, with every example passed."""
+    fit = [(index, draft) for index, draft in enumerate(drafts) if draft.outcome == "ok" and draft.examples_passed == draft.examples]
+    agreeing = Counter(draft.effect for _, draft in fit)
+    return [
+        {
+            "index": index,
+            "source": draft.source,
+            "persona": draft.persona,
+            "examples": draft.examples,
+            "examples_passed": draft.examples_passed,
+            "agreement": agreeing[draft.effect],
+            "logprob": draft.logprob,
+        }
+        for index, draft in fit
+    ]
+
+
+def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
+    """Why each draft was not good enough."""
+    told = []
+    for draft in drafts:
+        why = draft.why or "; ".join(draft.findings) or draft.outcome or "not tried"
+        if draft.outcome == "ok" and draft.examples_passed < draft.examples:
+            why = f"passed {draft.examples_passed} of {draft.examples} examples"
+        told.append({"source": draft.source, "outcome": draft.outcome or "not tried", "why": why})
+    return told
+
+
+def read_by(drafts: Sequence[Draft]) -> list[str]:
+    """What drafts read of `self`, in the order of their first mention: the suspects when all of them failed."""
+    found: dict[str, None] = {}
+    for draft in drafts:
+        try:
+            tree = ast.parse(draft.source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
+            continue
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+                found[node.attr] = None
+    return [name for name in found if not name.startswith("_")]
+
+
+def split(drafts: int, personas: Sequence[str]) -> list[tuple[str, int]]:
+    """How many drafts each persona writes: as even as it goes, the first ones more."""
+    share, rest = divmod(drafts, len(personas))
+    return [(persona, share + (number < rest)) for number, persona in enumerate(personas) if share + (number < rest)]

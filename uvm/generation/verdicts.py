@@ -1,0 +1,126 @@
+"""What is said of drafts: by a trial, in a method's proof, and when none was good enough. Pure, but for the draft that is judged."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from uvm.errors import AuditRefused, ImageError, Refused, TrialFailed
+from uvm.generation import claims as messages
+from uvm.generation import stages
+from uvm.generation.drafting import effect_of, storable
+from uvm.generation.generation import Generation
+from uvm.generation.request import Want
+from uvm.generation.stages import Draft
+from uvm.language.audit import audit
+from uvm.protocol import Reference, encode_value
+from uvm.trial.client import TrialOutcome
+
+KEPT_BYTES: Final = 16_384
+"""Bytes of a trial's result, and of its effects, that are kept as they are."""
+
+
+def examine(drafts: Sequence[Draft], want: Want) -> None:
+    """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts."""
+    for draft in drafts:
+        # What a tool offers has the parameters that its author gave it, whatever way an example passes them.
+        keywords = [] if want.offered is not None else list(want.kwargs)
+        audited = audit(draft.source, want.selector, want.positional, keywords, None)
+        draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in audited.findings]
+        if audited.ok:
+            draft.source = audited.source
+        else:
+            draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in audited.findings if one.fatal)
+
+
+def judge(draft: Draft, outcome: TrialOutcome) -> None:
+    """What a trial says of a draft. Changes the draft."""
+    draft.examples, draft.examples_passed = outcome.examples, outcome.examples_passed
+    draft.trial = {
+        "kind": outcome.kind,
+        "ticks": outcome.ticks_used,
+        "seconds": round(outcome.seconds, 4),
+        "confined": outcome.fully_confined,
+        "layers": [layer.name for layer in outcome.layers if layer.in_force],
+        "result": _kept(outcome.result),
+        "effects": _kept([[one.object, one.slot, _shown(one.before), _shown(one.after)] for one in outcome.effects]),
+        "amnesia": list(outcome.amnesia),
+        "examples": outcome.examples,
+        "examples_passed": outcome.examples_passed,
+        "made_up": outcome.made_up,
+        "made_up_ended": outcome.made_up_ended,
+    }
+    if outcome.kind == "ok" and outcome.amnesia:
+        draft.outcome, draft.why = "amnesia", f"would forget its change of {', '.join(outcome.amnesia)}: self._p_changed = True is missing"
+    elif outcome.kind == "ok":
+        draft.outcome = "ok"
+        draft.why = "; ".join(outcome.examples_missed)
+        draft.effect = effect_of(outcome)
+    elif outcome.kind == "killed":
+        draft.outcome, draft.why = "killed", outcome.killed_by
+    elif outcome.error is not None:
+        where = f" in line {outcome.error.line}" if outcome.error.line else ""
+        draft.outcome, draft.why = outcome.error.type, f"{outcome.error.type}{where}: {outcome.error.message}"
+    else:
+        draft.outcome, draft.why = (
+            outcome.kind,
+            f"needs {outcome.need.selector}, which nobody understands" if outcome.need else outcome.kind,
+        )
+
+
+def _kept(value: Any) -> Any:
+    """What a trial brought about, as a proof keeps it: a copy is kept with each draft and each step, so a large one is only weighed."""
+    size = len(encode_value(value))
+    return storable(value) if size <= KEPT_BYTES else f"{size:,} bytes, too many to keep"
+
+
+def refusal_of(stored: dict[str, Any]) -> ImageError:
+    """A stored refusal as the error that it was."""
+    kinds = {kind.__name__: kind for kind in ImageError.__subclasses__()}
+    return kinds.get(stored["type"], Refused)(stored["message"], stored["remedy"], **stored["details"])
+
+
+def proof(generation: Generation, chosen: int) -> dict[str, Any]:
+    """What a method can show for itself: prompt, voice, seed, every draft with its fate, audit and trial."""
+    draft, given = generation.drafts[chosen], generation.commission
+    voice = given.personas.get(draft.persona) if given is not None else None
+    return {
+        "prompt": generation.plan.prompt if generation.plan is not None else "",
+        "model": voice.model if voice is not None else "",
+        "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
+        "seed": draft.seed,
+        "temperature": draft.temperature,
+        "mode": draft.mode or ("offered" if generation.want.offered is not None else "found"),
+        "grammar": hashlib.sha256(given.grammar().encode()).hexdigest() if given is not None else "",
+        "drafts": messages.storable_drafts(generation.drafts),
+        "chosen": chosen,
+        "audit": draft.findings,
+        "trial": draft.trial,
+        "message": str(Reference(generation.oid)),
+    }
+
+
+def _shown(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+def verdict(generation: Generation) -> ImageError:
+    """Why a message is refused after its drafts were tried."""
+    want, drafts = generation.want, generation.drafts
+    told = stages.reasons(drafts)
+    if want.offered is not None:
+        kind = AuditRefused if drafts[0].outcome == "unfit" else TrialFailed
+        return kind(
+            f"{want.selector} was refused: {told[0]['why']}",
+            "give an example of how it is called and what it answers (batos method … --example), or mend the source"
+            if drafts[0].outcome == "NoExample" or "made-up arguments" in told[0]["why"]
+            else "mend the source and offer it again",
+            findings=drafts[0].findings,
+            reasons=told,
+        )
+    return Refused(
+        f"none of {len(drafts)} drafts of {want.selector} was good enough: {told[0]['why']}",
+        "add an example of what you expect (batos send … --example), a clearer selector, or the method itself (batos method)",
+        reasons=told,
+    )

@@ -1,0 +1,193 @@
+"""The autotelic heartbeat: measures the image once a minute and keeps house. `python -m uvm.heartbeat`, under supervisord.
+
+Exactly one writes: it takes a fencing token when it starts, and each of its transactions checks that the token is still its own (a newer
+heartbeat takes a higher one; Kleppmann, 2016). One thread, one loop.
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+from typing import Any, NamedTuple
+
+import structlog
+import zmq
+from prometheus_client import Gauge
+
+from deploy import logs, metrics, profiles
+from deploy.process import Stop
+from deploy.settings import Configuration, SettingsError, load
+from uvm.errors import ImageError
+from uvm.heartbeat.announcer import Announcer
+from uvm.image import clock as image_time
+from uvm.image import codex, nursery, views
+from uvm.image.blobs import sweep
+from uvm.image.client import ImageUnreachable, open_image
+from uvm.image.entropy import Spoken, shannon, since
+from uvm.image.image import Image
+from uvm.image.journal import said, tallies
+from uvm.image.queries import reachable
+from uvm.image.receipts import Ledger
+from uvm.image.tables import SHARDS
+from uvm.image.transactor import ImageAway, Publish, Transactor
+from uvm.objects import KIND, UvmObject
+from uvm.protocol import Change
+from uvm.startup import confine, wait_for_files, wait_until_awake
+
+_HISTORY = 60
+_SESSION_S = 7 * 86_400
+
+log = structlog.get_logger()
+
+ENTROPY = Gauge("batos_entropy_selectors_bits", "Entropy of the selectors sent since the measurement before.")
+PERSONAS = Gauge("batos_entropy_personas_bits", "Entropy of the personas that wrote drafts since the measurement before.")
+TOKENS = Gauge("batos_entropy_tokens_bits", "Bits a token of the drafts written since the measurement before.")
+
+
+class _Tallies(NamedTuple):
+    """What was counted since the image's birth: selectors sent, drafts by persona, tokens of drafts."""
+
+    sent: dict[str, int]
+    asked: dict[str, int]
+    said: Spoken
+
+
+class Fenced(Exception):
+    """A newer heartbeat has taken over."""
+
+
+class Heartbeat:
+    """Measurements under a fencing token. What it writes is given to `publish`."""
+
+    def __init__(self, configuration: Configuration, image: Image, publish: Publish = lambda tid, changes: None) -> None:
+        self._configuration = configuration
+        self._image = image
+        self._transactor = Transactor(image, "heartbeat", publish=publish)
+        self._token = self._transactor.run(self._take)
+        # A heartbeat that died may have committed what it did not live to publish.
+        publish(self._transactor.newest(), self._transactor.look(self._doubted))
+        self._before = _Tallies({}, {}, Spoken())
+        self._beaten = time.monotonic()
+        # Anywhere: heartbeats that live for a few beats only come round as well.
+        self._shard = random.randrange(SHARDS)
+
+    def beat(self) -> dict[str, Any]:
+        """Measure once, write it down, keep house. Raises Fenced."""
+        measured, self._before = self._transactor.run(self._measure)
+        self._beaten += int(time.monotonic() - self._beaten)
+        self._shard = (self._shard + 1) % SHARDS
+        ENTROPY.set(measured["selector_entropy"])
+        PERSONAS.set(measured["persona_entropy"])
+        TOKENS.set(measured["token_entropy"])
+        removed = self._transactor.look(self._sweep)
+        log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
+        return measured
+
+    def _take(self) -> int:
+        fence = self._image.root["fence"]
+        fence.put("token", fence.own("token") + 1)
+        fence.put("holder", str(os.getpid()))
+        token: int = fence.own("token")
+        return token
+
+    def _doubted(self) -> list[Change]:
+        heart = self._image.named("heartbeat_obj")
+        return [Change(self._image.reference(heart), self._image.names_of(heart), {}, [], again=True)]
+
+    def _check(self) -> None:
+        fence = self._image.root["fence"]
+        if fence.own("token") != self._token:
+            raise Fenced(f"token {self._token} was followed by {fence.own('token')}")
+        self._image.connection.readCurrent(fence)
+
+    def _measure(self) -> tuple[dict[str, Any], "_Tallies"]:
+        self._check()
+        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), said(self._image)), self._before
+        fresh, drafts, words = since(counted.sent, before.sent), since(counted.asked, before.asked), counted.said - before.said
+        genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
+        measured = {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "selector_entropy": round(shannon(fresh), 6),
+            "persona_entropy": round(shannon(drafts), 6),
+            "token_entropy": round(words.entropy, 6),
+            "tokens": words.tokens,
+            "hesitant_tokens": words.hesitant,
+            "drafts": sum(drafts.values()),
+            "messages": sum(fresh.values()),
+            "selectors": len(fresh),
+            "objects": sum(1 for _ in reachable(self._image.names.values(), [])),
+            "methods": views.counted(genesis, "methods"),
+            "token": self._token,
+        }
+        heart.put("last", measured)
+        heart.put("history", [*views.slot(heart, "history", list, []), measured][-_HISTORY:])
+        now = image_time.advance(self._image, int(time.monotonic() - self._beaten))
+        # One shard a beat: to look at all receipts loads them all, and nothing is in a hurry that had weeks to live.
+        Ledger(self._image).expire(now - _SESSION_S, [self._shard])
+        nursery.expire(self._image, now, [self._shard])
+        return measured, counted
+
+    def _sweep(self) -> list[str]:
+        """Linked files that no object of the image names any more."""
+        kinds: dict[str, set[str]] = {"model": set(), "adapter": set()}
+        for one in reachable(self._image.names.values(), []):
+            for value in one._slots.values():
+                if type(value) is UvmObject and (kind := value.own(KIND)) in kinds:
+                    kinds[kind].add(views.slot(value, "digest", str, ""))
+        home = self._configuration.home
+        return sweep(kinds["model"], home.models) + sweep(kinds["adapter"], home.adapters)
+
+
+def beat_until(stop: Stop, configuration: Configuration, image: Image) -> None:
+    """Beat at the interval. A beat that fails is logged, and the next one is tried. Raises Fenced, ImageAway, CodexBroken."""
+    heart: Heartbeat | None = None
+    announcer = Announcer(configuration.uvms_endpoint, "heartbeat")
+    poller = zmq.Poller()
+    poller.register(stop.fileno(), zmq.POLLIN)
+    try:
+        while not stop.requested:
+            try:
+                heart = heart or Heartbeat(configuration, image, announcer.publish)
+                heart.beat()
+            except (Fenced, ImageAway, codex.CodexBroken):
+                raise
+            except Exception:  # whatever stands in the image, it ends no process
+                log.exception("a beat failed; the next one is tried", seconds=configuration.settings.heartbeat.interval_s)
+            poller.poll(int(configuration.settings.heartbeat.interval_s * 1000))
+    finally:
+        announcer.close()
+
+
+def main() -> int:
+    """Entry point."""
+    argparse.ArgumentParser(description="The autotelic heartbeat: measures the image at an interval and keeps house.").parse_args()
+    try:
+        configuration = load()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.start("heartbeat", configuration.settings.logs.level)
+    configuration.home.ensure()
+    stop = Stop()
+    if not wait_for_files(configuration, stop):
+        return 0 if stop.requested else 1
+    endpoint = metrics.listen("heartbeat", configuration.settings.metrics.base_port, 3, configuration.home.run)
+    confine("heartbeat", configuration, profiles.heartbeat_profile(configuration))
+    endpoint.start()
+    try:
+        image = open_image(configuration, 60.0)
+    except ImageUnreachable as error:
+        log.error("no image", error=str(error))
+        return 1
+    try:
+        if not wait_until_awake(image, stop):
+            return 0
+        beat_until(stop, configuration, image)
+    except (Fenced, ImageAway, ImageUnreachable, ImageError, codex.CodexBroken) as error:
+        log.error("ending", error=str(error))
+        return 1
+    finally:
+        image.close()
+    log.info("ended")
+    return 0

@@ -1,0 +1,113 @@
+"""The blob-proxy: a directory of files (a model, an adapter) as an object with blobs, and back as a directory of links.
+
+The digest of a directory is the sha256 of one line per file, sorted by path: `<sha256 of the content>  <path>\\n`; names that begin
+with a dot are left out. The inference worker computes the same (docs/inference.md). Called by whoever owns the transaction.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ZODB.blob import Blob
+
+from uvm.image.client import link_or_copy
+from uvm.image.image import Image
+from uvm.image.views import weights
+from uvm.objects import KIND, PARENTS, UvmObject
+
+
+def files_of(directory: Path) -> list[Path]:
+    """The files that belong to a model or an adapter, sorted by path."""
+    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
+
+
+def directory_digest(digests: dict[str, str]) -> str:
+    """The digest of a directory from those of its files."""
+    return hashlib.sha256("".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()).hexdigest()
+
+
+def import_directory(
+    kind: str, directory: Path, traits: UvmObject, staging: Path, facts: dict[str, Any], told: Callable[[str], None]
+) -> UvmObject:
+    """The files of a directory as a new object with blobs, in the current transaction. Raises OSError.
+
+    ZODB never syncs blobs, so each file is synced here, before the commit that makes it part of the image.
+    """
+    staging.mkdir(parents=True, exist_ok=True)
+    digests: dict[str, str] = {}
+    blobs: dict[str, Blob] = {}
+    size = 0
+    for path in files_of(directory):
+        name = path.relative_to(directory).as_posix()
+        told(name)
+        copy = staging / f"{os.getpid()}-{len(digests)}"
+        digests[name] = _copy_synced(path, copy)
+        size += copy.stat().st_size
+        blobs[name] = Blob()
+        blobs[name].consumeFile(str(copy))
+    _sync_directory(staging)
+    return UvmObject(
+        {PARENTS: [traits], KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs, **facts}
+    )
+
+
+def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
+    """The directory `home/<digest>` with the files of a model or an adapter, made now if it is not there. The transaction must be open.
+
+    Raises BadValue for an object that is none.
+    """
+    known = weights(proxy, kind)
+    target = home / known.digest
+    if target.is_dir():
+        return target
+    staging = home / f".{known.digest}.{os.getpid()}"
+    shutil.rmtree(staging, ignore_errors=True)
+    for name, blob in known.blobs.items():
+        place = staging / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(Path(blob.committed()), place)
+    try:
+        staging.rename(target)
+    except OSError:
+        # Another process was first; its directory has the same digest.
+        shutil.rmtree(staging, ignore_errors=True)
+        if not target.is_dir():
+            raise
+    return target
+
+
+def sweep(named: set[str], home: Path) -> list[str]:
+    """Remove materialized directories whose digest no object names any more; those that a worker fetched are the worker's."""
+    ours = (path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
+    gone = [path for path in ours if path.name not in named and not (path / ".fetched").exists()]
+    for path in gone:
+        shutil.rmtree(path, ignore_errors=True)
+    return [path.name for path in gone]
+
+
+def _copy_synced(source: Path, target: Path) -> str:
+    digest = hashlib.sha256()
+    with source.open("rb") as reader, open(target, "wb", opener=_read_only) as writer:
+        while chunk := reader.read(1 << 22):
+            digest.update(chunk)
+            writer.write(chunk)
+        writer.flush()
+        os.fsync(writer.fileno())
+    return digest.hexdigest()
+
+
+def _read_only(path: str, flags: int) -> int:
+    """Nobody writes a blob again; a confined process cannot change the rights later, so the file is made so."""
+    return os.open(path, flags | os.O_EXCL, 0o444)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,164 @@
+"""What a transaction changed, as its StateUpdate tells it: complete, or with an explicit `again`. Owned by the process's one thread.
+
+What a message did is known from its attempt (`take`), what the kernel's own transactions did from the records (`of_records`). The
+changes are `made` before the commit, and `settled` after it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from deploy.settings import BridgeSettings
+from uvm.errors import BadValue, DamagedRecord
+from uvm.image.image import Image
+from uvm.image.journal import Effect
+from uvm.image.message_object import is_method
+from uvm.image.queries import object_state, referenced
+from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Merging, UvmObject, same_value
+from uvm.protocol import Change, StateUpdate, encode
+from uvm.values.crossing import NoRoom, Room, to_wire
+
+_CHANGE_BYTES: Final = 64
+_UNSAVED: Final = bytes(8)
+_NAMES_SHOWN: Final = 16
+MOST: Final = 1000
+"""Changes in one StateUpdate, and new objects of one transaction that are carried whole."""
+
+
+def updates(tid: bytes, process: str, changes: Sequence[Change]) -> Iterator[bytes]:
+    """The encoded StateUpdates of a transaction: one, or several where it changed many objects."""
+    for begin in range(0, len(changes), MOST):
+        yield encode(StateUpdate(tid, process, list(changes[begin : begin + MOST])))
+
+
+class Changes:
+    """The changes of one transaction; what is carried of them has at most half as many bytes as a frame."""
+
+    def __init__(self, image: Image, frame: int = BridgeSettings().max_frame_bytes) -> None:
+        self._image = image
+        self._limit = frame // 2
+        self._written: dict[int, tuple[UvmObject, dict[str, Any]]] = {}
+        self._created: dict[int, UvmObject] = {}
+        self._merging: dict[int, UvmObject] = {}
+
+    def take(self, created: Mapping[int, UvmObject], effects: Iterable[Effect]) -> None:
+        """What a message did, at its end: the objects that its attempt made, by identity, and its effects."""
+        self._created.update(created)
+        for owner, slot, before, _, _ in effects:
+            self._note(owner, slot, before)
+
+    def of_records(self) -> list[Change]:
+        """What the current transaction has written, by comparing with what is stored; for transactions without savepoints."""
+        connection = self._image.connection
+        for one in self._image.changed():
+            if type(one) is not UvmObject or KIND in one._slots:
+                continue
+            if one._p_serial == _UNSAVED:
+                self._created[id(one)] = one
+                continue
+            before = connection._reader.getState(connection._storage.load(one._p_oid)[0])["_slots"]
+            for slot in {**before, **one._slots}:
+                was = before.get(slot, ABSENT)
+                if not same_value(was, one.own(slot)):
+                    self._note(one, slot, was)
+        return self.made()
+
+    def _note(self, owner: UvmObject, slot: str, before: Any) -> None:
+        _, slots = self._written.setdefault(id(owner), (owner, {}))
+        slots.setdefault(slot, before)
+
+    def made(self) -> list[Change]:
+        """The changes, in the current transaction, before its commit."""
+        room = Room(self._limit)
+        changes: list[Change] = []
+        pending: list[UvmObject] = []
+        for owner, slots in self._written.values():
+            if owner.own(KIND) is not ABSENT:
+                continue
+            if id(owner) not in self._created:
+                changes.append(self._change(owner, slots, room, pending))
+            if NAMES in slots and not slots[NAMES]:
+                pending.append(owner)
+        return changes + self._reached(pending, room)
+
+    def settled(self, changes: list[Change]) -> list[Change]:
+        """After the commit: a counter or a set that was merged with another process's is not what was carried."""
+        # A record that the server merged was dropped from memory, and is loaded anew when it is needed.
+        merged = {one._p_oid for one in self._merging.values() if one._p_changed is None}
+        if not merged:
+            return changes
+        return [
+            Change(change.reference, change.names[:_NAMES_SHOWN], {}, [], again=True) if change.reference.oid in merged else change
+            for change in changes
+        ]
+
+    def _change(self, owner: UvmObject, slots: dict[str, Any], room: Room, reached: list[UvmObject]) -> Change:
+        reference, names = self._image.reference(owner), self._image.names_of(owner)
+        before = room.left
+        sets: dict[str, Any] = {}
+        methods: dict[str, Any] = {}
+        removed: list[str] = []
+        parents = None
+        try:
+            room.take(_CHANGE_BYTES + sum(len(name.encode()) + 3 for name in [*names, *slots]))
+            for slot, was in slots.items():
+                value = owner.own(slot)
+                if value is not ABSENT:
+                    old = {id(one) for one in referenced(was)}
+                    reached.extend(one for one in referenced(value) if id(one) not in old)
+                if slot == PARENTS:
+                    parents = to_wire(owner.parents(), self._image.reference, room)
+                elif slot.endswith("*"):
+                    continue
+                elif value is ABSENT:
+                    removed.append(slot)
+                elif is_method(value):
+                    methods[slot] = to_wire(value, self._image.reference, room)
+                else:
+                    sets[slot] = to_wire(value, self._image.reference, room)
+                    if isinstance(value, Merging):
+                        self._merging[id(owner)] = owner
+        except (NoRoom, BadValue):
+            room.left = before
+            return self._again(owner)
+        return Change(reference, names, sets, removed, parents, methods, renamed=NAMES in slots)
+
+    def _reached(self, pending: list[UvmObject], room: Room) -> list[Change]:
+        """Of the objects that something refers to now: the new ones whole; the others may be new to a follower, unless they have names."""
+        changes: list[Change] = []
+        known: set[int] = set()
+        while pending:
+            one = pending.pop()
+            if id(one) in known:
+                continue
+            known.add(id(one))
+            try:
+                if one.own(KIND) is not ABSENT:
+                    continue
+                change = self._whole(one, room) if id(one) in self._created and len(changes) < MOST else None
+                if change is not None:
+                    changes.append(change)
+                    pending.extend(each for value in one._slots.values() for each in referenced(value))
+                elif not self._has_had_names(one):
+                    changes.append(self._again(one))
+            except DamagedRecord:
+                continue
+        return changes
+
+    def _has_had_names(self, one: UvmObject) -> bool:
+        names = one.own(NAMES, [])
+        written = self._written.get(id(one))
+        return bool(names) and (written is None or bool(written[1].get(NAMES, names)))
+
+    def _whole(self, one: UvmObject, room: Room) -> Change | None:
+        before = room.left
+        try:
+            state = object_state(self._image, one, room)
+        except NoRoom:
+            state = None
+        if state is None or state.cut or state.large or state.damaged:
+            room.left = before
+            return None
+        return Change(state.reference, state.names, state.slots, [], state.parents, state.methods, renamed=True, whole=True)
+
+    def _again(self, one: UvmObject) -> Change:
+        return Change(self._image.reference(one), self._image.names_of(one)[:_NAMES_SHOWN], {}, [], again=True)

@@ -1,0 +1,171 @@
+"""What each changing message changed: the ground for undo, blame and lineage. And the chronicle of what mattered.
+
+One journal per UVM name, so that two UVMs never write the same record. Layout: table `journals`, key name of the UVM → head with the slots
+`batch`, `pages` (BTree: number → page), `bytes` (of all pages), `tally` (BTree: selector → count), `spoken`, `asked`. The id of the newest
+batch says, after a commit whose acknowledgement was lost, whether it happened. A page has the slots `entries` and `bytes`; it is full with
+`PAGE` bytes, so that an entry costs about half of that, and a large value has a record of its own (`uvm.image.large`).
+
+In images of earlier versions `pages` is a list and `tally` a dict until the journal is written.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+import msgspec
+from BTrees.OOBTree import OOBTree
+
+from uvm.image.entropy import Spoken
+from uvm.image.image import Image
+from uvm.image.large import loaded, stored, weight
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.values.slot_values import copied
+
+PAGE: Final = 2048
+"""Bytes from which a page is full."""
+_ENTRY: Final = 64
+_EFFECT: Final = 48
+"""Bytes of an entry and of an effect in it, besides their texts and values."""
+PAGES: Final = 8000
+KEPT: Final = 64_000_000
+"""Pages and bytes that a journal keeps; the oldest pages go first."""
+TALLIED: Final = 1000
+"""Selectors that a journal counts; later ones are left out of the entropy."""
+ASKED: Final = 64
+"""Personas that a journal counts."""
+
+Effect = tuple[UvmObject, str, Any, Any, UvmObject | None]
+"""Owner, slot, before, after, and the method that did it."""
+
+
+class Journal:
+    """The journal of one UVM, within the current transaction."""
+
+    def __init__(self, image: Image, uvm: str) -> None:
+        self._image = image
+        self._uvm = uvm
+        self._written: UvmObject | None = None
+
+    @property
+    def batch(self) -> str:
+        """The id of the newest batch that this journal's UVM committed."""
+        head = self._image.shard("journals", self._uvm).own(self._uvm)
+        self._written = None if head is ABSENT else head
+        return "" if head is ABSENT else head.own("batch")
+
+    @property
+    def tid(self) -> bytes:
+        """The transaction of the newest batch, once it is committed. Newer ones of other processes may have happened by then."""
+        if self._written is None or self._written._p_changed is None:
+            newest: bytes = self._image.database.storage.lastTransaction()
+            return newest
+        serial: bytes = self._written._p_serial
+        return serial
+
+    def mark(self, batch: str, sent: Mapping[str, int] | None = None) -> None:
+        """Say that the current transaction is this batch; `sent` is added to the tally of selectors."""
+        head = self._written = self._head()
+        head.put("batch", batch)
+        tally: OOBTree = head.own("tally")
+        for selector, count in (sent or {}).items():
+            if selector in tally or len(tally) < TALLIED:
+                tally[selector] = tally.get(selector, 0) + count
+
+    def spoke(self, spoken: Spoken, asked: Mapping[str, int]) -> None:
+        """Add to the tally what the model said, and how many drafts each persona wrote."""
+        head = self._head()
+        before = head.own("spoken", {})
+        head.put("spoken", msgspec.to_builtins(msgspec.convert(before, Spoken) + spoken))
+        drafts = dict(head.own("asked", {}))
+        for persona, count in asked.items():
+            if persona in drafts or len(drafts) < ASKED:
+                drafts[persona] = drafts.get(persona, 0) + count
+        head.put("asked", drafts)
+
+    def record(self, entries: list[dict[str, Any]]) -> None:
+        """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
+        if not entries:
+            return
+        head = self._head()
+        pages: OOBTree = head.own("pages")
+        page: UvmObject | None = pages[pages.maxKey()] if pages else None
+        total = head.own("bytes", 0)
+        for written in entries:
+            if page is None or page.own("bytes", PAGE) >= PAGE:
+                page = UvmObject({KIND: "journal", "entries": [], "bytes": 0})
+                pages[pages.maxKey() + 1 if pages else 0] = page
+            octets = _bytes(written)
+            page.put("entries", [*page.own("entries"), written])
+            page.put("bytes", page.own("bytes") + octets)
+            total += octets
+        while len(pages) > PAGES or (total > KEPT and len(pages) > 1):
+            total -= pages.pop(pages.minKey()).own("bytes", 0)
+        head.put("bytes", total)
+
+    def entries(self) -> Iterable[dict[str, Any]]:
+        """All entries that are kept, newest first."""
+        head = self._image.shard("journals", self._uvm).own(self._uvm)
+        pages = head.own("pages") if head is not ABSENT else []
+        for page in reversed(pages if isinstance(pages, list) else list(pages.values())):
+            yield from reversed(page.own("entries"))
+
+    def _head(self) -> UvmObject:
+        known = self._image.shard("journals", self._uvm).own(self._uvm)
+        if known is ABSENT:
+            known = UvmObject({KIND: "journal", "batch": "", "pages": OOBTree(), "tally": OOBTree()})
+            self._image.enter("journals", self._uvm, known)
+        head: UvmObject = known
+        if isinstance(head.own("pages"), list):
+            head.put("pages", OOBTree(dict(enumerate(head.own("pages")))))
+            head.put("tally", OOBTree(head.own("tally", {})))
+        return head
+
+
+def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
+    """One message with its effects: object, slot, whether there was a value and which, and the method that did it.
+
+    Of a new object only that it was made is worth keeping, and the nursery or its parents show that.
+    """
+    new = set(map(id, made))
+    kept = [
+        [owner, slot, before is not ABSENT, None if before is ABSENT else stored(copied(before)), method]
+        for owner, slot, before, _, method in effects
+        if id(owner) not in new
+    ]
+    return {**message, "effects": kept}
+
+
+def _bytes(written: dict[str, Any]) -> int:
+    """About what an entry takes, with the large values that have records of their own."""
+    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str)
+    for _, slot, _, before, _ in written["effects"]:
+        if type(before) is UvmObject and before._p_jar is None:
+            before = loaded(before)
+        total += _EFFECT + len(slot) + weight(before, KEPT)
+    return total
+
+
+def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str, int]:
+    """How often each selector was sent (`tally`), or how many drafts each persona wrote (`asked`), as far as the journals know."""
+    counted: dict[str, int] = {}
+    for head in _heads(image):
+        for name, count in head.own(slot, {}).items():
+            counted[name] = counted.get(name, 0) + count
+    return counted
+
+
+def said(image: Image) -> Spoken:
+    """What the model said in drafts, as far as the journals know."""
+    return sum((msgspec.convert(head.own("spoken", {}), Spoken) for head in _heads(image)), Spoken())
+
+
+def _heads(image: Image) -> Iterator[UvmObject]:
+    for shard in image.shards("journals"):
+        for name in shard.names():
+            yield shard.own(name)
+
+
+def chronicle(image: Image, kind: str, **facts: Any) -> None:
+    """Write down what mattered: a birth, an install, an undo. A pack does not erase it."""
+    moment = f"{time.time():.6f}"
+    image.enter("chronicle", f"{moment}:{kind}", {"at": moment, "kind": kind, **facts})

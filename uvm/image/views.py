@@ -1,0 +1,82 @@
+"""What the kernel reads out of the image, by type: each function says in the log what is wrong, and goes on with a sound value.
+
+Slots of primordial objects are policy's to change, and so may hold anything. Nothing that stands in them may end a process, and what the
+kernel does for everybody (counting, naming, measuring) must not fail because of it.
+"""
+
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Meta, Struct
+from ZODB.blob import Blob
+
+from uvm.errors import BadValue
+from uvm.image.image import Image
+from uvm.objects import ABSENT, KIND, Counter, UvmObject
+
+COVENANT: Final = (
+    "Write the body of one method of a living object. State is self.slot only. "
+    'After a change inside a list or dict: self._p_changed = True. If unsure: decline("why").'
+)
+"""The first paragraph of a prompt, where the image has none that is a text."""
+
+log = structlog.get_logger()
+
+_T = TypeVar("_T")
+
+
+def slot(owner: UvmObject, name: str, kind: type[_T], default: _T) -> _T:
+    """The own slot as a value of that type; the default where it is absent, or something else."""
+    value = owner.own(name)
+    if type(value) is kind:
+        return value
+    if value is not ABSENT:
+        log.warning("a slot does not hold what it should", object=repr(owner), slot=name, seen=type(value).__name__, kept=kind.__name__)
+    return default
+
+
+def counted(owner: UvmObject, name: str) -> int | float:
+    """The number in a counter."""
+    return slot(owner, name, Counter, Counter()).plain()
+
+
+def objects(owner: UvmObject, name: str) -> list[UvmObject]:
+    """The objects in a list."""
+    return [one for one in slot(owner, name, list, []) if type(one) is UvmObject]
+
+
+def covenant(image: Image) -> str:
+    """The first paragraph of every prompt."""
+    mind = image.names.get("pLLM_obj")
+    return slot(mind, "covenant", str, COVENANT) if type(mind) is UvmObject else COVENANT
+
+
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class Weights(Struct, frozen=True):
+    """A model or an adapter. `blobs`: relative path → file; `base`: digest of the model that an adapter belongs to."""
+
+    digest: Digest
+    name: str
+    blobs: dict[str, Any] = {}
+    base: Digest | None = None
+
+
+def weights(one: Any, kind: str) -> Weights:
+    """A model or adapter as the kernel made it. Raises BadValue for anything else, before any of it is used as a path."""
+    if type(one) is not UvmObject or one.own(KIND) != kind:
+        raise BadValue(f"{one!r:.100} is no {kind}", "only the kernel makes them; a clone of one is an object without weights")
+    slots = {name: value for name in ("digest", "name", "blobs", "base") if (value := one.own(name)) is not ABSENT}
+    try:
+        known = msgspec.convert(slots, Weights)
+    except msgspec.ValidationError as error:
+        raise BadValue(f"the {kind} {one!r} is damaged: {error}", "restore a backup") from error
+    for name, blob in known.blobs.items():
+        path = PurePosixPath(name)
+        inside = path.parts and not path.is_absolute() and ".." not in path.parts and str(path) == name and "\0" not in name
+        if not inside or not isinstance(blob, Blob):
+            raise BadValue(f"the {kind} {one!r} has a file {name!r:.100} that is none", "restore a backup")
+    return known

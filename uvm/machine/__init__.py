@@ -1,0 +1,6 @@
+"""A Universal Virtual Machine, `python -m uvm.machine`: one thread, one loop.
+
+In: Deliveries of the bridge, answers of the model, trials that ended. Out: answers after the commit, and what changed.
+
+Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `watchdog`.
+"""

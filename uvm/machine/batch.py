@@ -1,0 +1,431 @@
+"""One transaction: drained messages run in savepoints of their own, one commit, and only then answers.
+
+Owned by the UVM's main thread. `run` gives one outcome per message, all true of one committed transaction.
+"""
+
+import random
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from transaction.interfaces import NoTransaction, TransientError
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.POSException import ConflictError, ReadConflictError, StorageError
+
+from deploy.settings import BridgeSettings, UvmSettings
+from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, ImageFull, KernelFault, TooLarge
+from uvm.generation.request import missing
+from uvm.image import nursery, queries
+from uvm.image.changes import Changes
+from uvm.image.image import Image
+from uvm.image.journal import TALLIED, Effect, Journal, entry
+from uvm.image.message_object import is_method
+from uvm.image.methods import explanation, written_for
+from uvm.image.receipts import Ledger
+from uvm.image.transactor import disk_full
+from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.objects import ABSENT, UvmObject
+from uvm.protocol import CreateMethod, GetFullState, Inspect, Read, Reference, Release, Result, Send, Step, Transaction, encode_value
+from uvm.runtime import gate
+from uvm.runtime.attempt import Attempt, Miss, Thought
+from uvm.runtime.authority import check_offer
+from uvm.runtime.runtime import Runtime
+from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
+from uvm.values.slot_values import copied
+
+LONG_S: Final = 0.05
+"""A batch that took so many seconds begins no further message: those that are done wait for the commit."""
+TRIES: Final = 12
+"""How often a batch is tried; from the third conflict on, its messages run one by one."""
+
+log = structlog.get_logger()
+
+
+class ImageAway(Exception):
+    """The ZEO server does not answer; nothing is decided yet, and the batch is to be run again later."""
+
+
+class Batch:
+    """Runs messages in transactions. `between` is called before each message, so that a long batch is no silence."""
+
+    def __init__(
+        self,
+        image: Image,
+        runtime: Runtime,
+        settings: UvmSettings,
+        uvm: str,
+        between: Callable[[], None] = lambda: None,
+        frame: int = BridgeSettings().max_frame_bytes,
+    ) -> None:
+        """`frame`: the most bytes that an answer may have."""
+        self._image = image
+        self._runtime = runtime
+        self._settings = settings
+        self._uvm = uvm
+        self._between = between
+        self._ledger = Ledger(image)
+        self._journal = Journal(image, uvm)
+        self._frame = frame
+        self._capacity = queries.capacity(frame)
+        self._snapshots = queries.Snapshots(image, frame)
+        self._changes = Changes(image, frame)
+        self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
+        self._full = False
+        # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
+        self._sent: dict[str, int] = {}
+        self._receipts: dict[tuple[str, str, int], tuple[Work, bytes]] = {}
+        self._entries: list[dict[str, Any]] = []
+        self.conflicts = 0
+        self.commits = 0
+
+    def run(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]]:
+        """Run messages; each comes back with its outcome and the transaction that holds it (empty when nothing was written).
+
+        Where the first ones take long, the last ones are not begun, and do not come back: run them again in another batch. So are those
+        that change nothing, where the image's disk had no room for what the others did; these come back as failed.
+
+        Raises ImageAway: then call again with the same messages. A commit that may or may not have happened is looked up first.
+        """
+        try:
+            settled = self._settle(works)
+            if settled is not None:
+                return settled
+            return self._run(list(works), 0)
+        except (ClientDisconnected, StorageError, TransientError) as error:
+            self._abort()
+            full = disk_full(error)
+            if full is not None and self._doubtful is not None:
+                return self._not_written(works, full)
+            raise ImageAway(str(error)) from error
+
+    # --- transactions ------------------------------------------------------------------------------------------------
+
+    def _run(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
+        if tried >= 2 and len(works) > 1:
+            return self._one_by_one(works, tried)
+        while True:
+            outcomes: list[Outcome] = []
+            self._receipts.clear()
+            self._entries = []
+            self._changes = Changes(self._image, self._frame)
+            try:
+                self._image.manager.begin()
+                long = time.monotonic() + LONG_S
+                spent = time.thread_time()
+                for work in works:
+                    self._between()
+                    outcomes.append(self._attempt(work))
+                    before, spent = spent, time.thread_time()
+                    work.cpu_s += spent - before
+                    if time.monotonic() > long:
+                        break
+                return self._commit(works[: len(outcomes)], outcomes)
+            except (ConflictError, ReadConflictError) as error:
+                self._abort()
+                self.conflicts += 1
+                tried += 1
+                if tried >= TRIES:
+                    return [
+                        (work, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"") for work in works
+                    ]
+                # Jitter, so that two UVMs that collide do not collide again in step; bounded, as the bridge waits.
+                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
+                if tried >= 2 and len(works) > 1:
+                    return self._run(works, tried)
+            except (ClientDisconnected, StorageError, TransientError):
+                raise
+            except Exception as error:  # a transaction that cannot be stored fails its messages, and must not end the process
+                self._abort()
+                log.exception("a transaction could not be stored", jobs=[work.job for work in works])
+                if len(works) > 1:
+                    return self._one_by_one(works, tried)
+                return [(works[0], Failed(fault(error)), b"")]
+
+    def _one_by_one(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
+        done: list[tuple[Work, Outcome, bytes]] = []
+        long = time.monotonic() + LONG_S
+        for work in works:
+            try:
+                done += self._run([work], tried)
+            except (ClientDisconnected, StorageError, TransientError):
+                if not done:
+                    raise
+                # Those before it are done; whether this one is will be looked up when it is run again.
+                self._abort()
+                break
+            if time.monotonic() > long:
+                break
+        return done
+
+    def _commit(self, works: list[Work], outcomes: list[Outcome]) -> list[tuple[Work, Outcome, bytes]]:
+        if not any(isinstance(one, Answered) and one.changed for one in outcomes):
+            self._abort()
+            return [(work, one, b"") for work, one in zip(works, outcomes, strict=True)]
+        batch = uuid.uuid4().hex
+        floors: dict[tuple[str, str], int] = {}
+        for work, _ in self._receipts.values():
+            session = work.principal, work.session
+            floors[session] = max(floors.get(session, 0), getattr(work.request, "floor", 0))
+        for work, result in self._receipts.values():
+            # The floor that the batch comes to, so that each session's page is swept once.
+            self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floors[work.principal, work.session])
+        self._journal.record(self._entries)
+        self._journal.mark(batch, self._sent)
+        changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
+        teller.changes = changes
+        self._doubtful = (batch, [id(work) for work in works], outcomes)
+        try:
+            self._image.manager.commit()
+        except ConflictError:
+            self._doubtful = None
+            raise
+        except (ClientDisconnected, TransientError, StorageError):
+            raise
+        except BaseException:
+            self._doubtful = None
+            raise
+        self._doubtful = None
+        self._full = False
+        self._sent = {}
+        self.commits += 1
+        teller.changes = self._changes.settled(changes)
+        tid = self._journal.tid
+        return [(work, one, tid) for work, one in zip(works, outcomes, strict=True)]
+
+    def _settle(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]] | None:
+        """After a commit whose acknowledgement was lost: the outcomes, if it happened."""
+        if self._doubtful is None:
+            return None
+        batch, identities, outcomes = self._doubtful
+        self._image.manager.begin()
+        happened, tid = self._journal.batch == batch, self._journal.tid
+        self._image.manager.abort()
+        self._doubtful = None
+        if not self._full:
+            log.warning("looked up a commit whose acknowledgement was lost", batch=batch, happened=happened)
+        if not happened:
+            return None
+        known = dict(zip(identities, outcomes, strict=True))
+        for outcome in outcomes:
+            if isinstance(outcome, Answered) and outcome.changes:
+                outcome.changes = self._changes.settled(outcome.changes)
+        return [(work, known[id(work)], tid) for work in works if id(work) in known]
+
+    def _not_written(self, works: Sequence[Work], full: ImageFull) -> list[tuple[Work, Outcome, bytes]]:
+        """The server answered that it could not write: what the transaction would have changed fails, once it is sure that it did not."""
+        if not self._full:
+            self._full = True  # an outage is one line of the log, however many messages it costs
+            log.error("the image's disk is full", error=full.message)
+        _, identities, outcomes = self._doubtful or ("", [], [])
+        try:
+            settled = self._settle(works)
+        except (ClientDisconnected, StorageError, TransientError) as error:
+            self._abort()
+            raise ImageAway(str(error)) from error
+        if settled is not None:
+            return settled
+        changing = {identity for identity, one in zip(identities, outcomes, strict=True) if isinstance(one, Answered) and one.changed}
+        return [(work, Failed(full), b"") for work in works if id(work) in changing]
+
+    def _abort(self) -> None:
+        self._runtime.attempt.forget_changes()
+        with suppress(NoTransaction):
+            self._image.manager.abort()
+
+    # --- one message -------------------------------------------------------------------------------------------------
+
+    def _attempt(self, work: Work) -> Outcome:
+        """Run one message. Never raises for what the message itself did wrong."""
+        savepoint: Any = None
+        outcome: Outcome
+
+        def before_write() -> None:
+            nonlocal savepoint
+            savepoint = self._image.manager.savepoint(optimistic=True)
+
+        left = work.deadline - time.monotonic()
+        attempt = Attempt(
+            ticks=min(self._settings.ticks, work.limits.ticks),
+            rights=work.rights,
+            limits=work.limits,
+            seconds=max(0.001, min(self._settings.message_limit_s, left)),
+            before_write=before_write,
+            thoughts=work.thoughts,
+            now=work.now,
+        )
+        self._runtime.attempt = attempt
+        try:
+            if left <= 0:
+                raise DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again")
+            return self._carry_out(work, attempt)
+        except Miss as miss:
+            outcome = self._missed(work, attempt, miss)
+        except Thought as thought:
+            outcome = Thinking(thought, self._image.reference(thought.persona).oid)
+        except (ImageError, AttemptEnded) as error:
+            outcome = Failed(error)
+        except (ConflictError, ClientDisconnected, TransientError):
+            raise
+        except Exception as error:  # a fault of ours fails one message, and must not end the process
+            log.exception("a fault while a message was run", job=work.job)
+            outcome = Failed(fault(error))
+        if savepoint is not None:
+            savepoint.rollback()
+        attempt.forget_changes()
+        return outcome
+
+    def _missed(self, work: Work, attempt: Attempt, miss: Miss) -> Outcome:
+        """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
+        try:
+            attempt.unflagged()
+            gate.look(self._image, attempt)
+            return Missing(missing(self._image, attempt, miss, work.now))
+        except ImageError as error:
+            return Failed(error)
+        except (ConflictError, ClientDisconnected, TransientError):
+            raise
+        except Exception as error:  # an object that nothing refers to may hold what cannot be stored
+            log.exception("a fault while a missing method was noted", job=work.job)
+            return Failed(fault(error))
+
+    def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
+        request = work.request
+        if not isinstance(request, Send | Transaction | CreateMethod):
+            return self._look(request, attempt)
+        if work.exactly_once:
+            if (work.principal, work.session, work.seq) in self._receipts:
+                # The same message twice in one batch: the second one finds the receipt once it is committed.
+                raise ConflictError("the same message is in this batch already")
+            receipt = self._ledger.look(work.principal, work.session, work.seq, work.digest)
+            if receipt is not None:
+                return Answered(receipt.result, replayed_tid=receipt.tid)
+        if isinstance(request, CreateMethod):
+            return self._create_method(work, attempt, request)
+        results: list[Any] = []
+        carried: list[Any] = []
+        shown: list[UvmObject] = []
+        room = Room(self._capacity)
+        several = isinstance(request, Transaction)
+        for step in request.sends if isinstance(request, Transaction) else [request]:
+            attempt.examples = step.examples
+            result = self._send(attempt, step, results)
+            carried.append(self._carried(result, attempt, shown, room))
+            if several:
+                # A later send gets the value: what it does to its argument must not change a slot that the value came from.
+                results.append(copied(result, attempt.walk))
+        return self._changed(work, attempt, encode_value(carried if several else carried[0]), shown)
+
+    def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
+        """What sends nothing."""
+        if isinstance(request, GetFullState):
+            return Answered(state=self._snapshots.page(request))
+        if isinstance(request, Read):
+            return Answered(state=self._snapshots.part(request))
+        if isinstance(request, Inspect):
+            one = self._image.target(request.target)
+            return Answered(encode_value(queries.inspected(self._image, one, queries.view_tid(self._image), self._frame)))
+        attempt.touch()
+        gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
+        return Answered(encode_value(gone), changed=gone > 0)
+
+    def _send(self, attempt: Attempt, step: Send | Step, results: list[Any]) -> Any:
+        if len(self._sent) < TALLIED:
+            self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
+
+        def resolve(value: Reference | Result) -> Any:
+            if isinstance(value, Reference):
+                return self._image.visible(value)
+            if value.number >= len(results):
+                raise BadValue(f"{value!r} stands in send {len(results)}; a send may have the results of earlier sends of its Transaction")
+            return results[value.number]
+
+        receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
+        if type(receiver) is not UvmObject:
+            raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
+        args = tuple([from_wire(value, resolve) for value in step.args])
+        kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
+        return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+
+    def _carried(self, result: Any, attempt: Attempt, shown: list[UvmObject], room: Room) -> Any:
+        """A result as it is answered; new objects in it go to `shown`. Raises BadValue, TooLarge."""
+
+        def refer(one: UvmObject) -> Reference:
+            if attempt.is_new(one):
+                shown.append(one)
+            return self._image.reference(one)
+
+        try:
+            return to_wire(result, refer, room)
+        except NoRoom:
+            raise TooLarge(
+                f"the answer would have more than {room.limit:,} bytes",
+                "ask for less; what a slot holds is read in parts, with Read or batos get",
+                bytes=min(room.used, 2**63 - 1),
+                limit=room.limit,
+            ) from None
+
+    def _keep(self, work: Work, result: bytes, change: dict[str, Any] | None = None) -> None:
+        """Remember receipt and journal entry for the end of the batch: written now, every later savepoint would store their pages again."""
+        if work.exactly_once:
+            self._ledger.check(work.seq, getattr(work.request, "floor", 0))
+            self._receipts[work.principal, work.session, work.seq] = (work, result)
+        if change is not None:
+            self._entries.append(change)
+
+    def _changed(self, work: Work, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
+        if shown:
+            attempt.touch()
+            nursery.keep(self._image, shown)
+        if not attempt.wrote:
+            return Answered(result)
+        weight = gate.look(self._image, attempt)
+        effects = attempt.effects()
+        self._changes.take(attempt.created, effects)
+        said = {"session": work.session, "seq": work.seq, "selector": _selector(work.request), "at": int(work.now)}
+        self._keep(work, result, entry(said, effects, attempt.created.values()))
+        return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes)
+
+    # --- methods that are not there yet --------------------------------------------------------------------------------
+
+    def _create_method(self, work: Work, attempt: Attempt, request: CreateMethod) -> Outcome:
+        target = self._image.target(request.target)
+        check_offer(self._image, target, request.selector, work.rights, request.policy)
+        key = f"offer:{work.token}:{work.digest.hex()}"
+        message = self._image.shard("messages", key).own(key)
+        if message is ABSENT or message.own("stage") not in ("installed", "refused"):
+            return Offered(key, self._image.reference(target).oid)
+        if message.own("stage") == "refused":
+            kind = next((one for one in ImageError.__subclasses__() if one.__name__ == message.own("refusal")["type"]), ImageError)
+            raise kind(message.own("refusal")["message"], message.own("refusal")["remedy"], **message.own("refusal")["details"])
+        method = target.own(request.selector)
+        if not is_method(method):
+            raise ImageError(f"{request.selector} was installed and has been removed since")
+        attempt.touch()
+        try:
+            told = to_wire(explanation(target, method), self._image.reference, Room(self._capacity))
+        except NoRoom:  # it is installed all the same; explain_ and Read have the rest
+            told = {}
+        result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
+        if work.exactly_once:
+            self._keep(work, result)
+        return Answered(result, changed=work.exactly_once)
+
+
+def removed_methods(effects: Sequence[Effect]) -> list[tuple[bytes, str]]:
+    """The generated methods among what was removed: the message that each was written for, and its author."""
+    gone = [written_for(before) for _, _, before, after, _ in effects if after is ABSENT and is_method(before)]
+    return [one for one in gone if one is not None]
+
+
+def fault(error: Exception) -> KernelFault:
+    """What a message is told of a fault of ours."""
+    return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
+
+
+def _selector(request: Any) -> str:
+    """What a message sent, for the journal."""
+    sends = request.sends if isinstance(request, Transaction) else [request]
+    return ",".join(getattr(step, "selector", "") for step in sends)[:256]

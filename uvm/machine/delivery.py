@@ -1,0 +1,202 @@
+"""A message inside a UVM, from its arrival to its answer, and the outcomes of one attempt at it. No sockets, no database."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from uvm.bridge import heads
+from uvm.errors import AttemptEnded, ImageError
+from uvm.generation.request import Want
+from uvm.protocol import (
+    Answer,
+    Changing,
+    CreateMethod,
+    Error,
+    GetFullState,
+    Inspect,
+    Read,
+    Release,
+    Reply,
+    Send,
+    Transaction,
+    decode_request,
+    encode,
+    payload_digest,
+)
+from uvm.rights import ALL, Limits, Right
+from uvm.runtime.attempt import Thought
+
+_DEFAULT = Limits()
+
+Runnable = Send | Transaction | CreateMethod | Inspect | Read | GetFullState | Release
+
+
+class Work:
+    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
+
+    `cpu_s` and `generations` are what it used until now, all attempts together.
+    """
+
+    __slots__ = (
+        "alone",
+        "arrived",
+        "cpu_s",
+        "deadline",
+        "digest",
+        "dropped",
+        "generations",
+        "job",
+        "limits",
+        "now",
+        "principal",
+        "request",
+        "restarts",
+        "rights",
+        "seq",
+        "session",
+        "thoughts",
+        "token",
+    )
+
+    def __init__(
+        self,
+        job: int,
+        payload: bytes,
+        principal: str,
+        alone: bool,
+        waited_s: float,
+        longest_s: float,
+        rights: frozenset[Right] = ALL,
+        limits: Limits = _DEFAULT,
+    ) -> None:
+        began = time.thread_time()
+        request = heads.whole(payload) if len(payload) > heads.WHOLE else decode_request(payload)
+        if not isinstance(request, Runnable):
+            raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
+        self.job = job
+        self.request: Runnable = request
+        self.principal = principal
+        self.rights = rights
+        self.limits = limits
+        self.alone = alone
+        self.arrived = time.monotonic() - waited_s
+        self.now = time.time()
+        limit = getattr(request, "deadline_ms", 0) / 1000
+        self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
+        self.thoughts: dict[str, str] = {}
+        self.restarts = 0
+        self.cpu_s = time.thread_time() - began
+        self.generations = 0
+        self.dropped = False
+        self.digest = payload_digest(request) if isinstance(request, Changing) else b""
+        self.session: str = getattr(request, "session", "")
+        self.seq: int = getattr(request, "seq", 0)
+        self.token = f"{principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{job}:{self.now}"
+
+    @property
+    def exactly_once(self) -> bool:
+        """Whether the tool gave the message a session and a number."""
+        return bool(self.session) and self.seq > 0
+
+
+# --- outcomes of an attempt ------------------------------------------------------------------------------------------
+
+
+class Answered:
+    """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
+
+    `stored`: bytes of the records that it changed or made.
+    `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
+    """
+
+    __slots__ = ("changed", "changes", "replayed_tid", "result", "state", "stored", "taken_back")
+
+    def __init__(
+        self,
+        result: bytes = b"\xc0",
+        *,
+        changed: bool = False,
+        changes: Any = None,
+        replayed_tid: bytes | None = None,
+        state: Answer | None = None,
+        taken_back: list[tuple[bytes, str]] | None = None,
+        stored: int = 0,
+    ) -> None:
+        self.result = result
+        self.changed = changed
+        self.changes = changes or []
+        self.replayed_tid = replayed_tid
+        self.state = state
+        self.taken_back = taken_back or []
+        self.stored = stored
+
+    def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
+        """The encoded answer."""
+        if self.state is not None:
+            return encode(self.state)
+        replayed = self.replayed_tid is not None
+        visible = self.replayed_tid if self.replayed_tid is not None else tid if self.changed else b""
+        return encode(Reply(id=request.id, result=msgspec.Raw(self.result), tid=visible, uvm=uvm, replayed=replayed))
+
+
+class Failed:
+    """The message failed and changed nothing."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: ImageError | AttemptEnded) -> None:
+        self.error = error
+
+    def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
+        """The encoded answer."""
+        return encode(failure(request.id, self.error))
+
+
+class Missing:
+    """A method is missing."""
+
+    __slots__ = ("want",)
+
+    def __init__(self, want: Want) -> None:
+        self.want = want
+
+
+class Thinking:
+    """A method asked the model; the message runs again once `key` has its answer."""
+
+    __slots__ = ("key", "max_tokens", "persona", "prompt")
+
+    def __init__(self, thought: Thought, persona: bytes) -> None:
+        self.key = thought.key
+        self.prompt = thought.prompt
+        self.max_tokens = thought.max_tokens
+        self.persona = persona
+
+
+class Offered:
+    """A tool's method waits for its audit and trial."""
+
+    __slots__ = ("key", "receiver")
+
+    def __init__(self, key: str, receiver: bytes) -> None:
+        self.key = key
+        self.receiver = receiver
+
+
+Outcome = Answered | Failed | Missing | Thinking | Offered
+
+
+def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:
+    """An error as the tool gets it."""
+    message, remedy = (text.encode("utf-8", "replace").decode() for text in (error.message, error.remedy))
+    return Error(id=identifier, type=error.type, message=message, remedy=remedy, details=plain_details(error.details))
+
+
+def plain_details(details: dict[str, Any]) -> dict[str, Any]:
+    """Details with everything that MessagePack cannot carry as text."""
+    try:
+        encode(Error(id=0, type="", message="", details=details))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return {key: str(value)[:500] for key, value in details.items()}
+    return details

@@ -1,0 +1,402 @@
+"""A Universal Virtual Machine: the process that runs messages. `python -m uvm.machine --number N`, under supervisord.
+
+One thread, one loop: poll, take what arrived, run a batch in one transaction, answer after the commit. An answer of the model and a
+trial that ended are events of the same loop. The process is confined before it opens anything.
+"""
+
+import argparse
+import os
+import select
+import sys
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+import zmq
+from prometheus_client import Counter, Gauge, Histogram
+
+from deploy import logs, metrics, profiles
+from deploy.process import Stop
+from deploy.settings import Configuration, SettingsError, load
+from inference_worker.protocol import Completed
+from inference_worker.protocol import Failed as ThoughtFailed
+from uvm.bridge import heads, refusals
+from uvm.bridge import protocol as wire
+from uvm.errors import DeadlineExceeded, ImageError, TooDeep
+from uvm.generation.drafting import voice_of
+from uvm.generation.questions import thought_request
+from uvm.generation.request import offered
+from uvm.generation.writers import Writers
+from uvm.image import codex
+from uvm.image.blobs import materialize
+from uvm.image.changes import updates
+from uvm.image.client import ImageUnreachable, open_image
+from uvm.image.image import Image
+from uvm.image.transactor import ImageAway as ImageGone
+from uvm.image.transactor import Transactor
+from uvm.inference.balancer import endpoints
+from uvm.inference.client import Thinker
+from uvm.machine.batch import Batch, ImageAway, fault
+from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.machine.watchdog import Watchdog
+from uvm.protocol import TOPIC_STATE, Change, CreateMethod, encode
+from uvm.rights import Spent
+from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.runtime import Runtime
+from uvm.startup import confine, wait_for_files, wait_until_awake
+from uvm.trial.client import TrialServer
+
+_HELD = 100_000
+"""Jobs that this process holds at most; the bridge's window keeps it far below."""
+
+log = structlog.get_logger()
+
+RAN = Counter("batos_uvm_messages_total", "Messages run, by outcome.", ["outcome"])
+BATCHES = Histogram("batos_uvm_batch_messages", "Messages in one transaction.", buckets=(1, 2, 4, 8, 16, 32, 64))
+SECONDS = Histogram("batos_uvm_batch_seconds", "Seconds from the start of a batch to its commit.")
+PARKED = Gauge("batos_uvm_parked", "Messages that wait for a method or a thought.")
+CONFLICTS = Gauge("batos_uvm_conflicts", "Batches that lost a conflict, since the start.")
+METHODS = Gauge("batos_uvm_methods", "Missing methods that this process ended, by how.", ["end"])
+
+
+class Machine:
+    """The loop and what it owns."""
+
+    def __init__(self, configuration: Configuration, name: str, image: Image, trials: TrialServer, stop: Stop, confined: bool) -> None:
+        self._configuration = configuration
+        self._settings = configuration.settings
+        self._name = name
+        self._incarnation = uuid.uuid4().hex[:12]
+        self._image = image
+        self._trials = trials
+        self._stop = stop
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._bridge = self._context.socket(zmq.DEALER)
+        self._bridge.setsockopt(zmq.ROUTING_ID, wire.routing_id(name, self._incarnation))
+        self._bridge.setsockopt(zmq.LINGER, 2000)
+        self._bridge.setsockopt(zmq.SNDHWM, _HELD)
+        self._bridge.connect(configuration.uvms_endpoint)
+        self._thinker = Thinker(self._context, endpoints(configuration))
+        self._runtime = Runtime(image, PRIMITIVES)
+        self._transactor = Transactor(image, name, self._alive, self._publish_changes)
+        self._batch = Batch(image, self._runtime, self._settings.uvm, name, self._alive, configuration.settings.bridge.max_frame_bytes)
+        self._writers = Writers(
+            configuration=configuration,
+            image=image,
+            runtime=self._runtime,
+            transactor=self._transactor,
+            thinker=self._thinker,
+            trials=trials,
+            publish=self._publish,
+            owner=f"{name}/{self._incarnation}",
+            confined=lambda: confined,
+        )
+        self._watchdog = Watchdog(self._settings.bridge.dead_after_s)
+        self._ready: deque[Work] = deque()
+        self._parked: dict[int, Work] = {}
+        self._alive_at = 0.0
+        self._tick_at = 0.0
+        self._poller = zmq.Poller()
+        self._poller.register(self._bridge, zmq.POLLIN)
+        for socket in self._thinker.sockets:
+            self._poller.register(socket, zmq.POLLIN)
+        self._poller.register(stop.fileno(), zmq.POLLIN)
+        self._poller.register(trials.fileno(), zmq.POLLIN)
+
+    def serve(self) -> None:
+        """Run until a stop is requested. Raises ImageGone when the ZEO server stays away."""
+        self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
+        while not self._stop.requested:
+            self._poll()
+            self._run_ready()
+            self._tick(time.monotonic())
+        self._drain()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self._watchdog.stop()
+        self._writers.close()
+        self._thinker.close()
+        self._bridge.close()
+        self._context.term()
+
+    # --- events ------------------------------------------------------------------------------------------------------
+
+    def _poll(self) -> None:
+        trials = {trial.fileno(): trial for trial in self._writers.trials()}
+        for descriptor, trial in trials.items():
+            self._poller.register(descriptor, zmq.POLLIN | (zmq.POLLOUT if trial.events() & select.POLLOUT else 0))
+        wait = 0 if self._ready else 50 if self._writers or self._parked else 200
+        try:
+            events = dict(self._poller.poll(wait))
+        finally:
+            for descriptor in trials:
+                self._poller.unregister(descriptor)
+        if self._bridge in events:
+            self._take()
+        if any(socket in events for socket in self._thinker.sockets):
+            self._steadily(self._thinker.receive)
+        for descriptor, trial in trials.items():
+            if descriptor in events:
+                self._steadily(partial(self._writers.readable, trial))
+        if self._trials.fileno() in events and not self._trials.alive():
+            # A confined process can start no other one: the supervisor starts this one anew.
+            log.error("the trial server is gone; ending, to be started anew")
+            self._stop.request()
+
+    def _take(self) -> None:
+        while len(self._ready) < _HELD:
+            try:
+                frame = self._bridge.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                said = wire.decode_to_uvm(frame)
+            except msgspec.DecodeError as error:
+                log.error("the bridge sent a bad frame", error=str(error))
+                continue
+            if isinstance(said, wire.Job):
+                self._accept(said)
+            elif isinstance(said, wire.Drop):
+                self._drop(said.job)
+            elif isinstance(said, wire.Recall):
+                self._give_back()
+            else:
+                log.warning("the bridge does not know this UVM; introducing it again")
+                self._ready.clear()
+                self._parked.clear()
+                self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
+
+    def _accept(self, job: wire.Job) -> None:
+        try:
+            work = Work(
+                job.job,
+                job.payload,
+                job.principal,
+                job.alone,
+                job.arrived_ms_ago / 1000,
+                self._settings.uvm.generation_deadline_s,
+                job.rights,
+                job.limits,
+            )
+        except (ImageError, msgspec.DecodeError) as error:
+            self._say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
+            return
+        self._ready.append(work)
+
+    def _give_back(self) -> None:
+        """The bridge has better places for what has not begun here."""
+        back = [work.job for work in self._ready if not work.restarts]
+        self._ready = deque(work for work in self._ready if work.restarts)
+        self._say(wire.Returned(back))
+
+    def _drop(self, job: int) -> None:
+        work = self._parked.get(job) or next((one for one in self._ready if one.job == job), None)
+        if work is not None:
+            work.deadline = 0.0
+
+    def _steadily(self, step: Callable[[], object]) -> None:
+        """Run a step of the loop that serves no single message. A fault of it is logged; the loop goes on."""
+        try:
+            step()
+        except ImageGone:
+            raise
+        except Exception:  # what it read in the image may be anything
+            log.exception("a fault in the loop; it goes on")
+
+    # --- running -------------------------------------------------------------------------------------------------------
+
+    def _run_ready(self) -> None:
+        if not self._ready:
+            return
+        works = [self._ready.popleft()]
+        while self._ready and not works[0].alone and not self._ready[0].alone and len(works) < self._settings.uvm.batch:
+            works.append(self._ready.popleft())
+        started = time.monotonic()
+        while True:
+            try:
+                results = self._batch.run(works)
+                break
+            except ImageAway:
+                self._transactor.wait_for_image()
+        BATCHES.observe(len(works))
+        SECONDS.observe(time.monotonic() - started)
+        CONFLICTS.set(self._batch.conflicts)
+        for work, outcome, tid in results:
+            RAN.labels(type(outcome).__name__.lower()).inc()
+            try:
+                self._settle(work, outcome, tid)
+            except ImageGone:
+                raise
+            except Exception as error:  # whatever stands in the image, it fails one message, and ends no process
+                log.exception("a fault while a message was settled", job=work.job)
+                self._fail(work, fault(error))
+            if isinstance(outcome, Answered):
+                for message, author in outcome.taken_back:
+                    self._writers.learner.rejected(message, [author])
+                self._publish_changes(tid, outcome.changes)
+        ended = {work.job for work, _, _ in results}
+        self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
+
+    def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
+        if isinstance(outcome, Answered | Failed):
+            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored if isinstance(outcome, Answered) else 0)
+            return
+        work.restarts += 1
+        if work.restarts > self._settings.uvm.restarts:
+            self._fail(work, TooDeep(f"the message was set aside {self._settings.uvm.restarts} times", "do it in several messages"))
+            return
+        self._parked[work.job] = work
+        self._say(wire.Parked([work.job]))
+        if isinstance(outcome, Missing):
+            work.generations += 1
+            want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
+            self._writers.want(want, lambda error: self._resume(work, error))
+        elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
+            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits)
+            self._writers.want(want, lambda error: self._resume(work, error))
+        elif isinstance(outcome, Thinking):
+            self._think(work, outcome)
+
+    def _think(self, work: Work, thinking: Thinking) -> None:
+        def kinds(proxy: Any, kind: str) -> None:
+            materialize(self._image, proxy, kind, getattr(self._configuration.home, f"{kind}s"))
+
+        try:
+            voice = self._transactor.look(lambda: voice_of(self._image, thinking.persona, kinds))
+        except ImageError as error:
+            self._resume(work, error)
+            return
+
+        def done(answer: Completed | ThoughtFailed) -> None:
+            if isinstance(answer, Completed):
+                work.thoughts[thinking.key] = answer.outputs[0].text
+                self._resume(work, None)
+            else:
+                self._resume(
+                    work,
+                    ImageError(f"the model did not answer: {answer.type}: {answer.message}", "batos status shows the inference worker"),
+                )
+
+        seconds = max(0.1, work.deadline - time.monotonic())
+        identifier = self._thinker.identifier(f"{self._name}-{self._incarnation}-thought")
+        generate = msgspec.structs.replace(thought_request(voice, thinking, identifier, work.session), deadline_ms=int(seconds * 1000))
+        self._thinker.ask(generate, seconds, done)
+
+    def _resume(self, work: Work, error: ImageError | None) -> None:
+        if self._parked.pop(work.job, None) is None:
+            return
+        if error is not None:
+            self._fail(work, error)
+        else:
+            self._say(wire.Resumed([work.job]))
+            self._ready.append(work)
+
+    def _fail(self, work: Work, error: Any) -> None:
+        self._parked.pop(work.job, None)
+        self._done(work, Failed(error).answer(work.request, b"", self._name))
+
+    def _done(self, work: Work, answer: bytes, stored: int = 0) -> None:
+        self._say(wire.Done(work.job, answer, Spent(cpu_s=work.cpu_s, bytes=stored, generations=work.generations)))
+
+    # --- time ------------------------------------------------------------------------------------------------------------
+
+    def _tick(self, now: float) -> None:
+        self._alive()
+        if now < self._tick_at:
+            return
+        self._tick_at = now + 0.05
+        self._steadily(lambda: self._thinker.tick(now))
+        self._steadily(lambda: self._writers.tick(now))
+        for work in [work for work in self._parked.values() if now > work.deadline]:
+            waited = now - work.arrived
+            self._fail(
+                work,
+                DeadlineExceeded(
+                    f"waited {waited:.1f} s for a method or a thought that is not there yet", "send it again: what is being written goes on"
+                ),
+            )
+        PARKED.set(len(self._parked))
+        METHODS.labels("installed").set(self._writers.installed)
+        METHODS.labels("refused").set(self._writers.refused)
+
+    def _alive(self) -> None:
+        """A step of the loop, or a message of a batch, begins."""
+        self._watchdog.put_off()
+        now = time.monotonic()
+        if now >= self._alive_at:
+            self._alive_at = now + wire.ALIVE_EVERY_S
+            self._say(wire.Alive(len(self._ready) + len(self._parked)))
+
+    def _drain(self) -> None:
+        """Run what is ready, and leave the rest to others."""
+        until = time.monotonic() + 2.0
+        while self._ready and time.monotonic() < until:
+            self._run_ready()
+        self._say(wire.Leaving())
+
+    def _publish_changes(self, tid: bytes, changes: list[Change]) -> None:
+        for update in updates(tid, self._name, changes):
+            self._publish(TOPIC_STATE, update)
+
+    def _publish(self, topic: bytes, payload: bytes) -> None:
+        self._say(wire.Publish(topic, payload))
+
+    def _say(self, message: Any) -> None:
+        try:
+            self._bridge.send(wire.encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            log.error("the bridge takes nothing; a word to it is lost", word=type(message).__name__)
+
+
+def main() -> int:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="One Universal Virtual Machine: runs messages in transactions of the image.")
+    parser.add_argument("--number", type=int, default=1, help="which of the UVMs this is, from 1")
+    number = parser.parse_args().number
+    name = f"uvm-{number}"
+    try:
+        configuration = load()
+        endpoints(configuration)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    logs.start(name, configuration.settings.logs.level)
+    configuration.home.ensure()
+    stop = Stop()
+    if not wait_for_files(configuration, stop):
+        return 0 if stop.requested else 1
+    view = configuration.settings.confinement.view
+    home = configuration.home
+    trials = TrialServer.start(configuration.settings.trial, home.path, name=f"{name}-trials", run=home.run, view=view)
+    endpoint = metrics.listen(name, configuration.settings.metrics.base_port, 3 + number, configuration.home.run)
+    confined = confine(name, configuration, profiles.uvm_profile(configuration, endpoints(configuration)))
+    endpoint.start()
+    try:
+        image = open_image(configuration, 60.0)
+    except ImageUnreachable as error:
+        log.error("no image", error=str(error))
+        trials.stop()
+        return 1
+    try:
+        if not wait_until_awake(image, stop):
+            return 0
+        machine = Machine(configuration, name, image, trials, stop, confined)
+        log.info("ready", uvm=name, confined=confined)
+        try:
+            machine.serve()
+        finally:
+            machine.close()
+    except (ImageGone, ImageUnreachable, ImageError, codex.CodexBroken) as error:
+        log.error("ending", error=str(error))
+        return 1
+    finally:
+        image.close()
+        trials.stop()
+    log.info("ended")
+    return 0

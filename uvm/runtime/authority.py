@@ -1,0 +1,85 @@
+"""Who may change what: the rules, and nothing else. Each function returns, or raises NotAllowed with the reason and the way out.
+
+Three kinds of objects. The kernel's own (with `is*`) are changed by the kernel alone. The primordial ones (those that the image was born
+with, under names that cannot be taken away) are changed by the right `policy`. All others by whoever may send.
+
+`policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`history.may_change_policy`).
+"""
+
+from typing import Final
+
+from uvm.errors import NotAllowed
+from uvm.image.image import Image
+from uvm.image.message_object import is_method
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.rights import Right
+
+_SENT: Final = frozenset(
+    {"selector", "arguments", "keywords", "receiver", "caller", "positional", "slots", "call", "signature", "examples", "covenant"}
+)
+"""Slots of a message object that say what was sent."""
+
+LASTING: Final = frozenset({"doesNotUnderstand_", "reflectOn_", "personasFor_", "chooseFrom_"})
+"""Policy methods: on a primordial object another one may take their place, but none may be missing."""
+
+
+def check_change(image: Image, owner: UvmObject, policy: bool) -> None:
+    """An object is about to be changed: a slot, its parents, or its names."""
+    kind = owner.own(KIND)
+    if kind is not ABSENT:
+        raise NotAllowed(f"{owner!r} is a {kind} of the image and is changed by the kernel alone")
+    if not policy and image.is_primordial(owner):
+        raise NotAllowed(
+            f"{owner!r} is primordial, and changed by the right `policy` alone: of the sender, and of each method on the way",
+            "change an object of your own, or send it directly with that right; a method gets it with CreateMethod's `policy`",
+        )
+
+
+def check_look(one: UvmObject, selector: str) -> None:
+    """A method sends to an object of the kernel's: what becomes of a message while its method is written is for tools alone.
+
+    A method that saw it could tell its trial, which comes before the end, from service.
+    """
+    if one.own(KIND) == "message" and one.own("stage") is not ABSENT and selector not in _SENT:
+        raise NotAllowed(
+            f"{selector} of {one!r} is shown to tools, not to methods: a method may look at what was sent, not at what became of it",
+            f"in a message object a method reads {', '.join(sorted(_SENT))}",
+        )
+
+
+def check_removal(image: Image, owner: UvmObject, slot: str) -> None:
+    """An own slot is about to be removed: what a primordial object is made of stays."""
+    value = owner.own(slot)
+    if is_method(value) and image.is_primordial(owner) and (value.own("primitive") is not ABSENT or slot in LASTING):
+        raise NotAllowed(f"{slot} of {owner!r} keeps the image alive and stays", "a policy method is replaced with CreateMethod")
+
+
+def check_parent_removal(image: Image, owner: UvmObject, parent: UvmObject) -> None:
+    """A parent is about to be removed: primordial objects keep those that they were born with."""
+    if image.is_primordial(owner) and image.is_primordial(parent):
+        raise NotAllowed(f"{owner!r} was born with the parent {parent!r} and keeps it")
+
+
+def check_offer(image: Image, target: UvmObject, selector: str, rights: frozenset[Right], policy: bool) -> None:
+    """A tool offers a method for an object; `policy`: one that may change primordial objects."""
+    if "create" not in rights:
+        raise NotAllowed("offering a method needs the right `create`")
+    if policy and "policy" not in rights:
+        raise NotAllowed("a method that may change primordial objects is offered with the right `policy`", "offer it without")
+    check_install(image, target, selector, "policy" in rights)
+
+
+def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) -> None:
+    """A method is about to be put on an object."""
+    check_change(image, holder, policy)
+    if holder.own(selector) is not ABSENT and not is_method(holder.own(selector)):
+        raise NotAllowed(
+            f"{selector} of {holder!r} holds a value, which a method would take the place of",
+            f"remove it first with removeSlot_('{selector}'), or choose another name",
+        )
+    known = holder.lookup(selector)
+    if is_method(known) and known.own("primitive") is not ABSENT and image.is_primordial(holder):
+        raise NotAllowed(
+            f"{selector} is a primitive of the kernel, and nothing may stand before it on {holder!r}",
+            "offer it to an object of your own, which may answer for itself",
+        )

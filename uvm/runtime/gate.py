@@ -1,0 +1,117 @@
+"""The gate: the one place where what a message has changed is looked at, at its end and before anything of it is stored.
+
+Whatever way a value came into a slot, by assignment, in place, or through another name that a method kept for it, here it is read
+again as it is now: deeply, counted as often as it is reached, and copied, so that nothing outside its slot can change it later. What
+a record may not hold, or what is too much, fails this message alone. Who may change what was decided when it was done (`authority`);
+an object that was changed without a note of it is held to the strictest of them here.
+
+The cost is in proportion to what was written. Called in the transaction of the message, by whoever ran it.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from msgspec import Struct
+
+from uvm.errors import NotAllowed, QuotaExceeded
+from uvm.image.image import Image
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.runtime.attempt import Attempt
+from uvm.runtime.authority import check_change
+from uvm.values.slot_values import Scale
+
+RECORD_BYTES: Final = 16_000_000
+"""Bytes of one object's record: it is read and written as a whole."""
+_OBJECT: Final = 64
+"""Bytes that an object weighs, besides its slots."""
+
+
+class Weight(Struct, frozen=True):
+    """What a message stores: bytes of all records that it changed or made, and how many those are."""
+
+    bytes: int = 0
+    objects: int = 0
+
+
+def look(image: Image, attempt: Attempt) -> Weight:
+    """Look at everything that the attempt changed or made. Raises BadValue, NotAllowed, QuotaExceeded; the caller rolls back."""
+    return _Look(image, attempt).all()
+
+
+class _Look:
+    def __init__(self, image: Image, attempt: Attempt) -> None:
+        self._image = image
+        self._attempt = attempt
+        self._limits = attempt.limits
+        # An attempt that has ended, in a miss, spends no more ticks.
+        self._scale = Scale(attempt.limits.bytes, attempt.walk if attempt.end is None else lambda eighths: None)
+        self._seen: set[int] = set()
+        self._bytes = 0
+
+    def all(self) -> Weight:
+        changed: dict[int, tuple[UvmObject, list[str]]] = {}
+        for owner, slot, *_ in self._attempt.before.values():
+            changed.setdefault(id(owner), (owner, []))[1].append(slot)
+        created = self._attempt.created
+        for identity, (owner, slots) in changed.items():
+            if identity not in created and owner._p_jar is not None:
+                self._changed(owner, slots)
+        for one in self._image.changed():
+            if id(one) in created:
+                self._new(one)
+            elif id(one) not in self._seen and type(one) is UvmObject and KIND not in one._slots:
+                # A mark alone, or a change that nobody noted: it is looked at as a whole, and may only be what every method might do.
+                check_change(self._image, one, self._attempt.policy_throughout)
+                self._changed(one, list(one._slots))
+        while self._scale.references:
+            one = self._scale.references.pop()
+            if one._p_jar is None or id(one) in created:
+                self._new(one)
+        return Weight(self._bytes, len(self._seen))
+
+    def _changed(self, owner: UvmObject, slots: list[str]) -> None:
+        """An object of the image: its record was as long as it was, and its changed slots are other ones now."""
+        self._count(owner)
+        if owner.own(KIND) is not ABSENT:
+            raise NotAllowed(f"{owner!r} is a {owner.own(KIND)} of the image and is changed by the kernel alone")
+        length = owner._p_estimated_size + self._slots(owner, slots)
+        self._weighed(owner, length)
+
+    def _new(self, one: UvmObject) -> None:
+        if id(one) in self._seen:
+            return
+        self._count(one)
+        self._weighed(one, _OBJECT + self._slots(one, list(one._slots)))
+
+    def _slots(self, owner: UvmObject, slots: Iterable[str]) -> int:
+        """Read slots again and store them un-aliased; how many bytes they weigh."""
+        before = self._scale.bytes
+        for slot in slots:
+            value = owner.own(slot)
+            if value is ABSENT:
+                continue
+            copy = self._scale.copy(value)
+            if copy is not value:
+                owner.replace(slot, copy)
+        return self._scale.bytes - before
+
+    def _count(self, one: UvmObject) -> None:
+        self._seen.add(id(one))
+        if len(self._seen) > self._limits.objects:
+            raise QuotaExceeded(f"a message may change or make {self._limits.objects:,} objects", "do it in several messages")
+
+    def _weighed(self, owner: UvmObject, length: int) -> None:
+        if length > min(RECORD_BYTES, self._limits.bytes - self._bytes):
+            # What a changed slot held before was counted too: now exactly.
+            length = _OBJECT + sum(_weight(owner.own(name)) for name in owner._slots)
+        if length > RECORD_BYTES:
+            raise QuotaExceeded(f"the record of {owner!r} would take {length:,} bytes; {RECORD_BYTES:,} are allowed", "use several objects")
+        self._bytes += length
+        if self._bytes > self._limits.bytes:
+            raise QuotaExceeded(f"a message may store {self._limits.bytes:,} bytes, not {self._bytes:,}", "store less at once")
+
+
+def _weight(value: object) -> int:
+    scale = Scale(2 * RECORD_BYTES)
+    scale.copy(value)
+    return scale.bytes
