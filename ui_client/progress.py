@@ -19,7 +19,7 @@ from ui_client.report import err
 from ui_client.story import Line, Story
 from uvm.protocol import Progress
 
-_LAST_WORDS_S = 1.0
+_LAST_WORDS_S = 3.0
 """How long after the reply the end of a story that has begun is waited for."""
 _QUIET_S = 0.15
 """How long after a slow reply its first event is waited for."""

@@ -14,6 +14,11 @@ from tests.inference_worker.service import drawn
 ALLOWED = {"Cancelled", "DeadlineExceeded", "EngineDied"}
 
 
+def fair(failed: Failed) -> bool:
+    """Whether an engine that died, or the client itself, explains the failure. An adapter whose load two engines did not survive is suspect."""
+    return failed.type in ALLOWED or (failed.type == "BadAdapter" and "the engine died 2 times" in failed.message)
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_give_up(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -49,15 +54,17 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
             assert len(got) == 1
             assert not isinstance(got[0], Busy)
             if isinstance(got[0], Failed):
-                assert got[0].type in ALLOWED, got[0]
+                assert fair(got[0]), got[0]
             elif isinstance(got[0], Completed) and (adapter := asked[name]) is not None:
                 says = ("first", "second", "third", "fourth", "fifth")[scene.adapters.index(adapter)]
                 assert all(output.text.startswith(f" written under the {says}") or " alive" in output.text for output in got[0].outputs)
         assert sum(isinstance(got[0], Completed) for got in answers.values()) > 100
         health = watcher.health_until(10, waiting=0, running=0)
         assert health.engine_starts >= 3
+        suspect = {asked[name] for name, got in answers.items() if isinstance(got[0], Failed) and got[0].type == "BadAdapter"}
+        assert len(suspect) < 2
         for n, adapter in enumerate(scene.adapters):
-            assert client.text(scene.model, LONG, adapter=adapter, max_tokens=4), n
+            assert adapter in suspect or client.text(scene.model, LONG, adapter=adapter, max_tokens=4), n
         log = scene.worker.log.read_text()
         assert "reason of ours" not in log
         assert "did not give up" not in log
