@@ -15,7 +15,7 @@ ALLOWED = {"Cancelled", "DeadlineExceeded", "EngineDied"}
 
 
 def fair(failed: Failed) -> bool:
-    """Whether an engine that died, or the client itself, explains the failure. An adapter whose load two engines did not survive is suspect."""
+    """Whether an engine that died, or the client, explains the failure. An adapter whose load two engines did not survive is suspect."""
     return failed.type in ALLOWED or (failed.type == "BadAdapter" and "the engine died 2 times" in failed.message)
 
 
