@@ -17,6 +17,7 @@ from BTrees.OOBTree import OOBTree
 from transaction.interfaces import NoTransaction, TransientError
 from ZODB.Connection import Connection
 from ZODB.POSException import POSError, POSKeyError, StateLoadError
+from ZODB.utils import z64
 
 from uvm import tables
 from uvm.errors import DamagedRecord, NoSuchObject
@@ -122,7 +123,7 @@ class Image:
 
     @property
     def root(self) -> Any:
-        return self.connection.root()
+        return self.connection.get(z64)
 
     @property
     def awake(self) -> bool:

@@ -56,6 +56,9 @@ def _void_caches() -> None:
     _Epoch.now = object()
 
 
+_set: Final = Persistent.__setattr__
+
+
 class UvmObject(Persistent):
     """A prototype: slots of its own, and parents to which it delegates the rest (Self; Ungar and Smith, 1987).
 
@@ -67,7 +70,7 @@ class UvmObject(Persistent):
     _slots: dict[str, Any]
 
     def __init__(self, slots: dict[str, Any] | None = None) -> None:
-        super().__setattr__("_slots", dict(slots or {}))
+        _set(self, "_slots", dict(slots or {}))
 
     def __getattr__(self, name: str) -> Any:
         # Python asks here for what it did not find itself; its own protocols must never become messages.
@@ -79,8 +82,9 @@ class UvmObject(Persistent):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
+        # ZODB itself sets some ten attributes for each object that it stores; there is no shorter way to the base's.
+        if name[:1] == "_":
+            _set(self, name, value)
         else:
             self.put(name, value)
 
