@@ -111,7 +111,7 @@ class UvmObject(Persistent):
     def put(self, name: str, value: Any) -> None:
         """Set an own slot. The caller has checked name and value."""
         self._slots[name] = value
-        self._p_changed = True
+        _set(self, "_p_changed", True)
         if "_v_up" in self.__dict__:
             _void_caches()
 
@@ -246,8 +246,11 @@ def same_value(one: Any, other: Any) -> bool:
     """
     if one is other:
         return True
-    if type(one) is not type(other):
+    kind = type(one)
+    if kind is not type(other):
         return False
+    if kind in _COMPARED:
+        return bool(one == other)
     if isinstance(one, Merging):
         return same_value(one.__getstate__(), other.__getstate__())
     if isinstance(one, dict):
@@ -261,6 +264,10 @@ def same_value(one: Any, other: Any) -> bool:
     if isinstance(one, float) and one != one:
         return bool(other != other)
     return bool(one == other)
+
+
+_COMPARED: Final = frozenset({int, str, bool, bytes})
+"""What most slots hold, and equality alone decides."""
 
 
 def _oid(reference: Any) -> bytes | None:
