@@ -319,7 +319,7 @@ class Batch:
         if isinstance(request, Transaction):
             answer = self._send_all(attempt, request, shown, room)
         else:
-            answer = self._carried(self._send(attempt, request), attempt, shown, room)
+            answer = self._carried(self._send(attempt, request, self._resolve), attempt, shown, room)
         return self._changed(work, attempt, encode_value(answer), shown)
 
     def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
@@ -338,25 +338,29 @@ class Batch:
     def _send_all(self, attempt: Attempt, request: Transaction, shown: list[UvmObject], room: Room) -> list[Any]:
         results: list[Any] = []
         answer: list[Any] = []
+
+        def resolve(value: Reference | Result) -> Any:
+            if isinstance(value, Result) and value.number < len(results):
+                return results[value.number]
+            return self._resolve(value, len(results))
+
         for step in request.sends:
-            result = self._send(attempt, step, results)
+            result = self._send(attempt, step, resolve)
             answer.append(self._carried(result, attempt, shown, room))
             # A later send gets the value: what it does to its argument must not change a slot that the value came from.
             results.append(copied(result, attempt.walk))
         return answer
 
-    def _send(self, attempt: Attempt, step: Send | Step, results: Sequence[Any] = ()) -> Any:
+    def _resolve(self, value: Reference | Result, number: int = 0) -> Any:
+        """What stands for an object in send `number`, where no result of an earlier one does."""
+        if isinstance(value, Reference):
+            return self._image.visible(value)
+        raise BadValue(f"{value!r} stands in send {number}; a send may have the results of earlier sends of its Transaction")
+
+    def _send(self, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any]) -> Any:
         attempt.examples = step.examples
         if len(self._sent) < TALLIED:
             self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
-
-        def resolve(value: Reference | Result) -> Any:
-            if isinstance(value, Reference):
-                return self._image.visible(value)
-            if value.number >= len(results):
-                raise BadValue(f"{value!r} stands in send {len(results)}; a send may have the results of earlier sends of its Transaction")
-            return results[value.number]
-
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")

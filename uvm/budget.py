@@ -42,6 +42,7 @@ class Budget:
 
     # What most messages never change stands here: there are many messages, and a budget for each.
     end: AttemptEnded | None = None
+    _left = 0
     _keys: Keys | None = None
     _memory: int | None = None
 
@@ -49,7 +50,6 @@ class Budget:
         self._seconds = seconds
         self._until = time.monotonic() + seconds
         self._rest = ticks * TICK
-        self._left = 0
         self._stretch()
 
     @property

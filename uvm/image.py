@@ -137,7 +137,7 @@ class Image:
 
     def named(self, name: str) -> UvmObject:
         """The object of that name. Raises NoSuchObject with the nearest names."""
-        found = self.names.get(name)
+        found = self.root["names"].get(name)
         if type(found) is not UvmObject:
             near = [other for other in islice(self.names.keys(name[:1]), 8) if other.startswith(name[:1])]
             raise NoSuchObject(
