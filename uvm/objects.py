@@ -56,6 +56,9 @@ def _void_caches() -> None:
     _Epoch.now = object()
 
 
+_set: Final = Persistent.__setattr__
+
+
 class UvmObject(Persistent):
     """A prototype: slots of its own, and parents to which it delegates the rest (Self; Ungar and Smith, 1987).
 
@@ -67,7 +70,7 @@ class UvmObject(Persistent):
     _slots: dict[str, Any]
 
     def __init__(self, slots: dict[str, Any] | None = None) -> None:
-        super().__setattr__("_slots", dict(slots or {}))
+        _set(self, "_slots", dict(slots or {}))
 
     def __getattr__(self, name: str) -> Any:
         # Python asks here for what it did not find itself; its own protocols must never become messages.
@@ -79,8 +82,9 @@ class UvmObject(Persistent):
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.startswith("_"):
-            super().__setattr__(name, value)
+        # ZODB itself sets some ten attributes for each object that it stores; there is no shorter way to the base's.
+        if name[:1] == "_":
+            _set(self, name, value)
         else:
             self.put(name, value)
 
@@ -107,7 +111,7 @@ class UvmObject(Persistent):
     def put(self, name: str, value: Any) -> None:
         """Set an own slot. The caller has checked name and value."""
         self._slots[name] = value
-        self._p_changed = True
+        _set(self, "_p_changed", True)
         if "_v_up" in self.__dict__:
             _void_caches()
 
@@ -242,8 +246,11 @@ def same_value(one: Any, other: Any) -> bool:
     """
     if one is other:
         return True
-    if type(one) is not type(other):
+    kind = type(one)
+    if kind is not type(other):
         return False
+    if kind in _COMPARED:
+        return bool(one == other)
     if isinstance(one, Merging):
         return same_value(one.__getstate__(), other.__getstate__())
     if isinstance(one, dict):
@@ -257,6 +264,10 @@ def same_value(one: Any, other: Any) -> bool:
     if isinstance(one, float) and one != one:
         return bool(other != other)
     return bool(one == other)
+
+
+_COMPARED: Final = frozenset({int, str, bool, bytes})
+"""What most slots hold, and equality alone decides."""
 
 
 def _oid(reference: Any) -> bytes | None:

@@ -102,9 +102,9 @@ class Changes:
             room.take(_CHANGE_BYTES + sum(len(name.encode()) + 3 for name in [*names, *slots]))
             for slot, was in slots.items():
                 value = owner.own(slot)
-                if value is not ABSENT:
+                if objects := list(referenced(value)):
                     old = {id(one) for one in referenced(was)}
-                    reached.extend(one for one in referenced(value) if id(one) not in old)
+                    reached.extend(one for one in objects if id(one) not in old)
                 if slot == PARENTS:
                     parents = to_wire(owner.parents(), self._image.reference, room)
                 elif slot.endswith("*"):

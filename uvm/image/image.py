@@ -17,6 +17,7 @@ from BTrees.OOBTree import OOBTree
 from transaction.interfaces import NoTransaction, TransientError
 from ZODB.Connection import Connection
 from ZODB.POSException import POSError, POSKeyError, StateLoadError
+from ZODB.utils import z64
 
 from uvm.errors import DamagedRecord, NoSuchObject
 from uvm.image import tables
@@ -122,7 +123,7 @@ class Image:
 
     @property
     def root(self) -> Any:
-        return self.connection.root()
+        return self.connection.get(z64)
 
     @property
     def awake(self) -> bool:
@@ -136,7 +137,7 @@ class Image:
 
     def named(self, name: str) -> UvmObject:
         """The object of that name. Raises NoSuchObject with the nearest names."""
-        found = self.names.get(name)
+        found = self.root["names"].get(name)
         if type(found) is not UvmObject:
             near = [other for other in islice(self.names.keys(name[:1]), 8) if other.startswith(name[:1])]
             raise NoSuchObject(

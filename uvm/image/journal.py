@@ -90,14 +90,20 @@ class Journal:
         pages: OOBTree = head.own("pages")
         page: UvmObject | None = pages[pages.maxKey()] if pages else None
         total = head.own("bytes", 0)
-        for written in entries:
+        sizes = list(map(_bytes, entries))
+        first = 0
+        while first < len(entries):
             if page is None or page.own("bytes", PAGE) >= PAGE:
                 page = UvmObject({KIND: "journal", "entries": [], "bytes": 0})
                 pages[pages.maxKey() + 1 if pages else 0] = page
-            octets = _bytes(written)
-            page.put("entries", [*page.own("entries"), written])
-            page.put("bytes", page.own("bytes") + octets)
-            total += octets
+            end, octets = first, page.own("bytes")
+            while end < len(entries) and octets < PAGE:
+                octets += sizes[end]
+                end += 1
+            page.put("entries", [*page.own("entries"), *entries[first:end]])
+            page.put("bytes", octets)
+            first = end
+        total += sum(sizes)
         while len(pages) > PAGES or (total > KEPT and len(pages) > 1):
             total -= pages.pop(pages.minKey()).own("bytes", 0)
         head.put("bytes", total)

@@ -24,6 +24,7 @@ from uvm.values.crossing import REFERENCE_BYTES, NoRoom, Room, check_key, to_wir
 _SNAPSHOTS = 4
 _LARGE_BYTES: Final = 48
 """Of a `Large`, besides the slot's name."""
+_REFERRING: Final = frozenset({UvmObject, list, dict})
 _OBJECT_BYTES: Final = 128
 """Of an object, besides what is listed in it."""
 
@@ -334,6 +335,10 @@ def reachable(roots: Iterable[UvmObject], damaged: list[UvmObject]) -> Iterable[
 
 def referenced(value: Any) -> Iterable[UvmObject]:
     """The objects directly in a slot's value, in order."""
+    return _referenced(value) if type(value) in _REFERRING else ()
+
+
+def _referenced(value: Any) -> Iterator[UvmObject]:
     pending, seen = [value], set()
     while pending:
         part = pending.pop()

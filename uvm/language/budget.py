@@ -40,14 +40,16 @@ resident: Final = _Resident()
 class Budget:
     """What a message has left. `charge` is the path that everything goes through, so it does one subtraction."""
 
+    # What most messages never change stands here: there are many messages, and a budget for each.
+    end: AttemptEnded | None = None
+    _left = 0
+    _keys: Keys | None = None
+    _memory: int | None = None
+
     def __init__(self, ticks: int, seconds: float) -> None:
-        self.end: AttemptEnded | None = None
-        self._keys: Keys | None = None
         self._seconds = seconds
         self._until = time.monotonic() + seconds
-        self._memory: int | None = None
         self._rest = ticks * TICK
-        self._left = 0
         self._stretch()
 
     @property
@@ -93,8 +95,8 @@ class Budget:
         self._stretch()
 
     def _stretch(self) -> None:
-        self._left = min(LOOK, self._rest)
-        self._rest -= self._left
+        self._left = left = self._rest if self._rest < LOOK else LOOK
+        self._rest -= left
 
     def _weigh_process(self) -> None:
         memory = resident()

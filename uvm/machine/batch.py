@@ -27,8 +27,22 @@ from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
 from uvm.image.transactor import disk_full
 from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.machine.stopwatch import Stopwatch
 from uvm.objects import ABSENT, UvmObject
-from uvm.protocol import CreateMethod, GetFullState, Inspect, Read, Reference, Release, Result, Send, Step, Transaction, encode_value
+from uvm.protocol import (
+    Changing,
+    CreateMethod,
+    GetFullState,
+    Inspect,
+    Read,
+    Reference,
+    Release,
+    Result,
+    Send,
+    Step,
+    Transaction,
+    encode_value,
+)
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.authority import check_offer
@@ -73,6 +87,7 @@ class Batch:
         self._snapshots = queries.Snapshots(image, frame)
         self._changes = Changes(image, frame)
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
+        self._savepoint: Any = None
         self._full = False
         # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
         self._sent: dict[str, int] = {}
@@ -113,14 +128,13 @@ class Batch:
             self._changes = Changes(self._image, self._frame)
             try:
                 self._image.manager.begin()
-                long = time.monotonic() + LONG_S
-                spent = time.thread_time()
+                watch = Stopwatch()
+                long = watch.now + LONG_S
                 for work in works:
                     self._between()
                     outcomes.append(self._attempt(work))
-                    before, spent = spent, time.thread_time()
-                    work.cpu_s += spent - before
-                    if time.monotonic() > long:
+                    work.cpu_s += watch.lap()
+                    if watch.now > long:
                         break
                 return self._commit(works[: len(outcomes)], outcomes)
             except (ConflictError, ReadConflictError) as error:
@@ -239,27 +253,21 @@ class Batch:
 
     def _attempt(self, work: Work) -> Outcome:
         """Run one message. Never raises for what the message itself did wrong."""
-        savepoint: Any = None
-        outcome: Outcome
-
-        def before_write() -> None:
-            nonlocal savepoint
-            savepoint = self._image.manager.savepoint(optimistic=True)
-
         left = work.deadline - time.monotonic()
-        attempt = Attempt(
+        if left <= 0:
+            return Failed(DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again"))
+        self._savepoint = None
+        outcome: Outcome
+        attempt = self._runtime.attempt = Attempt(
             ticks=min(self._settings.ticks, work.limits.ticks),
             rights=work.rights,
             limits=work.limits,
-            seconds=max(0.001, min(self._settings.message_limit_s, left)),
-            before_write=before_write,
+            seconds=min(self._settings.message_limit_s, left),
+            before_write=self._before_write,
             thoughts=work.thoughts,
             now=work.now,
         )
-        self._runtime.attempt = attempt
         try:
-            if left <= 0:
-                raise DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again")
             return self._carry_out(work, attempt)
         except Miss as miss:
             outcome = self._missed(work, attempt, miss)
@@ -272,10 +280,13 @@ class Batch:
         except Exception as error:  # a fault of ours fails one message, and must not end the process
             log.exception("a fault while a message was run", job=work.job)
             outcome = Failed(fault(error))
-        if savepoint is not None:
-            savepoint.rollback()
+        if self._savepoint is not None:
+            self._savepoint.rollback()
         attempt.forget_changes()
         return outcome
+
+    def _before_write(self) -> None:
+        self._savepoint = self._image.manager.savepoint(optimistic=True)
 
     def _missed(self, work: Work, attempt: Attempt, miss: Miss) -> Outcome:
         """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
@@ -293,7 +304,7 @@ class Batch:
 
     def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
         request = work.request
-        if not isinstance(request, Send | Transaction | CreateMethod):
+        if not isinstance(request, Changing):
             return self._look(request, attempt)
         if work.exactly_once:
             if (work.principal, work.session, work.seq) in self._receipts:
@@ -304,19 +315,13 @@ class Batch:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
         if isinstance(request, CreateMethod):
             return self._create_method(work, attempt, request)
-        results: list[Any] = []
-        carried: list[Any] = []
         shown: list[UvmObject] = []
         room = Room(self._capacity)
-        several = isinstance(request, Transaction)
-        for step in request.sends if isinstance(request, Transaction) else [request]:
-            attempt.examples = step.examples
-            result = self._send(attempt, step, results)
-            carried.append(self._carried(result, attempt, shown, room))
-            if several:
-                # A later send gets the value: what it does to its argument must not change a slot that the value came from.
-                results.append(copied(result, attempt.walk))
-        return self._changed(work, attempt, encode_value(carried if several else carried[0]), shown)
+        if isinstance(request, Transaction):
+            answer = self._send_all(attempt, request, shown, room)
+        else:
+            answer = self._carried(self._send(attempt, request, self._resolve), attempt, shown, room)
+        return self._changed(work, attempt, encode_value(answer), shown)
 
     def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
         """What sends nothing."""
@@ -331,17 +336,32 @@ class Batch:
         gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
         return Answered(encode_value(gone), changed=gone > 0)
 
-    def _send(self, attempt: Attempt, step: Send | Step, results: list[Any]) -> Any:
-        if len(self._sent) < TALLIED:
-            self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
+    def _send_all(self, attempt: Attempt, request: Transaction, shown: list[UvmObject], room: Room) -> list[Any]:
+        results: list[Any] = []
+        answer: list[Any] = []
 
         def resolve(value: Reference | Result) -> Any:
-            if isinstance(value, Reference):
-                return self._image.visible(value)
-            if value.number >= len(results):
-                raise BadValue(f"{value!r} stands in send {len(results)}; a send may have the results of earlier sends of its Transaction")
-            return results[value.number]
+            if isinstance(value, Result) and value.number < len(results):
+                return results[value.number]
+            return self._resolve(value, len(results))
 
+        for step in request.sends:
+            result = self._send(attempt, step, resolve)
+            answer.append(self._carried(result, attempt, shown, room))
+            # A later send gets the value: what it does to its argument must not change a slot that the value came from.
+            results.append(copied(result, attempt.walk))
+        return answer
+
+    def _resolve(self, value: Reference | Result, number: int = 0) -> Any:
+        """What stands for an object in send `number`, where no result of an earlier one does."""
+        if isinstance(value, Reference):
+            return self._image.visible(value)
+        raise BadValue(f"{value!r} stands in send {number}; a send may have the results of earlier sends of its Transaction")
+
+    def _send(self, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any]) -> Any:
+        attempt.examples = step.examples
+        if len(self._sent) < TALLIED:
+            self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")

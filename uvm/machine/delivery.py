@@ -35,7 +35,8 @@ Runnable = Send | Transaction | CreateMethod | Inspect | Read | GetFullState | R
 class Work:
     """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
 
-    `cpu_s` and `generations` are what it used until now, all attempts together.
+    `exactly_once`: the tool gave it a session and a number; such a message, and an offered method, has a `digest`. `cpu_s` and
+    `generations` are what it used until now, all attempts together.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Work:
         "deadline",
         "digest",
         "dropped",
+        "exactly_once",
         "generations",
         "job",
         "limits",
@@ -56,7 +58,6 @@ class Work:
         "seq",
         "session",
         "thoughts",
-        "token",
     )
 
     def __init__(
@@ -70,7 +71,6 @@ class Work:
         rights: frozenset[Right] = ALL,
         limits: Limits = _DEFAULT,
     ) -> None:
-        began = time.thread_time()
         request = heads.whole(payload) if len(payload) > heads.WHOLE else decode_request(payload)
         if not isinstance(request, Runnable):
             raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
@@ -86,18 +86,20 @@ class Work:
         self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
         self.thoughts: dict[str, str] = {}
         self.restarts = 0
-        self.cpu_s = time.thread_time() - began
+        self.cpu_s = 0.0
         self.generations = 0
         self.dropped = False
-        self.digest = payload_digest(request) if isinstance(request, Changing) else b""
         self.session: str = getattr(request, "session", "")
         self.seq: int = getattr(request, "seq", 0)
-        self.token = f"{principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{job}:{self.now}"
+        self.exactly_once = self.seq > 0 and self.session != ""
+        # Of what is kept by it; most messages only look, and are known by nothing.
+        kept = self.exactly_once or isinstance(request, CreateMethod)
+        self.digest = payload_digest(request) if kept and isinstance(request, Changing) else b""
 
     @property
-    def exactly_once(self) -> bool:
-        """Whether the tool gave the message a session and a number."""
-        return bool(self.session) and self.seq > 0
+    def token(self) -> str:
+        """What names the message among all others, the same at each arrival if it is to be run once."""
+        return f"{self.principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{self.job}:{self.now}"
 
 
 # --- outcomes of an attempt ------------------------------------------------------------------------------------------

@@ -5,12 +5,12 @@ trial that ended are events of the same loop. The process is confined before it 
 """
 
 import argparse
+import collections
 import os
 import select
 import sys
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -43,6 +43,7 @@ from uvm.inference.balancer import endpoints
 from uvm.inference.client import Thinker
 from uvm.machine.batch import Batch, ImageAway, fault
 from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.machine.stopwatch import Stopwatch
 from uvm.machine.watchdog import Watchdog
 from uvm.protocol import TOPIC_STATE, Change, CreateMethod, encode
 from uvm.rights import Spent
@@ -97,7 +98,7 @@ class Machine:
             confined=lambda: confined,
         )
         self._watchdog = Watchdog(self._settings.bridge.dead_after_s)
-        self._ready: deque[Work] = deque()
+        self._ready: collections.deque[Work] = collections.deque()
         self._parked: dict[int, Work] = {}
         self._alive_at = 0.0
         self._tick_at = 0.0
@@ -150,6 +151,7 @@ class Machine:
             self._stop.request()
 
     def _take(self) -> None:
+        watch = Stopwatch()
         while len(self._ready) < _HELD:
             try:
                 frame = self._bridge.recv(zmq.NOBLOCK)
@@ -161,7 +163,7 @@ class Machine:
                 log.error("the bridge sent a bad frame", error=str(error))
                 continue
             if isinstance(said, wire.Job):
-                self._accept(said)
+                self._accept(said, watch)
             elif isinstance(said, wire.Drop):
                 self._drop(said.job)
             elif isinstance(said, wire.Recall):
@@ -172,7 +174,7 @@ class Machine:
                 self._parked.clear()
                 self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
 
-    def _accept(self, job: wire.Job) -> None:
+    def _accept(self, job: wire.Job, watch: Stopwatch) -> None:
         try:
             work = Work(
                 job.job,
@@ -186,13 +188,16 @@ class Machine:
             )
         except (ImageError, msgspec.DecodeError) as error:
             self._say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
+            watch.lap()
             return
+        # What it took to read it is its sender's as well.
+        work.cpu_s = watch.lap()
         self._ready.append(work)
 
     def _give_back(self) -> None:
         """The bridge has better places for what has not begun here."""
         back = [work.job for work in self._ready if not work.restarts]
-        self._ready = deque(work for work in self._ready if work.restarts)
+        self._ready = collections.deque(work for work in self._ready if work.restarts)
         self._say(wire.Returned(back))
 
     def _drop(self, job: int) -> None:
@@ -227,8 +232,9 @@ class Machine:
         BATCHES.observe(len(works))
         SECONDS.observe(time.monotonic() - started)
         CONFLICTS.set(self._batch.conflicts)
+        for kind, times in collections.Counter(type(outcome) for _, outcome, _ in results).items():
+            RAN.labels(kind.__name__.lower()).inc(times)
         for work, outcome, tid in results:
-            RAN.labels(type(outcome).__name__.lower()).inc()
             try:
                 self._settle(work, outcome, tid)
             except ImageGone:
@@ -239,13 +245,18 @@ class Machine:
             if isinstance(outcome, Answered):
                 for message, author in outcome.taken_back:
                     self._writers.learner.rejected(message, [author])
-                self._publish_changes(tid, outcome.changes)
-        ended = {work.job for work, _, _ in results}
-        self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
+                if outcome.changes:
+                    self._publish_changes(tid, outcome.changes)
+        if len(results) < len(works):
+            ended = {work.job for work, _, _ in results}
+            self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
 
     def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
-        if isinstance(outcome, Answered | Failed):
-            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored if isinstance(outcome, Answered) else 0)
+        if isinstance(outcome, Answered):
+            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored)
+            return
+        if isinstance(outcome, Failed):
+            self._done(work, outcome.answer(work.request, tid, self._name))
             return
         work.restarts += 1
         if work.restarts > self._settings.uvm.restarts:
@@ -327,10 +338,10 @@ class Machine:
 
     def _alive(self) -> None:
         """A step of the loop, or a message of a batch, begins."""
-        self._watchdog.put_off()
         now = time.monotonic()
         if now >= self._alive_at:
             self._alive_at = now + wire.ALIVE_EVERY_S
+            self._watchdog.put_off()
             self._say(wire.Alive(len(self._ready) + len(self._parked)))
 
     def _drain(self) -> None:

@@ -1,15 +1,15 @@
 """The end of a UVM that hangs: a timer of the kernel's, which ends the process even inside a call that never returns to Python.
 
-Each step of the loop puts it off. The signal has no handler, so that nothing of this process has to run for it to work; the timer goes on
-while the process is stopped, so one that was stopped past its limit ends as it is continued, before it can do anything late. The
-bridge then gives its messages to others, and the supervisor starts it anew.
+Each sign of life that the bridge gets puts it off, so that both count from the same moment. The signal has no handler, so that nothing
+of this process has to run for it to work; the timer goes on while the process is stopped, so one that was stopped past its limit ends
+as it is continued, before it can do anything late. The bridge then gives its messages to others, and the supervisor starts it anew.
 """
 
 import signal
 from typing import Final
 
 GRACE_S: Final = 1.0
-"""Seconds beyond the limit of a step."""
+"""Seconds beyond the limit: more than there are between two signs of life."""
 
 
 class Watchdog:
@@ -21,7 +21,7 @@ class Watchdog:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 
     def put_off(self) -> None:
-        """Begin a step: the time counts anew."""
+        """A sign of life: the time counts anew. It takes longer than to look at the clock."""
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
     def stop(self) -> None:

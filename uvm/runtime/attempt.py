@@ -61,6 +61,11 @@ class Attempt(Budget):
     may store.
     """
 
+    asked = 0
+    depth = 0
+    wrote = False
+    _secured = False
+
     def __init__(
         self,
         *,
@@ -78,7 +83,6 @@ class Attempt(Budget):
         super().__init__(ticks, seconds)
         self._before_write = before_write
         self.thoughts = thoughts or {}
-        self.asked = 0
         self.now = time.time() if now is None else now
         self.examples = examples or []
         self.writable = writable
@@ -87,12 +91,9 @@ class Attempt(Budget):
         self.limits = limits or Limits()
         self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
-        self.depth = 0
         self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}
         self._handed: dict[tuple[int, str], tuple[UvmObject, str, Any, Any]] = {}
         self.created: dict[int, UvmObject] = {}
-        self.wrote = False
-        self._secured = False
 
     # --- what it may change ---------------------------------------------------------------------------------------
 

@@ -42,17 +42,20 @@ class FunctionCache:
         self._size = 0
         self._functions: OrderedDict[str, tuple[Callable[..., Any], int]] = OrderedDict()
 
-    def get(self, digest: str, make: Callable[[], Callable[..., Any]], size: int) -> Callable[..., Any]:
+    def get(self, digest: str) -> Callable[..., Any] | None:
+        """The function that was put under a digest, if it is still here."""
         found = self._functions.get(digest)
         if found is None:
-            found = (make(), size)
-            self._functions[digest] = found
-            self._size += size
-            while self._size > self._limit and len(self._functions) > 1:
-                self._size -= self._functions.popitem(last=False)[1][1]
-        else:
-            self._functions.move_to_end(digest)
+            return None
+        self._functions.move_to_end(digest)
         return found[0]
+
+    def put(self, digest: str, function: Callable[..., Any], size: int) -> None:
+        """Keep a function whose source has so many bytes."""
+        self._functions[digest] = (function, size)
+        self._size += size
+        while self._size > self._limit and len(self._functions) > 1:
+            self._size -= self._functions.popitem(last=False)[1][1]
 
 
 class Runtime:
@@ -245,12 +248,14 @@ class Runtime:
 
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
         """The method's compiled function."""
-        source, selector = method.own("source"), method.own("selector")
-        return self._functions.get(
-            f"{method.own('digest')}:{compiler.POLICY}",
-            lambda: compiler.link(compiler.compile_method(source, selector), self),
-            len(source) * 16,
-        )
+        # The policy that it is compiled under is one for as long as the process lives.
+        digest = method.own("digest")
+        function = self._functions.get(digest)
+        if function is None:
+            source = method.own("source")
+            function = compiler.link(compiler.compile_method(source, method.own("selector")), self)
+            self._functions.put(digest, function, len(source) * 16)
+        return function
 
     def _check_primitive(self, selector: str, primitive: str, receiver: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not kwargs and len(args) in self._arities[primitive]:
@@ -334,6 +339,8 @@ def _no_name(name: Any) -> NotAllowed:
 def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
     """Raises BadArguments when the call does not fit the method's signature."""
     positional, keywords, defaults = method.own("positional"), method.own("keywords"), method.own("defaults")
+    if not kwargs and len(args) == len(positional) and not keywords:
+        return
     names = [*positional, *keywords]
     extra = [name for name in kwargs if name not in names]
     given = set(names[: len(args)]) | set(kwargs)

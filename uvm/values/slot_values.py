@@ -42,6 +42,10 @@ def checked(value: Any, charge: Charge = _free) -> Any:
     kind = type(value)
     if kind in _SMALL or kind is UvmObject:
         return value
+    if kind is int:
+        return _integer(value)
+    if kind is str and value.isascii():
+        return value
     sizing = _Sizing(charge)
     sizing.size(value, 0)
     if sizing.blob:
@@ -71,12 +75,13 @@ class _Sizing:
     What is shared counts as often as it is reached, because so it is stored; it is looked at once.
     """
 
+    tuple = False
+    blob = False
+    _containers = 0
+
     def __init__(self, charge: Charge = _free) -> None:
         self._charge = charge
-        self._containers = 0
         self.references: list[UvmObject] = []
-        self.tuple = False
-        self.blob = False
         self._known: dict[int, _Size] = {}
 
     def size(self, value: Any, depth: int) -> _Size:
@@ -233,6 +238,8 @@ def is_mutable(value: Any) -> bool:
 def copied(value: Any, charge: Charge = _free) -> Any:
     """Containers and merging values copied deeply, references shared: what `clone` does to a slot. `charge`: the ticks that it costs."""
     kind = type(value)
+    if kind in _ATOMS:
+        return value
     if kind is list:
         charge(1 + (len(value) >> 4))
         return [copied(item, charge) if type(item) in _CONTAINERS else item for item in value]
