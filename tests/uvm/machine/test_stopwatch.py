@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from uvm import stopwatch
+from uvm.machine import stopwatch
 from uvm.machine.stopwatch import SHORT_S, Stopwatch
 
 
