@@ -15,12 +15,14 @@ from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransf
 
 from uvm.language import syntax
 from uvm.language.builtins import NAMES
-from uvm.language.weights import BRANCH, CALL, CALLS, COMPREHENSION, GUARDS, LAMBDA, NODE, OPERATOR, RAISED, ROUND
+from uvm.language.weights import BRANCH, CALL, CALLS, COMPREHENSION, GUARDS, LAMBDA, MEMBER, NODE, OPERATOR, RAISED, ROUND, SENDS
 
 OPERATOR_GUARDS: Final = {
     **{"+": "_add_", "-": "_subtract_", "*": "_multiply_", "/": "_divide_", "//": "_floor_divide_", "%": "_modulo_", "**": "_power_"},
     **{"<<": "_shift_left_", ">>": "_shift_right_", "&": "_and_", "|": "_or_", "^": "_xor_"},
 }
+
+_FREE: Final = (ast.Constant, ast.Expr, ast.If, ast.IfExp, ast.BoolOp, ast.Try)
 
 
 def _name(name: str) -> ast.Name:
@@ -42,7 +44,7 @@ class Guarding(RestrictingNodeTransformer):
     # --- ticks ---------------------------------------------------------------------------------------------------
 
     def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.expr | ast.stmt) and not isinstance(getattr(node, "ctx", None), ast.Store):
+        if isinstance(node, ast.expr | ast.stmt) and not isinstance(node, _FREE) and not isinstance(getattr(node, "ctx", None), ast.Store):
             self._work += NODE
         return super().visit(node)
 
@@ -187,6 +189,7 @@ class Guarding(RestrictingNodeTransformer):
         named = ast.Dict([ast.Constant(pair.arg) for pair in node.keywords], [self.visit(pair.value) for pair in node.keywords])
         if isinstance(node.func, ast.Attribute):
             self._check_attribute(node.func)
+            self._work += SENDS.get(node.func.attr, 0)
             return self._guard(node, "_send_", self.visit(node.func.value), ast.Constant(node.func.attr), packed, named)
         return self._guard(node, "_call_", self.visit(node.func), packed, named)
 
@@ -335,6 +338,7 @@ class Guarding(RestrictingNodeTransformer):
         return new if isinstance(node, ast.Constant) else self._guard(node, guard, new)
 
     def visit_Dict(self, node: ast.Dict) -> Any:
+        self._work += MEMBER * len(node.keys)
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if key is None:
                 node.values[index] = self._guard(value, "_spread_pairs_", self.visit(value))
@@ -344,6 +348,7 @@ class Guarding(RestrictingNodeTransformer):
         return node
 
     def visit_Set(self, node: ast.Set) -> Any:
+        self._work += MEMBER * len(node.elts)
         node.elts = [self._spread_members(part) if isinstance(part, ast.Starred) else self._weighed(part, "_key_") for part in node.elts]
         return node
 
