@@ -10,13 +10,14 @@ Beyond a limit the functions raise ValueError, which a method may catch; `charge
 
 import operator
 from collections.abc import Callable, Iterable
-from itertools import chain, islice
+from itertools import islice
 from sys import getsizeof
 from types import GeneratorType, NoneType
 from typing import Any, Final, Protocol
 
 from uvm.errors import ImageError
 from uvm.language.keys import LONG, Keys
+from uvm.language.weights import DECIMAL, DECIMAL_FAR
 from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 
 Charge = Callable[[int], None]
@@ -61,6 +62,8 @@ _CACHED: Final = 131_072
 """Places of a set that the processor's caches hold."""
 _ALIKE: Final = 2**61 - 2
 """Integers beyond it have the hashes of smaller ones."""
+_NEAR: Final = 1e-50
+_FAR: Final = 1e50
 _SHOWN: Final = 100_000
 """Longest text that is made of what an error holds, characters; `ERROR_TEXT` of them are kept."""
 
@@ -96,22 +99,22 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
                 length += len(item) + 2
             elif kind in ATOMS:
                 length += 30
+                if shown and kind is float:
+                    charge(_decimal(item))
             elif kind in SEQUENCES or kind is dict:
                 count = len(item)
                 walked += count
                 if walked > ITEMS:
                     raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
                 charge((75 if shown else 55) + 2 * extent(item))
-                inside = chain(item, item.values()) if kind is dict else item
+                inside = [*item, *item.values()] if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
-                    if shown and float in map(type, item):
-                        charge(20 * count)
+                    if shown and float in map(type, inside):
+                        charge(sum(_decimal(one) for one in inside if type(one) is float))
                 else:
                     charge(8 * count)
-                    deeper.extend(item)
-                    if kind is dict:
-                        deeper.extend(item.values())
+                    deeper.extend(inside)
             elif kind is range:
                 length += 30 * len(item) if len(item) <= ITEMS else 100
             elif kind in MERGED:
@@ -133,6 +136,11 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
             return length + 4 * walked
         level = deeper
     raise ValueError(f"a value that is nested more than {NESTING} deep, or contains itself, is too large here")
+
+
+def _decimal(value: float) -> int:
+    """Units for writing a float."""
+    return DECIMAL if _NEAR < value < _FAR or _NEAR < -value < _FAR or not value else DECIMAL_FAR
 
 
 def extent(value: Any) -> int:
@@ -187,19 +195,19 @@ def hashed(values: Any, meter: Meter) -> Any:
     values = taken(values, meter.charge)
     count = len(values)
     # Beyond the processor's caches each place of the table has to be fetched.
-    meter.charge(count * (10 if count < 4096 else 10 if count < 131_072 else 16))
+    meter.charge(count * (10 if count < 131_072 else 16))
     kinds = set(map(type, values))
-    meter.charge(50)
-    if kinds == {float} or kinds == {int}:
-        if count > 64 and _crowded(values):
-            meter.charge(10 * count)
+    meter.charge(60)
     if kinds <= {bool, NoneType, UvmObject, float}:
+        meter.charge(10 * count if _crowded(values) else 0)
         return values
     if kinds == {int}:
         if not (min(values) >= KEY_LEAST and max(values) <= KEY_MOST):
             raise ValueError("an integer of more than 64 bits is no key; use text")
         if max(values) > _ALIKE or min(values) < -_ALIKE:
             meter.charge(6 * count)
+        elif _crowded(values):
+            meter.charge(10 * count)
         return values
     if kinds <= _COMPOSITE:
         weigh(values, meter.charge)
@@ -212,8 +220,10 @@ def hashed(values: Any, meter: Meter) -> Any:
 
 def _crowded(numbers: Any) -> bool:
     """Whether numbers want the same places of a table, as far as the first of them say: their hashes end in the same bits."""
-    hashes = set(map(hash, islice(numbers, 16)))
-    return 2 * len({one & 1023 for one in hashes}) < len(hashes)
+    if len(numbers) <= 64:
+        return False
+    different = set(islice(numbers, 16))
+    return 2 * len({hash(one) & 1023 for one in different}) < len(different)
 
 
 def room_for_items(count: int, charge: Charge) -> None:
@@ -262,7 +272,7 @@ def taken(values: Any, charge: Charge) -> Any:
         elif kind is range:
             charge(2 * len(values))
         elif kind in TEXTS:
-            charge(len(values) >> 2)
+            charge(len(values) * 7 >> 5)
         room_for_items(len(values), charge)
         return values
     if kind is GeneratorType:
@@ -279,7 +289,7 @@ def iterated(values: Any, charge: Charge) -> Iterable[Any]:
     kind = type(values)
     if kind in HASHED:
         if len(values) + 64 < getsizeof(values) >> 9:
-            charge(getsizeof(values) * 3 >> 11)
+            charge(getsizeof(values) * 7 >> 12)
         walkable: Iterable[Any] = values
         return walkable
     if kind in ITERABLES or kind is GeneratorType:
@@ -304,7 +314,7 @@ def text(value: Any, charge: Charge) -> str:
         if kind is int and not -KEY_MOST <= value <= KEY_MOST:
             charge(value.bit_length() >> 2)
         elif kind is float:
-            charge(30)
+            charge(_decimal(value))
         return str(value)
     if isinstance(value, BaseException):
         charge(100)

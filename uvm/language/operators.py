@@ -118,7 +118,7 @@ class Operators:
             result = _NATIVE[symbol](left, right)
             if kind is float or -_WIDE < left < _WIDE:
                 return result
-            self._charge(35 + (left.bit_length() >> 4))
+            self._charge(25 + (left.bit_length() >> 4))
             return number(result)
         if (kind in _SETS or kind is dict) and (type(right) in _SETS or type(right) is dict) and symbol in _MERGED:
             self._charge(130)
@@ -142,7 +142,7 @@ class Operators:
         """What `left` is after `left symbol= right`: lists, dicts, sets and counters change in place, as in Python."""
         kind = type(left)
         if symbol == "**" or symbol == "<<":
-            self._charge(70)
+            self._charge(80)
         if kind is int or kind is float or kind is str or kind is bool:
             return BINARY[symbol](self, left, right)
         if kind is list and symbol == "+":
@@ -200,7 +200,7 @@ class Operators:
             if kind in TEXTS:
                 return left == right if len(left) <= _LONG or len(left) != len(right) else texts.equal(left, right, self._charge)
             if kind in bounds.HASHED:
-                self._charge(4 * len(left))
+                self._charge((8 if kind is dict else 4) * len(left))
         return self.weighed(left) == self.weighed(right)
 
     def contains(self, item: Any, container: Any) -> bool:
@@ -293,7 +293,8 @@ class Operators:
             raise TypeError(f"a slice of a {bounds.kind_of(container)} cannot be deleted; that of a list can")
         piece = slice(self._plain(low), self._plain(high), self._plain(step))
         gone = range(*piece.indices(len(container)))
-        self._charge(behind(container, min(gone[0], gone[-1])) + (len(gone) * 3 >> 3) if gone else 0)
+        each = len(gone) >> 5 if piece.step in (None, 1) else len(gone) * 3 >> 3
+        self._charge(behind(container, min(gone[0], gone[-1])) + each if gone else 0)
         self._mutating(container)
         del container[piece]
 
@@ -359,7 +360,7 @@ def _whole(value: Any) -> Any:
 def merged(symbol: str, left: Any, right: Any) -> int:
     """Units for a new set or dict of two: the members of one are looked for in the other. Raises ValueError for one of too many."""
     if symbol == "&":
-        return min(places(left), places(right)) * 7 >> 2
+        return min(places(left), places(right)) * 15 >> 3
     if symbol == "-":
         return places(left) * 3 >> 2
     room_for_items(len(left) + len(right), _free)
@@ -370,7 +371,7 @@ def merged(symbol: str, left: Any, right: Any) -> int:
 def merged_into(symbol: str, left: Any, right: Any) -> int:
     """Units for changing a set by another one. Raises ValueError for one that becomes too large."""
     if symbol == "&":
-        return min(places(left), places(right)) * 7 >> 2
+        return min(places(left), places(right)) * 15 >> 3
     if symbol == "-":
         return min(8 * extent(left), places(right) * 9 >> 4)
     room_for_items(len(left) + len(right), _free)

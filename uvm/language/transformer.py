@@ -15,7 +15,22 @@ from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransf
 
 from uvm.language import syntax
 from uvm.language.builtins import NAMES
-from uvm.language.weights import BRANCH, CALL, CALLS, COMPREHENSION, GUARDS, LAMBDA, MEMBER, NODE, OPERATOR, RAISED, ROUND, SENDS
+from uvm.language.weights import (
+    BRANCH,
+    CALL,
+    CALLS,
+    COMPREHENSION,
+    CONSTANTS,
+    GUARDS,
+    LAMBDA,
+    MEMBER,
+    NODE,
+    OPERATOR,
+    PART,
+    RAISED,
+    ROUND,
+    SENDS,
+)
 
 OPERATOR_GUARDS: Final = {
     **{"+": "_add_", "-": "_subtract_", "*": "_multiply_", "/": "_divide_", "//": "_floor_divide_", "%": "_modulo_", "**": "_power_"},
@@ -23,6 +38,12 @@ OPERATOR_GUARDS: Final = {
 }
 
 _FREE: Final = (ast.Constant, ast.Expr, ast.If, ast.IfExp, ast.BoolOp, ast.Try)
+"""Nodes that cost nothing besides what they hold."""
+
+
+def _constants(parts: Iterable[ast.expr]) -> int:
+    """Units for the constants in a display, which are copied all at once."""
+    return sum(isinstance(part, ast.Constant) for part in parts) // CONSTANTS
 
 
 def _name(name: str) -> ast.Name:
@@ -338,7 +359,7 @@ class Guarding(RestrictingNodeTransformer):
         return new if isinstance(node, ast.Constant) else self._guard(node, guard, new)
 
     def visit_Dict(self, node: ast.Dict) -> Any:
-        self._work += MEMBER * len(node.keys)
+        self._work += MEMBER * len(node.keys) + _constants(node.values)
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if key is None:
                 node.values[index] = self._guard(value, "_spread_pairs_", self.visit(value))
@@ -346,6 +367,10 @@ class Guarding(RestrictingNodeTransformer):
                 node.keys[index] = self._weighed(key, "_key_")
                 node.values[index] = self.visit(value)
         return node
+
+    def visit_List(self, node: ast.List) -> Any:
+        self._work += _constants(node.elts)
+        return super().visit_List(node)
 
     def visit_Set(self, node: ast.Set) -> Any:
         self._work += MEMBER * len(node.elts)
@@ -357,6 +382,7 @@ class Guarding(RestrictingNodeTransformer):
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        self._work += PART * len(node.values)
         return self._guard(node, "_joined_", *(self.visit(part) for part in node.values))
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> Any:

@@ -123,8 +123,8 @@ def _without(function: Method, there: Method) -> Method:
     """`removeprefix` and `removesuffix`."""
 
     def call(meter: Meter, value: str, affix: str) -> str:
-        meter.charge(80)
-        room_for_text(len(_text(affix)), meter.charge)
+        meter.charge(75 + (len(_text(affix)) >> 9))
+        room_for_text(len(affix), meter.charge)
         if there(value, affix):
             room_for_text(len(value) - len(affix), meter.charge)
         return function(value, affix)  # type: ignore[no-any-return]  # a method of str that makes a str
@@ -199,7 +199,7 @@ def _split(from_right: bool) -> Method:
 
 
 def _lines(meter: Meter, value: str, keepends: bool = False) -> list[str]:
-    meter.charge(len(value) >> 4)
+    meter.charge(len(value) * 5 >> 6)
     lines = value.splitlines(bool(keepends)) if len(value) <= bounds.ITEMS else _few_lines(value, bool(keepends))
     meter.charge(len(lines) * 3 >> 2)
     return lines
@@ -465,7 +465,7 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "keys": _listed(dict.keys, 2, 2),
         "values": _listed(dict.values, 2, 2),
         "items": _listed(dict.items, 26, 78),
-        "copy": _walked(dict.copy, 60),
+        "copy": _walked(dict.copy, 56),
         "clear": _walked(dict.clear, 20),
         "update": _update,
     },
