@@ -78,7 +78,9 @@ SHARED: Final[Any] = (lambda start: [start := [start, start] for _ in range(12)]
 BIG: Final = 2**999 - 7
 BYTES: Final = b"0123456789" * 5000
 FLOATS: Final = [number * 1.7e-3 for number in range(50_000)]
+FAR: Final = [number * 1.7e290 for number in range(1, 1000)]
 POWERS: Final = [float(2**step) * mantissa for mantissa in range(1, 400) for step in range(0, 900, 61)]
+ROUGH: Final = [number << 44 for number in range(50_000)]
 HIGH: Final = [base + PRIME * times for base in range(2000) for times in range(8)]
 PAIRS: Final = [(number, number + 1) for number in range(3000)]
 
@@ -203,8 +205,8 @@ def tables() -> Iterator[Case]:
     yield Case("set.add", "colliding", "x = {0}\nfor p in a:\n  x.add(p)", (colliding_tuples(200),), 1)
     yield Case("set.discard", "small", "a.discard(b)", ({1}, 2))
     yield Case("set.remove", "small", "a.add(2)\na.remove(2)", ({1},))
-    lists = {"small": [1, 2, 3], "large": NUMBERS, "huge": MANY, "floats": FLOATS, "texts": WORDS, "pairs": PAIRS, "powers": POWERS}
-    for shape, row in {**lists, "colliding": HIGH, "colliding pairs": colliding_tuples(200)}.items():
+    lists = {"small": [1, 2, 3], "large": NUMBERS, "huge": MANY, "floats": FLOATS, "texts": WORDS, "pairs": PAIRS}
+    for shape, row in {**lists, "powers": POWERS, "rough": ROUGH, "colliding": HIGH, "colliding pairs": colliding_tuples(200)}.items():
         yield Case("set", shape, "set(a)", (row,))
     yield Case("set", "of a set with holes", "set(a)", (set(list(huge.values())[:10]),))
 
@@ -237,7 +239,7 @@ def functions() -> Iterator[Case]:
     yield Case("range", "small", "range(a)", (10,))
     yield Case("isinstance_of", "small", "isinstance_of(a, 'str')", ("x",))
     yield Case("isinstance_of", "counter", "isinstance_of(a, 'int')", (Counter(1),))
-    rows = {"numbers": MANY[:5000], "floats": FLOATS[:5000], "nested": NESTED, "shared": SHARED}
+    rows = {"numbers": MANY[:5000], "floats": FLOATS[:5000], "far floats": FAR, "nested": NESTED, "shared": SHARED}
     for shape, value in {"text": LINE, "page": PAGE, **rows}.items():
         yield Case("str", shape, "str(a)", (value,))
         yield Case("f-string", shape, "f'{a}'", (value,))
@@ -352,6 +354,8 @@ def statements() -> Iterator[Case]:
     yield Case("display", "dict", "{'a': a, 'b': a}", (1,))
     yield Case("display", "set", "{1, 2, a}", (1,))
     yield Case("display", "list of 200", "[" + "a, " * 200 + "]", (1,))
+    yield Case("display", "constants", str(NUMBERS[:100]))
+    yield Case("display", "constant keys", str(dict.fromkeys(WORDS[:100], 1)))
     yield Case("display", "spread", "[*a, *a]", (MANY,))
     yield Case("display", "spread set", "{*a, *a}", (MANY,))
     yield Case("display", "spread dict", "{**a, **a}", (dict.fromkeys(WORDS),))
@@ -541,9 +545,16 @@ def main() -> None:
     rows = sorted(((min(measured), case) for case, *measured in zip(chosen, *rounds, strict=True)), key=lambda row: row[0])
     for seconds, case in rows:
         print(f"{seconds:8.2f} s  {case.covers:<28} {case.shape}")
-    print(f"{len(rows)} cases: least {rows[0][0]:.2f} s, largest {rows[-1][0]:.2f} s, ratio {rows[-1][0] / rows[0][0]:.1f}")
+    print(summary(rows))
     if not part:
         write(rows)
+
+
+def summary(rows: list[tuple[float, Case]]) -> str:
+    """How far the cases are apart; `rows` are sorted."""
+    least, low, high, largest = (rows[place][0] for place in (0, len(rows) // 20, -1 - len(rows) // 20, -1))
+    apart = f"least {least:.2f} s, largest {largest:.2f} s, largest / least = {largest / least:.1f}"
+    return f"{len(rows)} cases: {apart}; without a twentieth at either end {low:.2f} to {high:.2f} s"
 
 
 def write(rows: list[tuple[float, Case]]) -> None:
@@ -555,9 +566,11 @@ def write(rows: list[tuple[float, Case]]) -> None:
         "",
         f"CPU seconds for {BUDGET:,} ticks, the default budget of a message, spent in each operation of the language on small, large and",
         f"hostile values. Written by `python -m benchmarks.ticks` on {cpu}, Python {sys.version.split()[0]};",
-        f"{len(rows)} cases, largest / least = {rows[-1][0] / rows[0][0]:.1f}. A tick is {weights.TICK} units of work; the charges are in",
-        "`uvm/language/weights.py` and `uvm/language/bounds.py`. What the table leaves out, since it ends the attempt or needs more than a "
-        "method has: " + ", ".join(f"`{name.removeprefix('primitive ')}`" for name in ELSEWHERE) + ".",
+        f"{summary(rows)}.",
+        f"A tick is {weights.TICK} units of work; the charges are in `uvm/language/weights.py`, those by size with what they are for.",
+        "What the table leaves out, since it ends the attempt or needs more than a method has: "
+        + ", ".join(f"`{name.removeprefix('primitive ')}`" for name in ELSEWHERE)
+        + ".",
         "",
         "| operation | values | seconds |",
         "| --- | --- | --- |",

@@ -10,13 +10,14 @@ Beyond a limit the functions raise ValueError, which a method may catch; `charge
 
 import operator
 from collections.abc import Callable, Iterable
-from itertools import chain, islice
+from itertools import islice
 from sys import getsizeof
 from types import GeneratorType, NoneType
 from typing import Any, Final, Protocol
 
 from uvm.errors import ImageError
 from uvm.language.keys import LONG, Keys
+from uvm.language.weights import DECIMAL, DECIMAL_FAR
 from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 
 Charge = Callable[[int], None]
@@ -61,6 +62,8 @@ _CACHED: Final = 131_072
 """Places of a set that the processor's caches hold."""
 _ALIKE: Final = 2**61 - 2
 """Integers beyond it have the hashes of smaller ones."""
+_NEAR: Final = 1e-50
+_FAR: Final = 1e50
 _SHOWN: Final = 100_000
 """Longest text that is made of what an error holds, characters; `ERROR_TEXT` of them are kept."""
 
@@ -94,28 +97,28 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
             kind = type(item)
             if kind is str or kind is bytes:
                 length += len(item) + 2
+            elif kind in ATOMS:
+                length += 30
+                if shown and kind is float:
+                    charge(_decimal(item))
             elif kind in SEQUENCES or kind is dict:
                 count = len(item)
                 walked += count
                 if walked > ITEMS:
                     raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
-                charge((50 if shown else 35) + 2 * extent(item))
-                inside = chain(item, item.values()) if kind is dict else item
+                charge((75 if shown else 55) + 2 * extent(item))
+                inside = [*item, *item.values()] if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
-                    if shown and float in map(type, item):
-                        charge(20 * count)
+                    if shown and float in map(type, inside):
+                        charge(sum(_decimal(one) for one in inside if type(one) is float))
                 else:
-                    charge(11 * count)
-                    deeper.extend(item)
-                    if kind is dict:
-                        deeper.extend(item.values())
+                    charge(8 * count)
+                    deeper.extend(inside)
             elif kind is range:
                 length += 30 * len(item) if len(item) <= ITEMS else 100
             elif kind in MERGED:
                 deeper.append(plain(item, charge))
-            elif kind in ATOMS:
-                length += 30
             elif isinstance(item, Exception):
                 # Within a container Python shows what it holds, at its full length.
                 length += 30
@@ -129,10 +132,15 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
             else:
                 length += 100
         if not deeper:
-            charge(length >> 7)
+            charge(length >> 8)
             return length + 4 * walked
         level = deeper
     raise ValueError(f"a value that is nested more than {NESTING} deep, or contains itself, is too large here")
+
+
+def _decimal(value: float) -> int:
+    """Units for writing a float."""
+    return DECIMAL if _NEAR < value < _FAR or _NEAR < -value < _FAR or not value else DECIMAL_FAR
 
 
 def extent(value: Any) -> int:
@@ -187,24 +195,35 @@ def hashed(values: Any, meter: Meter) -> Any:
     values = taken(values, meter.charge)
     count = len(values)
     # Beyond the processor's caches each place of the table has to be fetched.
-    meter.charge(count * (7 if count < 4096 else 10 if count < 131_072 else 16))
+    meter.charge(count * (10 if count < 131_072 else 16))
     kinds = set(map(type, values))
-    meter.charge(30)
+    meter.charge(60)
     if kinds <= {bool, NoneType, UvmObject, float}:
+        meter.charge(10 * count if _crowded(values) else 0)
         return values
     if kinds == {int}:
         if not (min(values) >= KEY_LEAST and max(values) <= KEY_MOST):
             raise ValueError("an integer of more than 64 bits is no key; use text")
         if max(values) > _ALIKE or min(values) < -_ALIKE:
             meter.charge(6 * count)
+        elif _crowded(values):
+            meter.charge(10 * count)
         return values
     if kinds <= _COMPOSITE:
         weigh(values, meter.charge)
         meter.charge(count * 20)
         meter.keys.composites(values)
         return values
-    meter.charge(count * 10)
+    meter.charge(count * 8)
     return [key(value, meter) for value in values]
+
+
+def _crowded(numbers: Any) -> bool:
+    """Whether numbers want the same places of a table, as far as the first of them say: their hashes end in the same bits."""
+    if len(numbers) <= 64:
+        return False
+    different = set(islice(numbers, 16))
+    return 2 * len({hash(one) & 1023 for one in different}) < len(different)
 
 
 def room_for_items(count: int, charge: Charge) -> None:
@@ -212,7 +231,7 @@ def room_for_items(count: int, charge: Charge) -> None:
     if count > ITEMS:
         raise ValueError(f"{count:,} items are more than the {ITEMS:,} a container may hold")
     if count > 32:
-        charge(count >> 2 if count < _CACHED else count * 3 >> 2)
+        charge(count * 3 >> 4 if count < _CACHED else count * 5 >> 3)
 
 
 def room_for_text(length: int, charge: Charge) -> None:
@@ -220,7 +239,7 @@ def room_for_text(length: int, charge: Charge) -> None:
     if length > TEXT:
         raise ValueError(f"{length:,} characters are more than the {TEXT:,} a text may have")
     if length > 512:
-        charge(length >> 8 if length < TEXT >> 3 else length >> 6)
+        charge(length * 3 >> 10 if length < TEXT >> 3 else length * 5 >> 9)
 
 
 def number(value: Any) -> Any:
@@ -237,7 +256,7 @@ def plain(value: Any, charge: Charge) -> Any:
     kind = type(value)
     if kind not in MERGED:
         return value
-    charge(30)
+    charge(38)
     if kind is Counter:
         return value.total
     room_for_items(len(value), charge)
@@ -249,11 +268,11 @@ def taken(values: Any, charge: Charge) -> Any:
     kind = type(values)
     if kind in ITERABLES:
         if kind in HASHED:
-            charge(extent(values) * 3 >> 2)
+            charge(extent(values) * 7 >> 4)
         elif kind is range:
             charge(2 * len(values))
         elif kind in TEXTS:
-            charge(len(values) >> 2)
+            charge(len(values) * 7 >> 5)
         room_for_items(len(values), charge)
         return values
     if kind is GeneratorType:
@@ -270,7 +289,7 @@ def iterated(values: Any, charge: Charge) -> Iterable[Any]:
     kind = type(values)
     if kind in HASHED:
         if len(values) + 64 < getsizeof(values) >> 9:
-            charge(getsizeof(values) >> 9)
+            charge(getsizeof(values) * 7 >> 12)
         walkable: Iterable[Any] = values
         return walkable
     if kind in ITERABLES or kind is GeneratorType:
@@ -294,6 +313,8 @@ def text(value: Any, charge: Charge) -> str:
     if kind in NUMBERS or value is None:
         if kind is int and not -KEY_MOST <= value <= KEY_MOST:
             charge(value.bit_length() >> 2)
+        elif kind is float:
+            charge(_decimal(value))
         return str(value)
     if isinstance(value, BaseException):
         charge(100)
@@ -310,7 +331,7 @@ def represented(value: Any, charge: Charge) -> str:
     value = plain(value, charge)
     if type(value) is str:
         room_for_text(len(value), charge)
-        charge(len(value) * 7 >> 5)
+        charge(len(value) * 6 >> 5)
     else:
         _room_to_show(value, 4, charge)
     return repr(value)
@@ -329,7 +350,7 @@ def error_text(error: BaseException, charge: Charge = lambda units: None) -> str
     args = error.args
     if len(args) == 1 and type(args[0]) is str:
         cut = args[0][:ERROR_TEXT]
-        return repr(cut)[:ERROR_TEXT] if isinstance(error, KeyError) else cut
+        return represented(cut, charge)[:ERROR_TEXT] if isinstance(error, KeyError) else cut
     try:
         if sum(weigh(arg, charge) for arg in args) <= _SHOWN:
             return str(error)[:ERROR_TEXT]

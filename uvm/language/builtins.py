@@ -80,7 +80,7 @@ class Vocabulary:
         if type(digits) is int and type(value) is float:
             self._charge(40)
         if type(digits) is int and abs(digits) > 22:
-            self._charge(150)
+            self._charge(110)
         try:
             return number(round(value, digits))
         except OverflowError:
@@ -129,7 +129,7 @@ class Vocabulary:
             room_for_items(len(start), self._charge)
             total = start.copy()
         for value in values:
-            self._charge(20)
+            self._charge(40)
             total = self._operators.add(total, value)
         return total
 
@@ -161,7 +161,7 @@ class Vocabulary:
 
     def _do_enumerate(self, values: Any, /, start: Any = 0) -> list[tuple[int, Any]]:
         values = taken(values, self._charge)
-        self._charge((8 if len(values) < _CACHED else 14) * len(values))
+        self._charge((9 if len(values) < _CACHED else 18) * len(values))
         return list(enumerate(values, number(start)))
 
     def _do_zip(self, *rows: Any, strict: bool = False) -> list[tuple[Any, ...]]:
@@ -169,13 +169,14 @@ class Vocabulary:
         if walked:
             shortest = min(map(len, walked))
             room_for_items(shortest * len(walked), self._charge)
-            self._charge(shortest * (4 + len(walked)))
+            self._charge(shortest * (5 + len(walked)))
         return list(zip(*walked, strict=bool(strict)))
 
     def _do_reversed(self, values: Any, /) -> list[Any]:
         values = taken(values, self._charge)
         if type(values) in (set, frozenset):
             raise TypeError("a set has no order; sorted(…) gives it one")
+        self._charge(len(values) * 3 >> 4)
         return list(reversed(values))
 
     def _do_sorted(self, values: Any, /, *, key: Callable[[Any], Any] | None = None, reverse: Any = False) -> list[Any]:
@@ -192,7 +193,7 @@ class Vocabulary:
     def _extreme(self, pick: Any, values: tuple[Any, ...], key: Callable[[Any], Any] | None, default: Any) -> Any:
         candidates = list(taken(values[0], self._charge)) if len(values) == 1 else list(values)
         weigh(candidates, self._charge)
-        self._charge(8 * len(candidates))
+        self._charge(9 * len(candidates))
         if not candidates and default is not _ABSENT and len(values) == 1:
             return default
         return pick(candidates, key=sort_key(key, self._charge))

@@ -14,8 +14,8 @@ SHARED: Final = 256
 """Most composite keys of one message that are different and have the same hash."""
 LONG: Final = 512
 """A text that is longer is charged for being hashed."""
-_COMPARED: Final = 5
-_COMPOSITE: Final = 70
+_COMPARED: Final = 3
+_COMPOSITE: Final = 130
 
 
 class Keys:
@@ -30,7 +30,7 @@ class Keys:
     def text(self, key: str | bytes) -> None:
         """Charge for hashing a long text; the same text again has its hash already."""
         if key is not self._text:
-            self._charge(len(key) * 3 >> 6)
+            self._charge(len(key) * 5 >> 7)
             self._text = key if type(key) is str else ""
 
     def composite(self, key: Any) -> None:

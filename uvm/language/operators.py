@@ -75,7 +75,7 @@ class Operators:
             result = left * right
             if -_WIDE < result < _WIDE:
                 return result
-            self._charge(35)
+            self._charge(60)
             return number(result)
         left, right = self._plain(left), self._plain(right)
         rows, times = (right, left) if type(left) in NUMBERS else (left, right)
@@ -85,6 +85,9 @@ class Operators:
             return rows * times
         if whole and type(rows) in _ROWS:
             room_for_items(len(rows) * max(0, times), self._charge)
+            if 1 < len(rows) < times:
+                # A single item is repeated at once, a row one by one.
+                self._charge(len(rows) * times >> 3)
             return rows * times
         return self._arithmetic("*", operator.mul, left, right)
 
@@ -95,7 +98,7 @@ class Operators:
         if type(base) is type(exponent) is int:
             if (abs(base).bit_length() - 1) * exponent > bounds.INT_BITS:
                 raise ValueError(f"a power of more than {bounds.INT_BITS} bits is too large; use float")
-            self._charge(40 + 2 * exponent.bit_length() + (min(max(0, base.bit_length() * exponent), bounds.INT_BITS) >> 4))
+            self._charge(40 + (exponent.bit_length() * 5 >> 2) + (min(max(0, base.bit_length() * exponent), bounds.INT_BITS) >> 4))
         try:
             return self._arithmetic("**", operator.pow, base, exponent)
         except OverflowError:
@@ -113,9 +116,9 @@ class Operators:
         kind = type(left)
         if kind in NUMBERS and type(right) in NUMBERS:
             result = _NATIVE[symbol](left, right)
-            if type(result) is float or -_WIDE < left < _WIDE:
+            if kind is float or -_WIDE < left < _WIDE:
                 return result
-            self._charge(60)
+            self._charge(25 + (left.bit_length() >> 4))
             return number(result)
         if (kind in _SETS or kind is dict) and (type(right) in _SETS or type(right) is dict) and symbol in _MERGED:
             self._charge(130)
@@ -139,7 +142,7 @@ class Operators:
         """What `left` is after `left symbol= right`: lists, dicts, sets and counters change in place, as in Python."""
         kind = type(left)
         if symbol == "**" or symbol == "<<":
-            self._charge(50)
+            self._charge(80)
         if kind is int or kind is float or kind is str or kind is bool:
             return BINARY[symbol](self, left, right)
         if kind is list and symbol == "+":
@@ -195,9 +198,9 @@ class Operators:
             if kind is int or kind is float:
                 return left == right
             if kind in TEXTS:
-                return left == right if len(left) <= _LONG else texts.equal(left, right, self._charge)
+                return left == right if len(left) <= _LONG or len(left) != len(right) else texts.equal(left, right, self._charge)
             if kind in bounds.HASHED:
-                self._charge(4 * len(left))
+                self._charge((8 if kind is dict else 4) * len(left))
         return self.weighed(left) == self.weighed(right)
 
     def contains(self, item: Any, container: Any) -> bool:
@@ -220,7 +223,7 @@ class Operators:
     def weighed(self, value: Any) -> Any:
         """An operand of a comparison."""
         kind = type(value)
-        if kind is int or kind is float or kind is bool:
+        if kind is int or kind is float or kind is bool or (kind is str and len(value) <= _LONG):
             return value
         return bounds.weighed(value, self._charge)
 
@@ -243,11 +246,13 @@ class Operators:
         if kind in TEXTS:
             room_for_text(count, self._charge)
             if piece.step not in (None, 1):
-                self._charge(count >> 5)
+                self._charge(count * 3 >> 6)
         elif kind is range:
             self._charge(80)
         else:
             room_for_items(count, self._charge)
+            if piece.step not in (None, 1):
+                self._charge(count >> 4)
         return value[piece]
 
     def item(self, container: Any, key: Any) -> Any:
@@ -288,7 +293,8 @@ class Operators:
             raise TypeError(f"a slice of a {bounds.kind_of(container)} cannot be deleted; that of a list can")
         piece = slice(self._plain(low), self._plain(high), self._plain(step))
         gone = range(*piece.indices(len(container)))
-        self._charge(behind(container, min(gone[0], gone[-1])) + (len(gone) >> 5) if gone else 0)
+        each = len(gone) >> 5 if piece.step in (None, 1) else len(gone) * 3 >> 3
+        self._charge(behind(container, min(gone[0], gone[-1])) + each if gone else 0)
         self._mutating(container)
         del container[piece]
 
@@ -354,22 +360,22 @@ def _whole(value: Any) -> Any:
 def merged(symbol: str, left: Any, right: Any) -> int:
     """Units for a new set or dict of two: the members of one are looked for in the other. Raises ValueError for one of too many."""
     if symbol == "&":
-        return min(places(left), places(right)) * 5 >> 2
+        return min(places(left), places(right)) * 15 >> 3
     if symbol == "-":
-        return places(left) * 5 >> 3
+        return places(left) * 3 >> 2
     room_for_items(len(left) + len(right), _free)
     halves = places(left) + places(right)
-    return (len(left) + len(right) >> 2) + (halves >> 1 if symbol == "|" else halves >> 2)
+    return ((len(left) + len(right)) * 3 >> 3) + (halves >> 1 if symbol == "|" else halves >> 2)
 
 
 def merged_into(symbol: str, left: Any, right: Any) -> int:
     """Units for changing a set by another one. Raises ValueError for one that becomes too large."""
     if symbol == "&":
-        return min(places(left), places(right)) * 5 >> 2
+        return min(places(left), places(right)) * 15 >> 3
     if symbol == "-":
-        return min(8 * extent(left), places(right) >> 1)
+        return min(8 * extent(left), places(right) * 9 >> 4)
     room_for_items(len(left) + len(right), _free)
-    return places(right) * 3 >> 2
+    return places(right) >> 1 if symbol == "^" else places(right)
 
 
 def behind(container: list[Any], index: Any) -> int:

@@ -38,11 +38,11 @@ def search_cost(value: Any, part: Any, first: int, last: int) -> Callable[[Charg
             charge(length >> 3)
         elif wanted >= 100 and length >= 2500:
             # Python searches for long parts in an order that is never quadratic.
-            charge(length * 3 >> 5)
+            charge((length >> 4) + (wanted >> 1))
         else:
             # How often a search goes on beyond the part's beginning decides what it costs.
             charge(length >> 3 if type(value) is bytes else length * 3 >> 4)
-            charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted) >> 5)
+            charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted * 3) >> 7)
 
     return charge_search
 
@@ -84,8 +84,8 @@ def _common(left: Any, right: Any, charge: Charge) -> int:
 def lead(value: str, chars: str | None, charge: Charge, last: bool = False) -> int:
     """How many characters `lstrip` takes away; with `last`, `rstrip`."""
     taken, size = 0, 16
-    cost = 1 if chars is None else 1 + (len(chars) >> 7)
-    charge(20)
+    cost = 1 if chars is None else 1 + (len(chars) * 3 >> 9)
+    charge(60)
     while taken < len(value):
         size = min(2 * size, 512)
         block = value[max(0, len(value) - taken - size) : len(value) - taken] if last else value[taken : taken + size]

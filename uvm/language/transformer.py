@@ -15,12 +15,35 @@ from RestrictedPython.transformer import IOPERATOR_TO_STR, RestrictingNodeTransf
 
 from uvm.language import syntax
 from uvm.language.builtins import NAMES
-from uvm.language.weights import BRANCH, CALL, CALLS, COMPREHENSION, GUARDS, LAMBDA, NODE, OPERATOR, RAISED, ROUND
+from uvm.language.weights import (
+    BRANCH,
+    CALL,
+    CALLS,
+    COMPREHENSION,
+    CONSTANTS,
+    GUARDS,
+    LAMBDA,
+    MEMBER,
+    NODE,
+    OPERATOR,
+    PART,
+    RAISED,
+    ROUND,
+    SENDS,
+)
 
 OPERATOR_GUARDS: Final = {
     **{"+": "_add_", "-": "_subtract_", "*": "_multiply_", "/": "_divide_", "//": "_floor_divide_", "%": "_modulo_", "**": "_power_"},
     **{"<<": "_shift_left_", ">>": "_shift_right_", "&": "_and_", "|": "_or_", "^": "_xor_"},
 }
+
+_FREE: Final = (ast.Constant, ast.Expr, ast.If, ast.IfExp, ast.BoolOp, ast.Try)
+"""Nodes that cost nothing besides what they hold."""
+
+
+def _constants(parts: Iterable[ast.expr]) -> int:
+    """Units for the constants in a display, which are copied all at once."""
+    return sum(isinstance(part, ast.Constant) for part in parts) // CONSTANTS
 
 
 def _name(name: str) -> ast.Name:
@@ -42,7 +65,7 @@ class Guarding(RestrictingNodeTransformer):
     # --- ticks ---------------------------------------------------------------------------------------------------
 
     def visit(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.expr | ast.stmt) and not isinstance(getattr(node, "ctx", None), ast.Store):
+        if isinstance(node, ast.expr | ast.stmt) and not isinstance(node, _FREE) and not isinstance(getattr(node, "ctx", None), ast.Store):
             self._work += NODE
         return super().visit(node)
 
@@ -187,6 +210,7 @@ class Guarding(RestrictingNodeTransformer):
         named = ast.Dict([ast.Constant(pair.arg) for pair in node.keywords], [self.visit(pair.value) for pair in node.keywords])
         if isinstance(node.func, ast.Attribute):
             self._check_attribute(node.func)
+            self._work += SENDS.get(node.func.attr, 0)
             return self._guard(node, "_send_", self.visit(node.func.value), ast.Constant(node.func.attr), packed, named)
         return self._guard(node, "_call_", self.visit(node.func), packed, named)
 
@@ -335,6 +359,7 @@ class Guarding(RestrictingNodeTransformer):
         return new if isinstance(node, ast.Constant) else self._guard(node, guard, new)
 
     def visit_Dict(self, node: ast.Dict) -> Any:
+        self._work += MEMBER * len(node.keys) + _constants(node.values)
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if key is None:
                 node.values[index] = self._guard(value, "_spread_pairs_", self.visit(value))
@@ -343,7 +368,12 @@ class Guarding(RestrictingNodeTransformer):
                 node.values[index] = self.visit(value)
         return node
 
+    def visit_List(self, node: ast.List) -> Any:
+        self._work += _constants(node.elts)
+        return super().visit_List(node)
+
     def visit_Set(self, node: ast.Set) -> Any:
+        self._work += MEMBER * len(node.elts)
         node.elts = [self._spread_members(part) if isinstance(part, ast.Starred) else self._weighed(part, "_key_") for part in node.elts]
         return node
 
@@ -352,6 +382,7 @@ class Guarding(RestrictingNodeTransformer):
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
+        self._work += PART * len(node.values)
         return self._guard(node, "_joined_", *(self.visit(part) for part in node.values))
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> Any:

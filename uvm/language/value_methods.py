@@ -91,7 +91,9 @@ def _stripped(function: Method, left: bool, right: bool) -> Method:
             return function(value, chars)  # type: ignore[no-any-return]  # a method of str that makes a str
         first = texts.lead(value, chars, meter.charge) if left else 0
         last = len(value) - texts.lead(value[first:], chars, meter.charge, last=True) if right else len(value)
-        room_for_text(last - first, meter.charge)
+        if last - first < len(value):
+            room_for_text(last - first, meter.charge)
+            meter.charge(last - first >> (8 if value.isascii() else 7))
         return value[first:last]
 
     return call
@@ -121,8 +123,8 @@ def _without(function: Method, there: Method) -> Method:
     """`removeprefix` and `removesuffix`."""
 
     def call(meter: Meter, value: str, affix: str) -> str:
-        meter.charge(25)
-        room_for_text(len(_text(affix)), meter.charge)
+        meter.charge(75 + (len(_text(affix)) >> 9))
+        room_for_text(len(affix), meter.charge)
         if there(value, affix):
             room_for_text(len(value) - len(affix), meter.charge)
         return function(value, affix)  # type: ignore[no-any-return]  # a method of str that makes a str
@@ -132,7 +134,7 @@ def _without(function: Method, there: Method) -> Method:
 
 def _padded(function: Method) -> Method:
     def call(meter: Meter, value: str, width: int, *fill: str) -> str:
-        meter.charge(20)
+        meter.charge(45)
         if type(width) is int:
             room_for_text(max(width, len(value)), meter.charge)
         return function(value, width, *fill)  # type: ignore[no-any-return]  # a method of str that makes a str
@@ -181,7 +183,9 @@ def _split(from_right: bool) -> Method:
                 texts.search_cost(value, sep, 0, len(value))(meter.charge)
                 room_for_items(pieces, meter.charge)
                 room_for_text(len(value), meter.charge)
-            meter.charge(2 * pieces)
+            # Pieces that are empty are one and the same.
+            filled = pieces if sep is None else min(pieces, max(0, len(value) - (pieces - 1) * len(sep)))
+            meter.charge(pieces + 2 * filled)
         if from_right and sep and len(sep) > 1:
             # Python looks from the right in steps that can be made to cost the product of both lengths.
             meter.charge(len(value) >> 3)
@@ -195,9 +199,9 @@ def _split(from_right: bool) -> Method:
 
 
 def _lines(meter: Meter, value: str, keepends: bool = False) -> list[str]:
-    meter.charge(len(value) >> 3)
+    meter.charge(len(value) * 5 >> 6)
     lines = value.splitlines(bool(keepends)) if len(value) <= bounds.ITEMS else _few_lines(value, bool(keepends))
-    meter.charge(len(lines))
+    meter.charge(len(lines) * 3 >> 2)
     return lines
 
 
@@ -222,7 +226,9 @@ def _replace(meter: Meter, value: str, old: str, new: str, count: int = -1) -> s
         times = _count_text(meter, value, _text(old))
         times = times if count < 0 else min(count, times)
         room_for_text(len(value) + times * max(0, len(_text(new)) - len(old)), meter.charge)
-        meter.charge((len(value) >> 4) + (times * 5 >> 3))
+        texts.search_cost(value, old, 0, len(value))(meter.charge)
+        each = 1 if len(old) == len(new) == 1 else 9 if old else 2
+        meter.charge((len(value) >> 5) + (times * each >> 3))
     return value.replace(old, new, count)
 
 
@@ -257,7 +263,7 @@ def _compared(function: Method) -> Method:
 
     def call(meter: Meter, value: Any, item: Any, *span: int) -> Any:
         weigh(value, meter.charge)
-        meter.charge(40 + len(value))
+        meter.charge(70 + len(value))
         return function(value, weighed(item, meter.charge), *span)
 
     return call
@@ -277,7 +283,7 @@ def charge_sort(values: Any, charge: Charge, keyed: bool = False) -> None:
         raise ValueError(f"{len(values):,} values are more than the {SORTED:,} that are sorted at once; without a key, more numbers are")
     weight = weigh(values, charge)
     count = len(values)
-    charge(30 + count * (8 + count.bit_length() // 2))
+    charge(100 + count * ((6 if count < _FAR else 20) + count.bit_length() // 2))
     if weight > 64 * count:
         # Long values: their beginnings may be the same.
         charge((weight >> 9) * count.bit_length())
@@ -291,20 +297,23 @@ def sort_key(key: Callable[[Any], Any] | None, charge: Charge) -> Callable[[Any]
 
 
 def _walked(function: Method, units: int) -> Method:
-    """A method that walks through the whole container, so many units for 64 of its places."""
+    """A method that walks through the whole container, so many units for 128 of its places."""
 
     def call(meter: Meter, value: Any) -> Any:
-        meter.charge(8 + (extent(value) * units >> 6 if len(value) < _FAR else extent(value) * 3 >> 2))
+        meter.charge(8 + (extent(value) * units >> 7 if len(value) < _FAR else extent(value) * 3 >> 2))
         return function(value)
 
     return call
 
 
-def _listed(function: Method, units: int) -> Method:
-    """A dict's view as a list, so that the dict may change meanwhile and the result can be stored."""
+def _listed(function: Method, units: int, far: int) -> Method:
+    """A dict's view as a list, so that the dict may change meanwhile and the result can be stored.
+
+    So many units for eight items, `far` where they are many.
+    """
 
     def call(meter: Meter, value: dict[Any, Any]) -> list[Any]:
-        meter.charge(20 + (extent(value) + len(value) * units >> 1))
+        meter.charge(20 + (extent(value) * 3 + len(value) * (units if len(value) < 4096 else far) >> 3))
         return list(function(value))
 
     return call
@@ -326,7 +335,7 @@ def _grown(function: Method) -> Method:
         room_for_items(len(value) + 1, _free)
         item = key(item, meter)
         if type(item) is str and len(item) > LONG and item not in value:
-            meter.charge(len(item) >> 5)
+            meter.charge(len(item) >> 6)
         return function(value, item, *rest)
 
     return call
@@ -346,7 +355,7 @@ def pairs_of(pairs: Any, meter: Meter) -> dict[Any, Any]:
         meter.charge(50 + (extent(pairs) >> 1))
         return pairs
     rows = [taken(row, meter.charge) for row in taken(pairs, meter.charge)]
-    meter.charge(60 * len(rows))
+    meter.charge(50 * len(rows))
     if any(len(row) != 2 for row in rows):
         raise ValueError("pairs are needed: each of two values")
     keys, values = zip(*rows, strict=True) if rows else ((), ())
@@ -359,7 +368,7 @@ def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: s
     def call(meter: Meter, value: set[Any], *others: Any) -> Any:
         sets = [other if type(other) is set else hashed(other, meter) for other in others]
         room_for_items(len(value) + sum(map(len, sets)), _free)
-        meter.charge(150 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
+        meter.charge(230 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
         return function(value, *sets)
 
     return call
@@ -391,7 +400,7 @@ def _take(meter: Meter, value: MergingQueue) -> Any:
 
 
 def _values(meter: Meter, value: MergingSet | MergingQueue) -> list[Any]:
-    meter.charge(30 + (len(value) >> 2 if type(value) is MergingSet else 0))
+    meter.charge(30 + (len(value) * 3 >> 3 if type(value) is MergingSet else 0))
     return bounds.plain(value, meter.charge)  # type: ignore[no-any-return]  # a merging value as a list
 
 
@@ -403,20 +412,20 @@ _SET_METHODS: Final[dict[str, Method]] = {
     "union": _with_sets(set.union, merged, "|"),
     "intersection": _with_sets(set.intersection, merged, "&"),
     "difference": _with_sets(set.difference, merged, "-"),
-    "copy": _walked(set.copy, 40),
+    "copy": _walked(set.copy, 92),
     "add": _grown(set.add),
     "discard": _keyed(set.discard),
     "remove": _keyed(set.remove),
     "update": _with_sets(set.update, merged_into, "|"),
-    "clear": _walked(set.clear, 10),
+    "clear": _walked(set.clear, 12),
 }
 
 METHODS: Final[dict[type, dict[str, Method]]] = {
     str: {
-        "lower": _scanned(str.lower, 1, 9, 3),
+        "lower": _scanned(str.lower, 1, 8, 3),
         "upper": _scanned(str.upper, 1, 8, 3),
-        "title": _scanned(str.title, 13, 15, 3),
-        "capitalize": _scanned(str.capitalize, 9, 9, 3),
+        "title": _scanned(str.title, 12, 13, 3),
+        "capitalize": _scanned(str.capitalize, 7, 8, 3),
         **{name: _each(getattr(str, name)) for name in ("isdigit", "isspace")},
         **{name: _each(getattr(str, name), dear=True) for name in ("isalpha", "isalnum")},
         "strip": _stripped(str.strip, True, True),
@@ -444,8 +453,8 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "remove": _compared(list.remove),
         "index": _compared(list.index),
         "count": _compared(list.count),
-        "reverse": _walked(list.reverse, 2),
-        "copy": _walked(list.copy, 12),
+        "reverse": _walked(list.reverse, 3),
+        "copy": _walked(list.copy, 24),
         "clear": _walked(list.clear, 4),
         "sort": _sort,
     },
@@ -453,11 +462,11 @@ METHODS: Final[dict[type, dict[str, Method]]] = {
         "get": _keyed(dict.get),
         "pop": _keyed(dict.pop),
         "setdefault": _grown(dict.setdefault),
-        "keys": _listed(dict.keys, 0),
-        "values": _listed(dict.values, 0),
-        "items": _listed(dict.items, 10),
-        "copy": _walked(dict.copy, 24),
-        "clear": _walked(dict.clear, 10),
+        "keys": _listed(dict.keys, 2, 2),
+        "values": _listed(dict.values, 2, 2),
+        "items": _listed(dict.items, 26, 78),
+        "copy": _walked(dict.copy, 56),
+        "clear": _walked(dict.clear, 20),
         "update": _update,
     },
     set: _SET_METHODS,

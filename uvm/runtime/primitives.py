@@ -24,6 +24,8 @@ _COMPARED = 16_000_000
 """Bytes of an expected value that a comparison is charged for; no slot holds more."""
 _EXPLAINED = 1000
 """Units that a method's explanation costs."""
+_NAMED = 250
+"""Units that looking up a name costs."""
 _ROUTING = 5000
 """Units that the router's look at one persona costs."""
 
@@ -67,7 +69,7 @@ def compare_and_set(runtime: Runtime, receiver: UvmObject, name: str, expected: 
     """Set an own data slot if it holds `expected`, of the same types throughout; whether it did. A slot that is not there holds nothing."""
     check_name(name)
     before = receiver.own(name)
-    runtime.attempt.charge(20 + 3 * weight(expected, _COMPARED))
+    runtime.attempt.charge(150 + 3 * weight(expected, _COMPARED))
     if before is ABSENT or is_method(before) or not same_value(before, checked(expected)):
         return False
     runtime.put(receiver, name, value)
@@ -158,6 +160,7 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
         raise NotAllowed(f"{shown(name)} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
     runtime.check_writable(receiver)
     names: Any = runtime.image.names
+    runtime.attempt.charge(_NAMED)
     known: UvmObject | None = names.get(name)
     if known is not None and known is not receiver:
         raise NotAllowed(f"{shown(name)} is the name of another object", "forgetName_ it first")
@@ -170,6 +173,7 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Take one of the receiver's names away."""
     names: Any = runtime.image.names
     runtime.check_writable(receiver)
+    runtime.attempt.charge(_NAMED)
     known: UvmObject | None = names.get(name) if type(name) is str else None
     if known is not receiver:
         raise NotAllowed(f"{shown(name)} is not a name of {receiver!r}")

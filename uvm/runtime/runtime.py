@@ -17,7 +17,7 @@ from uvm.image.methods import may_change_policy
 from uvm.language import bounds, compiler
 from uvm.language.keys import Keys
 from uvm.language.value_methods import plain_read, plain_send
-from uvm.language.weights import HANDED, METHOD, PRIMITIVE
+from uvm.language.weights import HANDED, METHOD, PRIMITIVE, WRITTEN
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.attempt import Attempt, Miss, Thought
@@ -125,7 +125,7 @@ class Runtime:
             raise BadArguments(
                 f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
             )
-        self.attempt.charge(20)
+        self.attempt.charge(35)
         return self._handed_out(receiver, selector, value) if is_mutable(value) else value
 
     def _handed_out(self, receiver: UvmObject, selector: str, value: Any) -> Any:
@@ -186,6 +186,7 @@ class Runtime:
     def put(self, owner: UvmObject, name: str, value: Any) -> None:
         """Set a data slot: name and value are checked, and the change is journalled."""
         self.check_writable(owner)
+        self.attempt.charge(WRITTEN)
         check_new_name(name)
         if is_method(owner.lookup(name)):
             raise NotAllowed(
@@ -201,6 +202,7 @@ class Runtime:
     def drop(self, owner: UvmObject, name: str) -> None:
         """Remove an own slot, data or method."""
         self.check_writable(owner)
+        self.attempt.charge(WRITTEN)
         check_name(name)
         if owner.own(name) is ABSENT:
             raise NotAllowed(f"{owner!r} has no slot {name!r} of its own", "slotNames() lists them")

@@ -244,7 +244,7 @@ def copied(value: Any, charge: Charge = _free) -> Any:
         charge(1 + (len(value) >> 4))
         return [copied(item, charge) if type(item) in _CONTAINERS else item for item in value]
     if kind is dict:
-        charge(1 + (len(value) >> 3))
+        charge(2 + (len(value) >> 3))
         return {key: copied(item, charge) if type(item) in _CONTAINERS else item for key, item in value.items()}
     if kind is MergingQueue:
         return MergingQueue(copied(value.items, charge), value.taken)

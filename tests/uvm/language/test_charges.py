@@ -1,6 +1,7 @@
 """What an operation costs is charged before, from its sizes; and what is measured first still gives what Python gives."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from uvm.language.bounds import KEY_MOST, error_text
 from uvm.language.budget import Budget
 from uvm.language.keys import SHARED
 from uvm.language.value_methods import plain_send
-from uvm.language.weights import TICK
+from uvm.language.weights import CONSTANTS, MEMBER, TICK
 from uvm.objects import Counter
 
 LETTERS = st.text("ab \nλ", max_size=40)
@@ -31,6 +32,13 @@ def free() -> Budget:
 
 def test_the_benchmark_measures_everything_that_the_tables_have() -> None:
     assert ticks.missing() == set()
+
+
+def test_the_dearest_operation_costs_at_most_three_times_the_cheapest() -> None:
+    table = (Path(ticks.__file__).parent.parent / "docs" / "ticks.md").read_text()
+    seconds = [float(line.split(" | ")[-1].removesuffix(" |")) for line in table.splitlines() if line.startswith("| `")]
+    assert len(seconds) == len(ticks.cases())
+    assert max(seconds) <= 3 * min(seconds)
 
 
 @pytest.mark.parametrize("name", ["strip", "lstrip", "rstrip"])
@@ -94,6 +102,12 @@ def test_different_pairs_of_one_hash_have_a_bound_and_a_price() -> None:
     for text in ("return set(self.a)", "x = {}\nfor p in self.a:\n    x[p] = 1", "return {p for p in self.a}"):
         with pytest.raises(ValueError, match="same hash"):
             run(body(text), {"a": pairs})
+
+
+def test_a_display_of_constants_is_charged_by_its_length() -> None:
+    hooks = PlainHooks()
+    hooks.run(PlainObject({}, {"m": body(f"x = {list(range(900))}\ny = {dict.fromkeys(range(900), 1)}")}), "m")
+    assert hooks.spent > (900 / CONSTANTS + 900 * MEMBER) / TICK
 
 
 def test_what_is_shared_is_charged_as_often_as_it_is_reached() -> None:
