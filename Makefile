@@ -8,8 +8,9 @@ PYTHON := .venv/bin/python
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
 
-test: setup-dev  ## the whole test suite; TESTS='tests/deploy -k settings' for a part
-	@$(PYTHON) -m pytest $(TESTS)
+WORKERS ?= 2
+test: setup-dev  ## the whole test suite, in two processes; TESTS='tests/deploy -k settings' for a part, WORKERS=0 for one process
+	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 lint: setup-dev  ## style and types
 	@$(PYTHON) -m ruff check .
