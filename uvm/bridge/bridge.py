@@ -8,6 +8,7 @@ nothing on disk: after a restart the tools send again, and the receipts in the i
 import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -73,6 +74,10 @@ TOOLS_ROUND_BYTES = 1_000_000
 
 METRICS_OFFSET = 1
 
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
+
 _NEEDS: Mapping[type, Right | None] = {
     Hello: None,
     GetStatus: None,
@@ -101,7 +106,7 @@ class Stopping(Protocol):
     def fileno(self) -> int: ...
 
 
-class _Address(Struct, frozen=True):
+class _Address(Struct, frozen=True, gc=False):
     """Where an answer goes; a REQ socket wants its empty delimiter frame back."""
 
     identity: bytes
@@ -184,13 +189,13 @@ class Bridge:
     def _round(self, wait_ms: int) -> None:
         ready = dict(self._poller.poll(wait_ms))
         if self._uvms in ready:
-            self._read(self._uvms, self._uvm_said)
+            self._read_uvms()
         if self._principals.socket in ready:
             self._principals.answer()
         if self._tools in ready:
             self._read_tools()
         if self._events in ready:
-            self._read(self._events, self._publisher.subscribed)
+            self._read_events()
         self._watch(ready)
         if self._principals.look(time.monotonic()):
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
@@ -202,13 +207,21 @@ class Bridge:
         self._handle(traffic.Tick())
         self._meters.queue(self._dispatch.held())
 
-    def _read(self, socket: zmq.Socket[bytes], take: Any) -> None:
+    def _read_uvms(self) -> None:
         for _ in range(ROUND):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
                 return
-            take(frames)
+            self._uvm_said(identity, _rest(self._uvms, self._uvms.recv()))
+
+    def _read_events(self) -> None:
+        for _ in range(ROUND):
+            try:
+                frames = self._events.recv_multipart(_NOBLOCK)
+            except zmq.Again:
+                return
+            self._publisher.subscribed(frames)
 
     def _read_tools(self) -> None:
         size = 0
@@ -216,18 +229,17 @@ class Bridge:
             if size > TOOLS_ROUND_BYTES:
                 return
             try:
-                identity = self._tools.recv(zmq.NOBLOCK)
+                identity = self._tools.recv(_NOBLOCK)
             except zmq.Again:
                 return
             principal = self._principals.known(identity)
-            frames: list[bytes] = []
-            while self._tools.getsockopt(zmq.RCVMORE):
-                if principal is None and not frames:
-                    frame = self._tools.recv(copy=False)
-                    principal = self._principals.of(identity, frame)
-                    frames.append(frame.bytes)
-                else:
-                    frames.append(self._tools.recv())
+            if principal is None:
+                frame = self._tools.recv(copy=False)
+                principal = self._principals.of(identity, frame)
+                first = frame.bytes
+            else:
+                first = self._tools.recv()
+            frames = _rest(self._tools, first)
             size += sum(map(len, frames))
             self._tool_said(identity, frames, principal)
 
@@ -283,7 +295,7 @@ class Bridge:
             self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        listed, right = next(((True, right) for kind, right in _NEEDS.items() if isinstance(request, kind)), (False, None))
+        listed, right = _needed(type(request))
         if not listed or (right is not None and right not in principal.rights):
             self._refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
@@ -356,9 +368,11 @@ class Bridge:
         self._deliver(address, payload)
 
     def _deliver(self, address: _Address, payload: bytes) -> None:
-        frames = [address.identity, b"", payload] if address.delimited else [address.identity, payload]
         try:
-            self._tools.send_multipart(frames, zmq.NOBLOCK)
+            self._tools.send(address.identity, _MORE)
+            if address.delimited:
+                self._tools.send(b"", _MORE)
+            self._tools.send(payload, _NOBLOCK)
         except zmq.ZMQError as error:
             # The tool went away, or does not read. If it comes back and asks again, the receipt answers.
             self._meters.reply("undeliverable")
@@ -391,10 +405,9 @@ class Bridge:
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
-    def _uvm_said(self, frames: list[bytes]) -> None:
-        identity = frames[0]
+    def _uvm_said(self, identity: bytes, frames: list[bytes]) -> None:
         try:
-            message = wire.decode_from_uvm(b"".join(frames[1:]))
+            message = wire.decode_from_uvm(b"".join(frames))
         except (msgspec.DecodeError, ValueError) as error:
             self._log.error("a UVM's message cannot be read", uvm=self._peers.name_of(identity) or repr(identity), reason=str(error))
             return
@@ -439,7 +452,8 @@ class Bridge:
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
-            self._uvms.send_multipart([identity, wire.encode(message)], zmq.NOBLOCK)
+            self._uvms.send(identity, _MORE)
+            self._uvms.send(wire.encode(message), _NOBLOCK)
         except zmq.ZMQError as error:
             self._log.debug("a UVM cannot be reached", uvm=self._peers.name_of(identity) or repr(identity), reason=str(error))
             return False
@@ -464,6 +478,20 @@ class Bridge:
         if not lost.clean:
             # It may have committed what it did not live to publish.
             self._publisher.leave_a_hole()
+
+
+@cache
+def _needed(kind: type) -> tuple[bool, Right | None]:
+    """Whether such a request is listed, and the right that it needs."""
+    return next(((True, right) for one, right in _NEEDS.items() if issubclass(kind, one)), (False, None))
+
+
+def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:
+    """All frames of a message but the identity, of which the first has been read: after an identity there is one always."""
+    frames = [first]
+    while socket.get(zmq.RCVMORE):
+        frames.append(socket.recv())
+    return frames
 
 
 def main() -> int:
