@@ -5,6 +5,7 @@ says. It owns the three sockets, the UVMs' pidfds, and `bridge.lock` in the run 
 nothing on disk: after a restart the tools send again, and the receipts in the image answer what had been done.
 """
 
+import gc
 import os
 import time
 from collections.abc import Mapping
@@ -66,7 +67,8 @@ FAREWELL_S = 3.0
 
 POLL_MS = 100
 ROUND = 512
-"""Most messages read from one socket before the others get their turn."""
+UVMS_ROUND = 64
+"""Most messages read from one socket before the others get their turn; what UVMs said is answered at the end of theirs."""
 
 TOOLS_ROUND = 32
 TOOLS_ROUND_BYTES = 1_000_000
@@ -142,6 +144,7 @@ class Bridge:
         self._meters = Meters()
         self._started = time.monotonic()
         self._leaving = self._anew = False
+        self._to_do: list[traffic.Instruction] = []
         self._lock = listening.only_bridge(configuration)
         self._context = zmq.Context()
         try:
@@ -170,7 +173,8 @@ class Bridge:
             self._round(POLL_MS)
         self._poller.unregister(stop.fileno())
         self._leaving = True
-        self._carry_out(self._dispatch.turn_away())
+        self._to_do += self._dispatch.turn_away()
+        self._carry_out()
         until = time.monotonic() + FAREWELL_S
         while self._dispatch.assigned() and time.monotonic() < until:
             self._round(POLL_MS)
@@ -190,10 +194,12 @@ class Bridge:
         ready = dict(self._poller.poll(wait_ms))
         if self._uvms in ready:
             self._read_uvms()
+            self._carry_out()
         if self._principals.socket in ready:
             self._principals.answer()
         if self._tools in ready:
             self._read_tools()
+            self._carry_out()
         if self._events in ready:
             self._read_events()
         self._watch(ready)
@@ -205,10 +211,11 @@ class Bridge:
             self._known = known
             self._handle(traffic.PrincipalsChanged(known))
         self._handle(traffic.Tick())
+        self._carry_out()
         self._meters.queue(self._dispatch.held())
 
     def _read_uvms(self) -> None:
-        for _ in range(ROUND):
+        for _ in range(UVMS_ROUND):
             try:
                 identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
@@ -244,9 +251,15 @@ class Bridge:
             self._tool_said(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:
-        self._carry_out(self._dispatch.handle(event, time.monotonic()))
+        self._to_do += self._dispatch.handle(event, time.monotonic())
 
-    def _carry_out(self, instructions: list[traffic.Instruction]) -> None:
+    def _carry_out(self) -> None:
+        """Do what a turn of reading has led to. At its end and in one go: what is sent now and then wakes ZeroMQ's thread each time."""
+        while self._to_do:
+            instructions, self._to_do = self._to_do, []
+            self._do(instructions)
+
+    def _do(self, instructions: list[traffic.Instruction]) -> None:
         for instruction in instructions:
             match instruction:
                 case traffic.Assign(uvm, job, payload, principal, alone, age_s):
@@ -444,11 +457,12 @@ class Bridge:
         except ProcessLookupError:
             self._log.warning("a UVM was gone before it was welcomed", uvm=ready.uvm, pid=ready.pid)
             return
+        self._carry_out()
         instructions = self._dispatch.handle(traffic.UvmReady(ready.uvm, ready.incarnation), time.monotonic())
-        self._carry_out([i for i in instructions if isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if isinstance(i, traffic.Lost)])
         self._peers.add(ready.uvm, identity, ready.pid, pidfd)
         self._log.info("a UVM is ready", uvm=ready.uvm, pid=ready.pid, incarnation=ready.incarnation)
-        self._carry_out([i for i in instructions if not isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if not isinstance(i, traffic.Lost)])
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
@@ -510,6 +524,9 @@ def main() -> int:
             return 2
         try:
             endpoint.start()
+            # What a process is made of never becomes garbage; to look through it takes tens of milliseconds, in which nobody is served.
+            gc.collect()
+            gc.freeze()
             bridge.run(stop)
         finally:
             bridge.close()
