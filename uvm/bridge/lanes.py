@@ -1,4 +1,9 @@
-"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.bridge.dispatcher`; plain state."""
+"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.bridge.dispatcher`; plain state.
+
+The garbage collector does not look at messages and lanes (`gc=False`): ten thousand may wait, and to look through them takes longer than
+anybody should wait for a turn. A message that is answered is in no lane any more, and a lane without messages in no connection, so that no
+cycle of them is left behind.
+"""
 
 import heapq
 from collections import OrderedDict, deque
@@ -25,7 +30,7 @@ class Waiter(Struct, eq=False, gc=False):
     deadline: float
 
 
-class Lane(Struct, eq=False):
+class Lane(Struct, eq=False, gc=False):
     """The messages of one session, or one message without a session. `queue` is what no UVM has; `uvm` has `outstanding` others.
 
     `filed`: the connection among whose ready lanes it is.
@@ -49,7 +54,7 @@ class Demand(Struct, frozen=True, gc=False):
 _NOTHING = Demand(0.0, False, True)
 
 
-class Message(Struct, eq=False):
+class Message(Struct, eq=False, gc=False):
     """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran.
 
     `source`: the connection that it came by first. `demand`: what was expected of it when a UVM got it.
