@@ -5,9 +5,11 @@ says. It owns the three sockets, the UVMs' pidfds, and `bridge.lock` in the run 
 nothing on disk: after a restart the tools send again, and the receipts in the image answer what had been done.
 """
 
+import gc
 import os
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -65,13 +67,18 @@ FAREWELL_S = 3.0
 
 POLL_MS = 100
 ROUND = 512
-"""Most messages read from one socket before the others get their turn."""
+UVMS_ROUND = 64
+"""Most messages read from one socket before the others get their turn; what UVMs said is answered at the end of theirs."""
 
 TOOLS_ROUND = 32
 TOOLS_ROUND_BYTES = 1_000_000
 """The same of tools, whose messages cost more than what UVMs say: a flood of them is no long silence for everybody else."""
 
 METRICS_OFFSET = 1
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
 
 _NEEDS: Mapping[type, Right | None] = {
     Hello: None,
@@ -101,7 +108,7 @@ class Stopping(Protocol):
     def fileno(self) -> int: ...
 
 
-class _Address(Struct, frozen=True):
+class _Address(Struct, frozen=True, gc=False):
     """Where an answer goes; a REQ socket wants its empty delimiter frame back."""
 
     identity: bytes
@@ -137,6 +144,7 @@ class Bridge:
         self._meters = Meters()
         self._started = time.monotonic()
         self._leaving = self._anew = False
+        self._to_do: list[traffic.Instruction] = []
         self._lock = listening.only_bridge(configuration)
         self._context = zmq.Context()
         try:
@@ -165,7 +173,8 @@ class Bridge:
             self._round(POLL_MS)
         self._poller.unregister(stop.fileno())
         self._leaving = True
-        self._carry_out(self._dispatch.turn_away())
+        self._to_do += self._dispatch.turn_away()
+        self._carry_out()
         until = time.monotonic() + FAREWELL_S
         while self._dispatch.assigned() and time.monotonic() < until:
             self._round(POLL_MS)
@@ -184,13 +193,15 @@ class Bridge:
     def _round(self, wait_ms: int) -> None:
         ready = dict(self._poller.poll(wait_ms))
         if self._uvms in ready:
-            self._read(self._uvms, self._uvm_said)
+            self._read_uvms()
+            self._carry_out()
         if self._principals.socket in ready:
             self._principals.answer()
         if self._tools in ready:
             self._read_tools()
+            self._carry_out()
         if self._events in ready:
-            self._read(self._events, self._publisher.subscribed)
+            self._read_events()
         self._watch(ready)
         if self._principals.look(time.monotonic()):
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
@@ -200,15 +211,24 @@ class Bridge:
             self._known = known
             self._handle(traffic.PrincipalsChanged(known))
         self._handle(traffic.Tick())
+        self._carry_out()
         self._meters.queue(self._dispatch.held())
 
-    def _read(self, socket: zmq.Socket[bytes], take: Any) -> None:
-        for _ in range(ROUND):
+    def _read_uvms(self) -> None:
+        for _ in range(UVMS_ROUND):
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK)
+                identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
                 return
-            take(frames)
+            self._uvm_said(identity, _rest(self._uvms, self._uvms.recv()))
+
+    def _read_events(self) -> None:
+        for _ in range(ROUND):
+            try:
+                frames = self._events.recv_multipart(_NOBLOCK)
+            except zmq.Again:
+                return
+            self._publisher.subscribed(frames)
 
     def _read_tools(self) -> None:
         size = 0
@@ -216,25 +236,30 @@ class Bridge:
             if size > TOOLS_ROUND_BYTES:
                 return
             try:
-                identity = self._tools.recv(zmq.NOBLOCK)
+                identity = self._tools.recv(_NOBLOCK)
             except zmq.Again:
                 return
             principal = self._principals.known(identity)
-            frames: list[bytes] = []
-            while self._tools.getsockopt(zmq.RCVMORE):
-                if principal is None and not frames:
-                    frame = self._tools.recv(copy=False)
-                    principal = self._principals.of(identity, frame)
-                    frames.append(frame.bytes)
-                else:
-                    frames.append(self._tools.recv())
+            if principal is None:
+                frame = self._tools.recv(copy=False)
+                principal = self._principals.of(identity, frame)
+                first = frame.bytes
+            else:
+                first = self._tools.recv()
+            frames = _rest(self._tools, first)
             size += sum(map(len, frames))
             self._tool_said(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:
-        self._carry_out(self._dispatch.handle(event, time.monotonic()))
+        self._to_do += self._dispatch.handle(event, time.monotonic())
 
-    def _carry_out(self, instructions: list[traffic.Instruction]) -> None:
+    def _carry_out(self) -> None:
+        """Do what a turn of reading has led to. At its end and in one go: what is sent now and then wakes ZeroMQ's thread each time."""
+        while self._to_do:
+            instructions, self._to_do = self._to_do, []
+            self._do(instructions)
+
+    def _do(self, instructions: list[traffic.Instruction]) -> None:
         for instruction in instructions:
             match instruction:
                 case traffic.Assign(uvm, job, payload, principal, alone, age_s):
@@ -283,7 +308,7 @@ class Bridge:
             self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        listed, right = next(((True, right) for kind, right in _NEEDS.items() if isinstance(request, kind)), (False, None))
+        listed, right = _needed(type(request))
         if not listed or (right is not None and right not in principal.rights):
             self._refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
@@ -356,9 +381,11 @@ class Bridge:
         self._deliver(address, payload)
 
     def _deliver(self, address: _Address, payload: bytes) -> None:
-        frames = [address.identity, b"", payload] if address.delimited else [address.identity, payload]
         try:
-            self._tools.send_multipart(frames, zmq.NOBLOCK)
+            self._tools.send(address.identity, _MORE)
+            if address.delimited:
+                self._tools.send(b"", _MORE)
+            self._tools.send(payload, _NOBLOCK)
         except zmq.ZMQError as error:
             # The tool went away, or does not read. If it comes back and asks again, the receipt answers.
             self._meters.reply("undeliverable")
@@ -391,10 +418,9 @@ class Bridge:
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
-    def _uvm_said(self, frames: list[bytes]) -> None:
-        identity = frames[0]
+    def _uvm_said(self, identity: bytes, frames: list[bytes]) -> None:
         try:
-            message = wire.decode_from_uvm(b"".join(frames[1:]))
+            message = wire.decode_from_uvm(b"".join(frames))
         except (msgspec.DecodeError, ValueError) as error:
             self._log.error("a UVM's message cannot be read", uvm=self._peers.name_of(identity) or repr(identity), reason=str(error))
             return
@@ -431,15 +457,17 @@ class Bridge:
         except ProcessLookupError:
             self._log.warning("a UVM was gone before it was welcomed", uvm=ready.uvm, pid=ready.pid)
             return
+        self._carry_out()
         instructions = self._dispatch.handle(traffic.UvmReady(ready.uvm, ready.incarnation), time.monotonic())
-        self._carry_out([i for i in instructions if isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if isinstance(i, traffic.Lost)])
         self._peers.add(ready.uvm, identity, ready.pid, pidfd)
         self._log.info("a UVM is ready", uvm=ready.uvm, pid=ready.pid, incarnation=ready.incarnation)
-        self._carry_out([i for i in instructions if not isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if not isinstance(i, traffic.Lost)])
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
-            self._uvms.send_multipart([identity, wire.encode(message)], zmq.NOBLOCK)
+            self._uvms.send(identity, _MORE)
+            self._uvms.send(wire.encode(message), _NOBLOCK)
         except zmq.ZMQError as error:
             self._log.debug("a UVM cannot be reached", uvm=self._peers.name_of(identity) or repr(identity), reason=str(error))
             return False
@@ -466,6 +494,20 @@ class Bridge:
             self._publisher.leave_a_hole()
 
 
+@cache
+def _needed(kind: type) -> tuple[bool, Right | None]:
+    """Whether such a request is listed, and the right that it needs."""
+    return next(((True, right) for one, right in _NEEDS.items() if issubclass(kind, one)), (False, None))
+
+
+def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:
+    """All frames of a message but the identity, of which the first has been read: after an identity there is one always."""
+    frames = [first]
+    while socket.get(zmq.RCVMORE):
+        frames.append(socket.recv())
+    return frames
+
+
 def main() -> int:
     """Run the bridge of the configuration in force; the exit status."""
     configuration = load()
@@ -482,6 +524,9 @@ def main() -> int:
             return 2
         try:
             endpoint.start()
+            # What a process is made of never becomes garbage; to look through it takes tens of milliseconds, in which nobody is served.
+            gc.collect()
+            gc.freeze()
             bridge.run(stop)
         finally:
             bridge.close()

@@ -51,7 +51,7 @@ from uvm.bridge.events import (
     UvmLeft,
     UvmReady,
 )
-from uvm.bridge.lanes import Lane, Message, Poisoned, Timers, Uvm, Waiter
+from uvm.bridge.lanes import Demand, Lane, Message, Poisoned, Timers, Uvm, Waiter
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.shares import Shares, Source
 from uvm.protocol import Busy, Error, Reply
@@ -94,6 +94,7 @@ class Dispatch:
         self._keys: dict[Key, Message] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
+        self._examining = False
         self._now = self._ticked = 0.0
         self._uvms: dict[str, Uvm] = {}
         self._timers = Timers()
@@ -108,7 +109,7 @@ class Dispatch:
         self._now = now
         match event:
             case Arrived():
-                lane = self._lanes.get((event.principal, event.session, 0))
+                lane = self._lanes.get((event.principal, event.session, 0)) if event.session else None
                 behind = lane is not None and len(lane.queue) > 0
                 out.extend(self._arrive(event, now))
                 if behind:
@@ -129,8 +130,10 @@ class Dispatch:
                     return out
                 uvm.heard = now
                 out.extend(self._from_uvm(uvm, event, now))
-        out.extend(self._examine(now))
-        out.extend(self._assign(now))
+        if self._suspect or self._examining:
+            out.extend(self._examine(now))
+        if self._shares.waiting:
+            out.extend(self._assign(now))
         return out
 
     def knows(self, uvm: str) -> bool:
@@ -191,6 +194,7 @@ class Dispatch:
                 self.counters["busy"] += 1
                 return [*out, Refuse(event.address, Busy(event.id, RETRY_MS))]
             message = self._accept(event, source, now)
+            out += self._begin(message, now)
         message.waiters.append(waiter)
         self._timers.set(waiter.deadline, self._deadline, message, waiter)
         return out
@@ -211,15 +215,15 @@ class Dispatch:
         self._number += 1
         key = event.key
         lane_key = (event.principal, event.session, 0 if event.session else number)
-        lane = self._lanes.setdefault(lane_key, Lane(lane_key, deque()))
+        lane = self._lanes.get(lane_key)
+        if lane is None:
+            lane = self._lanes[lane_key] = Lane(lane_key, deque())
         message = Message(number, event, lane, source, now, [])
         self._messages[number] = message
         self._shares.hold(message)
         if key:
             self._keys[key] = message
         lane.queue.append(message)
-        if len(lane.queue) == 1:
-            self._file(lane)
         if event.via and event.via not in self._uvms:
             self._timers.set(now + VIA_S, self._absent, message, None)
         return message
@@ -262,19 +266,20 @@ class Dispatch:
 
     def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
         match event:
+            case Finished(job=job, payload=payload, spent=spent):
+                return self._finish(uvm, job, payload, spent, now)
             case UvmLeft():
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
-            case Finished(job=job, payload=payload, spent=spent):
-                return self._finish(uvm, job, payload, spent, now)
             case Parked(jobs=jobs, parked=parked):
                 uvm.moved = now
                 for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
                     if message.parked != parked:
                         uvm.carry(message, -1 if parked else 1)
                     message.parked = parked
-                    uvm.examiner |= message.deaths > 0 and not parked
+                    if message.deaths and not parked:
+                        uvm.examiner = self._examining = True
             case Returned(jobs=jobs):
                 back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
                 uvm.moved, uvm.recalled = now, False
@@ -407,7 +412,7 @@ class Dispatch:
         if message.key:
             del self._keys[message.key]
         lane = message.lane
-        if message in lane.queue:
+        if lane.queue and message in lane.queue:
             lane.queue.remove(message)
         self._file(lane)
 
@@ -426,22 +431,25 @@ class Dispatch:
     def _file(self, lane: Lane) -> None:
         """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
         head = lane.queue[0] if lane.queue else None
-        self._shares.file(lane, None if head is None or head.deaths else head.source, self._now)
-        if head is None or not head.deaths:
-            self._suspect.pop(lane.key, None)
-        else:
+        suspect = head is not None and head.deaths > 0
+        source = None if head is None or suspect else head.source
+        if source is not lane.filed or source is not None:
+            self._shares.file(lane, source, self._now)
+        if suspect:
             self._suspect.setdefault(lane.key, lane)
+        elif self._suspect:
+            self._suspect.pop(lane.key, None)
         if head is None and not lane.outstanding:
             self._lanes.pop(lane.key, None)
 
     # --- assigning -----------------------------------------------------------------------------------------------------
 
-    def _give(self, lane: Lane, uvm: Uvm, now: float) -> Instruction:
+    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
         message = lane.queue.popleft()
-        source = message.source
         self._shares.give(message)
         message.uvm = lane.uvm = uvm.name
-        message.cost, message.heavy, message.proven = source.expected(len(message.arrival.payload)), source.heavy(now), source.proven
+        # The very first of a principal goes as if it were light, and counts as heavy from then on.
+        message.demand = demand if demand.proven else message.source.demand(len(message.arrival.payload), now)
         lane.outstanding += 1
         if not uvm.running:
             uvm.moved = now
@@ -464,8 +472,6 @@ class Dispatch:
         return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
 
     def _examine(self, now: float) -> Iterable[Instruction]:
-        if not self._suspect and not any(uvm.examiner for uvm in self._uvms.values()):
-            return
         busy = {m.uvm for u in self._uvms.values() for m in u.jobs.values() if m.deaths and not m.parked}
         wanted = set(busy)
         for lane in list(self._suspect.values()):
@@ -475,13 +481,29 @@ class Dispatch:
             uvm = min(uvms, key=lambda u: (u.name not in wanted, not u.examiner, u.running, u.name))
             wanted.add(uvm.name)
             if not uvm.running:
-                yield self._give(lane, uvm, now)
+                message = lane.queue[0]
+                yield self._give(lane, uvm, message.source.demand(len(message.arrival.payload), now), now)
         for uvm in self._uvms.values():
             uvm.examiner = uvm.name in wanted
+        self._examining = bool(wanted)
+
+    def _begin(self, message: Message, now: float) -> list[Instruction]:
+        """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""
+        lane = message.lane
+        if len(lane.queue) > 1:
+            return []
+        if not (self._shares.waiting or self._suspect or self._examining):
+            source = message.source
+            demand = source.demand(len(message.arrival.payload), now)
+            places = placing.Places(self._uvms.values(), self._window, self._shares, now)
+            uvm = places.best(self._eligible(lane), source, demand)
+            if uvm is not None:
+                self._shares.at_once(source, demand.cost, now)
+                return [self._give(lane, uvm, demand, now)]
+        self._file(lane)
+        return []
 
     def _assign(self, now: float) -> Iterable[Instruction]:
-        if not self._shares.waiting:
-            return
         skipped: list[Source] = []
         places = placing.Places(self._uvms.values(), self._window, self._shares, now)
         full: set[bool] = set()
@@ -490,26 +512,25 @@ class Dispatch:
             chosen = self._place(source, places)
             if chosen is None:
                 skipped.append(source)
-                if places.full(source, 0):
-                    full.add(source.heavy(now))
+                if places.full(least := source.demand(0, now)):
+                    full.add(least.heavy)
                     kinds = kinds - full
                 continue
-            lane, uvm = chosen
-            cost = source.expected(len(lane.queue[0].arrival.payload))
-            yield self._give(lane, uvm, now)
-            self._shares.began(source, cost, now)
+            lane, uvm, demand = chosen
+            yield self._give(lane, uvm, demand, now)
+            self._shares.began(source, demand.cost, now)
             if self._shares.waiting:
                 kinds = places.open() - full
         for source in skipped:
             self._shares.join(source, now)
 
-    def _place(self, source: Source, places: placing.Places) -> tuple[Lane, Uvm] | None:
-        """A lane of the connection whose next message can go now, and the UVM for it."""
+    def _place(self, source: Source, places: placing.Places) -> tuple[Lane, Uvm, Demand] | None:
+        """A lane of the connection whose next message can go now, the UVM for it, and what it is expected to be."""
         for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
-            uvm = places.best(self._eligible(lane), source, len(lane.queue[0].arrival.payload))
-            if uvm is not None:
-                # A lane that had its turn comes after the others.
-                source.ready.move_to_end(lane.key)
-                return lane, uvm
+            demand = source.demand(len(lane.queue[0].arrival.payload), self._now)
+            uvm = places.best(self._eligible(lane), source, demand)
+            # A lane that had its turn comes after the others.
             source.ready.move_to_end(lane.key)
+            if uvm is not None:
+                return lane, uvm, demand
         return None

@@ -1,6 +1,7 @@
 """What happens at the bridge, and what is to be done: the events that go into `uvm.bridge.dispatcher`, the instructions that come out.
 
-Plain values; the bridge makes the events and carries out the instructions, `uvm.bridge.dispatcher` decides.
+Plain values; the bridge makes the events and carries out the instructions, `uvm.bridge.dispatcher` decides. None of them is ever part of a
+cycle, so that the garbage collector need not look at them (`gc=False`): several are made for each message.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ _QUOTA = QuotaSettings()
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-class Arrived(Struct, frozen=True, kw_only=True):
+class Arrived(Struct, frozen=True, kw_only=True, gc=False):
     """A tool's request. `address` says where the answer goes; `repeatable` that running it twice does no harm.
 
     `connection` is what it came by, `quota` what its principal may use. `digest` is empty when the message has no number in its session.
@@ -48,7 +49,7 @@ class Arrived(Struct, frozen=True, kw_only=True):
         return (self.principal, self.session, self.seq) if self.digest else None
 
 
-class Cancelled(Struct, frozen=True):
+class Cancelled(Struct, frozen=True, gc=False):
     """A tool does not want the message with this key any longer."""
 
     address: Any
@@ -56,51 +57,51 @@ class Cancelled(Struct, frozen=True):
     key: Key
 
 
-class PrincipalsChanged(Struct, frozen=True):
+class PrincipalsChanged(Struct, frozen=True, gc=False):
     """These are the principals from now on."""
 
     names: frozenset[str]
 
 
-class UvmReady(Struct, frozen=True):
+class UvmReady(Struct, frozen=True, gc=False):
     """A UVM that holds no job takes jobs."""
 
     uvm: str
     incarnation: str
 
 
-class UvmAlive(Struct, frozen=True):
+class UvmAlive(Struct, frozen=True, gc=False):
     """A UVM gave a sign of life."""
 
     uvm: str
 
 
-class UvmLeft(Struct, frozen=True):
+class UvmLeft(Struct, frozen=True, gc=False):
     """A UVM ended cleanly: what it has not answered, it has not run."""
 
     uvm: str
 
 
-class UvmDied(Struct, frozen=True):
+class UvmDied(Struct, frozen=True, gc=False):
     """A UVM's process is gone."""
 
     uvm: str
 
 
-class UvmEnding(Struct, frozen=True):
+class UvmEnding(Struct, frozen=True, gc=False):
     """A UVM seems to be gone; what it said last may still be on its way. It gets no more messages."""
 
     uvm: str
 
 
-class Undelivered(Struct, frozen=True):
+class Undelivered(Struct, frozen=True, gc=False):
     """An assigned message could not be handed to its UVM."""
 
     uvm: str
     job: int
 
 
-class Finished(Struct, frozen=True):
+class Finished(Struct, frozen=True, gc=False):
     """A UVM answered a job; `payload` is the encoded answer, `spent` what the job used."""
 
     uvm: str
@@ -109,7 +110,7 @@ class Finished(Struct, frozen=True):
     spent: Spent = Spent()
 
 
-class Parked(Struct, frozen=True):
+class Parked(Struct, frozen=True, gc=False):
     """These jobs of a UVM run no code until they are resumed."""
 
     uvm: str
@@ -117,14 +118,14 @@ class Parked(Struct, frozen=True):
     parked: bool
 
 
-class Returned(Struct, frozen=True):
+class Returned(Struct, frozen=True, gc=False):
     """A UVM gave back jobs that it had not begun."""
 
     uvm: str
     jobs: list[int]
 
 
-class Tick(Struct, frozen=True):
+class Tick(Struct, frozen=True, gc=False):
     """Time went by."""
 
 
@@ -135,7 +136,7 @@ DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | T
 # --- instructions ------------------------------------------------------------------------------------------------------
 
 
-class Assign(Struct, frozen=True):
+class Assign(Struct, frozen=True, gc=False):
     """Give the message to the UVM."""
 
     uvm: str
@@ -146,26 +147,26 @@ class Assign(Struct, frozen=True):
     age_s: float
 
 
-class Drop(Struct, frozen=True):
+class Drop(Struct, frozen=True, gc=False):
     """Tell the UVM that nobody waits for the job."""
 
     uvm: str
     job: int
 
 
-class Recall(Struct, frozen=True):
+class Recall(Struct, frozen=True, gc=False):
     """Ask the UVM to give back what it has not begun."""
 
     uvm: str
 
 
-class Kill(Struct, frozen=True):
+class Kill(Struct, frozen=True, gc=False):
     """End the UVM's process: it is silent, and must not come back to what others are given now."""
 
     uvm: str
 
 
-class Answer(Struct, frozen=True):
+class Answer(Struct, frozen=True, gc=False):
     """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
 
     address: Any
@@ -174,14 +175,14 @@ class Answer(Struct, frozen=True):
     waited_s: float
 
 
-class Refuse(Struct, frozen=True):
+class Refuse(Struct, frozen=True, gc=False):
     """Send the bridge's own answer to the tool."""
 
     address: Any
     answer: Error | Busy | Reply
 
 
-class Lost(Struct, frozen=True):
+class Lost(Struct, frozen=True, gc=False):
     """The UVM is off the list; `suspects` of its messages are to be examined. `clean`: it has not left anything unsaid."""
 
     uvm: str

@@ -1,4 +1,9 @@
-"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.bridge.dispatcher`; plain state."""
+"""What the dispatch remembers: messages, their lanes, UVMs, timers, poisoned numbers. Owned by `uvm.bridge.dispatcher`; plain state.
+
+The garbage collector does not look at messages and lanes (`gc=False`): ten thousand may wait, and to look through them takes longer than
+anybody should wait for a turn. A message that is answered is in no lane any more, and a lane without messages in no connection, so that no
+cycle of them is left behind.
+"""
 
 import heapq
 from collections import OrderedDict, deque
@@ -16,7 +21,7 @@ STUCK_S = 0.1
 """A UVM that has ended nothing for so many seconds is stuck in something long; it gets nothing more meanwhile."""
 
 
-class Waiter(Struct, eq=False):
+class Waiter(Struct, eq=False, gc=False):
     """Somebody who is to get a message's answer; times in monotonic seconds."""
 
     address: Any
@@ -25,7 +30,7 @@ class Waiter(Struct, eq=False):
     deadline: float
 
 
-class Lane(Struct, eq=False):
+class Lane(Struct, eq=False, gc=False):
     """The messages of one session, or one message without a session. `queue` is what no UVM has; `uvm` has `outstanding` others.
 
     `filed`: the connection among whose ready lanes it is.
@@ -38,10 +43,21 @@ class Lane(Struct, eq=False):
     filed: "Source | None" = None
 
 
-class Message(Struct, eq=False):
+class Demand(Struct, frozen=True, gc=False):
+    """What a message is expected to be: its cost in processor seconds, whether it is `heavy`, and whether that is known, `proven`."""
+
+    cost: float
+    heavy: bool
+    proven: bool
+
+
+_NOTHING = Demand(0.0, False, True)
+
+
+class Message(Struct, eq=False, gc=False):
     """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran.
 
-    `source`: the connection that it came by first. `cost`, `heavy`, `proven`: what was expected of it when a UVM got it.
+    `source`: the connection that it came by first. `demand`: what was expected of it when a UVM got it.
     """
 
     number: int
@@ -55,9 +71,7 @@ class Message(Struct, eq=False):
     dropped: bool = False
     deaths: int = 0
     parked_deaths: int = 0
-    cost: float = 0.0
-    heavy: bool = False
-    proven: bool = True
+    demand: Demand = _NOTHING
 
     @property
     def key(self) -> Key | None:
@@ -98,9 +112,10 @@ class Uvm(Struct, eq=False):
     def carry(self, message: Message, sign: int) -> None:
         """A message of its jobs runs (+1), or does not any longer (-1)."""
         self.running += sign
-        self.heavy += sign * message.heavy
-        self.unproven += sign * (not message.proven)
-        self.load = self.load + sign * message.cost if self.running else 0.0
+        demand = message.demand
+        self.heavy += sign * demand.heavy
+        self.unproven += sign * (not demand.proven)
+        self.load = self.load + sign * demand.cost if self.running else 0.0
 
     def stuck(self, now: float) -> bool:
         """Is something running on it that takes long?"""
@@ -145,22 +160,24 @@ class Timers:
     """What is to happen at a time, to a message that is still there then. Entries of answered messages are swept."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Step, Message, Waiter | None]] = []
+        self._heap: list[tuple[float, int, Step, int, Waiter | None]] = []
         self._serial = 0
         self._sweep_at = 4096
 
     def set(self, when: float, step: Step, message: Message, waiter: Waiter | None) -> None:
         """At the time `when`, `step` is to be called with the message and the waiter."""
         self._serial += 1
-        heapq.heappush(self._heap, (when, self._serial, step, message, waiter))
+        # The number, and not the message: what is answered long before its deadline must not stay in memory until then.
+        heapq.heappush(self._heap, (when, self._serial, step, message.number, waiter))
 
     def due(self, now: float, alive: Mapping[int, Message]) -> Iterable[tuple[Step, Message, Waiter | None]]:
         """What is to happen now, each step once."""
         if len(self._heap) > self._sweep_at:
-            self._heap = [entry for entry in self._heap if entry[3].number in alive]
+            self._heap = [entry for entry in self._heap if entry[3] in alive]
             heapq.heapify(self._heap)
             self._sweep_at = max(4096, 2 * len(self._heap))
         while self._heap and self._heap[0][0] <= now:
-            _, _, step, message, waiter = heapq.heappop(self._heap)
-            if message.number in alive:
+            _, _, step, number, waiter = heapq.heappop(self._heap)
+            message = alive.get(number)
+            if message is not None:
                 yield step, message, waiter

@@ -10,7 +10,7 @@ A UVM runs its messages one after the other and cannot be interrupted, so whatev
 
 from collections.abc import Iterable
 
-from uvm.bridge.lanes import Uvm
+from uvm.bridge.lanes import Demand, Uvm
 from uvm.bridge.shares import Shares, Source
 
 WINDOW_S = 0.006
@@ -36,40 +36,34 @@ class Places:
 
     def open(self) -> set[bool]:
         """The kinds of messages, heavy or not, that some UVM could take."""
-        room = [uvm for uvm in self._usable if self._has_room(uvm)]
-        light = {False} if room else set()
-        return light | {True} if any(not uvm.heavy and self._spares(uvm) for uvm in room) else light
+        room = [uvm for uvm in self._usable if uvm.running < self._window]
+        if not room:
+            return set()
+        return {False, True} if any(not uvm.heavy for uvm in room) and self._spares_one() else {False}
 
-    def full(self, source: Source, size: int) -> bool:
+    def full(self, demand: Demand) -> bool:
         """Can no UVM take such a message, whichever it may go to? Then nobody of its kind goes before it."""
-        heavy, proven, cost = source.heavy(self._now), source.proven, source.expected(size)
-        return not any(self._takes(uvm, heavy, proven, cost) for uvm in self._usable)
+        return not any(self._takes(uvm, demand) for uvm in self._usable)
 
-    def best(self, uvms: Iterable[Uvm], source: Source, size: int) -> Uvm | None:
+    def best(self, uvms: Iterable[Uvm], source: Source, demand: Demand) -> Uvm | None:
         """The best of these UVMs for a message of the connection; None: it waits."""
         if self._shares.crowded(source):
             return None
-        heavy, proven, cost = source.heavy(self._now), source.proven, source.expected(size)
-        able = [uvm for uvm in uvms if uvm in self._usable and self._takes(uvm, heavy, proven, cost)]
-        if heavy:
+        able = [uvm for uvm in uvms if uvm in self._usable and self._takes(uvm, demand)]
+        if demand.heavy:
             # Always the same ones, so that the others stay as they are.
             return min(able, key=lambda uvm: (uvm.running, uvm.name), default=None)
         return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.jobs), uvm.name), default=None)
 
-    def _takes(self, uvm: Uvm, heavy: bool, proven: bool, cost: float) -> bool:
-        if not self._has_room(uvm):
+    def _takes(self, uvm: Uvm, demand: Demand) -> bool:
+        if uvm.running >= self._window or (uvm.unproven >= UNPROVEN and not demand.proven):
             return False
-        if not proven and uvm.unproven >= UNPROVEN:
+        if demand.heavy:
+            return not uvm.heavy and self._spares_one()
+        if uvm.heavy and len(self._uvms) > 1:
             return False
-        if heavy:
-            return not uvm.heavy and self._spares(uvm)
-        if len(self._uvms) > 1 and uvm.heavy:
-            return False
-        return not uvm.running or uvm.load + cost <= (WINDOW_S if self._contended else ALONE_S)
+        return not uvm.running or uvm.load + demand.cost <= (WINDOW_S if self._contended else ALONE_S)
 
-    def _has_room(self, uvm: Uvm) -> bool:
-        return uvm.running < self._window
-
-    def _spares(self, uvm: Uvm) -> bool:
-        """Is there another UVM without anything heavy, or none other at all?"""
-        return len(self._uvms) == 1 or any(not other.heavy for other in self._uvms if other is not uvm)
+    def _spares_one(self) -> bool:
+        """If one without anything heavy gets something heavy, is there another one without, or none other at all?"""
+        return len(self._uvms) == 1 or sum([not uvm.heavy for uvm in self._uvms]) > 1

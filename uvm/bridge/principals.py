@@ -51,6 +51,7 @@ class Principals:
         self._log = structlog.get_logger("bridge")
         self._owners = {0, configuration.home.path.stat().st_uid}
         self._all: dict[str, Principal] = {}
+        self._names: frozenset[str] = frozenset()
         self._by_proof: dict[str, Principal] = {}
         self._of: OrderedDict[bytes, str] = OrderedDict()
         self._from: OrderedDict[bytes, str] = OrderedDict()
@@ -79,6 +80,7 @@ class Principals:
         self._all = {LOCAL: Principal(LOCAL, LOCAL, own.rights, own.quota(defaults))}
         for name, record in records.items():
             self._all[name] = Principal(name, record.proof, record.rights, record.quota(defaults))
+        self._names = frozenset(self._all)
         self._by_proof = {one.proof: one for one in self._all.values()}
         self._log.info("principals", names=sorted(self._all))
         lost = {proof for proof in self._listening if not self._may_listen(proof)}
@@ -133,7 +135,7 @@ class Principals:
 
     def names(self) -> frozenset[str]:
         """Everybody's name, as of now."""
-        return frozenset(self._all)
+        return self._names
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """Everybody's rights and quotas, by name, as GetStatus shows them."""

@@ -30,8 +30,9 @@ class Bucket(Struct, eq=False):
 
     def spend(self, amount: float, now: float) -> None:
         """So much was used."""
-        self.refill(now)
-        self.level -= amount
+        if amount:
+            self.refill(now)
+            self.level -= amount
 
     def refill(self, now: float) -> None:
         """Time went by."""
@@ -40,7 +41,7 @@ class Bucket(Struct, eq=False):
 
     def wait_s(self, now: float) -> float:
         """Seconds until something may be begun; 0: now."""
-        if not self.most:
+        if not self.most or self.level > 0:
             return 0.0
         self.refill(now)
         return 0.0 if self.level > 0 else (1e-3 * self.most - self.level) * self.period_s / self.most

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from deploy.settings import QuotaSettings
 from uvm.bridge.events import LaneKey
-from uvm.bridge.lanes import Lane, Message
+from uvm.bridge.lanes import Demand, Lane, Message
 from uvm.bridge.quotas import Rates
 from uvm.rights import Spent
 
@@ -63,7 +63,8 @@ class Costs(Struct, eq=False):
 
     def light(self, now: float) -> bool:
         """Has nothing cost much lately?"""
-        return self._peak(now) <= LIGHT_S
+        # A peak only fades, so that a low one need not be looked at as of now.
+        return self.peak <= LIGHT_S or self._peak(now) <= LIGHT_S
 
     def _peak(self, now: float) -> float:
         return self.peak * 0.5 ** ((now - self.at) / HALF_LIFE_S) if self.peak else 0.0
@@ -95,10 +96,15 @@ class Source(Struct, eq=False):
         """What a message of so many bytes is expected to cost; processor seconds."""
         return max(LEAST_S, self.costs.usual) + size * PER_BYTE_S
 
+    def demand(self, size: int, now: float) -> Demand:
+        """What a message of so many bytes is expected to be."""
+        return Demand(self.expected(size), self.heavy(now), self.proven)
+
     def heavy(self, now: float) -> bool:
         """Are its messages dear, or could they be? For a new connection its principal's other new ones speak."""
-        if self.proven:
-            return not self.costs.light(now)
+        costs = self.costs
+        if costs.seen:
+            return not costs.light(now)
         newcomers = self.principal.newcomers
         if not newcomers.seen:
             # The very first of a principal goes at once, and alone.
@@ -217,7 +223,7 @@ class Shares:
             source.principal.newcomers.learn(spent.cpu_s, now, carried)
         source.costs.learn(spent.cpu_s, now, carried)
         source.principal.rates.spend(spent, now)
-        self.charge(source, cost - message.cost, now)
+        self.charge(source, cost - message.demand.cost, now)
 
     def fits(self, size: int) -> bool:
         """Is there room for a message of so many bytes?"""
@@ -239,12 +245,14 @@ class Shares:
 
     def _count(self, message: Message, sign: int) -> None:
         size = len(message.arrival.payload) * sign
+        source = message.source
+        owner = source.principal
         self.held += sign
         self.bytes += size
-        message.source.held += sign
-        message.source.bytes += size
-        message.source.principal.held += sign
-        message.source.principal.bytes += size
+        source.held += sign
+        source.bytes += size
+        owner.held += sign
+        owner.bytes += size
 
     def _forget_one(self, owner: Principal) -> None:
         """Past the bound, the oldest connection that has no messages here is forgotten."""
@@ -276,15 +284,15 @@ class Shares:
         """The connection waits for a turn, if it has something to send on."""
         if source.turn or not source.ready:
             return
-        owner = source.principal
-        if not owner.waiting:
-            owner.used = max(owner.used, self._clock)
-        owner.waiting += 1
+        self._set_clocks(source, now)
+        source.principal.waiting += 1
         self.waiting += 1
-        # Who waits for each answer, and for light ones, goes before those that have more here than can run.
-        patient = source.held == 1 and not source.heavy(now) and source.expected(source.bytes) <= PATIENT_S
-        source.used = owner.clock if patient else max(source.used, owner.clock)
         self._queue(source, now)
+
+    def at_once(self, source: Source, cost: float, now: float) -> None:
+        """The connection's message goes without a turn, since nobody waits for one: it costs as much as after a turn."""
+        self._set_clocks(source, now)
+        self.began(source, cost, now)
 
     def next(self, kinds: Collection[bool], now: float) -> Source | None:
         """Take the connection whose turn it is out of the queue. `kinds`: heavy ones, those that are not, or both."""
@@ -303,8 +311,11 @@ class Shares:
 
     def began(self, source: Source, cost: float, now: float) -> None:
         """The connection had its turn, with a message that is expected to cost so much, and waits for the next one."""
-        self._clock = max(self._clock, source.principal.used)
-        source.principal.clock = max(source.principal.clock, source.used)
+        owner = source.principal
+        if self._clock < owner.used:
+            self._clock = owner.used
+        if owner.clock < source.used:
+            owner.clock = source.used
         self.charge(source, cost, now)
         self.join(source, now)
 
@@ -314,6 +325,16 @@ class Shares:
         source.used += cost
         if source.turn:
             self._queue(source, now)
+
+    def _set_clocks(self, source: Source, now: float) -> None:
+        """Whoever had nothing waiting comes at the clock of the latest turn."""
+        owner = source.principal
+        if not owner.waiting and owner.used < self._clock:
+            owner.used = self._clock
+        # Who waits for each answer, and for light ones, goes before those that have more here than can run.
+        patient = source.held == 1 and not source.heavy(now) and source.expected(source.bytes) <= PATIENT_S
+        if patient or source.used < owner.clock:
+            source.used = owner.clock
 
     def _leave(self, source: Source) -> None:
         if source.turn:

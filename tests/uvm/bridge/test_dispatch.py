@@ -1,7 +1,11 @@
 """The rules of the dispatch, one by one, without clock or sockets."""
 
+import gc
+import sys
 from collections.abc import Iterable
 from typing import Any
+
+import pytest
 
 from deploy.settings import QuotaSettings
 from uvm.bridge.dispatcher import GRACE_S, PARKED_DEATHS, VIA_S, WAITERS, Dispatch
@@ -9,6 +13,7 @@ from uvm.bridge.events import (
     Answer,
     Arrived,
     Assign,
+    Cancelled,
     DispatchEvent,
     Drop,
     Finished,
@@ -16,7 +21,9 @@ from uvm.bridge.events import (
     Kill,
     Lost,
     Parked,
+    PrincipalsChanged,
     Refuse,
+    Returned,
     Tick,
     Undelivered,
     UvmAlive,
@@ -363,3 +370,53 @@ def test_timers_of_answered_messages_do_not_pile_up() -> None:
         bench.do(Finished("a", job, b""))
     bench.later(0.1)
     assert len(bench.dispatch._timers._heap) < 5_000
+
+
+def answered(bench: Bench, payload: bytes) -> None:
+    (one,) = jobs(bench.arrive(payload=payload))
+    (two,) = jobs(bench.arrive("s", 1, payload=payload))
+    bench.arrive("s", 1, payload=payload)
+    bench.arrive("s", 2, payload=payload)
+    bench.do(Parked("a", [one], parked=True))
+    bench.do(Returned("a", [two]))
+    for job in (one, *(two, two + 1)):
+        bench.do(Finished("a", job, b""))
+
+
+def given_up(bench: Bench, payload: bytes) -> None:
+    bench.do(UvmEnding("a"))
+    for seq in (1, 2, 3):
+        bench.arrive("s", seq, payload=payload, deadline_s=5.0)
+    bench.do(Cancelled("tool", 9, ("local", "s", 2)))
+    bench.arrive(payload=payload, via="nobody")
+    bench.later(VIA_S + 5.0)
+    bench.arrive(payload=payload)
+    bench.do(PrincipalsChanged(frozenset()))
+    bench.arrive(payload=payload)
+    bench.dispatch.turn_away()
+
+
+def suspected(bench: Bench, payload: bytes) -> None:
+    bench.arrive(payload=payload)
+    bench.arrive("s", 1, payload=payload)
+    bench.arrive("s", 2, payload=payload)
+    for name in ("a", "b", "c"):
+        bench.ready(name)
+        bench.do(UvmDied(name))
+    bench.ready("d")
+    bench.later(1001.0)
+
+
+@pytest.mark.parametrize("story", [answered, given_up, suspected])
+def test_what_is_answered_is_gone_without_the_garbage_collector(story: Any) -> None:
+    bench = Bench(dead_after_s=1e9)
+    bench.ready("a")
+    payload = bytes(100)
+    before = sys.getrefcount(payload)
+    gc.disable()
+    try:
+        story(bench, payload)
+    finally:
+        gc.enable()
+    assert bench.dispatch.held() == 0
+    assert sys.getrefcount(payload) == before
