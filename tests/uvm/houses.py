@@ -93,6 +93,10 @@ class House:
         self.until(lambda: ended)
         return ended[0]
 
+    def wanted(self, work, outcome):
+        """What an offer wants, as the machine has it."""
+        return offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits, work.principal)
+
     def stages(self):
         return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
 

@@ -515,7 +515,12 @@ class Writers:
         return None
 
     def _advance(self, generation: Generation, stage: str, **slots: Any) -> None:
-        self._transactor.run(lambda: messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots))
+        def step() -> None:
+            messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots)
+            if stage == "refused":
+                self._registry.charge(generation)
+
+        self._transactor.run(step)
         generation.stage = stage
         if stage == "reflected":
             self._told(generation, personas=generation.plan.personas if generation.plan else [])
