@@ -133,8 +133,9 @@ class Worker:
         if self._stopping and not isinstance(request, AskHealth):
             self._fail(client, request.id, Stopping("the worker is being stopped; ask again when it is back"))
         elif (earlier := self._jobs.get(job.key)) is not None:
-            # The same request twice is a client that was not sure whether it had arrived; it gets the one answer.
-            if earlier.request != request:
+            # The same request twice is a client that was not sure whether it had arrived; it gets the one answer. What it has
+            # asked again for has less time left, and the first one can have come late: a socket keeps it while no worker is there.
+            if _but_for_time(earlier.request) != _but_for_time(request):
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif self._pressure.is_full(len(self._jobs), request):
             measures.REQUESTS.labels("Busy").inc()
@@ -222,6 +223,10 @@ class Worker:
             self._gone(client)
         else:
             log.warning("an answer was not sent", client=client.hex(), op=type(message).__name__, reason=str(error))
+
+
+def _but_for_time(request: protocol.Request) -> protocol.Request:
+    return msgspec.structs.replace(request, deadline_ms=0) if isinstance(request, Generate) else request
 
 
 def _id_of(frame: bytes) -> str:
