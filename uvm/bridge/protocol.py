@@ -35,8 +35,8 @@ class Ready(Struct, tag_field="op", tag="Ready", frozen=True, forbid_unknown_fie
     `uvm` is its name ('uvm-1'), `incarnation` is new for each process, `pid` is watched by the bridge through a pidfd.
     """
 
-    uvm: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-    incarnation: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    uvm: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
+    incarnation: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
     pid: Annotated[int, Meta(ge=1)]
     version: int = VERSION
 
