@@ -109,6 +109,14 @@ class Finished(Struct, frozen=True):
     spent: Spent = Spent()
 
 
+class Used(Struct, frozen=True):
+    """A UVM has used so much for a principal, and for none of its jobs."""
+
+    uvm: str
+    principal: str
+    spent: Spent
+
+
 class Parked(Struct, frozen=True):
     """These jobs of a UVM run no code until they are resumed."""
 
@@ -128,7 +136,7 @@ class Tick(Struct, frozen=True):
     """Time went by."""
 
 
-FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked | Returned
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Used | Parked | Returned
 DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
 
 

@@ -94,6 +94,7 @@ class Machine:
             thinker=self._thinker,
             trials=trials,
             publish=self._publish,
+            used=lambda principal, cpu_s: self._say(wire.Used(principal, Spent(cpu_s=cpu_s))),
             owner=f"{name}/{self._incarnation}",
             confined=lambda: confined,
         )
