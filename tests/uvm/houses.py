@@ -90,6 +90,10 @@ class House:
             if error is not None:
                 return error
 
+    def looked(self, look):
+        """What `look` sees of the image as it is stored."""
+        return self.transactor.look(look)
+
     def write(self, want):
         ended = []
         self.writers.want(want, ended.append)

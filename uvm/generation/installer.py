@@ -182,7 +182,13 @@ class Registry:
             return f"{need.selector} waits for {generation.want.selector} itself"
         first = generation.want
         return msgspec.structs.replace(
-            found, depth=first.depth + 1, asked_at=first.asked_at, principal=first.principal, limits=first.limits
+            found,
+            depth=first.depth + 1,
+            asked_at=first.asked_at,
+            principal=first.principal,
+            limits=first.limits,
+            # It was looked for with every right; it is written with those of whoever sent the message that needs it.
+            rights=found.rights & first.rights,
         )
 
     def waits(self, generation: Generation, key: str) -> None:
