@@ -9,17 +9,18 @@ The cost is in proportion to what was written. Called in the transaction of the 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
-from uvm.errors import NotAllowed, QuotaExceeded
+from uvm.errors import BadValue, NotAllowed, QuotaExceeded
 from uvm.image.image import Image
 from uvm.image.stored import Growth, charged
 from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
-from uvm.values.slot_values import Scale
+from uvm.values.slot_values import Charge, Scale
 
 RECORD_BYTES: Final = 16_000_000
 """Bytes of one object's record: it is read and written as a whole."""
@@ -98,13 +99,14 @@ class _Look:
 
     def _held(self, owner: UvmObject, slots: Iterable[str]) -> int:
         """What changed slots weighed before."""
-        scale, total = Scale(2 * RECORD_BYTES, self._charge), 0
+        total = 0
         for slot in slots:
             value = self._attempt.before[id(owner), slot][2]
             if value is not ABSENT:
-                scale.weigh(value)
                 total += _SLOT + len(slot)
-        return total + scale.bytes
+                with suppress(BadValue):  # an image of an earlier version may have it still, and it must be possible to remove it
+                    total += _weight(value, self._charge)
+        return total
 
     def _new(self, one: UvmObject) -> None:
         if id(one) in self._seen:
@@ -147,7 +149,7 @@ def _names(owner: UvmObject, slots: Iterable[str]) -> int:
     return sum(_SLOT + len(slot) for slot in slots if slot in owner._slots)
 
 
-def _weight(value: object) -> int:
-    scale = Scale(2 * RECORD_BYTES)
+def _weight(value: object, charge: Charge = lambda eighths: None) -> int:
+    scale = Scale(2 * RECORD_BYTES, charge)
     scale.weigh(value)
     return scale.bytes

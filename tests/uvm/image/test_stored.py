@@ -152,6 +152,14 @@ def test_without_a_quota_nothing_of_it_is_written(users):
     assert users.answered(users.put("local", thing, "b", 1, allowed=0)).held is None
 
 
+def test_what_no_slot_may_hold_any_more_can_be_removed(users):
+    thing = users.make("alice")
+    users.image.manager.begin()
+    users.image.at(thing).put("old", {1.5: "a key that was let in once"})
+    users.image.manager.commit()
+    users.answered(users.send("alice", thing, "removeSlot_", "old"))
+
+
 def test_a_clone_is_charged_to_who_makes_it(users):
     thing = users.make("alice")
     users.answered(users.put("alice", thing, "a", MUCH))
