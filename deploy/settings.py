@@ -79,6 +79,7 @@ class QuotaSettings(Struct, frozen=True, forbid_unknown_fields=True):
     cpu_s_per_minute: Annotated[float, Meta(ge=0, le=100_000, description="processor seconds of the UVMs a minute; 0: any")] = 0.0
     generations_per_minute: Annotated[float, Meta(ge=0, le=1e6, description="methods written a minute; 0: any")] = 0.0
     written_mb_per_hour: Annotated[float, Meta(ge=0, le=1e9, description="records changed and made in an hour, MB; 0: any")] = 0.0
+    stored_mb: Annotated[float, Meta(ge=0, le=1e9, description="what its objects hold of the image, MB; 0: any, and not counted")] = 0.0
     ticks: Annotated[int, Meta(ge=1000, le=1_000_000_000, description="work of one message; uvm.ticks bounds it as well")] = 1_000_000_000
     transaction_mb: Annotated[int, Meta(ge=1, le=1024, description="size of all records that one message changes or makes, MB")] = 32
     objects: Annotated[Count, Meta(description="objects that one message changes or makes")] = 10_000

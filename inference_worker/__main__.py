@@ -21,11 +21,13 @@ from inference_worker.engine.engine import Engine
 from inference_worker.engine.fake_engine import FakeEngine, read_script
 from inference_worker.engine.vllm_arguments import on_cpu
 from inference_worker.engine.vllm_engine import VllmEngine
+from inference_worker.errors import LibrariesFailed
 from inference_worker.server.server import Worker
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT. Exit status 0 after an orderly end, 2 when the configuration cannot be used."""
+    """Serve until SIGTERM or SIGINT. Exit status 0 after an orderly end, 2 when the configuration cannot be used, 3 when the engine's
+    libraries did not load, which only another process can try again."""
     options = _parse(arguments)
     with contextlib.ExitStack() as held:
         try:
@@ -44,7 +46,11 @@ def main(arguments: list[str] | None = None) -> int:
         _confine(configuration)
         endpoint.start()
         worker = Worker(configuration.home, configuration.settings.inference, make, trace)
-        asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
+        try:
+            asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
+        except LibrariesFailed as error:
+            log.error("inference worker ends, to be started anew", reason=str(error))
+            return 3
         log.info("inference worker ended")
     return 0
 

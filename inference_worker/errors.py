@@ -41,6 +41,10 @@ class EngineStartFailed(InferenceFailure):
     """The engine could not be started for this model."""
 
 
+class LibrariesFailed(EngineStartFailed):
+    """The engine's libraries do not load, and what did load of them cannot be loaded twice: only another process can try again."""
+
+
 class WorkerFault(InferenceFailure):
     """A fault of the worker itself."""
 

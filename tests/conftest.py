@@ -5,7 +5,7 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes, a file's stay together, and so do all that need the real model: its engine is started for all of them."""
+    """In two processes, a file's tests stay together, and so do all that need the real model: its engine is started once for them."""
     for item in items:
         group = "model" if item.get_closest_marker("model") else item.nodeid.split("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))

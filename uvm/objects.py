@@ -6,7 +6,8 @@ imports nothing but `persistent`, `ZODB` and the standard library, and its dotte
 Format: the state of a `UvmObject` is `{"_slots": {name: value}}`. A value is one of MessagePack's types, a reference
 to another `UvmObject`, a merging value, a blob, or a list or dict of these. Names that end in `*` are structure and
 are written by the kernel alone: `parent*` (the list of parents, in order), `is*` (what enforcement owns: `method`,
-`message`, `codex`, …), `atomic*` (never merge this object), `names*` (the names under which the image knows it).
+`message`, `codex`, …), `atomic*` (never merge this object), `names*` (the names under which the image knows it), `charged*` (whose
+bytes it holds, see `uvm.image.stored`).
 """
 
 import zlib
@@ -22,6 +23,7 @@ PARENTS: Final = "parent*"
 KIND: Final = "is*"
 ATOMIC: Final = "atomic*"
 NAMES: Final = "names*"
+CHARGED: Final = "charged*"
 
 
 ANCESTORS: Final = 256
@@ -227,6 +229,8 @@ def merge_slots(old: dict[str, Any], saved: dict[str, Any], new: dict[str, Any])
                 merged.pop(name, None)
             else:
                 merged[name] = theirs
+        elif name == CHARGED:
+            merged[name] = _both_charged(before or {}, theirs or {}, ours or {})
         elif isinstance(before, Merging) and type(before) is type(theirs) is type(ours):
             merged[name] = before.merged(theirs, ours)
         else:
@@ -234,6 +238,14 @@ def merge_slots(old: dict[str, Any], saved: dict[str, Any], new: dict[str, Any])
     if not same_value(old.get(PARENTS, ABSENT), new.get(PARENTS, ABSENT)):
         raise ConflictError("parents never merge")
     return merged
+
+
+def _both_charged(before: dict[str, int], theirs: dict[str, int], ours: dict[str, int]) -> dict[str, int]:
+    """Bytes by principal, with what both sides added and took. Raises ConflictError where both took the same bytes."""
+    both = {name: theirs.get(name, 0) + ours.get(name, 0) - before.get(name, 0) for name in {**before, **theirs, **ours}}
+    if min(both.values(), default=0) < 0:
+        raise ConflictError("both sides gave back the same bytes")
+    return {name: held for name, held in both.items() if held}
 
 
 _NEVER_MERGED = frozenset({"message", "lease", "codex"})

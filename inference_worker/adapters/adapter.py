@@ -47,7 +47,7 @@ LARGEST_GAIN = 1e6
 
 _EXTRA = re.compile(r"[\w][\w.-]{0,120}\.(json|md|txt|jinja|yaml)|tokenizer\.model|LICENSE|NOTICE")
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-_TENSOR = re.compile(r"^base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight$")
+_TENSOR = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<side>[AB])\.weight")
 _FLOATS = {"BF16": 2, "F16": 2, "F32": 4}
 # The shape of a weight in these types is the layer's; 4-bit weights are packed into U8 or I32, whose shape says nothing.
 _TRUE_SHAPES = {*_FLOATS, "F64", "I8", "F8_E4M3", "F8_E5M2"}
@@ -258,7 +258,7 @@ def _check_targets(config: LoraConfig, model: BaseModel) -> None:
 def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, tuple[str, Tensor]]]:
     pairs: dict[str, dict[str, tuple[str, Tensor]]] = {}
     for name, tensor in tensors.items():
-        match = _TENSOR.match(name)
+        match = _TENSOR.fullmatch(name)
         if match is None:
             raise BadAdapter(f"the tensor {name} is none of a LoRA's; allowed: base_model.model.<module>.lora_A|B.weight")
         if tensor.dtype not in _FLOATS:

@@ -186,7 +186,7 @@ def _layers(config: Mapping[str, Any]) -> tuple[tuple[int, ...] | None, tuple[st
 
 def _compiled(key: str) -> re.Pattern[str]:
     # As PEFT's get_pattern_key and vLLM's PEFTHelper have it; a dot in a key matches any character there too.
-    return re.compile(rf"(.*\.)?({key})$")
+    return re.compile(rf"(.*\.)?({key})\Z")
 
 
 def _of(pattern: tuple[tuple[re.Pattern[str], Any], ...], module: str, default: Any) -> Any:

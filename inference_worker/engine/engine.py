@@ -29,7 +29,7 @@ class Engine(ABC):
 
     @abstractmethod
     async def start(self, model: BaseModel) -> None:
-        """Load the model. Raises EngineStartFailed; then nothing is left running."""
+        """Load the model. Raises EngineStartFailed; then nothing is left running. LibrariesFailed: nor can any be started here."""
 
     @abstractmethod
     async def read(self, adapter: Adapter) -> int:

@@ -14,7 +14,7 @@ import structlog
 from deploy.settings import Home
 from inference_worker.adapters.adapter import BaseModel, read_model
 from inference_worker.engine.engine import Engine
-from inference_worker.errors import EngineDied, EngineStartFailed, InferenceFailure
+from inference_worker.errors import EngineDied, EngineStartFailed, InferenceFailure, LibrariesFailed
 from inference_worker.metrics import ENGINE_STARTS
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,8 @@ _KNOWN_MODELS = 8
 class EngineHost:
     """Holds at most one engine. `make` returns a new one, not started; `died` is called when one that was ready is gone.
 
-    `starts`: how often one was started; `detail`: why there is none, when there should be one; `rest`: why it was stopped.
+    `starts`: how often one was started; `detail`: why there is none, when there should be one; `rest`: why it was stopped; `useless`: why
+    this process can have none any more.
     """
 
     def __init__(self, make: Callable[[], Engine], home: Home, died: Callable[[str, str], None]) -> None:
@@ -45,6 +46,7 @@ class EngineHost:
         self.starts = 0
         self.detail = ""
         self.rest = ""
+        self.useless = ""
 
     @property
     def state(self) -> str:
@@ -95,6 +97,8 @@ class EngineHost:
             raise
         except InferenceFailure as error:
             self.detail = str(error)
+            if isinstance(error, LibrariesFailed):
+                self.useless = self.detail
             log.error("engine does not start", model=digest, reason=self.detail)
             raise
         except Exception as error:
@@ -154,6 +158,8 @@ class EngineHost:
     async def _start(self, digest: str, before: asyncio.Task[BaseModel] | None) -> BaseModel:
         if before is not None:
             await asyncio.wait([before])
+        if self.useless:
+            raise LibrariesFailed(self.useless)
         model = await self.find_model(digest)
         self._take_away()
         self._end_work("another model takes its place")

@@ -31,7 +31,7 @@ from inference_worker.engine.processes import first_module
 from inference_worker.engine.read_reports import Reports
 from inference_worker.engine.vllm_arguments import PRIORITIES, REMOVED_VARIABLES, context_length, engine_arguments, engine_environment
 from inference_worker.engine.watchdog import HOPELESS_S, Vitals
-from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EngineDied, EngineStartFailed, WorkerFault
+from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EngineDied, EngineStartFailed, LibrariesFailed, WorkerFault
 from inference_worker.protocol import Generate, Output, Sampling
 
 log = structlog.get_logger(__name__)
@@ -203,9 +203,12 @@ class VllmEngine(Engine):
         for name in REMOVED_VARIABLES:
             os.environ.pop(name, None)
         logging.getLogger("vllm").setLevel(logging.WARNING)
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.platforms import current_platform
-        from vllm.v1.engine.async_llm import AsyncLLM
+        try:
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except Exception as error:  # of whatever kind, from any of hundreds of modules; torch refuses some of them a second time
+            raise LibrariesFailed(f"the engine's libraries do not load: {type(error).__name__}: {error}") from error
 
         imported = time.monotonic()
         if self._unwanted:

@@ -10,7 +10,7 @@ that leaves takes its requests with it.
 import asyncio
 import secrets
 from collections.abc import Callable
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import structlog
@@ -22,7 +22,16 @@ from inference_worker import metrics as measures
 from inference_worker import protocol
 from inference_worker.engine.engine import Engine
 from inference_worker.engine.host import one_model
-from inference_worker.errors import BadRequest, Cancelled, DeadlineExceeded, EngineDied, InferenceFailure, Stopping, WorkerFault
+from inference_worker.errors import (
+    BadRequest,
+    Cancelled,
+    DeadlineExceeded,
+    EngineDied,
+    InferenceFailure,
+    LibrariesFailed,
+    Stopping,
+    WorkerFault,
+)
 from inference_worker.protocol import AskHealth, Busy, Cancel, Completed, Failed, Generate, Warm
 from inference_worker.server.backpressure import Pressure
 from inference_worker.server.job import Job
@@ -56,6 +65,7 @@ class Worker:
         self._pressure = Pressure(settings.queue)
         self._jobs: dict[Key, Job] = {}
         self._stopping = False
+        self._useless = asyncio.Event()
         context = zmq.asyncio.Context()
         self._socket = context.socket(zmq.ROUTER)
         self._socket.setsockopt(zmq.LINGER, 1000)
@@ -66,9 +76,12 @@ class Worker:
         self._presence = Presence(self._socket)
 
     async def serve(self, endpoint: str, stop: asyncio.Event) -> None:
-        """Bind and answer until `stop` is set; then refuse what comes, give what runs DRAIN_S, and end the engine."""
+        """Bind and answer until `stop` is set; then refuse what comes, give what runs DRAIN_S, and end the engine.
+
+        Raises LibrariesFailed, after the same, once a client wanted an engine that this process cannot have: the next one may.
+        """
         tasks: list[asyncio.Task[None]] = []
-        stopped = asyncio.create_task(stop.wait())
+        ends: list[asyncio.Task[Any]] = [asyncio.create_task(end.wait()) for end in (stop, self._useless)]
         try:
             self._socket.bind(endpoint)
             await self._serving.open()
@@ -77,16 +90,17 @@ class Worker:
             log.info("inference worker listens", endpoint=endpoint, start=self._settings.start)
             if self._settings.start == "eager":
                 self._start_eagerly()
-            await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([*tasks, *ends], return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
                 if task.done():
                     task.result()
             await self._drain()
+            if self._useless.is_set() and not stop.is_set():
+                raise LibrariesFailed(self._serving.useless)
         finally:
-            stopped.cancel()
-            for task in tasks:
+            for task in [*ends, *tasks]:
                 task.cancel()
-            await asyncio.wait([stopped, *tasks])
+            await asyncio.wait([*ends, *tasks])
             await self._serving.close()
             self._presence.close()
             self._socket.close()
@@ -133,8 +147,9 @@ class Worker:
         if self._stopping and not isinstance(request, AskHealth):
             self._fail(client, request.id, Stopping("the worker is being stopped; ask again when it is back"))
         elif (earlier := self._jobs.get(job.key)) is not None:
-            # The same request twice is a client that was not sure whether it had arrived; it gets the one answer.
-            if earlier.request != request:
+            # The same request twice is a client that was not sure whether it had arrived; it gets the one answer. What it has
+            # asked again for has less time left, and the first one can have come late: a socket keeps it while no worker is there.
+            if _but_for_time(earlier.request) != _but_for_time(request):
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif self._pressure.is_full(len(self._jobs), request):
             measures.REQUESTS.labels("Busy").inc()
@@ -172,6 +187,9 @@ class Worker:
         except InferenceFailure as error:
             ended = self._stopping and isinstance(error, EngineDied)
             outcome = self._fail(job.client, job.request.id, Stopping(str(error)) if ended else error)
+            # Not before somebody wants one: a start that is eager would fail in every process, one after the other.
+            if self._serving.useless and job.client != _NOBODY:
+                self._useless.set()
         except Exception as error:
             log.exception("a request failed for a reason of ours", id=job.request.id)
             outcome = self._fail(job.client, job.request.id, WorkerFault(f"{type(error).__name__}: {error}; the log has the rest"))
@@ -222,6 +240,10 @@ class Worker:
             self._gone(client)
         else:
             log.warning("an answer was not sent", client=client.hex(), op=type(message).__name__, reason=str(error))
+
+
+def _but_for_time(request: protocol.Request) -> protocol.Request:
+    return msgspec.structs.replace(request, deadline_ms=0) if isinstance(request, Generate) else request
 
 
 def _id_of(frame: bytes) -> str:

@@ -112,6 +112,11 @@ class Serving:
         """Whether there is an engine that can write."""
         return self._host.state == "ready"
 
+    @property
+    def useless(self) -> str:
+        """Why this process can have no engine any more; empty while it can."""
+        return self._host.useless
+
     async def answer(self, job: Job) -> Answer:
         """The one answer to a job. Raises InferenceFailure."""
         match job.request:

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import zmq
+from msgspec.structs import replace
 
 from deploy import keys
 from deploy.keys import ClientKey, Record
@@ -34,6 +36,16 @@ def alice(running: Configuration) -> Iterator[Client]:
     )
     with Client(configuration=configuration, session=SESSION, connect_timeout=30.0) as client:
         yield client
+
+
+@pytest.fixture
+def bounded(running: Configuration) -> Iterator[None]:
+    """Lets alice hold 20,000 bytes of the image."""
+    file = keys.directory(running.home) / "alice.json"
+    before = msgspec.json.decode(file.read_bytes(), type=Record)
+    keys.write(running.home, "alice", replace(before, quotas={"stored_mb": 0.02}))
+    yield
+    keys.write(running.home, "alice", before)
 
 
 def refused(alice: Client, target: str | Reference, selector: str, *args: object) -> str:
@@ -75,3 +87,17 @@ def test_it_reads_no_receipts_and_no_answers_of_another_principals_session(owner
     assert seen and not any(SESSION in one for one in seen)
     again = owner.send("genesis_obj", "clone")
     assert alice.send("genesis_obj", "clone") != again, "the same session and numbers are another principal's own"
+
+
+def test_it_holds_no_more_of_the_image_than_its_quota_and_sees_how_much_that_is(owner: Client, alice: Client, bounded: None) -> None:
+    own = alice.send("genesis_obj", "clone")
+    with pytest.raises(RemoteError, match="20,000 are allowed") as raised:  # from the moment that the bridge has read the quota
+        for number in range(1000):
+            alice.send(own, "setSlot_value_", f"text{number % 100}", "x" * (1000 + number))
+    assert (raised.value.type, raised.value.details["quota"]) == ("QuotaExceeded", "stored_mb")
+    status = alice.status()["principals"]["alice"]
+    assert status["quota"]["stored_mb"] == 0.02
+    assert 18_000 < status["used"]["stored_bytes"] == raised.value.details["used"] <= 20_000
+    alice.send(own, "removeSlot_", "text1")
+    assert alice.status()["principals"]["alice"]["used"]["stored_bytes"] < status["used"]["stored_bytes"]
+    owner.send(own, "setSlot_value_", "text1", "x" * 30_000)

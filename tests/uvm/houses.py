@@ -2,6 +2,7 @@
 
 import select
 import time
+from collections import Counter
 from pathlib import Path
 
 from deploy.settings import Configuration, Home, Settings, UvmSettings
@@ -53,6 +54,7 @@ class House:
         self.bench = Bench(image, name)
         self.model = ScriptedModel(bodies)
         self.events = []
+        self.used = Counter()
         self.transactor = Transactor(image, name)
         self.writers = Writers(
             configuration=Configuration(Home(home), Settings(uvm=UvmSettings(drafts=drafts)), {}),
@@ -62,6 +64,7 @@ class House:
             thinker=self.model,
             trials=trials,
             publish=lambda topic, payload: self.events.append(decode_event(payload)),
+            used=lambda principal, cpu_s: self.used.update({principal: cpu_s}),
             owner=f"{name}/1",
             confined=lambda: True,
         )
@@ -87,11 +90,19 @@ class House:
             if error is not None:
                 return error
 
+    def looked(self, look):
+        """What `look` sees of the image as it is stored."""
+        return self.transactor.look(look)
+
     def write(self, want):
         ended = []
         self.writers.want(want, ended.append)
         self.until(lambda: ended)
         return ended[0]
+
+    def wanted(self, work, outcome):
+        """What an offer wants, as the machine has it."""
+        return offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits, work.principal)
 
     def stages(self):
         return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
@@ -112,4 +123,4 @@ def offer(house, target, selector, source, **options):
         (outcome,) = house.bench.run(work)
         if not isinstance(outcome, Offered):
             return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-        house.write(offered(request, outcome.key, outcome.receiver, work.now))
+        house.write(house.wanted(work, outcome))

@@ -437,6 +437,8 @@ class Bridge:
         match message:
             case wire.Done(job, payload, spent):
                 self._handle(traffic.Finished(name, job, payload, spent))
+            case wire.Used(principal, spent):
+                self._handle(traffic.Used(name, principal, spent))
             case wire.Parked(jobs):
                 self._handle(traffic.Parked(name, jobs, parked=True))
             case wire.Resumed(jobs):

@@ -46,6 +46,7 @@ from uvm.bridge.events import (
     Returned,
     Tick,
     Undelivered,
+    Used,
     UvmDied,
     UvmEnding,
     UvmLeft,
@@ -272,6 +273,8 @@ class Dispatch:
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
+            case Used(principal=principal, spent=spent):
+                self._shares.used(principal, spent, now)
             case Parked(jobs=jobs, parked=parked):
                 uvm.moved = now
                 for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):

@@ -110,6 +110,14 @@ class Finished(Struct, frozen=True, gc=False):
     spent: Spent = Spent()
 
 
+class Used(Struct, frozen=True, gc=False):
+    """A UVM has used so much for a principal, and for none of its jobs."""
+
+    uvm: str
+    principal: str
+    spent: Spent
+
+
 class Parked(Struct, frozen=True, gc=False):
     """These jobs of a UVM run no code until they are resumed."""
 
@@ -129,7 +137,7 @@ class Tick(Struct, frozen=True, gc=False):
     """Time went by."""
 
 
-FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Parked | Returned
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Used | Parked | Returned
 DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
 
 

@@ -4,7 +4,7 @@ A UVM connects a DEALER to the bridge's ROUTER at `configuration.uvms_endpoint`;
 incarnation)`. One ZeroMQ message is one frame is one struct. The UVM speaks first (Ready), then Alive every
 `ALIVE_EVERY_S`, also between two messages of a long batch: a UVM that is silent for `bridge.dead_after_s` counts as dead.
 
-    UVM → bridge   Ready  Alive  Done  Parked  Resumed  Returned  Publish  Leaving
+    UVM → bridge   Ready  Alive  Done  Used  Parked  Resumed  Returned  Publish  Leaving
     bridge → UVM   Job  Drop  Recall  Lost
 
 Who is to blame when a UVM dies: every job it has, except those it said are parked. So Parked is worth sending as soon as
@@ -18,7 +18,7 @@ from msgspec import Meta, Struct
 
 from uvm.rights import ALL, Limits, Right, Spent
 
-VERSION = 1
+VERSION = 2
 
 ALIVE_EVERY_S = 0.5
 """Seconds between two Alive of a UVM."""
@@ -35,8 +35,8 @@ class Ready(Struct, tag_field="op", tag="Ready", frozen=True, forbid_unknown_fie
     `uvm` is its name ('uvm-1'), `incarnation` is new for each process, `pid` is watched by the bridge through a pidfd.
     """
 
-    uvm: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
-    incarnation: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    uvm: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
+    incarnation: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+\Z")]
     pid: Annotated[int, Meta(ge=1)]
     version: int = VERSION
 
@@ -53,6 +53,13 @@ class Done(Struct, tag_field="op", tag="Done", frozen=True, forbid_unknown_field
     job: JobNumber
     payload: bytes
     spent: Spent = Spent()
+
+
+class Used(Struct, tag_field="op", tag="Used", frozen=True, forbid_unknown_fields=True):
+    """What was used for a principal besides its messages: a method is written for one that may have been answered by then."""
+
+    principal: str
+    spent: Spent
 
 
 class Parked(Struct, tag_field="op", tag="Parked", frozen=True, forbid_unknown_fields=True):
@@ -120,7 +127,7 @@ class Lost(Struct, tag_field="op", tag="Lost", frozen=True, forbid_unknown_field
     """The bridge does not know you (it is new, or you were silent for too long): forget your jobs, then say Ready again."""
 
 
-FromUvm = Ready | Alive | Done | Parked | Resumed | Returned | Publish | Leaving
+FromUvm = Ready | Alive | Done | Used | Parked | Resumed | Returned | Publish | Leaving
 ToUvm = Job | Drop | Recall | Lost
 
 _encoder = msgspec.msgpack.Encoder()

@@ -1,6 +1,7 @@
 """What a principal may use in a time: buckets that fill again, one for each quota that is a rate. Pure; `now` is monotonic seconds."""
 
 from functools import lru_cache
+from math import ceil
 
 from msgspec import Struct
 
@@ -62,6 +63,7 @@ class Rates:
         self.sum_cpu_s = 0.0
         self.sum_generations = 0
         self.sum_bytes = 0
+        self.stored = 0
 
     def change(self, quota: QuotaSettings, now: float) -> None:
         """The quota is another one now; what was spent stays spent."""
@@ -82,9 +84,11 @@ class Rates:
         self.sum_cpu_s += spent.cpu_s
         self.sum_generations += spent.generations
         self.sum_bytes += spent.bytes
+        if spent.stored is not None:
+            self.stored = spent.stored
 
     def statistics(self, now: float) -> dict[str, float]:
-        """What is spent of each, and the sums since the bridge began."""
+        """What is spent of each, the sums since the bridge began, and what it held of the image when it last changed something."""
         return {
             "cpu_s_in_minute": self.cpu_s.used(now),
             "generations_in_minute": self.generations.used(now),
@@ -92,6 +96,7 @@ class Rates:
             "cpu_s": round(self.sum_cpu_s, 3),
             "generations": self.sum_generations,
             "written_bytes": self.sum_bytes,
+            "stored_bytes": self.stored,
         }
 
     def wait_s(self, now: float) -> float:
@@ -102,7 +107,7 @@ class Rates:
 @lru_cache(256)
 def limits(quota: QuotaSettings) -> Limits:
     """What one message may use."""
-    return Limits(quota.ticks, quota.transaction_mb * 1_000_000, quota.objects)
+    return Limits(quota.ticks, quota.transaction_mb * 1_000_000, quota.objects, ceil(quota.stored_mb * 1_000_000))
 
 
 def refusal(held: int, held_bytes: int, rates: Rates, quota: QuotaSettings, id: int, size: int, now: float) -> Error | Busy | None:

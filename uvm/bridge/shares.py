@@ -225,6 +225,13 @@ class Shares:
         source.principal.rates.spend(spent, now)
         self.charge(source, cost - message.demand.cost, now)
 
+    def used(self, principal: str, spent: Spent, now: float) -> None:
+        """So much was used for a principal, and by none of its messages: its next turns come later."""
+        owner = self.principals.get(principal)
+        if owner is not None:
+            owner.rates.spend(spent, now)
+            owner.used += spent.cpu_s
+
     def fits(self, size: int) -> bool:
         """Is there room for a message of so many bytes?"""
         return self.held < self._messages and self.bytes + size <= self._bytes

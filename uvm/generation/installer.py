@@ -17,10 +17,12 @@ from uvm.image.image import Image
 from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, method, written_for
+from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.language.syntax import parse
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
+from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_install
 from uvm.runtime.runtime import Runtime
@@ -55,7 +57,10 @@ class Registry:
             raise NotUnderstood(
                 f"{want.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
             )
-        return messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
+        claim = messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
+        if claim.state == "mine":
+            Accounts(self._image).check(want.principal, want.limits.stored, len(want.offered or "") + 1)
+        return claim
 
     def _receiver(self, want: Want) -> UvmObject | None:
         """The receiver as committed; None for one that only the attempt had."""
@@ -135,6 +140,7 @@ class Registry:
             installed_on=holder,
             drafts=messages.storable_drafts(generation.drafts),
         )
+        self.charge(generation, made)
         chronicle(
             self._image,
             "install",
@@ -144,6 +150,13 @@ class Registry:
             digest=made.own("digest"),
         )
         return True
+
+    def charge(self, generation: Generation, *made: UvmObject) -> None:
+        """What is kept of the writing of a method is charged to who wanted it: how much that is, is known when it is done."""
+        want, accounts = generation.want, Accounts(self._image)
+        grown = [(one, gate.weight(one) - charged(one)) for one in (self._image.at(Reference(generation.oid)), *made)]
+        accounts.charge(want.principal, want.limits.stored, grown, settled=True)
+        accounts.write()
 
     def _matters(self, one: Any, want: Want) -> bool:
         """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.
@@ -167,7 +180,16 @@ class Registry:
             return found
         if messages.would_wait_for_itself(self._image, generation.want.key, found.key):
             return f"{need.selector} waits for {generation.want.selector} itself"
-        return msgspec.structs.replace(found, depth=generation.want.depth + 1, asked_at=generation.want.asked_at)
+        first = generation.want
+        return msgspec.structs.replace(
+            found,
+            depth=first.depth + 1,
+            asked_at=first.asked_at,
+            principal=first.principal,
+            limits=first.limits,
+            # It was looked for with every right; it is written with those of whoever sent the message that needs it.
+            rights=found.rights & first.rights,
+        )
 
     def waits(self, generation: Generation, key: str) -> None:
         message = self._image.at(Reference(generation.oid))

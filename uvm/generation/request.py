@@ -24,8 +24,8 @@ class Want(msgspec.Struct, kw_only=True):
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
     slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
     `offered`: the source that a tool offers in place of drafts. `depth`: how many messages wait for this one, in a chain.
-    `rights`: those it was sent with, without `policy` where a method on the way had it not; `limits`: those of its sender. `policy`: the
-    method shall have it.
+    `rights`: those it was sent with, without `policy` where a method on the way had it not; `limits`: those of its sender, `principal`.
+    `policy`: the method shall have it.
     """
 
     key: str
@@ -43,6 +43,7 @@ class Want(msgspec.Struct, kw_only=True):
     depth: int = 0
     offered: str | None = None
     author: str = ""
+    principal: str = ""
     session: str = ""
     seq: int = 0
     rights: frozenset[Right] = frozenset()
@@ -50,7 +51,7 @@ class Want(msgspec.Struct, kw_only=True):
     policy: bool = False
 
 
-def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want:
+def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float, principal: str = "") -> Want:
     """What a missed message wants. Called before the attempt is rolled back.
 
     Raises BadValue where the attempt has put something into a slot that none can hold, QuotaExceeded where it takes too much to remember.
@@ -72,13 +73,20 @@ def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float) -> Want
         overlay=_records(image, attempt, receiver, scale),
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
+        principal=principal,
         rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
         limits=attempt.limits,
     )
 
 
 def offered(
-    request: CreateMethod, key: str, receiver: bytes, asked_at: float, rights: frozenset[Right] = ALL, limits: Limits | None = None
+    request: CreateMethod,
+    key: str,
+    receiver: bytes,
+    asked_at: float,
+    rights: frozenset[Right] = ALL,
+    limits: Limits | None = None,
+    principal: str = "",
 ) -> Want:
     """What a tool's offer wants: audit, trial and installation on the object that it names."""
     first = request.examples[0] if request.examples else None
@@ -97,6 +105,7 @@ def offered(
         reified={"call": request.selector, "signature": "", "positional": [], "slots": [], "examples": []},
         offered=request.source,
         author="tool",
+        principal=principal,
         session=request.session,
         seq=request.seq,
         rights=rights,

@@ -24,6 +24,7 @@ from uvm.generation.drafting import commission, storable, voice_of
 from uvm.generation.generation import RENEW_EVERY_S, Generation, Waiter
 from uvm.generation.installer import Registry
 from uvm.generation.learning import Learner
+from uvm.generation.meter import Meter
 from uvm.generation.request import Want
 from uvm.generation.stages import Draft
 from uvm.generation.verdicts import examine, judge, refusal_of, verdict
@@ -61,7 +62,10 @@ class _Watched:
 
 
 class Writers:
-    """All messages that this process has claimed or waits for."""
+    """All messages that this process has claimed or waits for.
+
+    `used` is called with the processor seconds that went into the writing of a principal's methods.
+    """
 
     def __init__(
         self,
@@ -73,6 +77,7 @@ class Writers:
         thinker: Thinker,
         trials: TrialServer,
         publish: Publish,
+        used: Callable[[str, float], None],
         owner: str,
         confined: Callable[[], bool],
     ) -> None:
@@ -84,6 +89,8 @@ class Writers:
         self._thinker = thinker
         self._trials = trials
         self._publish = publish
+        self._used = used
+        self._meter = Meter()
         self._owner = owner
         self._confined = confined
         self._mine: dict[str, Generation] = {}
@@ -122,12 +129,13 @@ class Writers:
             text = f"{MOST} methods are being written here already, and {want.selector} was not begun"
             waiter(GenerationBusy(text, "send it again in a moment"))
             return
-        try:
-            claim = self._transactor.run(lambda: self._registry.claim(want))
-        except ImageError as error:
-            waiter(error)
-            return
-        self._begin(want, claim, [waiter])
+        with self._meter.of(want.principal):
+            try:
+                claim = self._transactor.run(lambda: self._registry.claim(want))
+            except ImageError as error:
+                waiter(error)
+                return
+            self._begin(want, claim, [waiter])
 
     def _begin(self, want: Want, claim: Claim, waiters: list[Waiter]) -> None:
         if claim.state == "theirs":
@@ -148,7 +156,8 @@ class Writers:
         """A trial's descriptor is readable."""
         generation = next((one for one in self._mine.values() if one.trial is trial), None)
         if generation is not None:
-            outcome = trial.on_readable()
+            with self._meter.of(generation.want.principal):
+                outcome = trial.on_readable()
             if outcome is not None:
                 self._guarded(generation, lambda one: self._tried(one, outcome))
 
@@ -166,6 +175,8 @@ class Writers:
                 self._guarded(
                     generation, lambda one: self._transactor.run(lambda: messages.renew(self._image, one.oid, self._owner, one.stage))
                 )
+        for principal, cpu_s in self._meter.read():
+            self._used(principal, cpu_s)
         self.learner.tick(now)
         if self._theirs and now > self._watch_at:
             self._watch_at = now + WATCH_EVERY_S
@@ -235,6 +246,10 @@ class Writers:
                 self._told(generation, stage="drafting", text=generation.text[-4000:])
 
     def _wrote(self, generation: Generation, persona: str, samplings: Sequence[Sampling], answer: Completed | Failed) -> None:
+        with self._meter.of(generation.want.principal):
+            self._answered(generation, persona, samplings, answer)
+
+    def _answered(self, generation: Generation, persona: str, samplings: Sequence[Sampling], answer: Completed | Failed) -> None:
         generation.questions.discard(answer.id)
         if self._mine.get(generation.want.key) is not generation:
             return
@@ -482,6 +497,10 @@ class Writers:
 
     def _guarded(self, generation: Generation, step: Callable[[Generation], Any]) -> None:
         """Run a step. An error of the step refuses the message; one that another process took over is watched from then on."""
+        with self._meter.of(generation.want.principal):
+            self._step(generation, step)
+
+    def _step(self, generation: Generation, step: Callable[[Generation], Any]) -> None:
         try:
             error = self._outcome(generation, step)
             if error is not None and self._mine.get(generation.want.key) is generation:
@@ -515,7 +534,12 @@ class Writers:
         return None
 
     def _advance(self, generation: Generation, stage: str, **slots: Any) -> None:
-        self._transactor.run(lambda: messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots))
+        def step() -> None:
+            messages.advance(self._image, generation.oid, self._owner, generation.stage, stage, **slots)
+            if stage == "refused":
+                self._registry.charge(generation)
+
+        self._transactor.run(step)
         generation.stage = stage
         if stage == "reflected":
             self._told(generation, personas=generation.plan.personas if generation.plan else [])
@@ -534,7 +558,8 @@ class Writers:
     def _look_after(self, key: str) -> None:
         watched = self._theirs[key]
         try:
-            claim = self._transactor.run(lambda: self._registry.claim(watched.want))
+            with self._meter.of(watched.want.principal):
+                claim = self._transactor.run(lambda: self._registry.claim(watched.want))
         except ImageError as error:
             del self._theirs[key]
             _tell(watched.waiters, error)

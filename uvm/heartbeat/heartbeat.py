@@ -21,13 +21,13 @@ from deploy.settings import Configuration, SettingsError, load
 from uvm.errors import ImageError
 from uvm.heartbeat.announcer import Announcer
 from uvm.image import clock as image_time
-from uvm.image import codex, nursery, views
+from uvm.image import codex, nursery, stored, views
 from uvm.image.blobs import sweep
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
 from uvm.image.image import Image
 from uvm.image.journal import said, tallies
-from uvm.image.queries import reachable
+from uvm.image.queries import reachable, view_tid
 from uvm.image.receipts import Ledger
 from uvm.image.tables import SHARDS
 from uvm.image.transactor import ImageAway, Publish, Transactor
@@ -37,6 +37,8 @@ from uvm.startup import confine, wait_for_files, wait_until_awake
 
 _HISTORY = 60
 _SESSION_S = 7 * 86_400
+_COUNT_S = 86_400.0
+"""How often everybody's stored bytes are counted anew, seconds, besides at the start: it reads every record."""
 
 log = structlog.get_logger()
 
@@ -69,6 +71,7 @@ class Heartbeat:
         publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
         self._beaten = time.monotonic()
+        self._count_at = 0.0
         # Anywhere: heartbeats that live for a few beats only come round as well.
         self._shard = random.randrange(SHARDS)
 
@@ -81,6 +84,9 @@ class Heartbeat:
         PERSONAS.set(measured["persona_entropy"])
         TOKENS.set(measured["token_entropy"])
         removed = self._transactor.look(self._sweep)
+        if time.monotonic() >= self._count_at:
+            self._count_stored()
+            self._count_at = time.monotonic() + _COUNT_S
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
 
@@ -127,6 +133,20 @@ class Heartbeat:
         Ledger(self._image).expire(now - _SESSION_S, [self._shard])
         nursery.expire(self._image, now, [self._shard])
         return measured, counted
+
+    def _count_stored(self) -> None:
+        """Nobody is charged any more for what a pack has dropped."""
+        tid, counted = self._transactor.look(lambda: (view_tid(self._image), stored.accounts(self._image)))
+        found = stored.gone(self._image, tid, counted) if counted else {}
+
+        def correct() -> None:
+            self._check()
+            for principal, more in found.items():
+                stored.add(self._image, principal, more)
+
+        if found:
+            self._transactor.run(correct)
+            log.info("stored bytes were counted anew", corrected=found)
 
     def _sweep(self) -> list[str]:
         """Linked files that no object of the image names any more."""

@@ -25,6 +25,7 @@ from uvm.image.journal import TALLIED, Effect, Journal, entry
 from uvm.image.message_object import is_method
 from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
+from uvm.image.stored import Accounts
 from uvm.image.transactor import disk_full
 from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
 from uvm.machine.stopwatch import Stopwatch
@@ -93,6 +94,7 @@ class Batch:
         self._sent: dict[str, int] = {}
         self._receipts: dict[tuple[str, str, int], tuple[Work, bytes]] = {}
         self._entries: list[dict[str, Any]] = []
+        self._accounts = Accounts(image)
         self.conflicts = 0
         self.commits = 0
 
@@ -125,6 +127,7 @@ class Batch:
             outcomes: list[Outcome] = []
             self._receipts.clear()
             self._entries = []
+            self._accounts = Accounts(self._image)
             self._changes = Changes(self._image, self._frame)
             try:
                 self._image.manager.begin()
@@ -186,6 +189,7 @@ class Batch:
         for work, result in self._receipts.values():
             # The floor that the batch comes to, so that each session's page is swept once.
             self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floors[work.principal, work.session])
+        self._accounts.write()
         self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
         changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
@@ -293,7 +297,7 @@ class Batch:
         try:
             attempt.unflagged()
             gate.look(self._image, attempt)
-            return Missing(missing(self._image, attempt, miss, work.now))
+            return Missing(missing(self._image, attempt, miss, work.now, work.principal))
         except ImageError as error:
             return Failed(error)
         except (ConflictError, ClientDisconnected, TransientError):
@@ -402,11 +406,13 @@ class Batch:
         if not attempt.wrote:
             return Answered(result)
         weight = gate.look(self._image, attempt)
+        self._accounts.charge(work.principal, work.limits.stored, weight.grown)
         effects = attempt.effects()
         self._changes.take(attempt.created, effects)
         said = {"session": work.session, "seq": work.seq, "selector": _selector(work.request), "at": int(work.now)}
         self._keep(work, result, entry(said, effects, attempt.created.values()))
-        return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes)
+        held = self._accounts.held(work.principal) if work.limits.stored else None
+        return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
     # --- methods that are not there yet --------------------------------------------------------------------------------
 

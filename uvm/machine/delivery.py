@@ -108,11 +108,11 @@ class Work:
 class Answered:
     """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
-    `stored`: bytes of the records that it changed or made.
+    `stored`: bytes of the records that it changed or made. `held`: what its principal holds of the image after it, where that is counted.
     `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
     """
 
-    __slots__ = ("changed", "changes", "replayed_tid", "result", "state", "stored", "taken_back")
+    __slots__ = ("changed", "changes", "held", "replayed_tid", "result", "state", "stored", "taken_back")
 
     def __init__(
         self,
@@ -124,6 +124,7 @@ class Answered:
         state: Answer | None = None,
         taken_back: list[tuple[bytes, str]] | None = None,
         stored: int = 0,
+        held: int | None = None,
     ) -> None:
         self.result = result
         self.changed = changed
@@ -132,6 +133,7 @@ class Answered:
         self.state = state
         self.taken_back = taken_back or []
         self.stored = stored
+        self.held = held
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
         """The encoded answer."""

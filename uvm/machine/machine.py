@@ -94,6 +94,7 @@ class Machine:
             thinker=self._thinker,
             trials=trials,
             publish=self._publish,
+            used=lambda principal, cpu_s: self._say(wire.Used(principal, Spent(cpu_s=cpu_s))),
             owner=f"{name}/{self._incarnation}",
             confined=lambda: confined,
         )
@@ -253,7 +254,7 @@ class Machine:
 
     def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered):
-            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored)
+            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored, outcome.held)
             return
         if isinstance(outcome, Failed):
             self._done(work, outcome.answer(work.request, tid, self._name))
@@ -269,7 +270,7 @@ class Machine:
             want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
-            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits)
+            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits, work.principal)
             self._writers.want(want, lambda error: self._resume(work, error))
         elif isinstance(outcome, Thinking):
             self._think(work, outcome)
@@ -312,8 +313,9 @@ class Machine:
         self._parked.pop(work.job, None)
         self._done(work, Failed(error).answer(work.request, b"", self._name))
 
-    def _done(self, work: Work, answer: bytes, stored: int = 0) -> None:
-        self._say(wire.Done(work.job, answer, Spent(cpu_s=work.cpu_s, bytes=stored, generations=work.generations)))
+    def _done(self, work: Work, answer: bytes, stored: int = 0, held: int | None = None) -> None:
+        spent = Spent(cpu_s=work.cpu_s, bytes=stored, generations=work.generations, stored=held)
+        self._say(wire.Done(work.job, answer, spent))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 

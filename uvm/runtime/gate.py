@@ -9,33 +9,46 @@ The cost is in proportion to what was written. Called in the transaction of the 
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
 
-from uvm.errors import NotAllowed, QuotaExceeded
+from uvm.errors import BadValue, NotAllowed, QuotaExceeded
 from uvm.image.image import Image
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.image.stored import Growth, charged
+from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
-from uvm.values.slot_values import Scale
+from uvm.values.slot_values import Charge, Scale
 
 RECORD_BYTES: Final = 16_000_000
 """Bytes of one object's record: it is read and written as a whole."""
 _OBJECT: Final = 64
 """Bytes that an object weighs, besides its slots."""
+_SLOT: Final = 8
+"""Bytes that a slot weighs, besides its name and its value."""
 
 
 class Weight(Struct, frozen=True):
-    """What a message stores: bytes of all records that it changed or made, and how many those are."""
+    """What a message stores: bytes of all records that it changed or made, and how many those are.
+
+    `grown`: by how much each of them grew, where somebody is charged for that (`uvm.image.stored`).
+    """
 
     bytes: int = 0
     objects: int = 0
+    grown: list[Growth] = []
 
 
 def look(image: Image, attempt: Attempt) -> Weight:
     """Look at everything that the attempt changed or made. Raises BadValue, NotAllowed, QuotaExceeded; the caller rolls back."""
     return _Look(image, attempt).all()
+
+
+def weight(one: UvmObject) -> int:
+    """About the bytes that an object takes, as they are charged."""
+    return _OBJECT + sum(_SLOT + len(name) + _weight(value) for name, value in one._slots.items() if name != CHARGED)
 
 
 class _Look:
@@ -44,9 +57,11 @@ class _Look:
         self._attempt = attempt
         self._limits = attempt.limits
         # An attempt that has ended, in a miss, spends no more ticks.
-        self._scale = Scale(attempt.limits.bytes, attempt.walk if attempt.end is None else lambda eighths: None)
+        self._charge = attempt.walk if attempt.end is None else lambda eighths: None
+        self._scale = Scale(attempt.limits.bytes, self._charge)
         self._seen: set[int] = set()
         self._bytes = 0
+        self._grown: list[Growth] = []
 
     def all(self) -> Weight:
         changed: dict[int, tuple[UvmObject, list[str]]] = {}
@@ -62,26 +77,45 @@ class _Look:
             elif id(one) not in self._seen and type(one) is UvmObject and KIND not in one._slots:
                 # A mark alone, or a change that nobody noted: it is looked at as a whole, and may only be what every method might do.
                 check_change(self._image, one, self._attempt.policy_throughout)
-                self._changed(one, list(one._slots))
+                self._changed(one, list(one._slots), noted=False)
         while self._scale.references:
             one = self._scale.references.pop()
             if one._p_jar is None or id(one) in created:
                 self._new(one)
-        return Weight(self._bytes, len(self._seen))
+        return Weight(self._bytes, len(self._seen), self._grown)
 
-    def _changed(self, owner: UvmObject, slots: list[str]) -> None:
-        """An object of the image: its record was as long as it was, and its changed slots are other ones now."""
+    def _changed(self, owner: UvmObject, slots: list[str], noted: bool = True) -> None:
+        """An object of the image: its record was as long as it was, and its changed slots are other ones now. `noted`: that they were."""
         self._count(owner)
         if owner.own(KIND) is not ABSENT:
             raise NotAllowed(f"{owner!r} is a {owner.own(KIND)} of the image and is changed by the kernel alone")
-        length = owner._p_estimated_size + self._slots(owner, slots)
-        self._weighed(owner, length)
+        before, now = owner._p_estimated_size, self._slots(owner, slots)
+        self._weighed(owner, before + now)
+        if self._limits.stored or CHARGED in owner._slots:
+            now += _names(owner, slots)
+            # Of a change that nobody noted the whole was looked at: more than that is never charged, however often it comes.
+            before = self._held(owner, slots) if noted else min(now, max(before, charged(owner)))
+            self._grown.append((owner, now - before))
+
+    def _held(self, owner: UvmObject, slots: Iterable[str]) -> int:
+        """What changed slots weighed before."""
+        total = 0
+        for slot in slots:
+            value = self._attempt.before[id(owner), slot][2]
+            if value is not ABSENT:
+                total += _SLOT + len(slot)
+                with suppress(BadValue):  # an image of an earlier version may have it still, and it must be possible to remove it
+                    total += _weight(value, self._charge)
+        return total
 
     def _new(self, one: UvmObject) -> None:
         if id(one) in self._seen:
             return
         self._count(one)
-        self._weighed(one, _OBJECT + self._slots(one, list(one._slots)))
+        length = _OBJECT + self._slots(one, list(one._slots))
+        self._weighed(one, length)
+        if self._limits.stored:
+            self._grown.append((one, length + _names(one, one._slots)))
 
     def _slots(self, owner: UvmObject, slots: Iterable[str]) -> int:
         """Read slots again and store them un-aliased; how many bytes they weigh."""
@@ -111,7 +145,11 @@ class _Look:
             raise QuotaExceeded(f"a message may store {self._limits.bytes:,} bytes, not {self._bytes:,}", "store less at once")
 
 
-def _weight(value: object) -> int:
-    scale = Scale(2 * RECORD_BYTES)
-    scale.copy(value)
+def _names(owner: UvmObject, slots: Iterable[str]) -> int:
+    return sum(_SLOT + len(slot) for slot in slots if slot in owner._slots)
+
+
+def _weight(value: object, charge: Charge = lambda eighths: None) -> int:
+    scale = Scale(2 * RECORD_BYTES, charge)
+    scale.weigh(value)
     return scale.bytes

@@ -207,15 +207,19 @@ class Scale:
 
     def copy(self, value: Any) -> Any:
         """The value again, with containers and merging values of its own."""
+        return _twin(value) if self.weigh(value) else value
+
+    def weigh(self, value: Any) -> bool:
+        """Add what the value weighs; whether there is anything in it that a copy would not share."""
         octets, values, height = self._sizing.size(value, 0)
         self.bytes += octets
         if self.bytes > self._most:
             raise QuotaExceeded(f"a message may store {self._most:,} bytes", "store less in one message")
         if not height:
-            return value
+            return False
         self._sizing.forget()
         self._charge(values >> 3)
-        return _twin(value)
+        return True
 
 
 def _twin(value: Any) -> Any:

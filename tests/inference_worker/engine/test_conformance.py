@@ -191,6 +191,7 @@ def test_the_same_request_twice_is_answered_once_and_another_one_under_its_id_is
     request = Generate(id="twice", model=scene.model, prompt=LONG, max_tokens=900)
     scene.client.send(request)
     scene.client.send(request)
+    scene.client.send(msgspec.structs.replace(request, deadline_ms=50_000))
     scene.client.send(Generate(id="twice", model=scene.model, prompt=LONG, max_tokens=899))
     assert failure(scene.client.finish("twice")[0]) == "BadRequest"
     scene.client.cancel("twice")

@@ -166,3 +166,33 @@ def test_the_log_is_json_lines(scene: Scene) -> None:
     scene.client.text(scene.model, "x")
     events = [json.loads(line)["event"] for line in scene.worker.log.read_text().splitlines()]
     assert "generated" in events
+
+
+@pytest.fixture
+def hopeless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A home with a model, and in the engine's place a package that cannot be imported; the model's digest."""
+    package = tmp_path / "packages" / "vllm"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import time; time.sleep(0.3); raise AssertionError('Artifact of type=x already registered')")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    return files.put(files.toy_model(tmp_path / "home" / "source"), tmp_path / "home" / "models")
+
+
+def test_a_worker_whose_libraries_do_not_load_says_so_and_ends_for_the_next_one_to_try(tmp_path: Path, hopeless: str) -> None:
+    for ended in (1, 2):
+        with running_worker(tmp_path / "home", start="eager") as worker, worker.client() as client:
+            assert "already registered" in client.health_until(30, engine="failed").detail, "nobody asked, and it stays"
+            answer = client.generate(hopeless, "x")
+            assert isinstance(answer, Failed)
+            assert (answer.type, "libraries do not load" in answer.message) == ("EngineStartFailed", True)
+            assert worker.process.wait(20) == 3
+            assert worker.log.read_text().count("inference worker ends, to be started anew") == ended
+
+
+def test_all_that_wait_for_an_engine_that_cannot_be_had_are_answered(tmp_path: Path, hopeless: str) -> None:
+    with running_worker(tmp_path / "home") as worker, worker.client() as client:
+        for name in [client.start(hopeless, f"x{number}") for number in range(3)]:
+            answer, _ = client.finish(name)
+            assert isinstance(answer, Failed)
+            assert answer.type == "EngineStartFailed"
+        assert worker.process.wait(20) == 3

@@ -26,6 +26,7 @@ from uvm.bridge.events import (
     Returned,
     Tick,
     Undelivered,
+    Used,
     UvmAlive,
     UvmDied,
     UvmEnding,
@@ -34,6 +35,7 @@ from uvm.bridge.events import (
 )
 from uvm.bridge.quotas import RETRY_MS
 from uvm.protocol import Busy, Error
+from uvm.rights import Spent
 
 
 class Bench:
@@ -420,3 +422,31 @@ def test_what_is_answered_is_gone_without_the_garbage_collector(story: Any) -> N
         gc.enable()
     assert bench.dispatch.held() == 0
     assert sys.getrefcount(payload) == before
+
+
+def test_what_is_used_for_a_principal_besides_its_messages_counts_against_its_quota_alone() -> None:
+    bench = Bench()
+    bench.ready("a")
+    quota = QuotaSettings(cpu_s_per_minute=6.0)
+
+    def arrived(principal: str) -> Instruction:
+        bench.ids += 1
+        fields: dict[str, Any] = {"principal": principal, "connection": principal.encode(), "quota": quota}
+        return bench.do(Arrived(address="tool", id=bench.ids, payload=b"p", deadline_s=9.0, repeatable=True, **fields))[-1]
+
+    for principal in ("alice", "bob"):
+        assigned = arrived(principal)
+        assert isinstance(assigned, Assign)
+        bench.do(Finished("a", assigned.job, b"", Spent(cpu_s=0.01)))
+    bench.do(Used("a", "alice", Spent(cpu_s=7.0)))
+    refused = arrived("alice")
+    assert isinstance(refused, Refuse) and isinstance(refused.answer, Busy) and refused.answer.retry_after_ms > RETRY_MS
+    let_in = arrived("bob")
+    assert isinstance(let_in, Assign)
+    bench.do(Finished("a", let_in.job, b"", Spent(cpu_s=0.01)))
+    assert bench.dispatch.statistics(bench.now)["principals"]["alice"]["used"]["cpu_s"] == 7.01
+    bench.do(Used("a", "nobody-any-more", Spent(cpu_s=7.0)))
+    for _ in range(4):
+        bench.later(4.0)
+        bench.do(UvmAlive("a"))
+    assert isinstance(arrived("alice"), Assign)

@@ -12,7 +12,7 @@ from uvm.errors import ImageError
 from uvm.generation import claims as messages
 from uvm.image.image import Image
 from uvm.machine.delivery import Answered, Missing
-from uvm.objects import KIND, UvmObject
+from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Example, decode_value
 
 
@@ -302,3 +302,17 @@ def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(house):
     assert one.send(shop, "worth") == 4
     drafts = one.send(shop, "explain_", "worth")["proof"]["drafts"]
     assert [draft["outcome"] for draft in drafts] == ["TypeError", "ok"]
+
+
+def test_what_a_draft_needs_is_written_with_the_rights_of_who_sent_the_message(house):
+    """And so not on an object that only the right policy changes."""
+    one = house(total=["    return self.mind.unheard_of()"], unheard_of=["    return 5"])
+    shop = make_shop(one)
+    mind = one.looked(lambda: one.image.reference(one.image.named("pLLM_obj")))
+    one.send(shop, "setSlot_value_", "mind", mind)
+    work = one.bench.work(shop, "total")
+    work.rights = frozenset({"read", "send"})
+    (outcome,) = one.bench.run(work)
+    error = one.write(outcome.want)
+    assert error is not None and "primordial" in str(error.details["reasons"]), error
+    assert one.looked(lambda: one.image.named("pLLM_obj").own("unheard_of")) is ABSENT

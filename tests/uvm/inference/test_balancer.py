@@ -368,3 +368,38 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
         finally:
             thinker.close()
             context.term()
+
+
+def test_a_question_that_waited_for_the_next_worker_and_is_asked_again_of_it_has_the_one_answer(tmp_path):
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"rules": [{"contains": "slow", "delay_s": 1.0, "text": "late"}], "default": "soon"}))
+    home = tmp_path / "home"
+    model = files.put(files.toy_model(home / "source" / "model"), home / "models")
+    arguments = ("--engine", "fake", "--script", str(script))
+    context = zmq.Context()
+    answers = []
+    poller = zmq.Poller()
+
+    def ask(prompt, wanted):
+        generate = Generate(id=prompt, model=model, prompt=prompt, deadline_ms=int(_UNTIL_S * 1000))
+        thinker.ask(generate, _UNTIL_S, answers.append)
+        end = time.monotonic() + _UNTIL_S
+        while len(answers) < wanted:
+            assert time.monotonic() < end
+            poller.poll(20)
+            thinker.receive()
+            thinker.tick(time.monotonic())
+
+    with running_worker(home, *arguments) as first:
+        thinker = Thinker(context, [first.endpoint])
+        poller.register(thinker.sockets[0], zmq.POLLIN)
+        try:
+            ask("slow and known", 1)
+            first.kill()
+            with running_worker(home, *arguments) as again, again.client() as client:
+                ask("slow and new", 2)
+                assert [one.outputs[0].text for one in answers] == ["late", "late"]
+                assert client.completed(model, "quick").outputs[0].text == "soon"
+        finally:
+            thinker.close()
+            context.term()
