@@ -17,7 +17,7 @@ DEFAULT_MODEL = "SmolLM2-135M-Instruct"
 """What the default model is called: its files do not say."""
 
 _AWAKE_BYTES = 16_384
-_SHIPPED = "adapters/covenant"
+_SHIPPED = "shipped/covenant"
 
 
 def is_born(configuration: Configuration) -> bool:

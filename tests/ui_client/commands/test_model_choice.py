@@ -48,6 +48,10 @@ def test_the_configured_model_must_be_a_models_directory(tmp_path: Path) -> None
         model_choice.configured_model(configured(tmp_path, model=str(tmp_path)))
 
 
+def test_an_adapter_is_shipped() -> None:
+    assert model_choice.shipped_adapter() is not None
+
+
 def test_the_shipped_adapter_is_taken_where_it_fits_and_left_where_it_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shipped = adapter(tmp_path / "shipped")
     monkeypatch.setattr(model_choice, "shipped_adapter", lambda: shipped)
