@@ -332,7 +332,7 @@ class _Trial:
             self.ticks_used += request.ticks - attempt.ticks
 
     def _prepared(self) -> Image:
-        """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Registry.put`)."""
+        """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`)."""
         request = self._request
         database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
         image = Image(database)
