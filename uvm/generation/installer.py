@@ -14,7 +14,7 @@ from uvm.generation.stages import Claim, Plan
 from uvm.image.image import Image
 from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
-from uvm.image.methods import install, method, written_for
+from uvm.image.methods import install, method, quarantined, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.language.syntax import parse
@@ -54,7 +54,8 @@ class Installer:
             "depth": request.depth,
             "waits_for": [],
         }
-        fulfilled = request.offered is None and receiver is not None and receiver.lookup(request.selector) is not ABSENT
+        answer: Any = receiver.lookup(request.selector) if request.offered is None and receiver is not None else ABSENT
+        fulfilled = answer is not ABSENT and not (is_method(answer) and quarantined(answer))
         if request.offered is None and self.holder(request) is None:
             raise NotUnderstood(
                 f"{request.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
@@ -117,7 +118,7 @@ class Installer:
     def from_library(self, request: MethodRequest) -> tuple[str, str] | None:
         """Search before writing: source and author of a method for this selector on an object of this shape."""
         entry = self._image.shard("library", request.key).own(request.key)
-        if entry is ABSENT or not is_method(entry):
+        if entry is ABSENT or not is_method(entry) or quarantined(entry):
             return None
         return entry.own("source"), entry.own("author")
 
