@@ -77,7 +77,7 @@ class GenerationBusy(ImageError):
     """As many methods are being written as may be at a time; nothing was begun."""
 
 
-class Quarantined(ImageError):
+class MethodQuarantined(ImageError):
     """The method that the selector names was put out of use; `details["reason"]` says why."""
 
 

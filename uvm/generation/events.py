@@ -35,7 +35,7 @@ class Claimed(Struct, frozen=True):
     claim: Claim
 
 
-class Stored(Struct, frozen=True):
+class StepStored(Struct, frozen=True):
     """The step is committed."""
 
     generation: int
@@ -180,7 +180,7 @@ QuestionEvent = WritingDelta | Wrote | WriterFailed | ThoughtAnswered | ThoughtU
 
 StepEvent = (
     Claimed
-    | Stored
+    | StepStored
     | ClaimLost
     | ConflictsLost
     | StepFailed
@@ -211,7 +211,7 @@ class TakeClaim(Struct, frozen=True):
 
 
 class Advance(Struct, frozen=True):
-    """Store the message's next stage, with slots, as plain values. Answered by Stored."""
+    """Store the message's next stage, with slots, as plain values. Answered by StepStored."""
 
     generation: int
     oid: bytes
@@ -292,7 +292,7 @@ class ProbeNeed(Struct, frozen=True):
 
 
 class NoteWait(Struct, frozen=True):
-    """Store that the message waits for the one with this key. Answered by Stored."""
+    """Store that the message waits for the one with this key. Answered by StepStored."""
 
     generation: int
     oid: bytes
@@ -331,7 +331,7 @@ class Install(Struct, frozen=True):
 
 
 class BackToTrial(Struct, frozen=True):
-    """Store that the message's drafts are to be tried again. Answered by Stored."""
+    """Store that the message's drafts are to be tried again. Answered by StepStored."""
 
     generation: int
     oid: bytes

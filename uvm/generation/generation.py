@@ -27,7 +27,7 @@ from uvm.generation.events import (
     RuleFailed,
     StepEvent,
     StepFailed,
-    Stored,
+    StepStored,
     ThoughtAnswered,
     ThoughtUnanswered,
     TrialBusy,
@@ -45,7 +45,7 @@ STORY: Final = 64
 """Last events of a generation that are remembered, for the error that tells of an impossible one."""
 
 
-class Step(StrEnum):
+class Awaited(StrEnum):
     """What a generation waits for."""
 
     CLAIMING = "claiming"  # whose message it is
@@ -67,26 +67,26 @@ class Step(StrEnum):
 
 _FAILURES: Final = frozenset[type]({ClaimLost, ConflictsLost, StepFailed})
 
-TAKES: Final[dict[Step, frozenset[type]]] = {
-    Step.CLAIMING: frozenset({Claimed, ConflictsLost, StepFailed}),
-    Step.WATCHING: frozenset(),
-    Step.STORING: frozenset({Stored}) | _FAILURES,
-    Step.SEARCHING: frozenset({LibraryFound}) | _FAILURES,
-    Step.COMMISSIONING: frozenset({Commissioned}) | _FAILURES,
-    Step.WRITING: frozenset({Wrote, WriterFailed, WritingDelta}) | _FAILURES,
-    Step.QUEUED: _FAILURES,
-    Step.TRYING: frozenset({TrialEnded, TrialBusy}) | _FAILURES,
-    Step.THINKING: frozenset({ThoughtAnswered, ThoughtUnanswered}) | _FAILURES,
-    Step.PROBING: frozenset({NeedProbed}) | _FAILURES,
-    Step.NOTING: frozenset({Stored}) | _FAILURES,
-    Step.NEEDING: frozenset({NeedResolved}) | _FAILURES,
-    Step.CHOOSING: frozenset({Chosen, RuleFailed}) | _FAILURES,
-    Step.INSTALLING: frozenset({Installed, ObjectsChanged}) | _FAILURES,
-    Step.RETURNING: frozenset({Stored}) | _FAILURES,
+TAKES: Final[dict[Awaited, frozenset[type]]] = {
+    Awaited.CLAIMING: frozenset({Claimed, ConflictsLost, StepFailed}),
+    Awaited.WATCHING: frozenset(),
+    Awaited.STORING: frozenset({StepStored}) | _FAILURES,
+    Awaited.SEARCHING: frozenset({LibraryFound}) | _FAILURES,
+    Awaited.COMMISSIONING: frozenset({Commissioned}) | _FAILURES,
+    Awaited.WRITING: frozenset({Wrote, WriterFailed, WritingDelta}) | _FAILURES,
+    Awaited.QUEUED: _FAILURES,
+    Awaited.TRYING: frozenset({TrialEnded, TrialBusy}) | _FAILURES,
+    Awaited.THINKING: frozenset({ThoughtAnswered, ThoughtUnanswered}) | _FAILURES,
+    Awaited.PROBING: frozenset({NeedProbed}) | _FAILURES,
+    Awaited.NOTING: frozenset({StepStored}) | _FAILURES,
+    Awaited.NEEDING: frozenset({NeedResolved}) | _FAILURES,
+    Awaited.CHOOSING: frozenset({Chosen, RuleFailed}) | _FAILURES,
+    Awaited.INSTALLING: frozenset({Installed, ObjectsChanged}) | _FAILURES,
+    Awaited.RETURNING: frozenset({StepStored}) | _FAILURES,
 }
 """What may happen in each step."""
 
-LASTING: Final = frozenset({Step.WRITING, Step.QUEUED, Step.TRYING, Step.THINKING, Step.NEEDING})
+LASTING: Final = frozenset({Awaited.WRITING, Awaited.QUEUED, Awaited.TRYING, Awaited.THINKING, Awaited.NEEDING})
 """Steps that may take longer than a lease."""
 
 
@@ -115,7 +115,7 @@ class Needing(Struct, frozen=True):
     generation: int
 
 
-Waiter = int | Needing
+Waiting = int | Needing
 
 
 class Generation:
@@ -125,7 +125,7 @@ class Generation:
     is tried. `read`: what each draft's trial saw. `retrials` are of one draft; `rounds` of questions and `needs` of all of them.
     """
 
-    def __init__(self, number: int, request: MethodRequest, waiters: list[Waiter], step: Step) -> None:
+    def __init__(self, number: int, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> None:
         self.number = number
         self.request = request
         self.waiters = waiters
@@ -153,7 +153,7 @@ class Generation:
         """The draft that is tried."""
         return self.drafts[self.trying]
 
-    def go(self, step: Step) -> None:
+    def go(self, step: Awaited) -> None:
         """The next step."""
         self.step = step
         self.story.append(step.value)

@@ -6,7 +6,7 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
 * Requests of one key (`MethodRequest.key`) are one generation: the first one begins it, the others wait for the same end. There are
   at most `MOST`; the next one is told to come again.
 * A generation first claims its message. What another process has claimed is watched, and claimed when that one's lease ends.
-* Then it waits for one thing at a time (`Step`), and does the next one when that has come. What may come is `TAKES`'s.
+* Then it waits for one thing at a time (`Awaited`), and does the next one when that has come. What may come is `TAKES`'s.
 * A draft that sends what nobody understands waits for that method, which is a request like any other. What the draft asks the model is
   answered, and the trial runs again. How often all this may happen is bounded: `RETRIALS`, `NEEDS`, `AGAIN`, and the depth of the chain.
 * No two drafts for one receiver are tried at once: they could not both be installed, since each trial would be untrue of the other.
@@ -57,7 +57,7 @@ from uvm.generation.events import (
     RuleFailed,
     StepEvent,
     StepFailed,
-    Stored,
+    StepStored,
     TakeClaim,
     ThoughtAnswered,
     ThoughtUnanswered,
@@ -68,7 +68,7 @@ from uvm.generation.events import (
     WritingDelta,
     Wrote,
 )
-from uvm.generation.generation import LASTING, Generation, Needing, Question, Step, Waiter
+from uvm.generation.generation import LASTING, Awaited, Generation, Needing, Question, Waiting
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Draft, storable_drafts
 from uvm.generation.verdicts import examine, judge, proof, refusal_of, storable, verdict
@@ -139,7 +139,7 @@ class GenerationProcess:
 
     def __len__(self) -> int:
         """Generations that are this process's own."""
-        return sum(generation.step not in (Step.CLAIMING, Step.WATCHING) for generation in self._by_number.values())
+        return sum(generation.step not in (Awaited.CLAIMING, Awaited.WATCHING) for generation in self._by_number.values())
 
     def principal_of(self, generation: int) -> str:
         """Whose request it is; nobody's, if it is over."""
@@ -152,7 +152,7 @@ class GenerationProcess:
 
     # --- requests and claims -------------------------------------------------------------------------------------------
 
-    def _request(self, request: MethodRequest, waiter: Waiter) -> None:
+    def _request(self, request: MethodRequest, waiter: Waiting) -> None:
         generation = self._by_key.get(request.key)
         if request.offered is None and not self._may_write:
             error: ImageError = GenerationOff(
@@ -166,10 +166,10 @@ class GenerationProcess:
             text = f"{MOST} methods are being written here already, and {request.selector} was not begun"
             self._answer(waiter, GenerationBusy(text, "send it again in a moment"))
         else:
-            generation = self._begin(request, [waiter], Step.CLAIMING)
+            generation = self._begin(request, [waiter], Awaited.CLAIMING)
             self._out.append(TakeClaim(generation.number, request))
 
-    def _begin(self, request: MethodRequest, waiters: list[Waiter], step: Step) -> Generation:
+    def _begin(self, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> Generation:
         self._generations += 1
         generation = Generation(self._generations, request, waiters, step)
         self._by_key[request.key] = self._by_number[generation.number] = generation
@@ -177,7 +177,7 @@ class GenerationProcess:
 
     def _claimed(self, generation: Generation, claim: Claim) -> None:
         if claim.state == "theirs":
-            generation.go(Step.WATCHING)
+            generation.go(Awaited.WATCHING)
         elif claim.state == "installed":
             self._end(generation, None)
         elif claim.state == "refused":
@@ -197,13 +197,13 @@ class GenerationProcess:
         if watch:
             self._watch_at = self._now + WATCH_EVERY_S
         for generation in list(self._by_number.values()):
-            if generation.step is Step.QUEUED:
+            if generation.step is Awaited.QUEUED:
                 self._try(generation)
             if generation.step in LASTING and self._now > generation.renew_at:
                 generation.renew_at = self._now + RENEW_EVERY_S
                 self._out.append(RenewLease(generation.number, generation.oid, generation.stage))
-            elif generation.step is Step.WATCHING and watch:
-                generation.go(Step.CLAIMING)
+            elif generation.step is Awaited.WATCHING and watch:
+                generation.go(Awaited.CLAIMING)
                 self._out.append(TakeClaim(generation.number, generation.request))
 
     # --- what happened to one generation -------------------------------------------------------------------------------
@@ -213,14 +213,14 @@ class GenerationProcess:
         if generation is None or (isinstance(event, QuestionEvent) and event.question not in generation.questions):
             self.counters["stale"] += 1
             return
-        if generation.storing == "refused" and not isinstance(event, Stored | ClaimLost | ConflictsLost | StepFailed):
+        if generation.storing == "refused" and not isinstance(event, StepStored | ClaimLost | ConflictsLost | StepFailed):
             self.counters["stale"] += 1  # it has let go of all that could still be on its way
             return
         generation.check(event)
         match event:
             case Claimed():
                 self._claimed(generation, event.claim)
-            case Stored():
+            case StepStored():
                 self._stored(generation)
             case ClaimLost():
                 self._lose(generation)
@@ -241,7 +241,7 @@ class GenerationProcess:
             case TrialEnded():
                 self._tried(generation, event.outcome)
             case TrialBusy():
-                generation.go(Step.QUEUED)
+                generation.go(Awaited.QUEUED)
             case ThoughtAnswered() | ThoughtUnanswered():
                 self._thought(generation, event)
             case NeedProbed():
@@ -260,17 +260,17 @@ class GenerationProcess:
                 assert_never(event)
 
     def _store(self, generation: Generation, stage: str, **slots: object) -> None:
-        generation.go(Step.STORING)
+        generation.go(Awaited.STORING)
         generation.storing = stage
         self._out.append(Advance(generation.number, generation.oid, generation.request, generation.stage, stage, slots))
 
     def _stored(self, generation: Generation) -> None:
         """What is next once the stage is committed."""
-        if generation.step is Step.RETURNING:
+        if generation.step is Awaited.RETURNING:
             generation.stage = "audited"
             self._try(generation)
             return
-        if generation.step is Step.NOTING:
+        if generation.step is Awaited.NOTING:
             self._need(generation)
             return
         generation.stage = generation.storing
@@ -312,7 +312,7 @@ class GenerationProcess:
         if request.offered is not None:
             self._drafted(generation, [Draft(source=request.offered, persona=request.author)])
             return
-        generation.go(Step.SEARCHING)
+        generation.go(Awaited.SEARCHING)
         self._out.append(LookUpLibrary(generation.number, request))
 
     def _searched(self, generation: Generation, event: LibraryFound) -> None:
@@ -324,7 +324,7 @@ class GenerationProcess:
     def _commission(self, generation: Generation) -> None:
         if generation.plan is None:
             raise RuntimeError("a message is drafted after it was reflected")
-        generation.go(Step.COMMISSIONING)
+        generation.go(Awaited.COMMISSIONING)
         self._out.append(DrawCommission(generation.number, generation.request, generation.plan))
 
     def _ask(self, generation: Generation) -> None:
@@ -341,7 +341,7 @@ class GenerationProcess:
             deadline_ms=self._deadline_ms,
             identifier=self._identifier,
         )
-        generation.go(Step.WRITING)
+        generation.go(Awaited.WRITING)
         for persona, generate in list(asked):
             generation.questions[generate.id] = Question(persona, generate.samplings)
             self._out.append(AskWriter(generation.number, persona, generate))
@@ -411,11 +411,11 @@ class GenerationProcess:
 
     def _try(self, generation: Generation) -> None:
         request, draft = generation.request, generation.draft
-        running = (other for other in self._by_number.values() if other.step is Step.TRYING and other is not generation)
+        running = (other for other in self._by_number.values() if other.step is Awaited.TRYING and other is not generation)
         if any(other.request.receiver == request.receiver for other in running):
-            generation.go(Step.QUEUED)
+            generation.go(Awaited.QUEUED)
             return
-        generation.go(Step.TRYING)
+        generation.go(Awaited.TRYING)
         self._out.append(BeginTrial(generation.number, request, draft.source, draft.persona, dict(generation.thoughts)))
 
     def _tried(self, generation: Generation, outcome: TrialOutcome) -> None:
@@ -442,7 +442,7 @@ class GenerationProcess:
         generation.retrials += 1
         question = self._identifier("thought")
         generation.questions[question] = Question(thought=thought.key)
-        generation.go(Step.THINKING)
+        generation.go(Awaited.THINKING)
         self._out.append(AskThought(generation.number, question, thought, generation.request.session))
 
     def _thought(self, generation: Generation, event: ThoughtAnswered | ThoughtUnanswered) -> None:
@@ -463,7 +463,7 @@ class GenerationProcess:
         elif generation.request.depth + 1 >= self._depth:
             self._unfit(generation, "TooDeep", f"needs {need.selector}, which nobody understands, {self._depth} deep")
         else:
-            generation.go(Step.PROBING)
+            generation.go(Awaited.PROBING)
             self._out.append(ProbeNeed(generation.number, generation.request, need))
 
     def _probed(self, generation: Generation, needed: MethodRequest | str) -> None:
@@ -480,7 +480,7 @@ class GenerationProcess:
             # It was looked for with every right; it is written with those of whoever sent the message that needs it.
             rights=needed.rights & request.rights,
         )
-        generation.go(Step.NOTING)
+        generation.go(Awaited.NOTING)
         self._out.append(NoteWait(generation.number, generation.oid, needed.key))
 
     def _need(self, generation: Generation) -> None:
@@ -488,7 +488,7 @@ class GenerationProcess:
         if generation.needed is None:
             raise RuntimeError("a need is noted after it was probed")
         self._publish(generation, needs=generation.needed.selector)
-        generation.go(Step.NEEDING)
+        generation.go(Awaited.NEEDING)
         self._request(generation.needed, Needing(generation.number))
 
     def _needed(self, generation: Generation, error: ImageError | None) -> None:
@@ -507,7 +507,7 @@ class GenerationProcess:
         elif generation.request.offered is not None:
             self._install(generation, candidates[0]["index"])
         else:
-            generation.go(Step.CHOOSING)
+            generation.go(Awaited.CHOOSING)
             self._out.append(ApplyRule(generation.number, generation.request, candidates))
 
     def _chosen(self, generation: Generation, answer: object) -> None:
@@ -520,7 +520,7 @@ class GenerationProcess:
 
     def _install(self, generation: Generation, chosen: int) -> None:
         generation.trying = chosen
-        generation.go(Step.INSTALLING)
+        generation.go(Awaited.INSTALLING)
         self._out.append(
             Install(
                 generation.number,
@@ -542,7 +542,7 @@ class GenerationProcess:
             self._refuse(generation, Refused(text, "send it again when they rest"))
             return
         generation.draft.outcome = ""
-        generation.go(Step.RETURNING)
+        generation.go(Awaited.RETURNING)
         self._out.append(BackToTrial(generation.number, generation.oid))
 
     def _installed(self, generation: Generation, event: Installed) -> None:
@@ -583,7 +583,7 @@ class GenerationProcess:
         self.counters["lost"] += 1
         self._cancel(generation)
         del self._by_number[generation.number]
-        self._begin(generation.request, generation.waiters, Step.WATCHING)
+        self._begin(generation.request, generation.waiters, Awaited.WATCHING)
 
     def _end(self, generation: Generation, error: ImageError | None) -> None:
         self._cancel(generation)
@@ -595,10 +595,10 @@ class GenerationProcess:
         """Have nothing go on for it that nobody waits for."""
         self._out += [CancelQuestion(question) for question in generation.questions]
         generation.questions.clear()
-        if generation.step is Step.TRYING:
+        if generation.step is Awaited.TRYING:
             self._out.append(CancelTrial(generation.number))
 
-    def _answer(self, waiter: Waiter, error: ImageError | None) -> None:
+    def _answer(self, waiter: Waiting, error: ImageError | None) -> None:
         if isinstance(waiter, Needing):
             self._out.append(ResolveNeed(waiter.generation, error))
         else:

@@ -54,7 +54,7 @@ from uvm.generation.events import (
     ResolveNeed,
     RuleFailed,
     StepFailed,
-    Stored,
+    StepStored,
     TakeClaim,
     ThoughtAnswered,
     ThoughtUnanswered,
@@ -278,20 +278,20 @@ class Writers:
     def _take_claim(self, order: TakeClaim) -> Claimed:
         return Claimed(order.generation, self._transactor.run(lambda: self._installer.claim(order.request)))
 
-    def _advance(self, order: Advance) -> Stored:
+    def _advance(self, order: Advance) -> StepStored:
         self._transactor.run(lambda: self._installer.advance(order))
-        return Stored(order.generation)
+        return StepStored(order.generation)
 
     def _renew_lease(self, order: RenewLease) -> None:
         self._transactor.run(lambda: self._installer.renew(order.oid, order.stage))
 
-    def _note_wait(self, order: NoteWait) -> Stored:
+    def _note_wait(self, order: NoteWait) -> StepStored:
         self._transactor.run(lambda: self._installer.wait_for(order.oid, order.key))
-        return Stored(order.generation)
+        return StepStored(order.generation)
 
-    def _back_to_trial(self, order: BackToTrial) -> Stored:
+    def _back_to_trial(self, order: BackToTrial) -> StepStored:
         self._transactor.run(lambda: self._installer.back_to_trial(order.oid))
-        return Stored(order.generation)
+        return StepStored(order.generation)
 
     def _install(self, order: Install) -> Installed | ObjectsChanged:
         corrected = self._transactor.look(lambda: self._installer.corrected(order.request))

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, NotAllowed, NotUnderstood, Quarantined, TooDeep
+from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, MethodQuarantined, NotAllowed, NotUnderstood, TooDeep
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.message_object import is_method, is_name, is_word, reify
@@ -122,7 +122,7 @@ class Runtime:
         if is_method(value):
             try:
                 return self._invoke(receiver, selector, value, args, kwargs)
-            except Quarantined:
+            except MethodQuarantined:
                 if self.attempt.frames or not self.attempt.examples or QUARANTINED not in value._slots:
                     raise
                 return self._not_understood(receiver, selector, args, kwargs)  # the sender shows what it should do: it is written anew
@@ -254,9 +254,9 @@ class Runtime:
             attempt.depth -= 1
 
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
-        """The method's compiled function. Raises Quarantined."""
+        """The method's compiled function. Raises MethodQuarantined."""
         if QUARANTINED in method._slots:
-            raise Quarantined(
+            raise MethodQuarantined(
                 f"{method.own('selector')} is out of use: {quarantined(method)}",
                 "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
                 reason=quarantined(method),

@@ -30,7 +30,7 @@ from uvm.trial.protocol import (
 from uvm.trial.storage import Stored
 
 
-class Line:
+class ChildEnd:
     """The child's end of the stream: one struct at a time, waiting for as long as it takes.
 
     `waited`: seconds spent waiting for the UVM. That it does not wait for ever is the trial server's business.
@@ -81,7 +81,7 @@ class Line:
 def live(end: socket.socket, settings: TrialSettings) -> None:
     """The whole life of a child. Raises ParentGone and ProtocolViolation."""
     layers = confine(trial_profile(settings.memory_mb, settings.cpu_s))
-    line = Line(end)
+    line = ChildEnd(end)
     line.say(Confined(layers))
     request = line.hear()
     if not isinstance(request, TrialRequest):

@@ -60,7 +60,7 @@ def test_what_no_longer_passes_is_out_of_use_with_the_finding_and_the_rest_goes_
     assert told == [("methods audited again", f"policy {POLICY}; 1 put out of use, 0 back in use", True)]
     assert reason(bench.image, "spy").startswith("audit: line 2: ") and reason(bench.image, "greet") == ""
     outcome = bench.send("genesis_obj", "spy")
-    assert isinstance(outcome, Failed) and outcome.error.type == "Quarantined"
+    assert isinstance(outcome, Failed) and outcome.error.type == "MethodQuarantined"
     assert "import" in outcome.error.message and "example" in outcome.error.remedy and "CreateMethod" in outcome.error.remedy
     assert isinstance(bench.send("genesis_obj", "greet"), Answered)
     assert kinds(bench.image).count("quarantine") == 1
@@ -121,7 +121,7 @@ def test_sent_with_an_example_it_is_written_anew_and_the_library_does_not_bring_
     one.image.manager.begin()
     quarantine(one.image.at(shop).own("worth"), "its author was revoked")
     one.image.manager.commit()
-    assert one.send(shop, "worth").type == "Quarantined"
+    assert one.send(shop, "worth").type == "MethodQuarantined"
     one.model.bodies["worth"] = ["    return self.cost * self.pieces"]
     assert one.send(shop, "worth", examples=[Example(12)]) == 12
     assert one.send(shop, "worth") == 12
@@ -133,4 +133,4 @@ def test_a_policy_method_out_of_use_says_so_instead_of_writing(bench):
     quarantine(bench.image.named("pLLM_obj").own("reflectOn_"), "no")
     bench.image.manager.commit()
     outcome = bench.send("genesis_obj", "sing")
-    assert isinstance(outcome, Failed) and outcome.error.type == "Quarantined" and "reflectOn_" in outcome.error.message
+    assert isinstance(outcome, Failed) and outcome.error.type == "MethodQuarantined" and "reflectOn_" in outcome.error.message

@@ -36,7 +36,7 @@ from uvm.generation.events import (
     RenewLease,
     ResolveNeed,
     StepFailed,
-    Stored,
+    StepStored,
     TakeClaim,
     ThoughtAnswered,
     TimePassed,
@@ -177,7 +177,7 @@ class Played:
     def end(self, order: GenerationInstruction, event: GenerationEvent) -> None:
         """It comes to this; a step that is stored is in the world's image."""
         self.asked.remove(order)
-        if isinstance(event, Stored | Claimed | Installed):
+        if isinstance(event, StepStored | Claimed | Installed):
             self.store(order, event)
         self.happens(event)
 
@@ -200,7 +200,7 @@ class Played:
             case TakeClaim(number):
                 return Claimed(number, Claim("mine", bytes(6) + number.to_bytes(2), "reified"))
             case Advance() | NoteWait() | BackToTrial():
-                return Stored(order.generation)
+                return StepStored(order.generation)
             case LookUpLibrary(number):
                 return LibraryFound(number)
             case DrawCommission(number):

@@ -24,14 +24,14 @@ from uvm.generation.events import (
     ObjectsChanged,
     RenewLease,
     StepFailed,
-    Stored,
+    StepStored,
     TakeClaim,
     TimePassed,
     TrialBusy,
     TrialEnded,
     WritingDelta,
 )
-from uvm.generation.generation import LASTING, TAKES, InvalidTransition, Step
+from uvm.generation.generation import LASTING, TAKES, Awaited, InvalidTransition
 from uvm.generation.process import AGAIN, MOST, NEEDS, RETRIALS
 from uvm.generation.stages import Claim, Draft
 from uvm.trial.protocol import TrialError, TrialOutcome
@@ -169,7 +169,7 @@ def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
     world.asked.clear()
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
-    world.end(world.asked[0], Stored(1))
+    world.end(world.asked[0], StepStored(1))
     world.end(world.asked[0], Chosen(1, answer))
     world.goes_well()
     assert "choice rule" in world.answers[1].message and not world.installed
@@ -271,7 +271,7 @@ def test_what_was_tried_on_objects_that_changed_is_tried_again_and_not_without_e
         world.end(world.asked[0], ObjectsChanged(1))
         if tried < RETRIALS:
             assert isinstance(world.asked[0], BackToTrial)
-            world.end(world.asked[0], Stored(1))
+            world.end(world.asked[0], StepStored(1))
             world.trials.clear()
             world.happens(TrialEnded(1, OK))
     world.goes_well()
@@ -286,7 +286,7 @@ def test_a_claim_that_is_lost_ends_what_runs_and_the_waiters_wait_for_the_new_ow
     orders = world.happens(ClaimLost(1))
     assert [type(order) for order in orders] == [CancelTrial]
     world.happens(TrialEnded(1, OK))
-    world.happens(Stored(1))
+    world.happens(StepStored(1))
     assert world.process.counters["stale"] == 2 and not world.answers
     world.passes(1.0)
     (order,) = world.asked
@@ -366,20 +366,20 @@ def test_an_event_that_cannot_happen_is_raised_with_the_story():
         world.happens(Chosen(1, 0))
     text = str(raised.value)
     assert "worth" in text and "is trying and takes no Chosen" in text
-    assert "claiming → Claimed → storing → Stored → searching → LibraryFound" in text and text.endswith("→ Stored → trying")
+    assert "claiming → Claimed → storing → StepStored → searching → LibraryFound" in text and text.endswith("→ StepStored → trying")
 
 
 def test_after_an_impossible_event_the_message_can_still_be_refused():
     world = trying()
     with pytest.raises(InvalidTransition):
-        world.happens(Stored(1))
+        world.happens(StepStored(1))
     world.happens(StepFailed(1, KernelFault("impossible")))
     world.goes_well()
     assert world.answers[1].type == "KernelFault"
 
 
 def test_every_step_says_what_it_takes():
-    assert set(TAKES) == set(Step)
+    assert set(TAKES) == set(Awaited)
     assert all(ClaimLost in TAKES[step] for step in LASTING)
 
 
