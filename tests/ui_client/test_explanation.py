@@ -80,5 +80,5 @@ def test_a_source_cannot_steer_the_terminal() -> None:
 
 
 def test_a_method_out_of_use_says_why():
-    shown = drawn({**EXPLANATION, "quarantined": "audit: line 2: import is not in the language"})
+    shown = text({**WHOLE, "quarantined": "audit: line 2: import is not in the language"})
     assert "out of use: audit: line 2: import is not in the language" in shown
