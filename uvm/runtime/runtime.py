@@ -9,11 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
+from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, MethodQuarantined, NotAllowed, NotUnderstood, TooDeep
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.message_object import is_method, is_name, is_word, reify
-from uvm.image.methods import may_change_policy
+from uvm.image.methods import QUARANTINED, may_change_policy, quarantined
 from uvm.language import bounds, compiler
 from uvm.language.keys import Keys
 from uvm.language.value_methods import plain_read, plain_send
@@ -120,7 +120,12 @@ class Runtime:
         if value is ABSENT:
             return self._not_understood(receiver, selector, args, kwargs)
         if is_method(value):
-            return self._invoke(receiver, selector, value, args, kwargs)
+            try:
+                return self._invoke(receiver, selector, value, args, kwargs)
+            except MethodQuarantined:
+                if self.attempt.frames or not self.attempt.examples or QUARANTINED not in value._slots:
+                    raise
+                return self._not_understood(receiver, selector, args, kwargs)  # the sender shows what it should do: it is written anew
         if args or kwargs:
             raise BadArguments(
                 f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
@@ -249,12 +254,18 @@ class Runtime:
             attempt.depth -= 1
 
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
-        """The method's compiled function."""
-        # The policy that it is compiled under is one for as long as the process lives.
-        digest = method.own("digest")
+        """The method's compiled function. Raises MethodQuarantined."""
+        if QUARANTINED in method._slots:
+            raise MethodQuarantined(
+                f"{method.own('selector')} is out of use: {quarantined(method)}",
+                "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
+                reason=quarantined(method),
+                method=str(self.image.reference(method)),
+            )
+        digest: str = method.own("digest")
         function = self._functions.get(digest)
         if function is None:
-            source = method.own("source")
+            source: str = method.own("source")
             function = compiler.link(compiler.compile_method(source, method.own("selector")), self)
             self._functions.put(digest, function, len(source) * 16)
         return function
