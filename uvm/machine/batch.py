@@ -18,6 +18,7 @@ from deploy.settings import BridgeSettings, UvmSettings
 from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, ImageFull, KernelFault, TooLarge
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
+from uvm.history import chronicle
 from uvm.image import nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
@@ -77,6 +78,7 @@ class Batch:
     ) -> None:
         """`frame`: the most bytes that an answer may have."""
         self._image = image
+        self._image.writer = uvm
         self._runtime = runtime
         self._settings = settings
         self._uvm = uvm
@@ -411,8 +413,15 @@ class Batch:
         self._accounts.charge(delivery.principal, delivery.limits.stored, weight.grown)
         effects = attempt.effects()
         self._changes.take(attempt.created, effects)
-        said = {"session": delivery.session, "seq": delivery.seq, "selector": _selector(delivery.request), "at": int(delivery.now)}
-        self._keep(delivery, result, entry(said, effects, attempt.created.values()))
+        said = {
+            "principal": delivery.principal,
+            "session": delivery.session,
+            "seq": delivery.seq,
+            "selector": _selector(delivery.request),
+            "at": int(delivery.now),
+        }
+        self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
+        chronicle.record_effects(self._image, effects, delivery.principal, f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "")
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
