@@ -228,6 +228,12 @@ class Image:
         oid: bytes = one._p_oid
         return oid
 
+    def read_current(self, objects: Iterable[UvmObject]) -> None:
+        """Have the commit fail with a conflict if the record of one of these changed meanwhile."""
+        for one in objects:
+            if one._p_jar is not None:
+                one._p_jar.readCurrent(one)
+
     def shard(self, root: str, key: str) -> UvmObject:
         """The kernel object in whose slots the record of `key` is, if there is one. To add a record, use `enter`."""
         return tables.leaf(self.root[root], key)

@@ -23,6 +23,7 @@ from uvm.image import nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
+from uvm.image.large import stored
 from uvm.image.message_object import is_method
 from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
@@ -270,6 +271,8 @@ class Batch:
             ticks=min(self._settings.ticks, delivery.limits.ticks),
             rights=delivery.rights,
             limits=delivery.limits,
+            principal=delivery.principal,
+            message=f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "",
             seconds=min(self._settings.message_limit_s, left),
             before_write=self._before_write,
             thoughts=delivery.thoughts,
@@ -419,9 +422,10 @@ class Batch:
             "seq": delivery.seq,
             "selector": _selector(delivery.request),
             "at": int(delivery.now),
+            **({"undid": stored(attempt.undid)} if attempt.undid else {}),
         }
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
-        chronicle.record_effects(self._image, effects, delivery.principal, f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "")
+        chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 

@@ -6,12 +6,14 @@ with, under names that cannot be taken away) are changed by the right `policy`. 
 `policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`history.may_change_policy`).
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from uvm.errors import NotAllowed
+from uvm.errors import NotAllowed, ParentCycle
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.image.methods import may_change_policy
+from uvm.objects import ABSENT, ANCESTORS, KIND, UvmObject
 from uvm.rights import Right
 
 _SENT: Final = frozenset(
@@ -58,6 +60,36 @@ def check_parent_removal(image: Image, owner: UvmObject, parent: UvmObject) -> N
     """A parent is about to be removed: primordial objects keep those that they were born with."""
     if image.is_primordial(owner) and image.is_primordial(parent):
         raise NotAllowed(f"{owner!r} was born with the parent {parent!r} and keeps it")
+
+
+def check_new_parent(owner: UvmObject, parent: UvmObject, charge: Callable[[int], None]) -> list[UvmObject]:
+    """An object is about to delegate to another one; the ancestors that it gets. Raises ParentCycle as well."""
+    if KIND in parent._slots:
+        raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
+    ancestors = list(parent.chain())
+    charge(40 * len(ancestors))
+    if len(ancestors) + sum(1 for _ in owner.chain()) > ANCESTORS + 1:
+        raise NotAllowed(
+            f"{owner!r} would delegate to more than {ANCESTORS} objects",
+            "keep chains of parents short: put what several parents have in common into one of them",
+        )
+    if owner in ancestors:
+        raise ParentCycle(f"{parent!r} already delegates to {owner!r}; a cycle is refused")
+    return ancestors
+
+
+def check_name_loss(image: Image, name: str) -> None:
+    """An object is about to lose a name: the primordial ones stay."""
+    if name in image.root["primordial"]:
+        raise NotAllowed(f"{name!r} is one of the primordial names")
+
+
+def check_return(method: UvmObject, rights: frozenset[Right]) -> None:
+    """A method is about to be put back into a slot where it stood: that is offering it once more."""
+    if "create" not in rights:
+        raise NotAllowed("putting a method back needs the right `create`")
+    if may_change_policy(method) and "policy" not in rights:
+        raise NotAllowed("a method that may change primordial objects is put back with the right `policy`")
 
 
 def check_offer(image: Image, target: UvmObject, selector: str, rights: frozenset[Right], policy: bool) -> None:

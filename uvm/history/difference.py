@@ -1,0 +1,55 @@
+"""What differed of an object between two transactions, slot by slot, from the records that the image keeps of it.
+
+A pack erases older records, and with them what this can tell; the journals, which are younger than most packs, still know the changes.
+"""
+
+from typing import Any
+
+from ZODB.POSException import POSKeyError
+
+from uvm.errors import BadArguments, DamagedRecord, Expired
+from uvm.history.undo import tid_of
+from uvm.image.image import Image
+from uvm.objects import ABSENT, UvmObject, same_value
+from uvm.values.slot_values import copied
+
+_RECORDS = 1_000_000
+
+
+def between(image: Image, one: UvmObject, first: str, second: str) -> list[dict[str, Any]]:
+    """The slots that differed: `slot`, `before` as of the first transaction and `after` as of the second, where it was there.
+
+    Raises BadArguments for what is no transaction, Expired for a record that was packed away or was not there yet.
+    """
+    newest: bytes = image.database.storage.lastTransaction()
+    for text in (first, second):
+        if tid_of(text) > newest:
+            raise BadArguments(f"there was no transaction {text} yet", f"the newest one is {newest.hex()}")
+    was, is_now = (_slots(image, one, tid_of(text)) for text in (first, second))
+    return [
+        {"slot": slot, **{name: copied(value) for name, value in sides if value is not ABSENT}}
+        for slot in {**was, **is_now}
+        if not same_value(was.get(slot, ABSENT), is_now.get(slot, ABSENT))
+        for sides in [(("before", was.get(slot, ABSENT)), ("after", is_now.get(slot, ABSENT)))]
+    ]
+
+
+def _slots(image: Image, one: UvmObject, tid: bytes) -> dict[str, Any]:
+    storage = image.database.storage
+    try:
+        record = storage.loadBefore(one._p_oid, (int.from_bytes(tid) + 1).to_bytes(8))
+    except POSKeyError:
+        record = None
+    if record is None:
+        kept = [each["tid"] for each in storage.history(one._p_oid, size=_RECORDS)]
+        raise Expired(
+            f"the image keeps no record of {one!r} as of {tid.hex()}: it was made later, or an older record was packed away",
+            f"the oldest record that is kept is of {kept[-1].hex()}" if kept else "",
+        )
+    try:
+        slots: dict[str, Any] = image.connection._reader.getState(record[0])["_slots"]
+    except Exception as error:
+        raise DamagedRecord(
+            f"the record of {one!r} as of {tid.hex()} cannot be loaded: {type(error).__name__}", object=repr(one)
+        ) from error
+    return slots

@@ -1,0 +1,282 @@
+"""What an undo would do: a plan, made from journal and chronicle entries and from what is in the slots now. It changes nothing.
+
+An effect is taken back where the slot still is as the message left it: then it gets the value from before. Where it is not, a counter,
+a merging set or a merging queue loses the message's own part, if that can be told apart; anything else is an obstacle, with the entry that
+came later. Effects are looked at newest first, each on what those before it leave, so that a series of them is taken back as a whole.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from msgspec import Struct, field
+
+from uvm.errors import BadArguments, DamagedRecord, NotRecorded, UndoConflict
+from uvm.history import entries, marks
+from uvm.history.entries import Recorded
+from uvm.image import left
+from uvm.image.image import Image
+from uvm.image.large import loaded
+from uvm.image.message_object import is_method
+from uvm.image.pages import Position
+from uvm.objects import ABSENT, NAMES, UvmObject
+
+LOOKED: Final = 20_000
+"""Entries that an undo looks through, the newest first, for a message, for what a method wrote, and for what came later."""
+TEXT_TID: Final = 16
+"""Characters of a transaction's id."""
+
+May = Callable[[UvmObject, str, Any, Any], str]
+"""Why a slot of an object, that holds the third, may not be made to hold the fourth; empty: it may."""
+Charge = Callable[[int], None]
+_LOOK: Final = 20
+"""Units that an entry costs that is looked at."""
+
+
+class Taking(Struct, frozen=True):
+    """An entry of which effects are to be taken back; `numbers` are theirs, newest first."""
+
+    recorded: Recorded
+    numbers: tuple[int, ...]
+
+
+class Step(Struct):
+    """A slot that gets another value: `value`, or none where that is ABSENT. `now`: what it holds."""
+
+    owner: UvmObject
+    slot: str
+    now: Any
+    value: Any
+
+
+class Obstacle(Struct):
+    """An effect that cannot be taken back, and why. `later`: the id of the newest entry that touched the slot since."""
+
+    owner: UvmObject
+    slot: str
+    id: str
+    why: str
+    later: str = ""
+
+
+class Plan(Struct):
+    """What an undo does: slots by object and name, what stands against it, and which effects of which entries are taken back by it.
+
+    `data`: of a method's undo, the effects that the method had, newest first; `cut`: there may be more of them than were looked for.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    obstacles: list[Obstacle] = field(default_factory=list)
+    taken: dict[str, list[int]] = field(default_factory=dict)
+    gives_back: list[tuple[str, list[int]]] = field(default_factory=list)
+    data: list[Taking] = field(default_factory=list)
+    cut: bool = False
+
+
+def make(image: Image, takings: Iterable[Taking], may: May) -> Plan:
+    """The plan of taking these back, newest first."""
+    return _Planner(image, may).plan(list(takings))
+
+
+class _Planner:
+    def __init__(self, image: Image, may: May) -> None:
+        self._image = image
+        self._may = may
+        self._plan = Plan()
+        self._steps: dict[tuple[int, str], Step] = {}
+        self._holders: dict[str, UvmObject | None] = {}
+
+    def plan(self, takings: list[Taking]) -> Plan:
+        for taking in takings:
+            before = len(self._plan.obstacles)
+            taken = [number for number in taking.numbers if self._take_back(taking.recorded, number)]
+            if taken and taking.recorded.book:  # else it is known from the method alone
+                self._plan.taken[taking.recorded.id] = taken
+            if len(self._plan.obstacles) == before:
+                self._plan.gives_back += [(id, list(numbers)) for id, numbers in loaded(taking.recorded.entry.get("undid", []))]
+        self._plan.steps = [step for step in self._steps.values() if step.now is not step.value]
+        return self._plan
+
+    def _take_back(self, recorded: Recorded, number: int) -> bool:
+        owner, slot, had, kept, _, *left_there = recorded.entry["effects"][number]
+        try:
+            now = owner.own(slot)
+        except DamagedRecord as error:
+            return self._obstacle(owner, slot, recorded, error.message)
+        step = self._steps.get((id(owner), slot)) or Step(owner, slot, now, now)
+        before = loaded(kept) if had else ABSENT
+        if not left_there:
+            return self._obstacle(owner, slot, recorded, "an earlier version wrote the entry, and did not note what the message left")
+        if left.is_there(step.value, left_there, self._image.oid_of):
+            value, why = before, ""
+        elif slot == NAMES:
+            value, why = _names_without(step.value, before, left_there)
+        else:
+            value = left.without(step.value, before, left_there)
+            why = "it was changed since" if value is ABSENT else ""
+        why = why or (self._names_taken(owner, step.value, value) if slot == NAMES else "") or self._may(owner, slot, now, value)
+        if why:
+            return self._obstacle(owner, slot, recorded, why)
+        step.value = value
+        self._steps[id(owner), slot] = step
+        return True
+
+    def _obstacle(self, owner: UvmObject, slot: str, recorded: Recorded, why: str) -> bool:
+        self._plan.obstacles.append(Obstacle(owner, slot, recorded.id, why))
+        return False
+
+    def _names_taken(self, owner: UvmObject, current: Any, value: Any) -> str:
+        """Why the object cannot get its names back; else they are its own from here on."""
+        wanted, held = _texts(value), _texts(current)
+        for name in (name for name in wanted if name not in held):
+            holder = self._holders[name] if name in self._holders else self._image.names.get(name)
+            if holder is not None and holder is not owner:
+                return f"the name {name!r} is another object's now"
+        self._holders.update(dict.fromkeys(held, None))
+        self._holders.update(dict.fromkeys(wanted, owner))
+        return ""
+
+
+def _texts(names: Any) -> list[str]:
+    return [name for name in names if type(name) is str] if isinstance(names, list) else []
+
+
+def _names_without(current: Any, before: Any, kept: list[Any]) -> tuple[Any, str]:
+    """The names without those that the message gave, and with those that it took."""
+    if kept[0] != "=":
+        return ABSENT, "its names were changed since"
+    had, got, now = _texts(before), _texts(kept[1]), _texts(current)
+    gained, lost = set(got) - set(had), set(had) - set(got)
+    if not gained <= set(now) or lost & set(now):
+        return ABSENT, "its names were changed since"
+    return sorted({*now, *lost} - gained), ""
+
+
+# --- what is to be taken back ----------------------------------------------------------------------------------------
+
+
+def whole(image: Image, recorded: Recorded) -> Taking:
+    """All effects of an entry that were not taken back yet. Raises NotRecorded for one that has none, UndoConflict."""
+    count = len(recorded.entry.get("effects", ()))
+    if not count:
+        raise NotRecorded(
+            f"{recorded.id} changed no slot that could be taken back", "what it made stays until nothing refers to it", entry=recorded.id
+        )
+    gone = marks.taken_back(image, recorded.id)
+    numbers = tuple(number for number in reversed(range(count)) if number not in gone)
+    if not numbers:
+        raise UndoConflict(
+            f"{recorded.id} was taken back already",
+            "`batos history` shows the undo that did it; undo that one to bring it back",
+            entry=recorded.id,
+        )
+    return Taking(recorded, numbers)
+
+
+def of_message(image: Image, session: str, seq: int, principal: str, charge: Charge) -> Recorded:
+    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded."""
+    others: Recorded | None = None
+    for recorded in _looked(image, charge):
+        if (recorded.entry.get("session"), recorded.entry.get("seq")) == (session, seq) and not recorded.chronicled:
+            if recorded.entry.get("principal", principal) == principal:
+                return recorded
+            others = others or recorded
+    if others is not None:
+        return others
+    raise NotRecorded(
+        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals",
+        "it changed nothing, or it was long ago: `batos history` shows what there is; name the entry, as in `batos undo uvm-1/17.3`",
+    )
+
+
+def of_transaction(image: Image, tid: bytes) -> list[Taking]:
+    """What a transaction did, newest first, as far as it was not taken back. Raises NotRecorded, UndoConflict."""
+    recorded = [one for one in entries.of_transaction(image, tid) if one.entry.get("effects")]
+    if not recorded:
+        raise NotRecorded(
+            f"no journal has anything of the transaction {tid.hex()}", "`batos history` shows the transactions of messages, as `tid`"
+        )
+    if len(recorded) == 1:
+        return [whole(image, recorded[0])]
+    takings = [(one, marks.taken_back(image, one.id)) for one in recorded]
+    left_over = [
+        Taking(one, tuple(number for number in reversed(range(len(one.entry["effects"]))) if number not in gone)) for one, gone in takings
+    ]
+    if not any(taking.numbers for taking in left_over):
+        raise UndoConflict(f"all of {tid.hex()} was taken back already", "`batos history` shows by which undo")
+    return [taking for taking in left_over if taking.numbers]
+
+
+def of_method(image: Image, holder: UvmObject | None, selector: str, method: UvmObject, charge: Charge) -> list[Taking]:
+    """The installations of a method that are in force: on the holder, or, without one, wherever it was put. Raises NotRecorded.
+
+    Where the chronicle does not have it any more, the method itself knows what it replaced.
+    """
+    takings = []
+    for recorded in _looked(image, charge, chronicle=True):
+        numbers = tuple(
+            number
+            for number, (owner, slot, _, _, _, *left_there) in enumerate(recorded.entry.get("effects", ()))
+            if left_there == ["=", method] and owner.own(slot) is method and (holder is None or (owner is holder and slot == selector))
+        )
+        if numbers and not set(numbers) & marks.taken_back(image, recorded.id):
+            takings.append(Taking(recorded, numbers))
+            if holder is not None:
+                return takings
+    if holder is not None:
+        replaced = method.own("replaced")
+        before = replaced if is_method(replaced) else None
+        effect = [holder, selector, before is not None, before, None, "=", method]
+        return [Taking(Recorded("", Position(0, 0), b"", {"effects": [effect]}), (0,))]
+    if not takings:
+        raise NotRecorded(
+            f"{method!r} stands in no slot that the chronicle knows of", "name the object and the selector: `batos undo TARGET SELECTOR`"
+        )
+    return takings
+
+
+def written_by(image: Image, method: UvmObject, charge: Charge) -> tuple[list[Taking], bool]:
+    """The effects that a method had, newest first, as far as they were not taken back; and whether there may be more."""
+    takings, looked = [], 0
+    for recorded in _looked(image, charge):
+        looked += 1
+        effects = recorded.entry.get("effects", ()) if not recorded.chronicled else ()
+        numbers = tuple(number for number in reversed(range(len(effects))) if effects[number][4] is method)
+        if numbers and (numbers := tuple(number for number in numbers if number not in marks.taken_back(image, recorded.id))):
+            takings.append(Taking(recorded, numbers))
+    return takings, looked >= LOOKED
+
+
+def name_the_later(image: Image, plan: Plan, charge: Charge) -> None:
+    """Say of each obstacle which entry touched the slot last, as far as the newest entries show."""
+    open_ones = [one for one in plan.obstacles if not one.later]
+    if not open_ones:
+        return
+    for recorded in _looked(image, charge):
+        touched = {(id(effect[0]), effect[1]) for effect in recorded.entry.get("effects", ())}
+        for obstacle in open_ones:
+            if obstacle.id != recorded.id and (id(obstacle.owner), obstacle.slot) in touched:
+                obstacle.later = recorded.id
+        if any(obstacle.id == recorded.id for obstacle in open_ones):
+            open_ones = [one for one in open_ones if one.id != recorded.id]
+        open_ones = [one for one in open_ones if not one.later]
+        if not open_ones:
+            return
+
+
+def _looked(image: Image, charge: Charge, chronicle: bool = False) -> Iterable[Recorded]:
+    for count, recorded in enumerate(entries.newest_first(image, chronicle=chronicle)):
+        if count >= LOOKED:
+            return
+        charge(_LOOK)
+        yield recorded
+
+
+def tid_of(text: str) -> bytes:
+    """A transaction's id as people write it. Raises BadArguments."""
+    try:
+        tid = bytes.fromhex(text)
+    except ValueError:
+        tid = b""
+    if len(text) != TEXT_TID or len(tid) != TEXT_TID // 2:
+        raise BadArguments(f"{text!r:.100} is no transaction: that is {TEXT_TID} hexadecimal digits", "`batos history` shows them")
+    return tid
