@@ -1,16 +1,13 @@
-"""What was taken back already: an effect is taken back once, until the undo that did it is itself undone.
+"""What is taken back: an effect has a mark as long as an undo of it is in force, and is taken back again only after that undo was undone.
 
 Layout: table `undone`, key of a page (`<writer>/<page>`, `<writer>/c<page>`) → map of an entry's place there, as a text, → the numbers of
 its effects. A page's marks go with the page. Two undos of one entry both write its marks, and so cannot both happen.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from uvm.image.image import Image
 from uvm.objects import ABSENT
-
-Numbers = Mapping[str, Iterable[int]]
-"""Effects: the id of their entry → their numbers in it."""
 
 
 def taken_back(image: Image, id: str) -> frozenset[int]:
@@ -19,22 +16,11 @@ def taken_back(image: Image, id: str) -> frozenset[int]:
     return frozenset(_marks(image, page).get(place, ()))
 
 
-def mark(image: Image, effects: Numbers) -> None:
-    """Effects are taken back, in the current transaction."""
-    for id, numbers in effects.items():
-        _write(image, id, taken_back(image, id) | set(numbers))
-
-
-def unmark(image: Image, effects: Numbers) -> None:
-    """Effects are there again, in the current transaction."""
-    for id, numbers in effects.items():
-        _write(image, id, taken_back(image, id) - set(numbers))
-
-
-def _write(image: Image, id: str, numbers: frozenset[int]) -> None:
+def put(image: Image, id: str, numbers: Iterable[int]) -> None:
+    """These effects of an entry, and no others of it, are taken back, in the current transaction."""
     page, place = _place(id)
     marks = {**_marks(image, page), place: sorted(numbers)}
-    if not numbers:
+    if not marks[place]:
         del marks[place]
     if marks:
         image.enter("undone", page, marks)

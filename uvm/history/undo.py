@@ -3,6 +3,9 @@
 An effect is taken back where the slot still is as the message left it: then it gets the value from before. Where it is not, a counter,
 a merging set or a merging queue loses the message's own part, if that can be told apart; anything else is an obstacle, with the entry that
 came later. Effects are looked at newest first, each on what those before it leave, so that a series of them is taken back as a whole.
+
+An effect is in force, or an undo that is in force has taken it back (`uvm.history.marks`). Taking an undo back brings what it took back
+into force again; where that is an undo as well, what it took back is out of force again, and so on.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +21,7 @@ from uvm.image.image import Image
 from uvm.image.large import loaded
 from uvm.image.message_object import is_method
 from uvm.image.pages import Position
-from uvm.objects import ABSENT, NAMES, UvmObject
+from uvm.objects import ABSENT, NAMES, UvmObject, same_value
 
 LOOKED: Final = 20_000
 """Entries that an undo looks through, the newest first, for a message, for what a method wrote, and for what came later."""
@@ -59,15 +62,16 @@ class Obstacle(Struct):
 
 
 class Plan(Struct):
-    """What an undo does: slots by object and name, what stands against it, and which effects of which entries are taken back by it.
+    """What an undo does: slots by object and name, what stands against it, and which effects of which entries it takes back.
 
-    `data`: of a method's undo, the effects that the method had, newest first; `cut`: there may be more of them than were looked for.
+    `marks`: of each entry whose effects come into force or out of it, those that are out of it then. `data`: of a method's undo, the
+    effects that the method had, newest first; `cut`: there may be more of them than were looked for.
     """
 
     steps: list[Step] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     taken: dict[str, list[int]] = field(default_factory=dict)
-    gives_back: list[tuple[str, list[int]]] = field(default_factory=list)
+    marks: dict[str, set[int]] = field(default_factory=dict)
     data: list[Taking] = field(default_factory=list)
     cut: bool = False
 
@@ -86,15 +90,42 @@ class _Planner:
         self._holders: dict[str, UvmObject | None] = {}
 
     def plan(self, takings: list[Taking]) -> Plan:
-        for taking in takings:
+        for recorded, numbers in ((taking.recorded, taking.numbers) for taking in takings):
+            if not recorded.book:  # known from the method alone
+                self._take_back(recorded, numbers[0])
+                continue
             before = len(self._plan.obstacles)
-            taken = [number for number in taking.numbers if self._take_back(taking.recorded, number)]
-            if taken and taking.recorded.book:  # else it is known from the method alone
-                self._plan.taken[taking.recorded.id] = taken
-            if len(self._plan.obstacles) == before:
-                self._plan.gives_back += [(id, list(numbers)) for id, numbers in loaded(taking.recorded.entry.get("undid", []))]
-        self._plan.steps = [step for step in self._steps.values() if step.now is not step.value]
+            taken = [number for number in numbers if number not in self._out_of_force(recorded.id) and self._take_back(recorded, number)]
+            if taken:
+                self._plan.taken[recorded.id] = taken
+                self._out_of_force(recorded.id).update(taken)
+                if len(self._plan.obstacles) == before:
+                    self._turn(recorded, into_force=True)
+        self._plan.steps = [step for step in self._steps.values() if not same_value(step.now, step.value)]
         return self._plan
+
+    def _out_of_force(self, id: str) -> set[int]:
+        if id not in self._plan.marks:
+            self._plan.marks[id] = set(marks.taken_back(self._image, id))
+        return self._plan.marks[id]
+
+    def _turn(self, undoing: Recorded, into_force: bool) -> None:
+        """What an undo had taken back comes into force again, or goes out of it."""
+        for id, numbers in loaded(undoing.entry.get("undid", [])):
+            try:
+                undone = entries.find(self._image, id)
+            except NotRecorded:
+                continue
+            out_of_force = self._out_of_force(id)
+            if into_force:
+                out_of_force.difference_update(numbers)
+            elif out_of_force.isdisjoint(numbers):
+                out_of_force.update(numbers)
+            else:
+                owner, slot = undone.entry["effects"][numbers[0]][:2]
+                self._obstacle(owner, slot, undone, "another undo has taken it back since")
+                continue
+            self._turn(undone, not into_force)
 
     def _take_back(self, recorded: Recorded, number: int) -> bool:
         owner, slot, had, kept, _, *left_there = recorded.entry["effects"][number]
@@ -197,13 +228,9 @@ def of_transaction(image: Image, tid: bytes) -> list[Taking]:
         )
     if len(recorded) == 1:
         return [whole(image, recorded[0])]
-    takings = [(one, marks.taken_back(image, one.id)) for one in recorded]
-    left_over = [
-        Taking(one, tuple(number for number in reversed(range(len(one.entry["effects"]))) if number not in gone)) for one, gone in takings
-    ]
-    if not any(taking.numbers for taking in left_over):
+    if all(len(marks.taken_back(image, one.id)) == len(one.entry["effects"]) for one in recorded):
         raise UndoConflict(f"all of {tid.hex()} was taken back already", "`batos history` shows by which undo")
-    return [taking for taking in left_over if taking.numbers]
+    return [Taking(one, tuple(reversed(range(len(one.entry["effects"]))))) for one in recorded]
 
 
 def of_method(image: Image, holder: UvmObject | None, selector: str, method: UvmObject, charge: Charge) -> list[Taking]:

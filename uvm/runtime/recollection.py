@@ -72,7 +72,8 @@ def take_back(
         )
     if plan.obstacles and not (where_possible and plan.taken):
         raise _conflict(runtime, plan)
-    _carry_out(runtime, plan)
+    if plan.steps:  # else all of it was taken back in other ways, and there is nothing to write
+        _carry_out(runtime, plan)
     return told
 
 
@@ -151,16 +152,17 @@ def _carry_out(runtime: Runtime, plan: Plan) -> None:
     for step in plan.steps:
         if step.slot == PARENTS:
             _check_cycle(runtime, step.owner)
-    marks.mark(image, plan.taken)
-    marks.unmark(image, dict(plan.gives_back))
+    for id, numbers in plan.marks.items():
+        if numbers != marks.taken_back(image, id):
+            marks.put(image, id, numbers)
     attempt.undid += [[id, numbers] for id, numbers in plan.taken.items()]
     chronicle.record(
         image,
         "undo",
         author=attempt.principal,
         cause=attempt.message,
-        object=plan.steps[0].owner if plan.steps else None,
-        slot=plan.steps[0].slot if plan.steps else "",
+        object=plan.steps[0].owner,
+        slot=plan.steps[0].slot,
         facts={"undid": list(plan.taken)[: listing.SLOTS], "slots": len(plan.steps), "conflicts": len(plan.obstacles)},
     )
 

@@ -69,7 +69,7 @@ def picture(image: Image) -> dict[bytes, dict[str, Any]]:
             one = pending.pop()
             if one._p_oid in seen:
                 continue
-            seen[one._p_oid] = {name: plain(value) for name, value in one._slots.items() if value != []}
+            seen[one._p_oid] = {name: plain(value) for name, value in one._slots.items()}
             for value in one._slots.values():
                 pending.extend(objects(value))
         return seen
