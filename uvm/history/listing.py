@@ -98,14 +98,14 @@ def shown(image: Image, recorded: Recorded, target: UvmObject | None = None, slo
 
 
 def _change(effect: list[Any]) -> dict[str, Any]:
+    """`before` and `after` where the slot was there; `left` in place of a larger value, of which the journal keeps a digest."""
     owner, slot, had, kept, method, *left_there = effect
     told: dict[str, Any] = {"object": owner, "slot": slot}
     if had:
         told |= _value("before", loaded(kept))
-    if left_there[:1] == ["-"]:
-        told["removed"] = True
-    elif (after := left.shown(left_there)) is not ABSENT:
-        told |= _value("after", after)
+    if left_there[:1] != ["-"]:
+        after = left.shown(left_there)
+        told |= _value("after", after) if after is not ABSENT else {"left": True}
     if method is not None:
         told["method"] = method
         told["version"] = method.own("digest", "")

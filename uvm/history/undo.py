@@ -203,6 +203,16 @@ def whole(image: Image, recorded: Recorded) -> Taking:
     return Taking(recorded, numbers)
 
 
+def behind(image: Image, recorded: Recorded) -> Recorded:
+    """The message that an entry of the chronicle tells of, where the effects are the message's; else the entry itself."""
+    if not recorded.chronicled or recorded.entry.get("effects"):
+        return recorded
+    messages = [one for one in entries.of_transaction(image, recorded.tid) if not one.chronicled]
+    cause = recorded.entry.get("cause", "")
+    same = [one for one in messages if cause and f"{one.entry.get('session')}/{one.entry.get('seq')}" == cause]
+    return same[0] if same else messages[0] if len(messages) == 1 and not cause else recorded
+
+
 def of_message(image: Image, session: str, seq: int, principal: str, charge: Charge) -> Recorded:
     """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded."""
     others: Recorded | None = None

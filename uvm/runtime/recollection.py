@@ -91,7 +91,7 @@ def _takings(runtime: Runtime, what: Any) -> tuple[list[Taking], UvmObject | Non
     if type(what) is not str:
         raise BadArguments(_FORMS)
     if entries.is_id(what):
-        recorded = entries.find(image, what)
+        recorded = undo.behind(image, entries.find(image, what))
         return [undo.whole(image, recorded)], _installed(recorded)
     session, slash, seq = what.rpartition("/")
     if slash:
