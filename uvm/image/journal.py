@@ -24,8 +24,8 @@ from uvm.image.large import loaded, stored, weight
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.values.slot_values import copied
 
-_ENTRY: Final = 64
-_EFFECT: Final = 48
+_ENTRY: Final = 96
+_EFFECT: Final = 64
 """Bytes of an entry and of an effect in it, besides their texts and values."""
 PAGES: Final = 8000
 KEPT: Final = 64_000_000
