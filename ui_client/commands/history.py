@@ -175,7 +175,7 @@ def _print_undone(undone: Undone, names: Names) -> None:
         report.note(f"{count} slot{'s' if count > 1 else ''} {done}", style="dim" if undone.preview else "green")
     if undone.data_changes and not undone.with_data:
         more = " or more" if undone.data_cut else ""
-        report.note(f"the method wrote {undone.data_changes}{more} values since it was installed; --also-data takes them back as well")
+        report.note(f"what the method wrote since it was installed ({undone.data_changes}{more}) stays; --also-data takes it back as well")
 
 
 def _shift(change: Mapping[str, Any], was: str, is_now: str, names: Names) -> str:

@@ -31,7 +31,7 @@ from uvm.image.methods import install, method
 from uvm.image.views import COVENANT
 from uvm.language.audit import audit
 from uvm.language.compiler import POLICY
-from uvm.objects import KIND, PARENTS, Counter, UvmObject
+from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
 from uvm.startup import confine
 
@@ -96,6 +96,8 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
         tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
     identity = codex.verify(image)
     chronicle.record(image, "birth", author="awakening", facts={"codex": identity})
+    born_with = [(pllm, slot, ABSENT, pllm.own(slot), None) for slot in ("model", "adapter")]
+    chronicle.record_effects(image, born_with, "awakening", "birth")
     image.manager.commit()
     tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
     return True

@@ -133,7 +133,7 @@ def effects_kept(image: Image, effects: Iterable[Effect]) -> list[list[Any]]:
 
 def _bytes(written: dict[str, Any]) -> int:
     """About what an entry takes, with the large values that have records of their own."""
-    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str)
+    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str) + weight(loaded(written.get("undid", 0)), KEPT)
     for _, slot, _, before, _, *left_there in written["effects"]:
         if type(before) is UvmObject and before._p_jar is None:
             before = loaded(before)

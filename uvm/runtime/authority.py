@@ -3,7 +3,7 @@
 Three kinds of objects. The kernel's own (with `is*`) are changed by the kernel alone. The primordial ones (those that the image was born
 with, under names that cannot be taken away) are changed by the right `policy`. All others by whoever may send.
 
-`policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`history.may_change_policy`).
+`policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`methods.may_change_policy`).
 """
 
 from collections.abc import Callable

@@ -117,7 +117,7 @@ def test_a_method_is_undone_by_target_and_selector_with_an_offer_of_its_data(pas
     past.install("shop", "raise_", "def raise_(self, a):\n    self.price = self.price + a\n    return self.price\n", 1)
     past.do("shop", "raise_", 3)
     shown = batos("undo", "shop", "raise_", "--preview")
-    assert "the method wrote 1 values" in shown.stderr and "--also-data" in shown.stderr
+    assert "wrote since it was installed (1) stays" in shown.stderr and "--also-data" in shown.stderr
     assert "price: 7 → 4" in batos("undo", "shop", "raise_", "--also-data").stdout
     assert past.do("shop", "price") == 4 and past.do("shop", "respondsTo_", "raise_") is False
 

@@ -55,6 +55,21 @@ def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(house):
     assert one.send(shop, "worth") == 4
 
 
+def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_takes_it_back(house):
+    one = house(worth=["    return self.cost"], price=["    return 1 / 0"])
+    shop = make_shop(one)
+    one.send(shop, "worth", session="s", seq=7)
+    offer(one, shop, "worth", "def worth(self):\n    return self.pieces\n")
+    one.send(shop, "price")
+    refusal, correction, install = one.send("genesis_obj", "recent_", "", 10, True)["entries"]
+    assert [entry["kind"] for entry in (install, correction, refusal)] == ["install", "correction", "refusal"]
+    assert install["author"] in ("robin", "brick", "babs", "alfred") and correction["author"] == "tool"
+    assert correction["changes"][0]["before"] == install["method"] and refusal["facts"]["type"] == "Refused"
+    assert one.send(install["cause"], "selector") == "worth" and refusal["object"] == shop
+    one.send("genesis_obj", "undo_", correction["entry"])
+    assert one.send(shop, "worth") == 4 and one.send(shop, "explain_", "worth")["author"] == install["author"]
+
+
 def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(house):
     one = house(label_=["    self.tags.append(a)\n    return self.tags"])
     shop = make_shop(one)

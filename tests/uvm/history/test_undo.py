@@ -3,7 +3,9 @@
 import pytest
 
 from tests.uvm.history.past import picture
+from uvm.history import chronicle
 from uvm.image.image import Image
+from uvm.image.methods import install, method
 from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, MergingQueue, MergingSet
 from uvm.protocol import Reference
@@ -253,6 +255,47 @@ def test_undoing_a_method_names_what_it_wrote_and_takes_that_back_in_the_same_co
     assert undo["tid"] == message["tid"] == removal["tid"] == past.tid.hex() and len(message["changes"]) == 2
     past.undo()
     assert past.slot(shop, "price") == 10 and past.do(shop, "raise_", 1) == 11
+
+
+def installed(past, holder, method_of=None, source="def sing(self):\n    return 'la'\n"):
+    """A method in a slot, with its entry in the chronicle, as the writers put it there."""
+    image = past.image
+    image.manager.begin()
+    one = image.at(method_of) if method_of is not None else method("sing", source, 0, "robin", {})
+    owner = image.target(holder)
+    before = owner.own("sing")
+    install(owner, one)
+    effects = [(owner, "sing", before, one, None)]
+    chronicle.record(image, "install", author="robin", object=owner, slot="sing", method=one, effects=effects)
+    image.manager.commit()
+    return Reference(one._p_oid)
+
+
+def test_an_install_is_undone_by_its_entry_and_by_its_transaction(past, shop):
+    first = installed(past, "shop")
+    second = installed(past, "shop", source="def sing(self):\n    return 'lo'\n")
+    entry = past.recent(chronicle=True)[0]
+    assert (entry["method"], entry["author"], entry["changes"][0]["before"]) == (second, "robin", first)
+    past.undo(entry["entry"])
+    assert past.do(shop, "sing") == "la" and past.recent(chronicle=True)[2]["undone"]
+    assert past.ask("genesis_obj", "undo_", entry["entry"]).type == "UndoConflict"
+    past.undo(past.recent(chronicle=True)[3]["tid"])
+    assert past.slot(shop, "sing") is ABSENT
+    assert past.ask("genesis_obj", "undo_", second).type == "NotRecorded", "it stands nowhere"
+
+
+def test_a_method_object_is_taken_out_of_every_slot_where_it_was_put(past, shop):
+    other = past.do("genesis_obj", "clone")
+    past.do(other, "nameAs_", "other")
+    one = installed(past, "shop")
+    installed(past, "other", method_of=one)
+    told = past.undo(one)
+    assert {slot["object"] for slot in told["slots"]} == {shop, other}
+    assert past.slot(shop, "sing") is past.slot(other, "sing") is ABSENT
+    past.undo()
+    assert past.do(shop, "sing") == past.do(other, "sing") == "la"
+    past.undo([other, "sing"])
+    assert past.do(shop, "sing") == "la" and past.slot(other, "sing") is ABSENT
 
 
 def test_a_method_s_data_that_others_changed_since_stands_against_it(past, shop):
