@@ -16,7 +16,7 @@ from uvm.values.slot_values import copied
 _RECORDS = 1_000_000
 
 
-def between(image: Image, one: UvmObject, first: str, second: str) -> list[dict[str, Any]]:
+def between(image: Image, receiver: UvmObject, first: str, second: str) -> list[dict[str, Any]]:
     """The slots that differed: `slot`, `before` as of the first transaction and `after` as of the second, where it was there.
 
     Raises BadArguments for what is no transaction, Expired for a record that was packed away or was not there yet.
@@ -25,7 +25,7 @@ def between(image: Image, one: UvmObject, first: str, second: str) -> list[dict[
     for text in (first, second):
         if tid_of(text) > newest:
             raise BadArguments(f"there was no transaction {text} yet", f"the newest one is {newest.hex()}")
-    was, is_now = (_slots(image, one, tid_of(text)) for text in (first, second))
+    was, is_now = (_slots(image, receiver, tid_of(text)) for text in (first, second))
     return [
         {"slot": slot, **{name: copied(value) for name, value in sides if value is not ABSENT}}
         for slot in {**was, **is_now}
@@ -34,22 +34,22 @@ def between(image: Image, one: UvmObject, first: str, second: str) -> list[dict[
     ]
 
 
-def _slots(image: Image, one: UvmObject, tid: bytes) -> dict[str, Any]:
-    storage = image.database.storage
+def _slots(image: Image, receiver: UvmObject, tid: bytes) -> dict[str, Any]:
+    storage, oid = image.database.storage, image.oid_of(receiver)
     try:
-        record = storage.loadBefore(one._p_oid, (int.from_bytes(tid) + 1).to_bytes(8))
-    except POSKeyError:
-        record = None
+        record = storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
+        kept = [] if record is not None else [entry["tid"] for entry in storage.history(oid, size=_RECORDS)]
+    except POSKeyError:  # it is being made by this very message
+        record, kept = None, []
     if record is None:
-        kept = [each["tid"] for each in storage.history(one._p_oid, size=_RECORDS)]
         raise Expired(
-            f"the image keeps no record of {one!r} as of {tid.hex()}: it was made later, or an older record was packed away",
+            f"the image keeps no record of {receiver!r} as of {tid.hex()}: it was made later, or an older record was packed away",
             f"the oldest record that is kept is of {kept[-1].hex()}" if kept else "",
         )
     try:
         slots: dict[str, Any] = image.connection._reader.getState(record[0])["_slots"]
     except Exception as error:
         raise DamagedRecord(
-            f"the record of {one!r} as of {tid.hex()} cannot be loaded: {type(error).__name__}", object=repr(one)
+            f"the record of {receiver!r} as of {tid.hex()} cannot be loaded: {type(error).__name__}", object=repr(receiver)
         ) from error
     return slots

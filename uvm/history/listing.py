@@ -145,8 +145,14 @@ def plan(made: Plan, data: list[Taking], with_data: bool) -> dict[str, Any]:
 def conflicts(obstacles: list[Obstacle]) -> list[dict[str, Any]]:
     """What stands against an undo, slot by slot."""
     return [
-        {"object": one.owner, "slot": one.slot, "entry": one.id, "why": one.why, **({"later": one.later} if one.later else {})}
-        for one in obstacles[:SLOTS]
+        {
+            "object": obstacle.owner,
+            "slot": obstacle.slot,
+            "entry": obstacle.id,
+            "why": obstacle.why,
+            **({"later": obstacle.later} if obstacle.later else {}),
+        }
+        for obstacle in obstacles[:SLOTS]
     ]
 
 

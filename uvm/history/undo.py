@@ -207,9 +207,9 @@ def behind(image: Image, recorded: Recorded) -> Recorded:
     """The message that an entry of the chronicle tells of, where the effects are the message's; else the entry itself."""
     if not recorded.chronicled or recorded.entry.get("effects"):
         return recorded
-    messages = [one for one in entries.of_transaction(image, recorded.tid) if not one.chronicled]
+    messages = [message for message in entries.of_transaction(image, recorded.tid) if not message.chronicled]
     cause = recorded.entry.get("cause", "")
-    same = [one for one in messages if cause and f"{one.entry.get('session')}/{one.entry.get('seq')}" == cause]
+    same = [message for message in messages if cause and f"{message.entry.get('session')}/{message.entry.get('seq')}" == cause]
     return same[0] if same else messages[0] if len(messages) == 1 and not cause else recorded
 
 
@@ -231,16 +231,14 @@ def of_message(image: Image, session: str, seq: int, principal: str, charge: Cha
 
 def of_transaction(image: Image, tid: bytes) -> list[Taking]:
     """What a transaction did, newest first, as far as it was not taken back. Raises NotRecorded, UndoConflict."""
-    recorded = [one for one in entries.of_transaction(image, tid) if one.entry.get("effects")]
-    if not recorded:
+    changing = [recorded for recorded in entries.of_transaction(image, tid) if recorded.entry.get("effects")]
+    if not changing:
         raise NotRecorded(
             f"no journal has anything of the transaction {tid.hex()}", "`batos history` shows the transactions of messages, as `tid`"
         )
-    if len(recorded) == 1:
-        return [whole(image, recorded[0])]
-    if all(len(marks.taken_back(image, one.id)) == len(one.entry["effects"]) for one in recorded):
+    if all(len(marks.taken_back(image, recorded.id)) == len(recorded.entry["effects"]) for recorded in changing):
         raise UndoConflict(f"all of {tid.hex()} was taken back already", "`batos history` shows by which undo")
-    return [Taking(one, tuple(reversed(range(len(one.entry["effects"]))))) for one in recorded]
+    return [Taking(recorded, tuple(reversed(range(len(recorded.entry["effects"]))))) for recorded in changing]
 
 
 def of_method(image: Image, holder: UvmObject | None, selector: str, method: UvmObject, charge: Charge) -> list[Taking]:
@@ -248,17 +246,17 @@ def of_method(image: Image, holder: UvmObject | None, selector: str, method: Uvm
 
     Where the chronicle does not have it any more, the method itself knows what it replaced.
     """
-    takings = []
+    takings: list[Taking] = []
+    places: set[tuple[int, str]] = set()
     for recorded in _looked(image, charge, chronicle=True):
-        numbers = tuple(
-            number
-            for number, (owner, slot, _, _, _, *left_there) in enumerate(recorded.entry.get("effects", ()))
-            if left_there == ["=", method] and owner.own(slot) is method and (holder is None or (owner is holder and slot == selector))
-        )
-        if numbers and not set(numbers) & marks.taken_back(image, recorded.id):
-            takings.append(Taking(recorded, numbers))
-            if holder is not None:
-                return takings
+        for number, (owner, slot, _, _, _, *left_there) in enumerate(recorded.entry.get("effects", ())):
+            place = id(owner), slot
+            wanted = left_there == ["=", method] and (holder is None or (owner is holder and slot == selector))
+            if wanted and place not in places and owner.own(slot) is method and number not in marks.taken_back(image, recorded.id):
+                places.add(place)
+                takings.append(Taking(recorded, (number,)))
+        if takings and holder is not None:
+            return takings
     if holder is not None:
         replaced = method.own("replaced")
         before = replaced if is_method(replaced) else None
@@ -271,11 +269,15 @@ def of_method(image: Image, holder: UvmObject | None, selector: str, method: Uvm
     return takings
 
 
-def written_by(image: Image, method: UvmObject, charge: Charge) -> tuple[list[Taking], bool]:
-    """The effects that a method had, newest first, as far as they were not taken back; and whether there may be more."""
-    takings, looked = [], 0
+def written_by(image: Image, method: UvmObject, installs: list[Taking], charge: Charge) -> tuple[list[Taking], bool]:
+    """The effects that a method had since it was installed, newest first, but those taken back already; and whether there may be more."""
+    since = min(taking.recorded.tid for taking in installs)
+    takings: list[Taking] = []
+    looked = 0
     for recorded in _looked(image, charge):
         looked += 1
+        if recorded.tid < since:
+            return takings, False
         effects = recorded.entry.get("effects", ()) if not recorded.chronicled else ()
         numbers = tuple(number for number in reversed(range(len(effects))) if effects[number][4] is method)
         if numbers and (numbers := tuple(number for number in numbers if number not in marks.taken_back(image, recorded.id))):
@@ -285,18 +287,16 @@ def written_by(image: Image, method: UvmObject, charge: Charge) -> tuple[list[Ta
 
 def name_the_later(image: Image, plan: Plan, charge: Charge) -> None:
     """Say of each obstacle which entry touched the slot last, as far as the newest entries show."""
-    open_ones = [one for one in plan.obstacles if not one.later]
-    if not open_ones:
+    unexplained = list(plan.obstacles)
+    if not unexplained:
         return
     for recorded in _looked(image, charge):
-        touched = {(id(effect[0]), effect[1]) for effect in recorded.entry.get("effects", ())}
-        for obstacle in open_ones:
+        touched = {(id(owner), slot) for owner, slot, *_ in recorded.entry.get("effects", ())}
+        for obstacle in unexplained:
             if obstacle.id != recorded.id and (id(obstacle.owner), obstacle.slot) in touched:
                 obstacle.later = recorded.id
-        if any(obstacle.id == recorded.id for obstacle in open_ones):
-            open_ones = [one for one in open_ones if one.id != recorded.id]
-        open_ones = [one for one in open_ones if not one.later]
-        if not open_ones:
+        unexplained = [obstacle for obstacle in unexplained if not obstacle.later and obstacle.id != recorded.id]
+        if not unexplained:
             return
 
 

@@ -57,7 +57,7 @@ def take_back(
         raise BadArguments("preview, also_data and where_possible are true or false")
     image, charge = runtime.image, runtime.attempt.charge
     takings, method = _takings(runtime, what)
-    data, cut = undo.written_by(image, method, charge) if method is not None else ([], False)
+    data, cut = undo.written_by(image, method, takings, charge) if method is not None else ([], False)
     chosen = [*data, *takings] if also_data else takings
     plan = undo.make(image, chosen, lambda *change: _why_not(runtime, *change))
     plan.cut = cut
@@ -194,7 +194,7 @@ def _listed(value: Any) -> list[Any]:
 def _conflict(runtime: Runtime, plan: Plan) -> UndoConflict:
     first = plan.obstacles[0]
     others = f", and {len(plan.obstacles) - 1} more" if len(plan.obstacles) > 1 else ""
-    later = next((one.later for one in plan.obstacles if one.later), "")
+    later = next((obstacle.later for obstacle in plan.obstacles if obstacle.later), "")
     return UndoConflict(
         f"{first.slot} of {first.owner!r} cannot be taken back: {first.why}{others}; nothing was done",
         (f"undo {later} first, which came later" if later else "`batos undo … --preview` shows what can be taken back")

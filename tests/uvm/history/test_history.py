@@ -8,7 +8,8 @@ from ZODB.FileStorage import FileStorage
 from tests.uvm.history.past import Past
 from tests.uvm.images import awakened
 from uvm.image.image import Database, Image
-from uvm.protocol import Reference
+from uvm.machine.delivery import Failed, Work
+from uvm.protocol import Reference, Result, Step, Transaction, encode
 
 
 @pytest.fixture
@@ -92,6 +93,14 @@ def test_what_is_no_transaction_of_the_object_is_told(two, first, kind):
 @pytest.mark.parametrize("options", [{"limit": 0}, {"limit": 201}, {"limit": "x"}, {"slot": 5}, {"before": 5}])
 def test_bad_arguments_of_a_page_are_told(two, options):
     assert two[0].ask("genesis_obj", "history_", **options).type == "BadArguments"
+
+
+def test_an_object_has_no_difference_before_the_message_that_makes_it(two):
+    past = two[0]
+    past.do("genesis_obj", "setSlot_value_", "n", 1)
+    steps = [Step("genesis_obj", "clone"), Step(Result(0), "diff_", [past.tid.hex(), past.tid.hex()])]
+    ((_, outcome, _),) = past.batch.run([Work(1, encode(Transaction(id=1, sends=steps)), "local", False, 0.0, 60.0)])
+    assert isinstance(outcome, Failed) and outcome.error.type == "Expired"
 
 
 def test_a_page_after_an_entry_that_is_gone_is_expired(two):
