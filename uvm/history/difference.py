@@ -10,7 +10,7 @@ from ZODB.POSException import POSKeyError
 from uvm.errors import BadArguments, DamagedRecord, Expired
 from uvm.history.undo import tid_of
 from uvm.image.image import Image
-from uvm.objects import ABSENT, UvmObject, same_value
+from uvm.objects import ABSENT, NAMES, PARENTS, UvmObject, same_value
 from uvm.values.slot_values import copied
 
 _RECORDS = 1_000_000
@@ -47,9 +47,9 @@ def _slots(image: Image, receiver: UvmObject, tid: bytes) -> dict[str, Any]:
             f"the oldest record that is kept is of {kept[-1].hex()}" if kept else "",
         )
     try:
-        slots: dict[str, Any] = image.connection._reader.getState(record[0])["_slots"]
+        slots = image.connection._reader.getState(record[0])["_slots"]
     except Exception as error:
         raise DamagedRecord(
             f"the record of {receiver!r} as of {tid.hex()} cannot be loaded: {type(error).__name__}", object=repr(receiver)
         ) from error
-    return slots
+    return {slot: value for slot, value in slots.items() if slot in (PARENTS, NAMES) or not slot.endswith("*")}
