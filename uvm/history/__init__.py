@@ -4,5 +4,6 @@ In: journal entries and chronicle entries that are in the image. Out: pages of h
 one out, and carrying it out, is `uvm.runtime.recollection`'s.
 
 Read `chronicle` (what mattered, written by whoever did it), `entries` (journals and chronicle as one story), `listing` (pages of it),
-`undo` (the plan), `marks` (what was taken back already), `difference` (two moments of one object).
+`takings` (what an undo is asked to take back), `marks` (what was taken back already), `undo` (the plan), `difference` (two moments of one
+object).
 """

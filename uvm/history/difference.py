@@ -8,7 +8,7 @@ from typing import Any
 from ZODB.POSException import POSKeyError
 
 from uvm.errors import BadArguments, DamagedRecord, Expired
-from uvm.history.undo import tid_of
+from uvm.history.takings import tid_of
 from uvm.image.image import Image
 from uvm.objects import ABSENT, NAMES, PARENTS, UvmObject, same_value
 from uvm.values.slot_values import copied

@@ -9,7 +9,8 @@ from typing import Any, Final
 from uvm.errors import BadArguments
 from uvm.history import entries, marks
 from uvm.history.entries import Recorded
-from uvm.history.undo import Charge, Obstacle, Plan, Step, Taking
+from uvm.history.takings import Charge, Taking
+from uvm.history.undo import Obstacle, Plan, Step
 from uvm.image import left
 from uvm.image.image import Image
 from uvm.image.large import loaded, weight
@@ -121,8 +122,11 @@ def _value(name: str, value: Any) -> dict[str, Any]:
 # --- of an undo ------------------------------------------------------------------------------------------------------
 
 
-def plan(made: Plan, data: list[Taking], with_data: bool) -> dict[str, Any]:
-    """A plan as it is shown: `slots` with what they hold and would hold, `conflicts`, and `data`, what a method wrote besides."""
+def plan(made: Plan, data: list[Taking], cut: bool, with_data: bool) -> dict[str, Any]:
+    """A plan as it is shown: `slots` with what they hold and would hold, `conflicts`, and `data`, what a method wrote besides.
+
+    `cut`: it may have written more.
+    """
     told: dict[str, Any] = {
         "undoes": sorted(made.taken),
         "slots": [_step(step) for step in made.steps[:SLOTS]],
@@ -137,7 +141,7 @@ def plan(made: Plan, data: list[Taking], with_data: bool) -> dict[str, Any]:
             for number in taking.numbers
         ]
         told |= {"data": changes[:SLOTS], "data_changes": len(changes), "with_data": with_data}
-    if made.cut:
+    if cut:
         told["data_cut"] = True
     return told
 

@@ -7,8 +7,9 @@ any other: it changes slots of an attempt, through the same rules, the gate and 
 from typing import Any, Final
 
 from uvm.errors import BadArguments, ImageError, NotAllowed, ParentCycle, UndoConflict
-from uvm.history import chronicle, difference, entries, listing, marks, undo
-from uvm.history.undo import Plan, Step, Taking
+from uvm.history import chronicle, difference, entries, listing, marks, takings, undo
+from uvm.history.takings import Taking
+from uvm.history.undo import Plan, Step
 from uvm.image.message_object import is_method
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.runtime import authority
@@ -56,19 +57,18 @@ def take_back(
     if not all(type(flag) is bool for flag in (preview, also_data, where_possible)):
         raise BadArguments("preview, also_data and where_possible are true or false")
     image, charge = runtime.image, runtime.attempt.charge
-    takings, method = _takings(runtime, what)
-    data, cut = undo.written_by(image, method, takings, charge) if method is not None else ([], False)
-    chosen = [*data, *takings] if also_data else takings
+    asked, method = _asked(runtime, what)
+    data, cut = takings.written_by(image, method, asked, charge) if method is not None else ([], False)
+    chosen = [*data, *asked] if also_data else asked
     plan = undo.make(image, chosen, lambda *change: _why_not(runtime, *change))
-    plan.cut = cut
     charge(_SLOT * (len(plan.steps) + len(plan.obstacles)))
     undo.name_the_later(image, plan, charge)
-    told = listing.plan(plan, data, also_data is True)
+    told = listing.plan(plan, data, cut, also_data)
     if preview:
         return {**told, "preview": True}
     if cut and also_data:
         raise UndoConflict(
-            f"{method!r} wrote more than the newest {undo.LOOKED:,} entries show", "undo the method alone, then its messages in portions"
+            f"{method!r} wrote more than the newest {takings.LOOKED:,} entries show", "undo the method alone, then its messages in portions"
         )
     if plan.obstacles and not (where_possible and plan.taken):
         raise _conflict(runtime, plan)
@@ -77,28 +77,28 @@ def take_back(
     return told
 
 
-def _takings(runtime: Runtime, what: Any) -> tuple[list[Taking], UvmObject | None]:
+def _asked(runtime: Runtime, what: Any) -> tuple[list[Taking], UvmObject | None]:
     """What is to be taken back; and the method, where it is one."""
     image, charge = runtime.image, runtime.attempt.charge
     if is_method(what):
-        return undo.of_method(image, None, "", what, charge), what
+        return takings.of_method(image, None, "", what, charge), what
     if isinstance(what, list) and len(what) == 2 and type(what[0]) is UvmObject and type(what[1]) is str:
         holder, selector = what
         method = holder.own(selector)
         if not is_method(method):
             raise BadArguments(f"{selector!r:.140} is no method of {holder!r}'s own", "batos inspect shows where a method stands")
-        return undo.of_method(image, holder, selector, method, charge), method
+        return takings.of_method(image, holder, selector, method, charge), method
     if type(what) is not str:
         raise BadArguments(_FORMS)
     if entries.is_id(what):
-        recorded = undo.behind(image, entries.find(image, what))
-        return [undo.whole(image, recorded)], _installed(recorded)
+        recorded = takings.behind(image, entries.find(image, what))
+        return [takings.whole(image, recorded)], _installed(recorded)
     session, slash, seq = what.rpartition("/")
     if slash:
         if not session or not seq.isdecimal() or len(seq) > 16:
             raise BadArguments(_FORMS)
-        return [undo.whole(image, undo.of_message(image, session, int(seq), runtime.attempt.principal, charge))], None
-    return undo.of_transaction(image, undo.tid_of(what)), None
+        return [takings.whole(image, takings.of_message(image, session, int(seq), runtime.attempt.principal, charge))], None
+    return takings.of_transaction(image, takings.tid_of(what)), None
 
 
 def _installed(recorded: entries.Recorded) -> UvmObject | None:

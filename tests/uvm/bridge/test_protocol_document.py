@@ -19,7 +19,7 @@ from tests.uvm.bridge.service import Service
 from uvm import errors, protocol
 from uvm.bridge import dispatcher as dispatch
 from uvm.bridge import refusals
-from uvm.history import chronicle, listing, undo
+from uvm.history import chronicle, listing, takings
 from uvm.image import changes, journal, nursery
 from uvm.image import receipts as ledger
 from uvm.language import source_limits as limits
@@ -119,7 +119,7 @@ BOUNDS = {
     "tries of a message that loses conflicts": [batch.TRIES],
     "UVMs that die on a message": [dispatch.DEATHS],
     "entries that a page of history looks at": [listing.LOOKED],
-    "entries that an undo looks through for a message": [undo.LOOKED],
+    "entries that an undo looks through for a message": [takings.LOOKED],
     "pages of a process's journal, and of its chronicle": [journal.PAGES, chronicle.PAGES],
     "changes in one StateUpdate": [changes.MOST],
 }
