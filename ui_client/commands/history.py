@@ -20,7 +20,7 @@ _WIDTH: Final = 60
 Names = Mapping[Reference, str]
 
 
-class Page(msgspec.Struct):
+class HistoryPage(msgspec.Struct):
     """A page of history; `next` is where the next one begins."""
 
     entries: list[dict[str, Any]]
@@ -135,9 +135,9 @@ def described(entry: Mapping[str, Any], names: Names) -> Iterator[str]:
         yield f"    and {entry['more']} more"
 
 
-def _history(client: Client, target: str, slot: str, limit: int, before: str, chronicle: bool) -> Page:
+def _history(client: Client, target: str, slot: str, limit: int, before: str, chronicle: bool) -> HistoryPage:
     """As many entries, from as many of the image's pages as that takes."""
-    page, said_at = Page([], before), time.monotonic() + _SAY_EVERY_S
+    page, said_at = HistoryPage([], before), time.monotonic() + _SAY_EVERY_S
     while True:
         wanted = min(_PAGE, limit - len(page.entries))
         keywords = {"before": page.next, "limit": wanted}
@@ -145,8 +145,8 @@ def _history(client: Client, target: str, slot: str, limit: int, before: str, ch
             answer = client.send(values.target(target), "history_", keywords={**keywords, "slot": slot})
         else:
             answer = client.send("genesis_obj", "recent_", keywords={**keywords, "chronicle": chronicle})
-        more = _read(answer, Page)
-        page = Page([*page.entries, *more.entries], more.next)
+        more = _read(answer, HistoryPage)
+        page = HistoryPage([*page.entries, *more.entries], more.next)
         if not page.next or len(page.entries) >= limit:
             return page
         if time.monotonic() > said_at:

@@ -10,7 +10,7 @@ from uvm.errors import BadArguments
 from uvm.history import entries, marks
 from uvm.history.entries import Recorded
 from uvm.history.takings import Charge, Taking
-from uvm.history.undo import Obstacle, Plan, Step
+from uvm.history.undo import Obstacle, Restoring, UndoPlan
 from uvm.image import left
 from uvm.image.image import Image
 from uvm.image.large import loaded, weight
@@ -122,7 +122,7 @@ def _value(name: str, value: Any) -> dict[str, Any]:
 # --- of an undo ------------------------------------------------------------------------------------------------------
 
 
-def plan(made: Plan, data: list[Taking], cut: bool, with_data: bool) -> dict[str, Any]:
+def plan(made: UndoPlan, data: list[Taking], cut: bool, with_data: bool) -> dict[str, Any]:
     """A plan as it is shown: `slots` with what they hold and would hold, `conflicts`, and `data`, what a method wrote besides.
 
     `cut`: it may have written more.
@@ -160,7 +160,7 @@ def conflicts(obstacles: list[Obstacle]) -> list[dict[str, Any]]:
     ]
 
 
-def _step(step: Step) -> dict[str, Any]:
+def _step(step: Restoring) -> dict[str, Any]:
     told: dict[str, Any] = {"object": step.owner, "slot": step.slot}
     for name, value in (("now", step.now), ("becomes", step.value)):
         if value is not ABSENT:

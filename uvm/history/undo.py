@@ -26,7 +26,7 @@ May = Callable[[UvmObject, str, Any, Any], str]
 """Why a slot of an object, that holds the third, may not be made to hold the fourth; empty: it may."""
 
 
-class Step(Struct):
+class Restoring(Struct):
     """A slot that gets another value: `value`, or none where that is ABSENT. `now`: what it holds."""
 
     owner: UvmObject
@@ -45,19 +45,19 @@ class Obstacle(Struct):
     later: str = ""
 
 
-class Plan(Struct):
+class UndoPlan(Struct):
     """What an undo does: slots by object and name, what stands against it, and which effects of which entries it takes back.
 
     `marks`: of each entry whose effects come into force or out of it, those that are out of it then.
     """
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Restoring] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     taken: dict[str, list[int]] = field(default_factory=dict)
     marks: dict[str, set[int]] = field(default_factory=dict)
 
 
-def make(image: Image, takings: Iterable[Taking], may: May) -> Plan:
+def make(image: Image, takings: Iterable[Taking], may: May) -> UndoPlan:
     """The plan of taking these back, newest first."""
     return _Planner(image, may).plan(list(takings))
 
@@ -66,11 +66,11 @@ class _Planner:
     def __init__(self, image: Image, may: May) -> None:
         self._image = image
         self._may = may
-        self._plan = Plan()
-        self._steps: dict[tuple[int, str], Step] = {}
+        self._plan = UndoPlan()
+        self._steps: dict[tuple[int, str], Restoring] = {}
         self._holders: dict[str, UvmObject | None] = {}
 
-    def plan(self, takings: list[Taking]) -> Plan:
+    def plan(self, takings: list[Taking]) -> UndoPlan:
         for recorded, numbers in ((taking.recorded, taking.numbers) for taking in takings):
             if not recorded.book:  # known from the method alone
                 self._take_back(recorded, numbers[0])
@@ -114,7 +114,7 @@ class _Planner:
             now = owner.own(slot)
         except DamagedRecord as error:
             return self._obstacle(owner, slot, recorded, error.message)
-        step = self._steps.get((id(owner), slot)) or Step(owner, slot, now, now)
+        step = self._steps.get((id(owner), slot)) or Restoring(owner, slot, now, now)
         before = loaded(kept) if had else ABSENT
         if not left_there:
             return self._obstacle(owner, slot, recorded, "an earlier version wrote the entry, and did not note what the message left")
@@ -163,7 +163,7 @@ def _names_without(current: Any, before: Any, kept: list[Any]) -> tuple[Any, str
     return sorted({*now, *lost} - gained), ""
 
 
-def name_the_later(image: Image, plan: Plan, charge: Charge) -> None:
+def name_the_later(image: Image, plan: UndoPlan, charge: Charge) -> None:
     """Say of each obstacle which entry touched the slot last, as far as the newest entries show."""
     unexplained = list(plan.obstacles)
     if not unexplained:

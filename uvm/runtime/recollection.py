@@ -9,7 +9,7 @@ from typing import Any, Final
 from uvm.errors import BadArguments, ImageError, NotAllowed, ParentCycle, UndoConflict
 from uvm.history import chronicle, difference, entries, listing, marks, takings, undo
 from uvm.history.takings import Taking
-from uvm.history.undo import Plan, Step
+from uvm.history.undo import Restoring, UndoPlan
 from uvm.image.message_object import is_method
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.runtime import authority
@@ -138,7 +138,7 @@ def _check_parents(runtime: Runtime, owner: UvmObject, now: list[Any], value: li
         raise NotAllowed("an object keeps at least one parent")
 
 
-def _carry_out(runtime: Runtime, plan: Plan) -> None:
+def _carry_out(runtime: Runtime, plan: UndoPlan) -> None:
     image, attempt = runtime.image, runtime.attempt
     attempt.touch()
     for step in plan.steps:
@@ -167,7 +167,7 @@ def _carry_out(runtime: Runtime, plan: Plan) -> None:
     )
 
 
-def _put(runtime: Runtime, step: Step) -> None:
+def _put(runtime: Runtime, step: Restoring) -> None:
     if step.slot == NAMES:
         for name in _listed(step.value):
             if name not in runtime.image.names_of(step.owner):
@@ -191,7 +191,7 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _conflict(runtime: Runtime, plan: Plan) -> UndoConflict:
+def _conflict(runtime: Runtime, plan: UndoPlan) -> UndoConflict:
     first = plan.obstacles[0]
     others = f", and {len(plan.obstacles) - 1} more" if len(plan.obstacles) > 1 else ""
     later = next((obstacle.later for obstacle in plan.obstacles if obstacle.later), "")
