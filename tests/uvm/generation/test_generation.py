@@ -63,7 +63,7 @@ def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_ta
     one.send(shop, "price")
     refusal, correction, install = one.send("genesis_obj", "recent_", "", 10, True)["entries"]
     assert [entry["kind"] for entry in (install, correction, refusal)] == ["install", "correction", "refusal"]
-    assert install["author"] in ("robin", "brick", "babs", "alfred") and correction["author"] == "tool"
+    assert install["author"] in ("robin", "brick", "babs", "alfred") and correction["author"] == "local"
     assert correction["changes"][0]["before"] == install["method"] and refusal["facts"]["type"] == "Refused"
     assert one.send(install["cause"], "selector") == "worth" and refusal["object"] == shop
     one.send("genesis_obj", "undo_", correction["entry"])
