@@ -31,6 +31,8 @@ Kind = Literal[
     "correction",
     "removal",
     "refusal",
+    "quarantine",
+    "release",
     "model",
     "adapter",
     "revocation",
@@ -41,8 +43,9 @@ Kind = Literal[
 ]
 KINDS: Final = get_args(Kind)
 """birth: the image's first objects. renewal: what a newer kernel added. install, correction, removal: of a method; a correction
-replaces one. refusal: of a method that was to be written. model, adapter: one was imported, removed, or put into a slot. revocation,
-restoration: of an adapter's or an author's methods. undo, import, upgrade: as they say."""
+replaces one. refusal: of a method that was to be written. quarantine, release: a method was put out of use, and back. model, adapter: one
+was imported, removed, or put into a slot. revocation, restoration: of an adapter's or an author's methods. undo, import, upgrade: as they
+say."""
 
 PAGES: Final = 4000
 KEPT: Final = 32_000_000

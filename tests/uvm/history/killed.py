@@ -40,7 +40,7 @@ def main() -> None:
         storage.tpc_vote = die
     elif point == "voted":
         storage.tpc_finish = die
-    past.run(past.work("genesis_obj", "undo_", what, session=point, seq=1))
+    past.run(past.delivery("genesis_obj", "undo_", what, session=point, seq=1))
     die()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from tests.uvm.images import Bench
 from uvm.errors import AttemptEnded, ImageError
 from uvm.image.image import Image
-from uvm.machine.delivery import Answered, Work
+from uvm.machine.delivery import Answered, Delivery
 from uvm.objects import ABSENT, NAMES, PARENTS, Merging, UvmObject
 from uvm.protocol import Reference, Send, decode_value, encode
 from uvm.rights import ALL
@@ -27,7 +27,7 @@ class Past(Bench):
         """The message's result, or its error."""
         seq = next(_seqs)
         request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, session="s", seq=seq)
-        work = Work(next(_jobs), encode(request), principal, False, 0.0, 60.0, rights=rights)
+        work = Delivery(next(_jobs), encode(request), principal, False, 0.0, 60.0, rights=rights)
         ((_, outcome, tid),) = self.batch.run([work])
         if isinstance(outcome, Answered):
             if tid:

@@ -17,7 +17,7 @@ from tests.uvm.history.past import Past, picture
 from tests.uvm.images import awakened
 from uvm.history import entries
 from uvm.image.image import Database
-from uvm.machine.delivery import Answered, Work
+from uvm.machine.delivery import Answered, Delivery
 from uvm.objects import Counter, MergingQueue, MergingSet
 from uvm.protocol import Reference, Send, decode_value, encode
 
@@ -57,14 +57,14 @@ class World:
             for selector, source in METHODS.items():
                 past.install(one, selector, source, int(selector.endswith("_")))
 
-    def work(self, target: Any, selector: str, *args: Any) -> Work:
+    def work(self, target: Any, selector: str, *args: Any) -> Delivery:
         self.seq += 1
         request = Send(
             id=1, target=target, selector=selector, args=list(args), session="w", seq=self.seq, floor=max(0, self.seq - 2 * BATCH)
         )
-        return Work(self.seq, encode(request), "local", False, 0.0, 60.0)
+        return Delivery(self.seq, encode(request), "local", False, 0.0, 60.0)
 
-    def message(self) -> Work:
+    def message(self) -> Delivery:
         """A message that changes something, or fails, or does nothing."""
         roll, one, value = self.random.random(), self.random.choice(self.objects), self.value()
         if roll < 0.35:
@@ -94,7 +94,7 @@ class World:
             None,
         ][kind]
 
-    def run(self, works: list[Work]) -> list[Any]:
+    def run(self, works: list[Delivery]) -> list[Any]:
         return self.past.run(*works)
 
 

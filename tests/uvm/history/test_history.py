@@ -8,7 +8,7 @@ from ZODB.FileStorage import FileStorage
 from tests.uvm.history.past import Past
 from tests.uvm.images import awakened
 from uvm.image.image import Database, Image
-from uvm.machine.delivery import Failed, Work
+from uvm.machine.delivery import Delivery, Failed
 from uvm.protocol import Reference, Result, Step, Transaction, encode
 
 
@@ -99,7 +99,7 @@ def test_an_object_has_no_difference_before_the_message_that_makes_it(two):
     past = two[0]
     past.do("genesis_obj", "setSlot_value_", "n", 1)
     steps = [Step("genesis_obj", "clone"), Step(Result(0), "diff_", [past.tid.hex(), past.tid.hex()])]
-    ((_, outcome, _),) = past.batch.run([Work(1, encode(Transaction(id=1, sends=steps)), "local", False, 0.0, 60.0)])
+    ((_, outcome, _),) = past.batch.run([Delivery(1, encode(Transaction(id=1, sends=steps)), "local", False, 0.0, 60.0)])
     assert isinstance(outcome, Failed) and outcome.error.type == "Expired"
 
 

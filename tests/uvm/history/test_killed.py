@@ -37,7 +37,7 @@ def test_a_process_that_is_killed_leaves_before_or_after(server, point):
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         left = picture(image)
         assert left == (before_all if point == "finished" else before)
-        (outcome,) = past.run(past.work("genesis_obj", "undo_", what, session=point, seq=1))
+        (outcome,) = past.run(past.delivery("genesis_obj", "undo_", what, session=point, seq=1))
         assert isinstance(outcome, Answered) and (outcome.replayed_tid is not None) == (point == "finished")
         assert picture(image) == before_all
         assert past.recent(chronicle=True, limit=1)[0]["cause"] == f"{point}/1" and past.recent(limit=3)[1]["undid"]

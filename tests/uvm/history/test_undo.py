@@ -312,7 +312,7 @@ def test_a_method_s_data_that_others_changed_since_stands_against_it(past, shop)
 
 
 def test_a_transaction_is_taken_back_as_a_whole_and_of_a_message_only_its_own_part(past, shop):
-    works = [past.work(shop, "setSlot_value_", f"s{number}", number, session="t", seq=number + 1) for number in range(5)]
+    works = [past.delivery(shop, "setSlot_value_", f"s{number}", number, session="t", seq=number + 1) for number in range(5)]
     done = past.batch.run(works)
     assert all(isinstance(outcome, Answered) for _, outcome, _ in done) and len({tid for _, _, tid in done}) == 1
     past.undo("t/3")
@@ -392,7 +392,7 @@ def test_the_same_number_of_an_undo_is_answered_again_and_done_once(past, shop):
     past.install("shop", "hit", "def hit(self):\n    self.hits.add(3)\n    self._p_changed = True\n")
     past.do(shop, "hit")
     what = f"s/{past.seq}"
-    works = [past.work("genesis_obj", "undo_", what, session="u", seq=1) for _ in range(2)]
+    works = [past.delivery("genesis_obj", "undo_", what, session="u", seq=1) for _ in range(2)]
     first, second = past.send("genesis_obj", "undo_", what, session="u", seq=1), past.run(works[1])[0]
     assert first.result == second.result and second.replayed_tid is not None and past.slot(shop, "hits").total == 10
 
@@ -437,6 +437,6 @@ def test_what_an_earlier_version_wrote_is_shown_and_cannot_be_undone(past, shop)
 def test_an_undo_is_a_change_like_any_other_to_who_follows(past, shop):
     past.do(shop, "setSlot_value_", "price", 5)
     what = f"s/{past.seq}"
-    (outcome,) = past.run(past.work("genesis_obj", "undo_", what))
+    (outcome,) = past.run(past.delivery("genesis_obj", "undo_", what))
     (change,) = outcome.changes
     assert (change.reference, change.slots) == (shop, {"price": 4})
