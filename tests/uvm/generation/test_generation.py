@@ -31,6 +31,16 @@ def test_a_missing_method_is_written_and_the_message_answered(house):
     assert one.send("traits_obj", "respondsTo_", "worth") is False
 
 
+def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_left_out(house):
+    one = house(worth=["    return self.cost * self.pieces"])
+    one.model.wrote = {"mode": "base", "endpoint": "https://gpu.example", "endpoint_model": "llama"}
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 12
+    proof = one.send(shop, "explain_", "worth")["proof"]
+    assert (proof["mode"], proof["endpoint"], proof["endpoint_model"], proof["adapter"]) == ("base", "https://gpu.example", "llama", "")
+    assert {draft["endpoint_model"] for draft in proof["drafts"]} == {"llama"}
+
+
 def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(house):
     one = house(worth=["    import os\n    return os.getpid()", "    return self.cost"])
     shop = make_shop(one)
