@@ -3,7 +3,7 @@
 import hashlib
 import keyword
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,11 +12,14 @@ from uvm.generation.request import Want
 from uvm.generation.stages import Plan
 from uvm.image import views
 from uvm.image.image import Image
-from uvm.image.message_object import data_slots, parameters_of
+from uvm.image.message_object import data_slots, is_method, parameters_of
 from uvm.language.grammar import candidate_slots, grammar_for
 from uvm.objects import UvmObject
 from uvm.protocol import Reference, encode_value
 from uvm.trial.client import TrialOutcome
+
+_EVERYBODYS: Final = ("clone", "slotNames")
+"""What a draft may send to any object, as long as it means what the kernel means by it."""
 
 Materialize = Callable[[UvmObject, str], None]
 """Makes the files of a `model` or an `adapter` available to the inference worker."""
@@ -62,14 +65,14 @@ def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
     one = image.at(Reference(persona))
-    model, adapter = one.lookup("model"), one.lookup("adapter")
-    if not isinstance(model, UvmObject):
+    model, adapter = views.nearest(one, "model", "model"), views.nearest(one, "adapter", "adapter")
+    if model is None:
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
     thinks = views.weights(model, "model")
     materialize(model, "model")
-    if not isinstance(adapter, UvmObject):
+    if adapter is None:
         return Voice(thinks.digest)
     speaks = views.weights(adapter, "adapter")
     if speaks.base != thinks.digest:
@@ -86,10 +89,12 @@ def _selectors(image: Image, want: Want) -> list[str]:
     try:
         receiver = image.at(Reference(want.receiver))
     except ImageError:
-        return ["clone", "slotNames"]
+        return list(_EVERYBODYS)
     data = data_slots(receiver)
     own = [name for name in receiver.names() if name not in data and name != want.selector]
-    return [*own, "clone", "slotNames", *data[24:]]
+    # Where the receiver or its family calls something else so, a draft that sends it would get that.
+    everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
+    return [*own, *everybodys, *data[24:]]
 
 
 def effect_of(outcome: TrialOutcome) -> str:

@@ -25,6 +25,8 @@ from uvm.protocol import Reference
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_install
+from uvm.runtime.behaviour import method_holder
+from uvm.runtime.policy import CHOICE, mending
 from uvm.runtime.runtime import Runtime
 from uvm.trial.arguments import made_up, sample
 from uvm.trial.protocol import Call
@@ -101,13 +103,21 @@ class Registry:
 
     def rule(self, want: Want, fit: list[dict[str, Any]]) -> Any:
         """What the image's choice rule answers to the drafts that are fit. It gets copies: what it does to them changes nothing here."""
-        receiver = self._receiver(want) or self._image.named("pLLM_obj")
         attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False, rights=want.rights)
-        asked = receiver if receiver.lookup("chooseFrom_") is not ABSENT else self._image.named("pLLM_obj")
         try:
-            return self._runtime.run(attempt, asked, "chooseFrom_", (copied(fit),), {})
+            return self._runtime.run(attempt, self._policy(want, CHOICE), CHOICE, (copied(fit),), {})
         finally:
             attempt.forget_changes()
+
+    def mending(self, want: Want, selector: str) -> str:
+        """What can be done about a policy method that fails on this message."""
+        return mending(self._image, self._policy(want, selector), selector)
+
+    def _policy(self, want: Want, selector: str) -> UvmObject:
+        """The object whose policy method it is for this message: the nearest to the receiver that has one."""
+        receiver = self._receiver(want)
+        holder = method_holder(receiver, selector) if receiver is not None else None
+        return holder or self._image.named("pLLM_obj")
 
     def corrected(self, want: Want) -> tuple[bytes, str] | None:
         """The message and the persona of the generated method that a tool's offer is about to replace, if there is one."""

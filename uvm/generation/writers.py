@@ -15,7 +15,7 @@ from ZODB.POSException import ConflictError
 
 from deploy.settings import Configuration
 from inference_worker.protocol import Completed, Delta, Failed, Sampling
-from uvm.errors import AttemptEnded, Contention, GenerationBusy, GenerationOff, ImageError, KernelFault, Refused
+from uvm.errors import AttemptEnded, Contention, GenerationBusy, GenerationOff, ImageError, KernelFault, NoSuchObject, Refused
 from uvm.generation import claims as messages
 from uvm.generation import questions as asking
 from uvm.generation import stages
@@ -35,6 +35,7 @@ from uvm.image.transactor import ImageAway, Transactor
 from uvm.inference.client import Thinker
 from uvm.objects import UvmObject
 from uvm.protocol import TOPIC_PROGRESS, Progress, Reference, encode
+from uvm.runtime.policy import CHOICE, MIND
 from uvm.runtime.runtime import Runtime
 from uvm.trial.client import Trial, TrialOutcome, TrialRequest, TrialsBusy, TrialServer, TrialUnavailable
 
@@ -209,9 +210,7 @@ class Writers:
         try:
             generation.plan = stages.plan_of(want.plan, self._settings.uvm.drafts)
         except msgspec.ValidationError as error:
-            self._refuse(
-                generation, Refused(f"the image's plan for {want.selector} cannot be used: {error}", "look at reflectOn_ of pLLM_obj")
-            )
+            self._refuse(generation, self._misruled(want, MIND, Refused, f"made a plan that cannot be used: {error}"))
             return
         self._advance(generation, "reflected", plan=msgspec.to_builtins(generation.plan))
         known = self._transactor.look(lambda: self._registry.known(want))
@@ -224,7 +223,10 @@ class Writers:
         plan = generation.plan
         if plan is None:
             raise RuntimeError("a message is drafted after it was reflected")
-        generation.commission = self._transactor.look(lambda: commission(self._image, generation.want, plan, self._materialize))
+        try:
+            generation.commission = self._transactor.look(lambda: commission(self._image, generation.want, plan, self._materialize))
+        except NoSuchObject as error:
+            raise self._misruled(generation.want, MIND, NoSuchObject, f"asks for a persona that is not there: {error.message}") from error
         generation.written, generation.text = [], ""
         deadline_ms = int(self._settings.uvm.generation_deadline_s * 1000)
         asked = list(asking.requests(generation, plan, generation.commission, deadline_ms, self._owner, self._thinker.identifier))
@@ -430,17 +432,12 @@ class Writers:
         try:
             chosen = self._transactor.look(lambda: self._registry.rule(generation.want, fit))
         except (ImageError, AttemptEnded) as error:
-            self._refuse(generation, Refused(f"the image's choice rule failed: {error.message}", "look at chooseFrom_ of pLLM_obj"))
+            self._refuse(generation, self._misruled(generation.want, CHOICE, Refused, f"failed on its drafts: {error.message}"))
             return
         if type(chosen) is not int or chosen not in [one["index"] for one in fit]:
-            self._refuse(
-                generation,
-                Refused(
-                    f"the image's choice rule chose none of {len(fit)} drafts",
-                    "look at chooseFrom_ of pLLM_obj",
-                    reasons=stages.reasons(generation.drafts),
-                ),
-            )
+            refusal = self._misruled(generation.want, CHOICE, Refused, f"chose none of {len(fit)} drafts")
+            refusal.details["reasons"] = stages.reasons(generation.drafts)
+            self._refuse(generation, refusal)
             return
         self._install(generation, chosen)
 
@@ -485,6 +482,11 @@ class Writers:
     def _end(self, generation: Generation, error: ImageError | None) -> None:
         self._mine.pop(generation.want.key, None)
         _tell(generation.waiters, error)
+
+    def _misruled(self, want: Want, failed: str, kind: type[ImageError], what: str) -> ImageError:
+        """Why a message is refused that a policy method of the image's own has failed on."""
+        remedy = self._transactor.look(lambda: self._registry.mending(want, failed))
+        return kind(f"{want.selector} was not written: the image's own {failed} {what}", remedy, selector=want.selector, failed=failed)
 
     # --- small things ----------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,12 @@ from typing import Any, NoReturn
 from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
 from uvm.image import views
 from uvm.image.large import weight
-from uvm.image.message_object import is_method, is_word
+from uvm.image.message_object import MIRROR, is_method, is_word
 from uvm.image.methods import explanation
 from uvm.objects import ABSENT, ANCESTORS, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.runtime import router
 from uvm.runtime.authority import check_parent_removal
+from uvm.runtime.behaviour import primitive_of, primitives_of
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -22,6 +23,8 @@ MAX_TOKENS = 512
 _SETTLED = ("selector", "source", "author", "digest", "policy", "primitive", "installed_on")
 _COMPARED = 16_000_000
 """Bytes of an expected value that a comparison is charged for; no slot holds more."""
+_STEP = 40
+"""Units that it costs to look at one object of a chain."""
 _EXPLAINED = 1000
 """Units that a method's explanation costs."""
 _NAMED = 250
@@ -95,6 +98,18 @@ def perform(
     return runtime.send(receiver, selector, tuple(arguments or ()), dict(keywords or {}))
 
 
+def mirror(runtime: Runtime, receiver: UvmObject, selector: str, /, *arguments: Any, **keywords: Any) -> Any:
+    """Carry out what the kernel means by a selector, whatever the receiver and its parents call their slots."""
+    runtime.attempt.charge(_STEP * sum(1 for _ in receiver.chain()))
+    primitive = primitive_of(receiver, selector) if is_word(selector) else None
+    if primitive is None or primitive == MIRROR:
+        raise BadArguments(
+            f"a mirror of {receiver!r} has no {shown(selector)}: it carries out what the kernel itself gives an object",
+            f"{MIRROR} takes one of these and its arguments: {', '.join(name for name in primitives_of(receiver) if name != MIRROR)}",
+        )
+    return runtime.carry_out(receiver, primitive, arguments, keywords)
+
+
 def slot_names(runtime: Runtime, receiver: UvmObject) -> list[str]:
     """The receiver's own slots, in order."""
     runtime.attempt.charge(5 * len(receiver._slots))
@@ -114,7 +129,7 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
         raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
     runtime.check_writable(receiver)
     ancestors = list(parent.chain())
-    runtime.attempt.charge(40 * len(ancestors))
+    runtime.attempt.charge(_STEP * len(ancestors))
     if len(ancestors) + sum(1 for _ in receiver.chain()) > ANCESTORS + 1:
         raise NotAllowed(
             f"{receiver!r} would delegate to more than {ANCESTORS} objects",
@@ -291,6 +306,7 @@ TRAITS: dict[str, Primitive] = {
     "names": own_names,
     "now": now,
     "explain_": explain,
+    MIRROR: mirror,
     "decline_": decline,
 }
 PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
