@@ -1,4 +1,4 @@
-"""An object whose own slots are called like everything that the kernel has, at the real service: the client and every command work on it."""
+"""An object whose slots are called like everything that the kernel has, at the real service: client and commands work on it."""
 
 import asyncio
 import json

@@ -18,11 +18,6 @@ def primitive_of(receiver: UvmObject, selector: str) -> str | None:
     return next((name for each in receiver.chain() if (name := _primitive(each.own(selector))) is not None), None)
 
 
-def primitives_of(receiver: UvmObject) -> list[str]:
-    """The selectors of the kernel's that the receiver has or inherits, alphabetically."""
-    return sorted({name for each in receiver.chain() for name in each.names() if _primitive(each.own(name)) is not None})
-
-
 def _primitive(value: object) -> str | None:
     if not isinstance(value, UvmObject) or not is_method(value):
         return None

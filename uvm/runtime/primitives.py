@@ -15,7 +15,7 @@ from uvm.image.methods import explanation
 from uvm.objects import ABSENT, ANCESTORS, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.runtime import router
 from uvm.runtime.authority import check_parent_removal
-from uvm.runtime.behaviour import primitive_of, primitives_of
+from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -105,7 +105,7 @@ def mirror(runtime: Runtime, receiver: UvmObject, selector: str, /, *arguments: 
     if primitive is None or primitive == MIRROR:
         raise BadArguments(
             f"a mirror of {receiver!r} has no {shown(selector)}: it carries out what the kernel itself gives an object",
-            f"{MIRROR} takes one of these and its arguments: {', '.join(name for name in primitives_of(receiver) if name != MIRROR)}",
+            f"{MIRROR} takes one of these and its arguments: {', '.join(name for name in TRAITS if name != MIRROR)}",
         )
     return runtime.carry_out(receiver, primitive, arguments, keywords)
 
