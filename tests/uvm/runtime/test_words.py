@@ -412,6 +412,15 @@ class Process(Bench):
         with self._own():
             super().install(*facts)
 
+    def reference(self, name: str) -> Reference:
+        """The object of that name."""
+        with self._own():
+            self.image.manager.begin()
+            try:
+                return self.image.reference(self.image.named(name))
+            finally:
+                self.image.manager.abort()
+
     @contextmanager
     def _own(self) -> Iterator[None]:
         objects._Epoch.now = self._epoch
@@ -422,7 +431,7 @@ class Process(Bench):
 
 
 KERNEL, METHOD = "<kernel>", "<method>"
-ASKED = ("names", "now", "clone", "price", "double")
+ASKED = ("names", "parents", "clone", "price", "double")
 MOST = 5
 
 
@@ -450,7 +459,7 @@ class Model:
     """Objects as plain dicts of slots and lists of parents; number 0 is what the kernel gives everybody."""
 
     def __init__(self) -> None:
-        self.slots: list[dict[str, Any]] = [{"names": KERNEL, "now": KERNEL, "clone": KERNEL}, {"price": 1}, {}, {}, {}]
+        self.slots: list[dict[str, Any]] = [{"names": KERNEL, "parents": KERNEL, "clone": KERNEL}, {"price": 1}, {}, {}, {}]
         self.parents: list[list[int]] = [[], [0], [1], [2], [1]]
 
     def chain(self, who: int) -> list[int]:
@@ -503,7 +512,7 @@ def test_hiding_removing_and_cloning_agree_with_a_plain_model_in_two_processes_a
         there.connection.close()
 
 
-def _carry_out(bench: Bench, model: Model, step: Step) -> None:
+def _carry_out(bench: Process, model: Model, step: Step) -> None:
     target, slots = f"thing{step.who}", model.slots[step.who]
     match step.action:
         case "set":
@@ -525,16 +534,8 @@ def _carry_out(bench: Bench, model: Model, step: Step) -> None:
             model.slots[step.other], model.parents[step.other] = dict(slots), list(model.parents[step.who])
         case "adopt" | "orphan":
             selector = "addParent_" if step.action == "adopt" else "removeParent_"
-            done = bench.send(target, MIRROR, selector, _reference(bench, step.other))
+            done = bench.send(target, MIRROR, selector, bench.reference(f"thing{step.other}"))
             assert isinstance(done, Answered) is getattr(model, step.action)(step.who, step.other)
-
-
-def _reference(bench: Bench, who: int) -> Reference:
-    bench.image.manager.begin()
-    try:
-        return bench.image.reference(bench.image.named(f"thing{who}"))
-    finally:
-        bench.image.manager.abort()
 
 
 def _agree(bench: Bench, model: Model, who: int) -> None:
