@@ -12,6 +12,7 @@ from uvm.image import views
 from uvm.image.large import weight
 from uvm.image.message_object import MIRROR, is_method, is_word
 from uvm.image.methods import explanation
+from uvm.language.weights import PRIMITIVE
 from uvm.objects import ABSENT, ANCESTORS, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.runtime import router
 from uvm.runtime.authority import check_parent_removal
@@ -100,7 +101,8 @@ def perform(
 
 def mirror(runtime: Runtime, receiver: UvmObject, selector: str, /, *arguments: Any, **keywords: Any) -> Any:
     """Carry out what the kernel means by a selector, whatever the receiver and its parents call their slots."""
-    runtime.attempt.charge(_STEP * sum(1 for _ in receiver.chain()))
+    # Once to count them, once to look.
+    runtime.attempt.charge(PRIMITIVE + 2 * _STEP * sum(1 for _ in receiver.chain()))
     primitive = primitive_of(receiver, selector) if is_word(selector) else None
     if primitive is None or primitive == MIRROR:
         raise BadArguments(

@@ -248,8 +248,7 @@ class Runtime:
             attempt.depth -= 1
 
     def carry_out(self, receiver: UvmObject, primitive: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Carry out a primitive of the kernel's, past whatever the receiver calls so."""
-        self.attempt.charge(PRIMITIVE)
+        """Carry out a primitive of the kernel's, past whatever the receiver calls so. The caller has charged for it."""
         self._check_primitive(primitive, primitive, receiver, args, kwargs)
         return self._primitives[primitive](self, receiver, *args, **kwargs)
 
