@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,6 @@ def test_every_command_works_on_it(batos: Batos, strange: Reference) -> None:
 @pytest.mark.usefixtures("running", "strange")
 def test_what_people_read_of_it_is_its_own_words() -> None:
     shown = CliRunner().invoke(app, ["inspect", "strange"]).stdout
-    assert "strange" in shown and "clone: ['clone']" in shown and "setSlot_value_: ['setSlot_value_']" in shown
+    assert re.search(r"clone: +\['clone'\]", shown) and re.search(r"setSlot_value_: +\['setSlot_value_'\]", shown)
     refused = CliRunner().invoke(app, ["send", "strange", "names", "x"])
     assert refused.exit_code == 1 and "mirror_('names', …)" in refused.stderr

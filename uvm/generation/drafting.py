@@ -65,7 +65,9 @@ def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
     one = image.at(Reference(persona))
-    model, adapter = views.nearest(one, "model", "model"), views.nearest(one, "adapter", "adapter")
+    model = views.nearest(one, "model", "model")
+    # A persona that shall speak without the adapter that it inherits says so with None.
+    adapter = None if one.lookup("adapter") is None else views.nearest(one, "adapter", "adapter")
     if model is None:
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"

@@ -42,9 +42,7 @@ def blame(image: Image, receiver: UvmObject, selector: str, error: ImageError | 
     missed = f"{receiver!r} does not understand {selector}"
     if mind is None and isinstance(error, NotUnderstood):
         message = missed
-        remedy = (
-            "nothing among its parents has it written: offer the method (batos method), or send it to an object that inherits from pLLM_obj"
-        )
+        remedy = "nothing that it inherits from has methods written: offer it (batos method), or ask one that inherits from pLLM_obj"
         details = {"selector": selector, "failed": failed, "cause": error.message}
     else:
         holder = method_holder(receiver, failed) or mind or receiver

@@ -122,7 +122,7 @@ class Runtime:
         if is_method(value):
             return self._invoke(receiver, selector, value, args, kwargs)
         if args or kwargs:
-            hidden = f", what the kernel means by it: {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""
+            hidden = f"; what the kernel means by it is {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""
             raise BadArguments(
                 f"{selector} of {receiver!r} holds a value and takes no arguments",
                 f"to set it, send setSlot_value_('{selector}', …){hidden}",
@@ -282,7 +282,7 @@ class Runtime:
             args,
             kwargs,
             caller=frames[-1].receiver if frames else None,
-            mind=method_holder(receiver, MIND) or receiver,
+            mind=method_holder(receiver, MIND) or receiver,  # who has none does not understand reflectOn_ either, and is told so
             examples=self.attempt.examples if not frames else [],
             traits=self.image.root["message_traits"],
             covenant=views.covenant(self.image),
