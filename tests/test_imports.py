@@ -121,6 +121,26 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
         assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name
 
 
+CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request")
+CORE_MAY = (
+    "uvm.errors",
+    "uvm.protocol",
+    "uvm.rights",
+    "uvm.language",
+    "uvm.runtime.policy",
+    "uvm.trial.protocol",
+    "inference_worker.protocol",
+)
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_writing_of_methods_is_decided_without_clock_image_model_or_settings(module):
+    path = ROOT / "uvm" / "generation" / f"{module}.py"
+    allowed = (*CORE_MAY, *(f"uvm.generation.{name}" for name in CORE))
+    assert not {name.split(".")[0] for name in every_import(path)} & (IMPURE | {"ZODB", "persistent", "transaction"})
+    assert not [name for name in imported(path) if name != "uvm.generation" and not name.startswith(allowed)]
+
+
 def test_the_top_level_is_what_it_should_be():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages - {"tests", "benchmarks"} == OURS

@@ -1,6 +1,6 @@
 """A method with its proof, as `explain_` answers it, in a terminal. Pure; any thread may call it.
 
-The reply is a map {selector, source, author, installed_on, proof: {prompt, drafts: [{source, findings, outcome,
+The reply is a map {selector, source, author, quarantined, installed_on, proof: {prompt, drafts: [{source, findings, outcome,
 logprob}], audit, trial, model, adapter, seed, mode}, history: […]}. Any key may be missing: what is there is shown.
 """
 
@@ -32,6 +32,9 @@ def render(explanation: Mapping[str, Any], names: Mapping[Any, str] | None = Non
     source = explanation.get("source")
     if isinstance(source, str):
         parts.append(source_panel(source, str(explanation.get("selector", ""))))
+    reason = explanation.get("quarantined")
+    if isinstance(reason, str) and reason:
+        parts.append(Text(values.showable(f"out of use: {reason}"), style="bold red"))
     parts.append(_facts(explanation, proof, names))
     prompt = proof.get("prompt")
     if isinstance(prompt, str) and prompt:

@@ -10,10 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from ui_client import values
-from uvm.protocol import Progress
+from uvm.protocol import STAGES, Progress
 
-STAGES = ("reified", "reflected", "drafted", "audited", "tried", "installed")
-"""The way of a method that is accepted, in order; `refused` may end it after any of them."""
 _DETAIL_WIDTH = 100
 
 

@@ -77,6 +77,10 @@ class GenerationBusy(ImageError):
     """As many methods are being written as may be at a time; nothing was begun."""
 
 
+class MethodQuarantined(ImageError):
+    """The method that the selector names was put out of use; `details["reason"]` says why."""
+
+
 class MethodFailed(ImageError):
     """A method raised an error of its own."""
 

@@ -5,7 +5,7 @@ the bridge's endpoint and a SUB socket to its events endpoint. `docs/protocol.md
 """
 
 import hashlib
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -382,6 +382,10 @@ class Change(Struct, frozen=True):
     renamed: bool = False
     whole: bool = False
     again: bool = False
+
+
+STAGES: Final = ("reified", "reflected", "drafted", "audited", "tried", "installed")
+"""The way of a missing method that is accepted, in order; `refused` may end it after any of them."""
 
 
 class Progress(Struct, tag_field="op", tag="Progress", frozen=True):

@@ -40,7 +40,7 @@ class Place:
         self.outside, self.home, self.shared = directory / "outside", directory / "home", directory / "shared"
         self.secret = self.outside / "secret"
         self.listener = self.outside / "listener.sock"
-        self.abstract = "\0batos-" + directory.name
+        self.abstract = f"\0batos-{directory}"
         self.victim = victim
         self.port = 0
 

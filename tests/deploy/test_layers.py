@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     for part in ("outside", "home", "home/mnt", "shared"):
         (directory / part).mkdir(mode=0o700 if part == "outside" else 0o755)
     for above in directory.parents:
-        if above.name.startswith("pytest-"):
+        if above.name.startswith(("pytest-", "popen-")):  # pytest's own, and those of each of its processes
             above.chmod(0o711)
     directory.chmod(0o711)
     (directory / "home" / "own").touch()
     os.chown(directory / "home", 65534, 65534)
     # Without capabilities, as every process of the service: otherwise the kernel would keep it from those who have fewer.
     script = "import time; from deploy.capabilities import *; bound(()); drop(()); print(flush=True); time.sleep(300)"
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as victim:
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE) as victim, ExitStack() as clean_up:
         assert victim.stdout is not None
+        clean_up.callback(victim.kill)
         victim.stdout.readline()
         place = Place(directory, victim.pid)
         place.secret.write_text("secret")
@@ -50,7 +52,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
                 listener.listen(64)
             place.port = tcp.getsockname()[1]
             yield place
-        victim.kill()
         _libc.shmctl(segment, 0, None)
         os.close(queue)
         _libc.mq_unlink(QUEUE)

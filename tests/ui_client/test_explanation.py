@@ -77,3 +77,8 @@ def test_a_source_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in text(
         {"selector": "\x1b[2J", "source": "'\x1b[2J'", "author": "\x1b[2J", "proof": {"prompt": "\x1b[2J", "drafts": [{"source": "\x1b"}]}}
     )
+
+
+def test_a_method_out_of_use_says_why():
+    shown = text({**WHOLE, "quarantined": "audit: line 2: import is not in the language"})
+    assert "out of use: audit: line 2: import is not in the language" in shown

@@ -8,11 +8,11 @@ from pathlib import Path
 from deploy.settings import Configuration, Home, Settings, UvmSettings
 from inference_worker.protocol import Completed, Failed, Generate, Output
 from tests.uvm.images import Bench
-from uvm.generation.request import offered
+from uvm.generation.request import MethodRequest
 from uvm.generation.writers import Writers
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
-from uvm.machine.delivery import Missing, Offered, Work
+from uvm.machine.delivery import Delivery
 from uvm.protocol import CreateMethod, Progress, decode_event, decode_value, encode
 from uvm.trial.client import TrialServer
 
@@ -20,7 +20,7 @@ _UNTIL_S = 60.0
 
 
 class ScriptedModel:
-    """Stands where the Thinker stands: bodies by selector, in the order in which they are drafted."""
+    """Stands where the InferenceClient stands: bodies by selector, in the order in which they are drafted."""
 
     def __init__(self, bodies):
         self.bodies = bodies
@@ -61,12 +61,12 @@ class House:
             image=image,
             runtime=self.bench.runtime,
             transactor=self.transactor,
-            thinker=self.model,
+            inference=self.model,
             trials=trials,
             publish=lambda topic, payload: self.events.append(decode_event(payload)),
             used=lambda principal, cpu_s: self.used.update({principal: cpu_s}),
             owner=f"{name}/1",
-            confined=lambda: True,
+            confined=True,
         )
 
     def until(self, done):
@@ -81,12 +81,12 @@ class House:
 
     def send(self, target, selector, *args, **options):
         """Send, have what is missing written, and send again, as the machine does."""
-        work = self.bench.work(target, selector, *args, **options)
+        work = self.bench.delivery(target, selector, *args, **options)
         while True:
             (outcome,) = self.bench.run(work)
-            if not isinstance(outcome, Missing):
+            if not isinstance(outcome, MethodRequest):
                 return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-            error = self.write(outcome.want)
+            error = self.write(outcome)
             if error is not None:
                 return error
 
@@ -94,15 +94,11 @@ class House:
         """What `look` sees of the image as it is stored."""
         return self.transactor.look(look)
 
-    def write(self, want):
+    def write(self, request):
         ended = []
-        self.writers.want(want, ended.append)
+        self.writers.request(request, ended.append)
         self.until(lambda: ended)
         return ended[0]
-
-    def wanted(self, work, outcome):
-        """What an offer wants, as the machine has it."""
-        return offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits, work.principal)
 
     def stages(self):
         return [event.stage for event in self.events if isinstance(event, Progress) and event.stage not in ("drafting", "trying")]
@@ -118,9 +114,9 @@ def make_shop(house):
 
 def offer(house, target, selector, source, **options):
     request = CreateMethod(id=1, target=target, selector=selector, source=source, **options)
-    work = Work(1, encode(request), "local", False, 0.0, 60.0)
+    work = Delivery(1, encode(request), "local", False, 0.0, 60.0)
     while True:
         (outcome,) = house.bench.run(work)
-        if not isinstance(outcome, Offered):
+        if not isinstance(outcome, MethodRequest):
             return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-        house.write(house.wanted(work, outcome))
+        house.write(outcome)

@@ -9,7 +9,7 @@ from deploy.settings import UvmSettings
 from uvm.awakening.awakening import primordial
 from uvm.image.image import Database, Image
 from uvm.machine.batch import Batch
-from uvm.machine.delivery import Outcome, Work
+from uvm.machine.delivery import Delivery, Outcome
 from uvm.protocol import Send, encode
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
@@ -44,13 +44,13 @@ class Bench:
         self.runtime = Runtime(image, PRIMITIVES)
         self.batch = Batch(image, self.runtime, UvmSettings(**settings), name)
 
-    def work(self, target: Any, selector: str, *args: Any, **options: Any) -> Work:
+    def delivery(self, target: Any, selector: str, *args: Any, **options: Any) -> Delivery:
         """A message as it arrives from the bridge."""
         kwargs = options.pop("kwargs", {})
         request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, **options)
-        return Work(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        return Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0)
 
-    def run(self, *works: Work) -> list[Outcome]:
+    def run(self, *works: Delivery) -> list[Outcome]:
         """Run messages as one batch, or as many as it takes where that is a long one; their outcomes in order."""
         done: dict[int, Outcome] = {}
         while left := [work for work in works if id(work) not in done]:
@@ -59,7 +59,7 @@ class Bench:
 
     def send(self, target: Any, selector: str, *args: Any, **options: Any) -> Outcome:
         """Send one message in a transaction of its own."""
-        return self.run(self.work(target, selector, *args, **options))[0]
+        return self.run(self.delivery(target, selector, *args, **options))[0]
 
     def install(self, target: Any, selector: str, source: str, positional: int = 0, policy: bool = True) -> None:
         """Put a method into an object, past audit and trial; `policy`: one that may change primordial objects."""

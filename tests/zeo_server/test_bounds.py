@@ -158,8 +158,8 @@ def test_a_message_for_which_the_disk_has_no_room_fails_with_a_remedy_and_those_
     with awakened(server.client(Database)) as image:
         bench = Bench(image)
         assert isinstance(bench.send("genesis_obj", "setSlot_value_", "n", 1), Answered)
-        writing = [bench.work("genesis_obj", "setSlot_value_", "n", "x" * 9000, session="s", seq=seq) for seq in (1, 2)]
-        reading = bench.work("genesis_obj", "n")
+        writing = [bench.delivery("genesis_obj", "setSlot_value_", "n", "x" * 9000, session="s", seq=seq) for seq in (1, 2)]
+        reading = bench.delivery("genesis_obj", "n")
         before = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (server.home.image_file.stat().st_size + 100, before[1]))
         try:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ui_client import morphs, story, values
 from ui_client.morphs import Column, Field, Items, Label, Morph
-from uvm.protocol import ObjectState, Progress, Reference, StateUpdate
+from uvm.protocol import STAGES, ObjectState, Progress, Reference, StateUpdate
 
 FACE_INTERVAL_S = 1.0
 """Least time between two questions for the face."""
@@ -188,7 +188,7 @@ def _take(view: View, event: Event) -> View:
         case StateUpdate():
             return _apply(view, event) if view.synced else _hold(view, event)
         case Progress():
-            ended = event.stage in story.STAGES[-1:] or event.stage == "refused"
+            ended = event.stage in STAGES[-1:] or event.stage == "refused"
             what = story.describe(event.detail) if event.stage == "refused" else ""
             return change(view, generation=f"{event.selector}: {event.stage} {what}".rstrip(), face_stale=view.face_stale or ended)
         case FaceSeen(value=value, understood=understood):

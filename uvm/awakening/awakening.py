@@ -20,6 +20,7 @@ from deploy import logs, profiles
 from deploy.settings import Configuration, SettingsError, load
 from uvm.awakening import renewal
 from uvm.awakening.check import check
+from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
 from uvm.image import codex
 from uvm.image.blobs import import_directory
@@ -27,6 +28,7 @@ from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.journal import chronicle
 from uvm.image.views import COVENANT
+from uvm.language.compiler import POLICY
 from uvm.objects import KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
 from uvm.startup import confine
@@ -140,6 +142,7 @@ def primordial(image: Image) -> None:
     for one in (traits, pllm, *personas, heartbeat, genesis):
         image.give_name(one, one.own("name"))
     root["primordial"] = list(root["names"])
+    root["policy"] = POLICY
     renewal.renew(image)
 
 
@@ -170,6 +173,7 @@ def main() -> int:
         return 1
     try:
         awaken(image, configuration, options.model, options.adapter, tell, options.name)
+        audit_again(image, tell)
     except (ImageBroken, codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -284,10 +284,10 @@ class Bridge:
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
-    def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Job:
+    def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
         known = self._principals.named(principal)
         rights, quota = (known.rights, known.quota) if known else (_NO_RIGHTS, self._configuration.settings.quotas)
-        return wire.Job(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
+        return wire.Deliver(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
 
     def _tool_said(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
         delimited = len(rest) == 2 and not rest[0]

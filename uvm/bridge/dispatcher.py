@@ -52,7 +52,7 @@ from uvm.bridge.events import (
     UvmLeft,
     UvmReady,
 )
-from uvm.bridge.lanes import Demand, Lane, Message, Poisoned, Timers, Uvm, Waiter
+from uvm.bridge.lanes import Demand, Lane, Poisoned, QueuedRequest, Timers, Uvm, Waiter
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.shares import Shares, Source
 from uvm.protocol import Busy, Error, Reply
@@ -91,8 +91,8 @@ class Dispatch:
         self._queue, self._window, self._dead_after = queue, window, dead_after_s
         self._number = first_job
         self._shares = Shares(queue, queue_bytes)
-        self._messages: dict[int, Message] = {}
-        self._keys: dict[Key, Message] = {}
+        self._messages: dict[int, QueuedRequest] = {}
+        self._keys: dict[Key, QueuedRequest] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
         self._examining = False
@@ -211,7 +211,7 @@ class Dispatch:
             out += self._give_up(most.fresh[next(reversed(most.fresh))], lambda id: Busy(id, RETRY_MS))
         return out, True
 
-    def _accept(self, event: Arrived, source: Source, now: float) -> Message:
+    def _accept(self, event: Arrived, source: Source, now: float) -> QueuedRequest:
         number = self._number
         self._number += 1
         key = event.key
@@ -219,7 +219,7 @@ class Dispatch:
         lane = self._lanes.get(lane_key)
         if lane is None:
             lane = self._lanes[lane_key] = Lane(lane_key, deque())
-        message = Message(number, event, lane, source, now, [])
+        message = QueuedRequest(number, event, lane, source, now, [])
         self._messages[number] = message
         self._shares.hold(message)
         if key:
@@ -314,7 +314,7 @@ class Dispatch:
     def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
         out: list[Instruction] = []
         del self._uvms[uvm.name]
-        back: list[Message] = []
+        back: list[QueuedRequest] = []
         for message in list(uvm.jobs.values()):
             ran = may_have_run and not message.parked
             if died and (ran or message.parked_deaths >= PARKED_DEATHS):
@@ -338,7 +338,7 @@ class Dispatch:
                 self._timers.set(now + VIA_S, self._absent, message, None)
         return [Lost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
 
-    def _requeue(self, messages: list[Message]) -> None:
+    def _requeue(self, messages: list[QueuedRequest]) -> None:
         lanes = {message.lane.key: message.lane for message in messages}
         for message in messages:
             message.parked = message.dropped = False
@@ -348,7 +348,7 @@ class Dispatch:
             self._lanes[lane.key] = lane
             self._file(lane)
 
-    def _poison(self, message: Message) -> list[Instruction]:
+    def _poison(self, message: QueuedRequest) -> list[Instruction]:
         self.counters["poisoned"] += 1
         if message.key:
             self._poisoned.remember(message.key, message.arrival.digest, message.deaths)
@@ -372,7 +372,7 @@ class Dispatch:
             if waiter is None or waiter in message.waiters:
                 yield from step(message, waiter)
 
-    def _deadline(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+    def _deadline(self, message: QueuedRequest, waiter: Waiter | None) -> Iterable[Instruction]:
         if waiter is None:
             return
         if not message.uvm:
@@ -383,11 +383,11 @@ class Dispatch:
             message.dropped = True
             yield Drop(message.uvm, message.number)
 
-    def _overdue(self, message: Message, waiter: Waiter | None) -> Iterable[Instruction]:
+    def _overdue(self, message: QueuedRequest, waiter: Waiter | None) -> Iterable[Instruction]:
         if waiter is not None:
             yield self._expire(message, waiter)
 
-    def _expire(self, message: Message, waiter: Waiter) -> Instruction:
+    def _expire(self, message: QueuedRequest, waiter: Waiter) -> Instruction:
         self.counters["expired"] += 1
         answer = refusals.deadline_exceeded(waiter.id, message.outcome)
         message.waiters.remove(waiter)
@@ -395,7 +395,7 @@ class Dispatch:
             self._forget(message)
         return Refuse(waiter.address, answer)
 
-    def _absent(self, message: Message, _waiter: Waiter | None) -> Iterable[Instruction]:
+    def _absent(self, message: QueuedRequest, _waiter: Waiter | None) -> Iterable[Instruction]:
         if not message.uvm and message.arrival.via not in self._uvms:
             names = sorted(self._uvms)
             return self._give_up(message, lambda id: refusals.no_such_uvm(id, message.arrival.via, names, message.outcome))
@@ -403,12 +403,12 @@ class Dispatch:
 
     # --- bookkeeping ---------------------------------------------------------------------------------------------------
 
-    def _give_up(self, message: Message, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
+    def _give_up(self, message: QueuedRequest, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
         out: list[Instruction] = [Refuse(w.address, answer(w.id)) for w in message.waiters]
         self._forget(message)
         return out
 
-    def _forget(self, message: Message) -> None:
+    def _forget(self, message: QueuedRequest) -> None:
         """Drop a message that no UVM has, or has had until now."""
         del self._messages[message.number]
         self._shares.let_go(message)
@@ -419,7 +419,7 @@ class Dispatch:
             lane.queue.remove(message)
         self._file(lane)
 
-    def _release(self, message: Message) -> None:
+    def _release(self, message: QueuedRequest) -> None:
         uvm = self._uvms.get(message.uvm)
         if uvm is not None:
             del uvm.jobs[message.number]
@@ -490,7 +490,7 @@ class Dispatch:
             uvm.examiner = uvm.name in wanted
         self._examining = bool(wanted)
 
-    def _begin(self, message: Message, now: float) -> list[Instruction]:
+    def _begin(self, message: QueuedRequest, now: float) -> list[Instruction]:
         """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""
         lane = message.lane
         if len(lane.queue) > 1:

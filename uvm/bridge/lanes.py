@@ -37,7 +37,7 @@ class Lane(Struct, eq=False, gc=False):
     """
 
     key: LaneKey
-    queue: deque["Message"]
+    queue: deque["QueuedRequest"]
     uvm: str = ""
     outstanding: int = 0
     filed: "Source | None" = None
@@ -54,8 +54,8 @@ class Demand(Struct, frozen=True, gc=False):
 _NOTHING = Demand(0.0, False, True)
 
 
-class Message(Struct, eq=False, gc=False):
-    """A message from its arrival to its answer; `uvm` has it, if any; `deaths` UVMs died while it ran.
+class QueuedRequest(Struct, eq=False, gc=False):
+    """A tool's request from its arrival to its answer; `uvm` has it as a delivery, if any; `deaths` UVMs died while it ran.
 
     `source`: the connection that it came by first. `demand`: what was expected of it when a UVM got it.
     """
@@ -99,7 +99,7 @@ class Uvm(Struct, eq=False):
     incarnation: str
     since: float
     heard: float
-    jobs: dict[int, Message]
+    jobs: dict[int, QueuedRequest]
     moved: float = 0.0
     recalled: bool = False
     running: int = 0
@@ -109,7 +109,7 @@ class Uvm(Struct, eq=False):
     examiner: bool = False
     ending: bool = False
 
-    def carry(self, message: Message, sign: int) -> None:
+    def carry(self, message: QueuedRequest, sign: int) -> None:
         """A message of its jobs runs (+1), or does not any longer (-1)."""
         self.running += sign
         demand = message.demand
@@ -153,7 +153,7 @@ class Poisoned:
         return self._known.get(key)
 
 
-Step = Callable[[Message, Waiter | None], Iterable[Instruction]]
+Step = Callable[[QueuedRequest, Waiter | None], Iterable[Instruction]]
 
 
 class Timers:
@@ -164,13 +164,13 @@ class Timers:
         self._serial = 0
         self._sweep_at = 4096
 
-    def set(self, when: float, step: Step, message: Message, waiter: Waiter | None) -> None:
+    def set(self, when: float, step: Step, message: QueuedRequest, waiter: Waiter | None) -> None:
         """At the time `when`, `step` is to be called with the message and the waiter."""
         self._serial += 1
         # The number, and not the message: what is answered long before its deadline must not stay in memory until then.
         heapq.heappush(self._heap, (when, self._serial, step, message.number, waiter))
 
-    def due(self, now: float, alive: Mapping[int, Message]) -> Iterable[tuple[Step, Message, Waiter | None]]:
+    def due(self, now: float, alive: Mapping[int, QueuedRequest]) -> Iterable[tuple[Step, QueuedRequest, Waiter | None]]:
         """What is to happen now, each step once."""
         if len(self._heap) > self._sweep_at:
             self._heap = [entry for entry in self._heap if entry[3] in alive]

@@ -94,7 +94,7 @@ class Leaving(Struct, tag_field="op", tag="Leaving", frozen=True, forbid_unknown
 # --- from the bridge to a UVM --------------------------------------------------------------------------------------
 
 
-class Job(Struct, tag_field="op", tag="Job", frozen=True, forbid_unknown_fields=True):
+class Deliver(Struct, tag_field="op", tag="Deliver", frozen=True, forbid_unknown_fields=True):
     """A tool's message. `payload` is the encoded request as it came; it has been decoded once, so it is valid.
 
     `alone`: a UVM died on it, run it in a transaction of its own. `arrived_ms_ago` counts against the request's
@@ -128,7 +128,7 @@ class Lost(Struct, tag_field="op", tag="Lost", frozen=True, forbid_unknown_field
 
 
 FromUvm = Ready | Alive | Done | Used | Parked | Resumed | Returned | Publish | Leaving
-ToUvm = Job | Drop | Recall | Lost
+ToUvm = Deliver | Drop | Recall | Lost
 
 _encoder = msgspec.msgpack.Encoder()
 _from_uvm: msgspec.msgpack.Decoder[FromUvm] = msgspec.msgpack.Decoder(FromUvm)

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from deploy.settings import QuotaSettings
 from uvm.bridge.events import LaneKey
-from uvm.bridge.lanes import Demand, Lane, Message
+from uvm.bridge.lanes import Demand, Lane, QueuedRequest
 from uvm.bridge.quotas import Rates
 from uvm.rights import Spent
 
@@ -80,7 +80,7 @@ class Source(Struct, eq=False):
     principal: "Principal"
     costs: Costs
     ready: OrderedDict[LaneKey, Lane]
-    fresh: dict[int, Message]
+    fresh: dict[int, QueuedRequest]
     held: int = 0
     given: int = 0
     bytes: int = 0
@@ -193,18 +193,18 @@ class Shares:
                 del self._active[key]
         return len(self._active) > 1
 
-    def hold(self, message: Message) -> None:
+    def hold(self, message: QueuedRequest) -> None:
         """A message is kept until its answer."""
         self._count(message, 1)
         message.source.fresh[message.number] = message
 
-    def let_go(self, message: Message) -> None:
+    def let_go(self, message: QueuedRequest) -> None:
         """A message has its answer."""
         self._count(message, -1)
         if message.source.fresh.pop(message.number, None) is None:
             self._count_given(message.source, -1)
 
-    def give(self, message: Message) -> None:
+    def give(self, message: QueuedRequest) -> None:
         """A UVM gets the message: from now on it cannot be turned away any more."""
         if message.source.fresh.pop(message.number, None) is not None:
             self._count_given(message.source, 1)
@@ -214,7 +214,7 @@ class Shares:
         free = self._messages - self.given
         return source.given >= free or source.principal.given >= 2 * free
 
-    def spent(self, message: Message, spent: Spent, now: float) -> None:
+    def spent(self, message: QueuedRequest, spent: Spent, now: float) -> None:
         """A message has ended: learn what it cost, and count what was counted too little or too much for it."""
         source = message.source
         carried = len(message.arrival.payload) * PER_BYTE_S
@@ -250,7 +250,7 @@ class Shares:
         source.given += sign
         source.principal.given += sign
 
-    def _count(self, message: Message, sign: int) -> None:
+    def _count(self, message: QueuedRequest, sign: int) -> None:
         size = len(message.arrival.payload) * sign
         source = message.source
         owner = source.principal

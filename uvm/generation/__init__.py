@@ -2,7 +2,9 @@
 
 In: a MethodRequest, taken out of an attempt that has ended. Out: an installed method, or a stored refusal; whoever waits is told once.
 
-Read `request`, `claims` (message objects, changed by compare-and-set), `stages` (the way, as pure functions), `generation` and `writers`
-(carried out), with `drafting` and `questions` (what the model is asked), `verdicts` (what is said of drafts), `needs` (methods that
-drafts need), `installer` (what writing does to the image), `learning`, and `meter` (for whom the work is done).
+Read `request` and `stages` (the values), `events` and `process` (the way, decided: events in, instructions out, and nothing else inside;
+`generation` is what it remembers), `questions` and `verdicts` (what the model is asked, what is said of drafts; pure as well), then
+`writers` (the instructions, carried out), `claims` (message objects, changed by compare-and-set), `misses` and `installer` (what is
+taken out of the image, and put into it), `drafting` and `thoughts` (with which voice the model is asked), `learning`,
+and `meter` (for whom the work is done).
 """

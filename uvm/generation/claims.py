@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from uvm.generation.stages import TERMINAL, Draft, check_step
+from uvm.generation.stages import TERMINAL, Claim, Draft, check_step
 from uvm.image.image import Image
 from uvm.image.tally import count
 from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
@@ -23,29 +23,16 @@ class LostClaim(Exception):
     """Another process has taken the message over."""
 
 
-class Claim(msgspec.Struct, frozen=True):
-    """What a process found when it wanted a message's method.
-
-    `state`: `mine`, `theirs`, `installed` or `refused`; `drafts` are those of an owner that died, to go on from.
-    """
-
-    state: str
-    oid: bytes
-    stage: str = ""
-    drafts: list[Draft] = []
-    refusal: dict[str, Any] = {}
-
-
 def find(image: Image, key: str) -> UvmObject | None:
     """The message object of a key, if there is one."""
-    found = image.shard("messages", key).own(key)
-    return None if found is ABSENT else found
+    message = image.shard("messages", key).own(key)
+    return None if message is ABSENT else message
 
 
 def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: float, fulfilled: bool) -> Claim:
     """Take the message, in the current transaction, or say why it cannot be taken.
 
-    `asked_at`: when the message arrived that wants the method (seconds since the epoch): a refusal that came after it is its answer,
+    `asked_at`: when the message arrived that needs the method (seconds since the epoch): a refusal that came after it is its answer,
     an older one is not. `fulfilled`: whether the receiver understands the selector by now.
     """
     message = find(image, key)
@@ -73,7 +60,7 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
     if message.own("owner") != owner and message.own("lease") > time.time():
         return Claim("theirs", oid, stage)
     _hold(message, owner)
-    drafts = [msgspec.convert(one, Draft) for one in message.own("drafts")]
+    drafts = [msgspec.convert(draft, Draft) for draft in message.own("drafts")]
     if drafts:
         message.put("stage", "drafted")
         return Claim("mine", oid, "drafted", drafts)
@@ -83,9 +70,7 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
 
 def advance(image: Image, oid: bytes, owner: str, before: str, after: str, **slots: Any) -> UvmObject:
     """Take the next step, in the current transaction. Raises LostClaim, IllegalStage."""
-    message = image.at(Reference(oid))
-    if message.own("owner") != owner or message.own("stage") != before:
-        raise LostClaim(f"{message!r} is {message.own('stage')} and belongs to {message.own('owner')}")
+    message = _owned(image, oid, owner, before)
     check_step(before, after)
     for name, value in slots.items():
         message.put(name, value)
@@ -97,12 +82,21 @@ def advance(image: Image, oid: bytes, owner: str, before: str, after: str, **slo
     return message
 
 
+def back_to_trial(image: Image, oid: bytes, owner: str) -> None:
+    """What the trial saw has changed: the drafts are to be tried again, in the current transaction. Raises LostClaim."""
+    message = _owned(image, oid, owner)
+    message.put("stage", "audited")
+
+
+def wait_for(image: Image, oid: bytes, owner: str, key: str) -> None:
+    """Note that the message waits for the one with this key, in the current transaction. Raises LostClaim."""
+    message = _owned(image, oid, owner)
+    message.put("waits_for", [*message.own("waits_for", []), key])
+
+
 def renew(image: Image, oid: bytes, owner: str, stage: str) -> None:
     """Renew the lease, in the current transaction. Raises LostClaim."""
-    message = image.at(Reference(oid))
-    if message.own("owner") != owner or message.own("stage") != stage:
-        raise LostClaim(f"{message!r} belongs to {message.own('owner')}")
-    _hold(message, owner)
+    _hold(_owned(image, oid, owner, stage), owner)
 
 
 def would_wait_for_itself(image: Image, key: str, needed: str) -> bool:
@@ -110,21 +104,24 @@ def would_wait_for_itself(image: Image, key: str, needed: str) -> bool:
     seen: set[str] = set()
     pending = [needed]
     while pending:
-        one = pending.pop()
-        if one == key:
+        waiting = pending.pop()
+        if waiting == key:
             return True
-        if one in seen:
+        if waiting in seen:
             continue
-        seen.add(one)
-        message = find(image, one)
+        seen.add(waiting)
+        message = find(image, waiting)
         if message is not None and message.own("stage") not in TERMINAL:
             pending.extend(message.own("waits_for", []))
     return False
 
 
-def storable_drafts(drafts: list[Draft]) -> list[Any]:
-    """Drafts as a slot holds them."""
-    return [msgspec.to_builtins(one) for one in drafts]
+def _owned(image: Image, oid: bytes, owner: str, stage: str = "") -> UvmObject:
+    """The message object, if it is the owner's, and at that stage. Raises LostClaim."""
+    message = image.at(Reference(oid))
+    if message.own("owner") != owner or (stage and message.own("stage") != stage):
+        raise LostClaim(f"{message!r} is {message.own('stage')} and belongs to {message.own('owner')}")
+    return message
 
 
 def _hold(message: UvmObject, owner: str) -> None:

@@ -1,22 +1,19 @@
 """What a message is drafted with: voices (model and adapter of each persona) and the grammar of the answer. Inside a transaction."""
 
-import hashlib
 import keyword
 from collections.abc import Callable
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from uvm.errors import ImageError
-from uvm.generation.request import Want
+from uvm.generation.questions import Commission, Voice
+from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.message_object import data_slots, is_method, parameters_of
-from uvm.language.grammar import candidate_slots, grammar_for
+from uvm.language.grammar import candidate_slots
 from uvm.objects import UvmObject
-from uvm.protocol import Reference, encode_value
-from uvm.trial.client import TrialOutcome
+from uvm.protocol import Reference
 
 _EVERYBODYS: Final = ("clone", "slotNames")
 """What a draft may send to any object, as long as it means what the kernel means by it."""
@@ -29,37 +26,15 @@ class NoModel(ImageError):
     """The image has no model to think with."""
 
 
-class Voice(msgspec.Struct, frozen=True):
-    """A persona's model and adapter, by digest."""
-
-    model: str
-    adapter: str = ""
-    adapter_name: str = ""
-
-
-class Commission(msgspec.Struct, frozen=True):
-    """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`."""
-
-    personas: dict[str, Voice]
-    slots: list[str]
-    selectors: list[str]
-    parameters: list[str]
-
-    def grammar(self, without: str = "") -> str:
-        """The grammar of the answer; `without` is a slot or selector that a draft must do without."""
-        slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
-        return grammar_for(slots, selectors, self.parameters)
-
-
-def commission(image: Image, want: Want, plan: Plan, materialize: Materialize) -> Commission:
+def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Materialize) -> Commission:
     """Voices of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel."""
     voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in plan.personas}
-    slots = [pair[0] for pair in want.reified["slots"]]
-    selectors = _selectors(image, want)
-    slots = list(dict.fromkeys([*slots, *candidate_slots(want.selector)]))
+    slots = [pair[0] for pair in request.reified["slots"]]
+    selectors = _selectors(image, request)
+    slots = list(dict.fromkeys([*slots, *candidate_slots(request.selector)]))
     slots = [name for name in slots if not keyword.iskeyword(name)]
     selectors = [name for name in selectors if not keyword.iskeyword(name)]
-    return Commission(voices, slots, selectors, parameters_of(want.positional, list(want.kwargs)))
+    return Commission(voices, slots, selectors, parameters_of(request.positional, list(request.kwargs)))
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
@@ -86,35 +61,14 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     return Voice(thinks.digest, speaks.digest, speaks.name)
 
 
-def _selectors(image: Image, want: Want) -> list[str]:
+def _selectors(image: Image, request: MethodRequest) -> list[str]:
     """What a draft may send to `self` besides reading slots: the methods of the receiver's own kind, and a few of every object's."""
     try:
-        receiver = image.at(Reference(want.receiver))
+        receiver = image.at(Reference(request.receiver))
     except ImageError:
         return list(_EVERYBODYS)
     data = data_slots(receiver)
-    own = [name for name in receiver.names() if name not in data and name != want.selector]
+    own = [name for name in receiver.names() if name not in data and name != request.selector]
     # Where the receiver or its family calls something else so, a draft that sends it would get that.
     everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
     return [*own, *everybodys, *data[24:]]
-
-
-def effect_of(outcome: TrialOutcome) -> str:
-    """Digest of result and changes: equal for drafts that did the same."""
-    changes = sorted(
-        (encode_value([one.object, one.slot, None if one.after is msgspec.UNSET else [one.after]]) for one in outcome.effects),
-    )
-    return hashlib.sha256(encode_value([outcome.result if not outcome.made else None, outcome.made_digest, *changes])).hexdigest()[:32]
-
-
-def storable(value: Any) -> Any:
-    """A wire value as a slot of a proof holds it: references as text, anything else that is strange as text too."""
-    if isinstance(value, Reference):
-        return str(value)
-    if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
-    if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): storable(item) for key, item in value.items()}
-    if value is None or isinstance(value, bool | int | float | str | bytes):
-        return value
-    return str(value)

@@ -2,21 +2,19 @@
 
 from typing import Any, Final
 
-import msgspec
-
 from deploy.settings import UvmSettings
 from uvm.errors import ImageError, NotUnderstood
-from uvm.generation import claims as messages
-from uvm.generation.claims import Claim, LostClaim
-from uvm.generation.generation import Generation
-from uvm.generation.needs import probe
-from uvm.generation.request import Want
-from uvm.generation.stages import Draft
-from uvm.generation.verdicts import proof
+from uvm.generation import claims
+from uvm.generation.drafting import Materialize, commission
+from uvm.generation.events import Advance, Install
+from uvm.generation.misses import probe
+from uvm.generation.questions import Commission
+from uvm.generation.request import MethodRequest
+from uvm.generation.stages import Claim, Plan
 from uvm.image.image import Image
 from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
-from uvm.image.methods import install, method, written_for
+from uvm.image.methods import install, method, quarantined, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.language.syntax import parse
@@ -26,181 +24,184 @@ from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_install
 from uvm.runtime.behaviour import method_holder
-from uvm.runtime.policy import CHOICE, mending
+from uvm.runtime.blame import mending
+from uvm.runtime.policy import CHOICE
 from uvm.runtime.runtime import Runtime
 from uvm.trial.arguments import made_up, sample
-from uvm.trial.protocol import Call
+from uvm.trial.protocol import Call, Need
 from uvm.values.slot_values import copied
 
 _SEEN: Final = 64
 """Slots of the receiver that made-up arguments are chosen after."""
 
 
-class Registry:
-    """The image as the writers of one UVM change it."""
+class Installer:
+    """The image as the writers of one UVM change it. A transaction is open in each method."""
 
-    def __init__(self, image: Image, runtime: Runtime, settings: UvmSettings, owner: str) -> None:
+    def __init__(self, image: Image, runtime: Runtime, settings: UvmSettings, owner: str, materialize: Materialize) -> None:
         self._image = image
         self._runtime = runtime
         self._settings = settings
         self._owner = owner
+        self._materialize = materialize
 
-    def claim(self, want: Want) -> Claim:
-        receiver = self._receiver(want)
+    # --- the message object ------------------------------------------------------------------------------------------
+
+    def claim(self, request: MethodRequest) -> Claim:
+        """Claim the message. Raises NotUnderstood where nothing could hold the method."""
+        receiver = self._receiver(request)
         facts = {
-            **want.reified,
-            "selector": want.selector,
+            **request.reified,
+            "selector": request.selector,
             "receiver": receiver,
-            "depth": want.depth,
+            "depth": request.depth,
             "waits_for": [],
         }
-        fulfilled = want.offered is None and receiver is not None and receiver.lookup(want.selector) is not ABSENT
-        if want.offered is None and self.holder(want) is None:
+        answer: Any = receiver.lookup(request.selector) if request.offered is None and receiver is not None else ABSENT
+        fulfilled = answer is not ABSENT and not (is_method(answer) and quarantined(answer))
+        if request.offered is None and self.holder(request) is None:
             raise NotUnderstood(
-                f"{want.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
+                f"{request.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
             )
-        claim = messages.claim(self._image, want.key, facts, self._owner, want.asked_at, fulfilled)
+        claim = claims.claim(self._image, request.key, facts, self._owner, request.asked_at, fulfilled)
         if claim.state == "mine":
-            Accounts(self._image).check(want.principal, want.limits.stored, len(want.offered or "") + 1)
+            Accounts(self._image).check(request.principal, request.limits.stored, len(request.offered or "") + 1)
         return claim
 
-    def _receiver(self, want: Want) -> UvmObject | None:
+    def advance(self, order: Advance) -> None:
+        """Store the message's next stage. Raises LostClaim."""
+        claims.advance(self._image, order.oid, self._owner, order.before, order.after, **order.slots)
+        if order.after == "refused":
+            self._charge(order.request, order.oid)
+
+    def renew(self, oid: bytes, stage: str) -> None:
+        """Renew the lease. Raises LostClaim."""
+        claims.renew(self._image, oid, self._owner, stage)
+
+    def wait_for(self, oid: bytes, key: str) -> None:
+        """Note that the message waits for another one. Raises LostClaim."""
+        claims.wait_for(self._image, oid, self._owner, key)
+
+    def back_to_trial(self, oid: bytes) -> None:
+        """The drafts are to be tried again. Raises LostClaim."""
+        claims.back_to_trial(self._image, oid, self._owner)
+
+    # --- what the image says -----------------------------------------------------------------------------------------
+
+    def _receiver(self, request: MethodRequest) -> UvmObject | None:
         """The receiver as committed; None for one that only the attempt had."""
         try:
-            return self._image.at(Reference(want.receiver))
+            return self._image.at(Reference(request.receiver))
         except ImageError:
             return None
 
-    def holder(self, want: Want) -> bytes | None:
+    def holder(self, request: MethodRequest) -> bytes | None:
         """Where the method goes: on the receiver or its first committed parent; on traits_obj only what a tool offers for it."""
-        if want.offered is not None:
-            return want.receiver
-        receiver = self._receiver(want)
+        if request.offered is not None:
+            return request.receiver
+        receiver = self._receiver(request)
         traits = self._image.named("traits_obj")
-        policy = "policy" in want.rights
+        policy = "policy" in request.rights
         if receiver is not None:
-            return None if receiver is traits or (self._image.is_primordial(receiver) and not policy) else want.receiver
-        for parent in want.reified.get("parents", []):
+            return None if receiver is traits or (self._image.is_primordial(receiver) and not policy) else request.receiver
+        for parent in request.reified.get("parents", []):
             if parent != traits._p_oid and (policy or not self._image.is_primordial(self._image.at(Reference(parent)))):
                 return bytes(parent)
         return None
 
-    def made_up(self, want: Want, source: str) -> list[Call]:
+    def made_up(self, request: MethodRequest, source: str) -> list[Call]:
         """Calls to try an offer with, besides those that its examples show."""
-        receiver, tree = self._receiver(want), parse(source, want.selector).method
-        if want.offered is None or receiver is None or tree is None:
+        receiver, tree = self._receiver(request), parse(source, request.selector).method
+        if request.offered is None or receiver is None or tree is None:
             return []
         data = {name: receiver.own(name) for name in receiver.names()[:_SEEN] if not is_method(receiver.own(name))}
         slots = {name: sample(value, self._image.reference) for name, value in data.items()}
-        return made_up(tree, slots, want.examples, self._image.reference(receiver))
+        return made_up(tree, slots, request.examples, self._image.reference(receiver))
 
-    def known(self, want: Want) -> Draft | None:
-        """Search before writing: a method for this selector on an object of this shape."""
-        found = self._image.shard("library", want.key).own(want.key)
-        if found is ABSENT or not is_method(found):
+    def from_library(self, request: MethodRequest) -> tuple[str, str] | None:
+        """Search before writing: source and author of a method for this selector on an object of this shape."""
+        entry = self._image.shard("library", request.key).own(request.key)
+        if entry is ABSENT or not is_method(entry) or quarantined(entry):
             return None
-        return Draft(source=found.own("source"), persona=found.own("author"), why="")
+        return entry.own("source"), entry.own("author")
 
-    def rule(self, want: Want, fit: list[dict[str, Any]]) -> Any:
-        """What the image's choice rule answers to the drafts that are fit. It gets copies: what it does to them changes nothing here."""
-        attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False, rights=want.rights)
+    def commission(self, request: MethodRequest, plan: Plan) -> Commission:
+        """What drafts are written with. Raises NoSuchObject, NoModel."""
+        return commission(self._image, request, plan, self._materialize)
+
+    def needed(self, request: MethodRequest, need: Need) -> MethodRequest | str:
+        """The request for a method that a draft for this one needs, or why there can be none."""
+        needed = probe(self._image, self._runtime, self._settings, need)
+        if isinstance(needed, MethodRequest) and claims.would_wait_for_itself(self._image, request.key, needed.key):
+            return f"{need.selector} waits for {request.selector} itself"
+        return needed
+
+    def rule(self, request: MethodRequest, candidates: list[dict[str, Any]]) -> Any:
+        """What the image's choice rule answers to these drafts. It gets copies: what it does to them changes nothing here."""
+        attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False, rights=request.rights)
         try:
-            return self._runtime.run(attempt, self._policy(want, CHOICE), CHOICE, (copied(fit),), {})
+            return self._runtime.run(attempt, self._policy(request, CHOICE), CHOICE, (copied(candidates),), {})
         finally:
             attempt.forget_changes()
 
-    def mending(self, want: Want, selector: str) -> str:
+    def mending(self, request: MethodRequest, selector: str) -> str:
         """What can be done about a policy method that fails on this message."""
-        return mending(self._image, self._policy(want, selector), selector)
+        return mending(self._image, self._policy(request, selector), selector)
 
-    def _policy(self, want: Want, selector: str) -> UvmObject:
+    def _policy(self, request: MethodRequest, selector: str) -> UvmObject:
         """The object whose policy method it is for this message: the nearest to the receiver that has one."""
-        receiver = self._receiver(want)
+        receiver = self._receiver(request)
         holder = method_holder(receiver, selector) if receiver is not None else None
         return holder or self._image.named("pLLM_obj")
 
-    def corrected(self, want: Want) -> tuple[bytes, str] | None:
+    def corrected(self, request: MethodRequest) -> tuple[bytes, str] | None:
         """The message and the persona of the generated method that a tool's offer is about to replace, if there is one."""
-        receiver = self._receiver(want)
-        before = receiver.own(want.selector) if receiver is not None and want.offered is not None else None
+        receiver = self._receiver(request)
+        before = receiver.own(request.selector) if receiver is not None and request.offered is not None else None
         return written_for(before) if isinstance(before, UvmObject) and is_method(before) else None
 
-    def put(self, generation: Generation, chosen: int) -> bool:
-        """Method, proof and message. False: not done, because what the trial saw has changed."""
-        want, draft = generation.want, generation.drafts[chosen]
-        for oid, serial in generation.read.get(chosen, {}).items():
-            one = self._image.connection.get(oid)
-            one._p_activate()
-            if one._p_serial != serial and self._matters(one, want):
+    # --- the method --------------------------------------------------------------------------------------------------
+
+    def put(self, order: Install) -> bool:
+        """Method, proof and message. False: not done, because what the trial saw has changed. Raises LostClaim, NotAllowed."""
+        request = order.request
+        for oid, serial in order.read.items():
+            record = self._image.connection.get(oid)
+            record._p_activate()
+            if record._p_serial != serial and self._matters(record, request):
                 return False
-        holder = self._image.at(Reference(self.holder(want) or want.receiver))
-        check_install(self._image, holder, want.selector, "policy" in want.rights)
-        made = method(want.selector, draft.source, want.positional, draft.persona or "tool", proof(generation, chosen), want.policy)
+        holder = self._image.at(Reference(self.holder(request) or request.receiver))
+        check_install(self._image, holder, request.selector, "policy" in request.rights)
+        made = method(request.selector, order.source, request.positional, order.author or "tool", order.proof, request.policy)
         install(holder, made)
-        if want.offered is None:
-            self._image.enter("library", want.key, made)
+        if request.offered is None:
+            self._image.enter("library", request.key, made)
         count(self._image, "methods")
-        messages.advance(
-            self._image,
-            generation.oid,
-            self._owner,
-            "tried",
-            "installed",
-            method=made,
-            installed_on=holder,
-            drafts=messages.storable_drafts(generation.drafts),
-        )
-        self.charge(generation, made)
+        slots = {"method": made, "installed_on": holder, "drafts": order.drafts}
+        claims.advance(self._image, order.oid, self._owner, "tried", "installed", **slots)
+        self._charge(request, order.oid, made)
         chronicle(
             self._image,
             "install",
-            selector=want.selector,
+            selector=request.selector,
             on=str(self._image.reference(holder)),
-            author=draft.persona,
+            author=order.author,
             digest=made.own("digest"),
         )
         return True
 
-    def charge(self, generation: Generation, *made: UvmObject) -> None:
-        """What is kept of the writing of a method is charged to who wanted it: how much that is, is known when it is done."""
-        want, accounts = generation.want, Accounts(self._image)
-        grown = [(one, gate.weight(one) - charged(one)) for one in (self._image.at(Reference(generation.oid)), *made)]
-        accounts.charge(want.principal, want.limits.stored, grown, settled=True)
+    def _charge(self, request: MethodRequest, oid: bytes, *made: UvmObject) -> None:
+        """What is kept of the writing of a method is charged to who requested it: how much that is, is known when it is done."""
+        accounts = Accounts(self._image)
+        grown = [(record, gate.weight(record) - charged(record)) for record in (self._image.at(Reference(oid)), *made)]
+        accounts.charge(request.principal, request.limits.stored, grown, settled=True)
         accounts.write()
 
-    def _matters(self, one: Any, want: Want) -> bool:
+    def _matters(self, record: Any, request: MethodRequest) -> bool:
         """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.
 
         Nor a message object, of which a method sees what never changes (`uvm.runtime.authority.check_look`).
         """
-        if not isinstance(one, UvmObject) or one.own(KIND) == "message":
+        if not isinstance(record, UvmObject) or record.own(KIND) == "message":
             return False
-        return one is not self._image.named("genesis_obj") or one._p_oid == want.receiver
-
-    def back_to_trial(self, generation: Generation) -> None:
-        message = self._image.at(Reference(generation.oid))
-        if message.own("owner") != self._owner:
-            raise LostClaim("taken over")
-        message.put("stage", "audited")
-        generation.stage = "audited"
-
-    def wanted_by(self, generation: Generation, need: Any) -> "Want | str":
-        found = probe(self._image, self._runtime, self._settings, need)
-        if isinstance(found, str):
-            return found
-        if messages.would_wait_for_itself(self._image, generation.want.key, found.key):
-            return f"{need.selector} waits for {generation.want.selector} itself"
-        first = generation.want
-        return msgspec.structs.replace(
-            found,
-            depth=first.depth + 1,
-            asked_at=first.asked_at,
-            principal=first.principal,
-            limits=first.limits,
-            # It was looked for with every right; it is written with those of whoever sent the message that needs it.
-            rights=found.rights & first.rights,
-        )
-
-    def waits(self, generation: Generation, key: str) -> None:
-        message = self._image.at(Reference(generation.oid))
-        message.put("waits_for", [*message.own("waits_for", []), key])
+        return record is not self._image.named("genesis_obj") or record._p_oid == request.receiver

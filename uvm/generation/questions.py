@@ -1,13 +1,15 @@
-"""What the model is asked for a message, and its answers as drafts. Pure functions of a generation; nothing is sent here."""
+"""What the model is asked for a message, and its answers as drafts. Pure functions and values; nothing is sent here."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal, Protocol
+
+from msgspec import Struct
 
 from inference_worker.protocol import Completed, Generate, Sampling
 from uvm.generation import stages
-from uvm.generation.drafting import Commission, Voice
-from uvm.generation.generation import Generation
+from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft, Plan
+from uvm.language.grammar import grammar_for
 
 WARMER: Final = 0.4
 """Added to the temperature when more drafts are asked for, and nothing that the failed ones read can be left out."""
@@ -16,57 +18,97 @@ UNATTENDED: Final = "heartbeat"
 """Sessions whose name begins so are the image's own: nobody waits for their messages."""
 
 
+class Voice(Struct, frozen=True):
+    """A persona's model and adapter, by digest."""
+
+    model: str
+    adapter: str = ""
+    adapter_name: str = ""
+
+
+class Commission(Struct, frozen=True):
+    """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`."""
+
+    personas: dict[str, Voice]
+    slots: list[str]
+    selectors: list[str]
+    parameters: list[str]
+
+    def grammar(self, without: str = "") -> str:
+        """The grammar of the answer; `without` is a slot or selector that a draft must do without."""
+        slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
+        return grammar_for(slots, selectors, self.parameters)
+
+
+class Asked(Protocol):
+    """What a method asks the model: in service a `Thought`, in a trial a `NeededThought`."""
+
+    @property
+    def prompt(self) -> str: ...
+
+    @property
+    def max_tokens(self) -> int: ...
+
+
 def priority_of(session: str) -> Literal["interactive", "background"]:
     """How urgent the model's answer is: a tool that has sent a message waits for the reply."""
     return "background" if session.startswith(UNATTENDED) else "interactive"
 
 
 def requests(
-    generation: Generation, plan: Plan, given: Commission, deadline_ms: int, owner: str, identifier: Callable[[str], str]
+    request: MethodRequest,
+    plan: Plan,
+    commission: Commission,
+    drafts: Sequence[Draft],
+    *,
+    rounds: int,
+    seed: int,
+    deadline_ms: int,
+    identifier: Callable[[str], str],
 ) -> Iterator[tuple[str, Generate]]:
-    """The requests of one round of drafts, each with the persona that is to answer it.
+    """The requests of one round of drafts, each with the persona that is to answer it. `drafts`: those of the `rounds` before.
 
     The first round: a greedy draft, and the rest drawn at the plan's temperature. In a later one every draft has failed, and
     what they read is suspect: each time one of it is left out of the grammar, and the model says what it holds for next best.
     """
 
-    def request(persona: str, samplings: list[Sampling], without: str = "") -> tuple[str, Generate]:
-        voice = given.personas[persona]
+    def of(persona: str, samplings: list[Sampling], without: str = "") -> tuple[str, Generate]:
+        voice = commission.personas[persona]
         return persona, Generate(
-            id=identifier(f"{owner}-{persona}"),
+            id=identifier(persona),
             model=voice.model,
             adapter=voice.adapter or None,
             adapter_name=voice.adapter_name,
             prompt=plan.prompt,
             samplings=samplings,
             max_tokens=plan.max_tokens,
-            grammar=given.grammar(without),
+            grammar=commission.grammar(without),
             chat=plan.chat,
             stream=True,
             logprobs=True,
-            priority=priority_of(generation.want.session),
-            session=generation.want.session,
+            priority=priority_of(request.session),
+            session=request.session,
             deadline_ms=deadline_ms,
         )
 
-    suspects = stages.read_by(generation.drafts)[: plan.drafts]
-    if generation.rounds and suspects:
-        persona = next(iter(given.personas))
-        yield from (request(persona, [Sampling()], suspect) for suspect in suspects)
+    suspects = stages.read_by(drafts)[: plan.drafts]
+    if rounds and suspects:
+        persona = next(iter(commission.personas))
+        yield from (of(persona, [Sampling()], suspect) for suspect in suspects)
         return
-    seed = int.from_bytes(generation.oid) % 2**31 + generation.rounds * plan.drafts
-    temperature = min(2.0, plan.temperature + WARMER * generation.rounds)
+    first = seed % 2**31 + rounds * plan.drafts
+    temperature = min(2.0, plan.temperature + WARMER * rounds)
     number = 0
-    for persona, share in stages.split(plan.drafts, list(given.personas)):
+    for persona, share in stages.split(plan.drafts, list(commission.personas)):
         samplings = []
         for _ in range(share):
-            greedy = number == 0 and not generation.rounds
-            samplings.append(Sampling() if greedy else Sampling(temperature=temperature, top_p=0.95, seed=seed + number))
+            greedy = number == 0 and not rounds
+            samplings.append(Sampling() if greedy else Sampling(temperature=temperature, top_p=0.95, seed=first + number))
             number += 1
-        yield request(persona, samplings)
+        yield of(persona, samplings)
 
 
-def thought_request(voice: Voice, thought: Any, identifier: str, session: str) -> Generate:
+def thought_request(voice: Voice, thought: Asked, identifier: str, session: str) -> Generate:
     """What a method asks the model, in a message of this session or in the trial of a draft for one."""
     return Generate(
         id=identifier,

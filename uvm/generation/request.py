@@ -1,25 +1,19 @@
-"""A method that is wanted: what was sent to whom, taken out of an attempt that has ended. Wire values and records only."""
+"""A method that a message cannot go on without: what was sent to whom. Wire values and records only; pure.
+
+`uvm.generation.misses` makes one out of a miss, `offered` out of what a tool offers.
+"""
 
 from typing import Any
 
-import msgspec
-from ZODB.serialize import ObjectWriter
+from msgspec import Struct
 
-from uvm.image.image import Image
-from uvm.image.message_object import SHOWN, shape
 from uvm.language.syntax import parse
-from uvm.objects import UvmObject
 from uvm.protocol import CreateMethod
 from uvm.rights import ALL, Limits, Right
-from uvm.runtime.attempt import Attempt, Miss
-from uvm.values.crossing import to_wire
-from uvm.values.slot_values import Scale
-
-_UNSAVED = b"\0" * 8
 
 
-class Want(msgspec.Struct, kw_only=True):
-    """A message whose method is to be written, or offered by a tool.
+class MethodRequest(Struct, frozen=True, kw_only=True):
+    """A message whose method is to be written, or is offered by a tool.
 
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
     slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
@@ -51,34 +45,6 @@ class Want(msgspec.Struct, kw_only=True):
     policy: bool = False
 
 
-def missing(image: Image, attempt: Attempt, miss: Miss, asked_at: float, principal: str = "") -> Want:
-    """What a missed message wants. Called before the attempt is rolled back.
-
-    Raises BadValue where the attempt has put something into a slot that none can hold, QuotaExceeded where it takes too much to remember.
-    """
-    message, receiver = miss.reified, miss.receiver
-    scale = Scale(attempt.limits.bytes)
-    args = [to_wire(scale.copy(value), image.reference) for value in message.own("arguments")]
-    kwargs = {name: to_wire(scale.copy(value), image.reference) for name, value in message.own("keywords").items()}
-    return Want(
-        key=shape(receiver, message.own("selector"), len(args), list(kwargs)),
-        receiver=image.reference(receiver).oid,
-        selector=message.own("selector"),
-        asked_at=asked_at,
-        parents=[parent._p_oid for parent in receiver.parents() if parent._p_oid is not None],
-        args=args,
-        kwargs=kwargs,
-        positional=len(args),
-        examples=attempt.examples if message.own("examples") else [],
-        overlay=_records(image, attempt, receiver, scale),
-        reified={name: message.own(name) for name in SHOWN},
-        plan=miss.plan,
-        principal=principal,
-        rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
-        limits=attempt.limits,
-    )
-
-
 def offered(
     request: CreateMethod,
     key: str,
@@ -87,13 +53,13 @@ def offered(
     rights: frozenset[Right] = ALL,
     limits: Limits | None = None,
     principal: str = "",
-) -> Want:
-    """What a tool's offer wants: audit, trial and installation on the object that it names."""
+) -> MethodRequest:
+    """The request that a tool's offer makes: audit, trial and installation on the object that it names."""
     first = request.examples[0] if request.examples else None
     method = parse(request.source, request.selector).method
     # Where the source is no function, the audit says so; the count then does not matter.
     required = len(method.args.args) - 1 - len(method.args.defaults) if method is not None else 0
-    return Want(
+    return MethodRequest(
         key=key,
         receiver=receiver,
         selector=request.selector,
@@ -112,24 +78,3 @@ def offered(
         limits=limits or Limits(),
         policy=request.policy,
     )
-
-
-def _records(image: Image, attempt: Attempt, receiver: UvmObject, scale: Scale) -> dict[bytes, bytes]:
-    """Records of what the attempt changed or made, as they would be stored: the trial sees them instead of the database's.
-
-    None of it has passed the gate, which stands at the end of a message; so it is weighed here.
-    """
-    pending = [owner for owner, *_ in attempt.before.values()] + list(attempt.created.values())
-    if receiver._p_jar is None or receiver._p_serial == _UNSAVED:
-        pending.append(receiver)
-    records: dict[bytes, bytes] = {}
-    while pending:
-        one = pending.pop()
-        oid = image.reference(one).oid
-        if oid not in records:
-            for value in one._slots.values():
-                scale.copy(value)
-            writer = ObjectWriter(one)
-            records[oid] = writer.serialize(one)
-            pending.extend(new for new in writer if isinstance(new, UvmObject))
-    return records

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-ORDER: Final = ("reified", "reflected", "drafted", "audited", "tried", "installed")
+from uvm.protocol import STAGES
+
 TERMINAL: Final = frozenset({"installed", "refused"})
-_NEXT: Final = {stage: frozenset({ORDER[number + 1], "refused"}) for number, stage in enumerate(ORDER[:-1])}
+_NEXT: Final = {stage: frozenset({STAGES[number + 1], "refused"}) for number, stage in enumerate(STAGES[:-1])}
 
 
 class IllegalStage(Exception):
@@ -44,6 +45,24 @@ class Draft(msgspec.Struct, kw_only=True):
     examples: int = 0
     examples_passed: int = 0
     trial: dict[str, Any] = {}
+
+
+def storable_drafts(drafts: Sequence[Draft]) -> list[Any]:
+    """Drafts as a slot holds them."""
+    return [msgspec.to_builtins(draft) for draft in drafts]
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a process found when it asked for a message.
+
+    `state`: `mine`, `theirs`, `installed` or `refused`; `drafts` are those of an owner that died, to go on from.
+    """
+
+    state: str
+    oid: bytes
+    stage: str = ""
+    drafts: list[Draft] = []
+    refusal: dict[str, Any] = {}
 
 
 PROMPT: Final = 65_536
@@ -108,18 +127,18 @@ def candidates(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
 
 def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     """Why each draft was not good enough."""
-    told = []
+    listed = []
     for draft in drafts:
         why = draft.why or "; ".join(draft.findings) or draft.outcome or "not tried"
         if draft.outcome == "ok" and draft.examples_passed < draft.examples:
             why = f"passed {draft.examples_passed} of {draft.examples} examples"
-        told.append({"source": draft.source, "outcome": draft.outcome or "not tried", "why": why})
-    return told
+        listed.append({"source": draft.source, "outcome": draft.outcome or "not tried", "why": why})
+    return listed
 
 
 def read_by(drafts: Sequence[Draft]) -> list[str]:
     """What drafts read of `self`, in the order of their first mention: the suspects when all of them failed."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for draft in drafts:
         try:
             tree = ast.parse(draft.source)
@@ -127,8 +146,8 @@ def read_by(drafts: Sequence[Draft]) -> list[str]:
             continue
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-                found[node.attr] = None
-    return [name for name in found if not name.startswith("_")]
+                names[node.attr] = None
+    return [name for name in names if not name.startswith("_")]
 
 
 def split(drafts: int, personas: Sequence[str]) -> list[tuple[str, int]]:

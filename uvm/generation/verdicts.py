@@ -7,31 +7,32 @@ from typing import Any, Final
 import msgspec
 
 from uvm.errors import AuditRefused, ImageError, Refused, TrialFailed
-from uvm.generation import claims as messages
 from uvm.generation import stages
-from uvm.generation.drafting import effect_of, storable
 from uvm.generation.generation import Generation
-from uvm.generation.request import Want
+from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
 from uvm.language.audit import audit
 from uvm.protocol import Reference, encode_value
-from uvm.trial.client import TrialOutcome
+from uvm.trial.protocol import Effect, TrialOutcome
 
 KEPT_BYTES: Final = 16_384
 """Bytes of a trial's result, and of its effects, that are kept as they are."""
 
 
-def examine(drafts: Sequence[Draft], want: Want) -> None:
+def examine(drafts: Sequence[Draft], request: MethodRequest) -> None:
     """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts."""
     for draft in drafts:
         # What a tool offers has the parameters that its author gave it, whatever way an example passes them.
-        keywords = [] if want.offered is not None else list(want.kwargs)
-        audited = audit(draft.source, want.selector, want.positional, keywords, None)
-        draft.findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in audited.findings]
+        keywords = [] if request.offered is not None else list(request.kwargs)
+        audited = audit(draft.source, request.selector, request.positional, keywords, None)
+        draft.findings = [f"line {finding.line}: {finding.message}" if finding.line else finding.message for finding in audited.findings]
         if audited.ok:
             draft.source = audited.source
         else:
-            draft.outcome, draft.why = "unfit", "; ".join(f"line {one.line}: {one.message}" for one in audited.findings if one.fatal)
+            draft.outcome, draft.why = (
+                "unfit",
+                "; ".join(f"line {finding.line}: {finding.message}" for finding in audited.findings if finding.fatal),
+            )
 
 
 def judge(draft: Draft, outcome: TrialOutcome) -> None:
@@ -44,7 +45,7 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         "confined": outcome.fully_confined,
         "layers": [layer.name for layer in outcome.layers if layer.in_force],
         "result": _kept(outcome.result),
-        "effects": _kept([[one.object, one.slot, _shown(one.before), _shown(one.after)] for one in outcome.effects]),
+        "effects": _kept([[effect.object, effect.slot, _shown(effect.before), _shown(effect.after)] for effect in outcome.effects]),
         "amnesia": list(outcome.amnesia),
         "examples": outcome.examples,
         "examples_passed": outcome.examples_passed,
@@ -69,6 +70,29 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         )
 
 
+def effect_of(outcome: TrialOutcome) -> str:
+    """Digest of result and changes: equal for drafts that did the same."""
+
+    def changed(effect: Effect) -> bytes:
+        return encode_value([effect.object, effect.slot, None if effect.after is msgspec.UNSET else [effect.after]])
+
+    changes = sorted(changed(effect) for effect in outcome.effects)
+    return hashlib.sha256(encode_value([outcome.result if not outcome.made else None, outcome.made_digest, *changes])).hexdigest()[:32]
+
+
+def storable(value: Any) -> Any:
+    """A wire value as a slot of a proof holds it: references as text, anything else that is strange as text too."""
+    if isinstance(value, Reference):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {key if isinstance(key, str) else str(key): storable(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str | bytes):
+        return value
+    return str(value)
+
+
 def _kept(value: Any) -> Any:
     """What a trial brought about, as a proof keeps it: a copy is kept with each draft and each step, so a large one is only weighed."""
     size = len(encode_value(value))
@@ -83,17 +107,17 @@ def refusal_of(stored: dict[str, Any]) -> ImageError:
 
 def proof(generation: Generation, chosen: int) -> dict[str, Any]:
     """What a method can show for itself: prompt, voice, seed, every draft with its fate, audit and trial."""
-    draft, given = generation.drafts[chosen], generation.commission
-    voice = given.personas.get(draft.persona) if given is not None else None
+    draft, commission = generation.drafts[chosen], generation.commission
+    voice = commission.personas.get(draft.persona) if commission is not None else None
     return {
         "prompt": generation.plan.prompt if generation.plan is not None else "",
         "model": voice.model if voice is not None else "",
         "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
         "seed": draft.seed,
         "temperature": draft.temperature,
-        "mode": draft.mode or ("offered" if generation.want.offered is not None else "found"),
-        "grammar": hashlib.sha256(given.grammar().encode()).hexdigest() if given is not None else "",
-        "drafts": messages.storable_drafts(generation.drafts),
+        "mode": draft.mode or ("offered" if generation.request.offered is not None else "found"),
+        "grammar": hashlib.sha256(commission.grammar().encode()).hexdigest() if commission is not None else "",
+        "drafts": stages.storable_drafts(generation.drafts),
         "chosen": chosen,
         "audit": draft.findings,
         "trial": draft.trial,
@@ -107,20 +131,20 @@ def _shown(value: Any) -> Any:
 
 def verdict(generation: Generation) -> ImageError:
     """Why a message is refused after its drafts were tried."""
-    want, drafts = generation.want, generation.drafts
-    told = stages.reasons(drafts)
-    if want.offered is not None:
+    request, drafts = generation.request, generation.drafts
+    reasons = stages.reasons(drafts)
+    if request.offered is not None:
         kind = AuditRefused if drafts[0].outcome == "unfit" else TrialFailed
         return kind(
-            f"{want.selector} was refused: {told[0]['why']}",
+            f"{request.selector} was refused: {reasons[0]['why']}",
             "give an example of how it is called and what it answers (batos method … --example), or mend the source"
-            if drafts[0].outcome == "NoExample" or "made-up arguments" in told[0]["why"]
+            if drafts[0].outcome == "NoExample" or "made-up arguments" in reasons[0]["why"]
             else "mend the source and offer it again",
             findings=drafts[0].findings,
-            reasons=told,
+            reasons=reasons,
         )
     return Refused(
-        f"none of {len(drafts)} drafts of {want.selector} was good enough: {told[0]['why']}",
+        f"none of {len(drafts)} drafts of {request.selector} was good enough: {reasons[0]['why']}",
         "add an example of what you expect (batos send … --example), a clearer selector, or the method itself (batos method)",
-        reasons=told,
+        reasons=reasons,
     )

@@ -13,6 +13,7 @@ from typing import Any
 
 from ZODB.blob import Blob
 
+from deploy.settings import Home
 from uvm.image.client import link_or_copy
 from uvm.image.image import Image
 from uvm.image.views import weights
@@ -78,6 +79,15 @@ def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
         if not target.is_dir():
             raise
     return target
+
+
+def materializer(image: Image, home: Home) -> Callable[[UvmObject, str], None]:
+    """`materialize` for one process: a function of the proxy and its kind, `model` or `adapter`."""
+
+    def made_available(proxy: UvmObject, kind: str) -> None:
+        materialize(image, proxy, kind, home.models if kind == "model" else home.adapters)
+
+    return made_available
 
 
 def sweep(named: set[str], home: Path) -> list[str]:

@@ -7,7 +7,7 @@ Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's 
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from BTrees.OOBTree import OOBTree
 from transaction.interfaces import NoTransaction, TransientError
 from ZODB.Connection import Connection
 from ZODB.POSException import POSError, POSKeyError, StateLoadError
-from ZODB.utils import z64
+from ZODB.utils import p64, u64, z64
 
 from uvm.errors import DamagedRecord, NoSuchObject
 from uvm.image import tables
@@ -108,11 +108,23 @@ class Database(ZODB.DB):
 class Image:
     """A connection with its own transaction manager."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, before: bytes | None = None) -> None:
+        """`before`: as it was before that transaction; without one, as it is at each `begin`."""
         self.database = database
         self.manager = transaction.TransactionManager(explicit=True)
-        self.connection: Connection = database.open(self.manager)
+        self.connection: Connection = database.open(self.manager, before=before)
         self._primordial: frozenset[bytes] | None = None
+
+    @contextmanager
+    def as_of(self, tid: bytes) -> Iterator["Image"]:
+        """The image as that transaction left it, to look at: another connection, closed in the end."""
+        view = Image(self.database, p64(u64(tid) + 1))
+        view.manager.begin()
+        try:
+            yield view
+        finally:
+            view.manager.abort()
+            view.connection.close()
 
     def close(self) -> None:
         """Abort what is open and close connection and database."""

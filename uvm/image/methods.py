@@ -2,16 +2,21 @@
 
 A method's slots: `source`, `selector`, `positional`, `keywords`, `defaults` (names of parameters with a default),
 `digest` (sha256 of the source), `author`, `born` (UTC), `proof` (see docs/architecture.md) and `replaced`, the method that it replaced.
+With a slot `quarantined`, which says why, it is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
 """
 
 import ast
 import hashlib
 import time
-from typing import Any
+from typing import Any, Final
 
+from uvm.errors import LONGEST
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
 from uvm.values.slot_values import copied
+
+QUARANTINED: Final = "quarantined"
+"""The slot of a method that is out of use: why."""
 
 
 def primitive(selector: str, shown: str = "") -> UvmObject:
@@ -60,6 +65,23 @@ def may_change_policy(one: UvmObject) -> bool:
     return one.own("author") == "primordial" and isinstance(proof, dict) and "mode" not in proof
 
 
+def quarantine(one: UvmObject, reason: str) -> None:
+    """Put a method out of use, in the current transaction: it stays to be read, and whoever sends it is told the reason."""
+    one.put(QUARANTINED, reason[:LONGEST])
+
+
+def release(one: UvmObject) -> None:
+    """Put a method back into use, in the current transaction."""
+    if one.own(QUARANTINED) is not ABSENT:
+        one.drop(QUARANTINED)
+
+
+def quarantined(one: UvmObject) -> str:
+    """Why a method is out of use; nothing if it is in use."""
+    reason: str = one.own(QUARANTINED, "")
+    return reason
+
+
 def install(holder: UvmObject, one: UvmObject) -> None:
     """Put a method into the slot of its selector; what was there stays reachable from it."""
     selector = one.own("selector")
@@ -84,7 +106,7 @@ def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     while older is not ABSENT and len(history) < 100:
         history.append({key: older.own(key) for key in ("source", "author", "born", "digest") if older.own(key) is not ABSENT})
         older = older.own("replaced")
-    shown = ("selector", "source", "author", "born", "digest", "policy", "proof")
+    shown = ("selector", "source", "author", "born", "digest", "policy", QUARANTINED, "proof")
     told = {key: copied(one.own(key)) for key in shown if one.own(key) is not ABSENT}
     if one.own("primitive") is not ABSENT:
         told["primitive"] = one.own("primitive")

@@ -11,7 +11,6 @@ from itertools import islice
 from typing import Any, Final
 
 import structlog
-import transaction
 from ZODB.POSException import POSKeyError
 
 from uvm.errors import BadArguments, BadValue, DamagedRecord, Expired, TooLarge
@@ -282,18 +281,11 @@ class Snapshots:
     def _view(self, tid: bytes) -> Iterator[Image]:
         if len(tid) != 8 or tid > newest(self._image):
             raise BadArguments("tid must be the one that the first page or part gave")
-        manager = transaction.TransactionManager(explicit=True)
-        connection = self._image.database.open(manager, before=(int.from_bytes(tid) + 1).to_bytes(8))
-        manager.begin()
         try:
-            view = Image.__new__(Image)
-            view.database, view.manager, view.connection = self._image.database, manager, connection
-            yield view
+            with self._image.as_of(tid) as view:
+                yield view
         except POSKeyError as error:
             raise Expired(f"the snapshot {tid.hex()} was packed away", "ask for the first page or part again") from error
-        finally:
-            manager.abort()
-            connection.close()
 
     def _known(self, tid: bytes, view: Image) -> list[bytes]:
         if tid not in self._oids:

@@ -48,6 +48,14 @@ def disk_full(error: Exception) -> ImageFull | None:
     return ImageFull(f"the image's disk takes nothing more: {reason}", "nothing changed; make room on that disk, and send it again")
 
 
+def back_off(tried: int) -> None:
+    """Wait before a transaction that lost `tried` conflicts is tried again.
+
+    Jitter, so that two processes that collide do not collide again in step; an eighth of a second at most, as others wait meanwhile.
+    """
+    time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
+
+
 class Transactor:
     """Runs functions in transactions of their own. `idle` is called about four times a second while the image is away, and `publish`
     with what a transaction changed of the objects that tools see, once it is committed."""
@@ -77,7 +85,7 @@ class Transactor:
                 self.abort()
                 if tried == TRIES - 1:
                     raise
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
+                back_off(tried)
             except (ClientDisconnected, TransientError, StorageError) as error:
                 self.abort()
                 if isinstance(error, POSKeyError):

@@ -53,7 +53,7 @@ class _Question:
         return self.failed | {number for number, until in self.busy.items() if now < until}
 
 
-class Thinker:
+class InferenceClient:
     """Questions to the inference workers that wait for their answer."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoints: Sequence[str]) -> None:

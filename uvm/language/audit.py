@@ -1,10 +1,10 @@
 """The audit (alfred's): whether a source may become a method, and the source with forgotten marks put in.
 
-A pure function, called by a UVM for each draft and for what a tool offers with CreateMethod, and again for installed
-methods when the policy changes. It refuses what is outside the language (`uvm/language/syntax.py`, RestrictedPython through
-`uvm/language/compiler.py`), a signature that does not fit the message, and it repairs the one omission that is mechanical: a
-missing `self._p_changed = True` is inserted and reported. Passing the audit does not make code harmless; the trial and
-the confinement come after it.
+A pure function, called by a UVM for each draft and for what a tool offers with CreateMethod, and by the awakening for installed
+methods when the policy has changed (`compiler.POLICY`, `uvm.awakening.reaudit`). It refuses what is outside the language
+(`uvm/language/syntax.py`, RestrictedPython through `uvm/language/compiler.py`), a signature that does not fit the message, and it
+repairs the one omission that is mechanical: a missing `self._p_changed = True` is inserted and reported. Passing the audit does not make
+code harmless; the trial and the confinement come after it.
 """
 
 import ast
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from uvm.language import compiler, syntax
-from uvm.language.covenant import Missing, missing_marks
+from uvm.language.covenant import MissingMark, missing_marks
 from uvm.language.source_limits import Finding, listed
 
 __all__ = ["Audit", "Finding", "audit"]
@@ -64,7 +64,7 @@ def audit(
     return Audit(False, source, [Finding(missing[0].site.lineno, "covenant", message)], 0)
 
 
-def _remark(place: Missing) -> Finding:
+def _remark(place: MissingMark) -> Finding:
     return Finding(place.site.lineno, "covenant", f"a change inside a value was not followed by {_MARK}: inserted", fatal=False)
 
 
@@ -101,7 +101,7 @@ def _signature(method: ast.FunctionDef, positional: int, keywords: Sequence[str]
 # --- insertion -------------------------------------------------------------------------------------------------------
 
 
-def _insert(source: str, missing: Sequence[Missing]) -> str:
+def _insert(source: str, missing: Sequence[MissingMark]) -> str:
     """The source with marks; every other character stays where it was."""
     lines = source.split("\n")
     # From the end of the text to its beginning, so that earlier positions stay true.
@@ -115,7 +115,7 @@ def _insert(source: str, missing: Sequence[Missing]) -> str:
     return "\n".join(lines)
 
 
-def _edit(lines: Sequence[str], missing: Missing) -> tuple[int, int, bool, str]:
+def _edit(lines: Sequence[str], missing: MissingMark) -> tuple[int, int, bool, str]:
     """(index of the line, column in bytes, whether a whole line goes in before it, text)."""
     anchor = missing.anchor
     first = lines[anchor.lineno - 1].encode()

@@ -7,11 +7,9 @@ the image through `Hooks` alone. Code is never pickled.
 
 import ast
 import functools
-import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any, Final, NoReturn, Protocol, cast
 
@@ -22,6 +20,12 @@ from uvm.language.keys import Keys
 from uvm.language.operators import Operators
 from uvm.language.source_limits import Finding, listed
 from uvm.language.transformer import OPERATOR_GUARDS, Guarding
+
+POLICY: Final = 1
+"""The version of what methods may say. It is raised by one with whatever makes a source fail the audit that has passed it: a word, a
+construct or a method of a value leaves the language, a bound becomes narrower, a rule stricter. What only adds to the language, or charges
+other ticks, raises nothing. An image that was audited under another version has all its methods audited again by its next awakening.
+"""
 
 LAMBDA_DEPTH: Final = 50
 """How deep lambdas of one method may call each other."""
@@ -221,29 +225,3 @@ class Linker:
 def link(code: CodeType, hooks: Hooks) -> Callable[..., Any]:
     """The callable method: its first argument is the receiver. One function serves all messages of the same hooks."""
     return Linker(hooks).link(code)
-
-
-def _policy() -> str:
-    folder = Path(__file__).parent
-    digest = hashlib.sha256()
-    for module in (
-        "audit",
-        "bounds",
-        "builtins",
-        "compiler",
-        "covenant",
-        "keys",
-        "operators",
-        "source_limits",
-        "syntax",
-        "texts",
-        "transformer",
-        "value_methods",
-        "weights",
-    ):
-        digest.update((folder / f"{module}.py").read_bytes())
-    return digest.hexdigest()[:16]
-
-
-POLICY: Final = _policy()
-"""Changes with the sources of the language; what was audited under another policy is audited again."""

@@ -32,7 +32,7 @@ class Reach(IntEnum):
     HELD = 2
 
 
-class Missing(Struct, frozen=True):
+class MissingMark(Struct, frozen=True):
     """A mark that is missing: `site` is the statement that changes something, `before` says that the mark belongs in
     front of `anchor`, else behind it."""
 
@@ -41,7 +41,7 @@ class Missing(Struct, frozen=True):
     before: bool
 
 
-def missing_marks(method: ast.FunctionDef, slots: Mapping[str, str] | None = None, near: bool = False) -> list[Missing]:
+def missing_marks(method: ast.FunctionDef, slots: Mapping[str, str] | None = None, near: bool = False) -> list[MissingMark]:
     """Where marks must be inserted so that each in-place change is followed by one. `slots` gives the kinds of known slots.
 
     One mark at the end of a block serves all its changes; `near` puts one right behind each change instead.
@@ -216,17 +216,17 @@ class _Flow:
         self._sites: list[_Site | None] = []
         self._unmarked: _Pending = 0
 
-    def missing(self, near: bool) -> list[Missing]:
+    def missing(self, near: bool) -> list[MissingMark]:
         """One mark for each block of statements that needs one, or for each change where it must be near."""
-        marks: list[Missing] = []
+        marks: list[MissingMark] = []
         last: dict[int, _Site] = {}
         for number, site in enumerate(self._sites):
             if site is None or not self._unmarked >> number & 1:
                 continue
             if site.head:
-                marks.append(Missing(site.statement, site.statement, True))
+                marks.append(MissingMark(site.statement, site.statement, True))
             elif near or site.block.guarded:
-                marks.append(Missing(site.statement, site.statement, False))
+                marks.append(MissingMark(site.statement, site.statement, False))
             else:
                 known = last.setdefault(id(site.block.body), site)
                 last[id(site.block.body)] = max(known, site, key=lambda one: one.index)
@@ -318,10 +318,10 @@ def _joined(one: _Pending | None, other: _Pending | None) -> _Pending | None:
     return one | other
 
 
-def _behind(site: _Site) -> Missing:
+def _behind(site: _Site) -> MissingMark:
     """At the end of the block, but in front of what leaves it."""
     body = site.block.body
     for statement in body[site.index + 1 :]:
         if isinstance(statement, ast.Return | ast.Raise | ast.Break | ast.Continue):
-            return Missing(site.statement, statement, True)
-    return Missing(site.statement, body[-1], False)
+            return MissingMark(site.statement, statement, True)
+    return MissingMark(site.statement, body[-1], False)

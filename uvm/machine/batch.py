@@ -3,7 +3,6 @@
 Owned by the UVM's main thread. `run` gives one outcome per message, all true of one committed transaction.
 """
 
-import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -17,7 +16,8 @@ from ZODB.POSException import ConflictError, ReadConflictError, StorageError
 
 from deploy.settings import BridgeSettings, UvmSettings
 from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, ImageFull, KernelFault, TooLarge
-from uvm.generation.request import missing
+from uvm.generation.misses import method_request
+from uvm.generation.request import offered
 from uvm.image import nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
@@ -26,8 +26,8 @@ from uvm.image.message_object import is_method
 from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
 from uvm.image.stored import Accounts
-from uvm.image.transactor import disk_full
-from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.image.transactor import back_off, disk_full
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
 from uvm.machine.stopwatch import Stopwatch
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import (
@@ -59,7 +59,7 @@ TRIES: Final = 12
 log = structlog.get_logger()
 
 
-class ImageAway(Exception):
+class BatchUndecided(Exception):
     """The ZEO server does not answer; nothing is decided yet, and the batch is to be run again later."""
 
 
@@ -92,37 +92,37 @@ class Batch:
         self._full = False
         # Selectors sent since the last commit: what only looks writes nothing, and is counted with the next change.
         self._sent: dict[str, int] = {}
-        self._receipts: dict[tuple[str, str, int], tuple[Work, bytes]] = {}
+        self._receipts: dict[tuple[str, str, int], tuple[Delivery, bytes]] = {}
         self._entries: list[dict[str, Any]] = []
         self._accounts = Accounts(image)
         self.conflicts = 0
         self.commits = 0
 
-    def run(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]]:
+    def run(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Outcome, bytes]]:
         """Run messages; each comes back with its outcome and the transaction that holds it (empty when nothing was written).
 
         Where the first ones take long, the last ones are not begun, and do not come back: run them again in another batch. So are those
         that change nothing, where the image's disk had no room for what the others did; these come back as failed.
 
-        Raises ImageAway: then call again with the same messages. A commit that may or may not have happened is looked up first.
+        Raises BatchUndecided: then call again with the same messages. A commit that may or may not have happened is looked up first.
         """
         try:
-            settled = self._settle(works)
+            settled = self._settle(deliveries)
             if settled is not None:
                 return settled
-            return self._run(list(works), 0)
+            return self._run(list(deliveries), 0)
         except (ClientDisconnected, StorageError, TransientError) as error:
             self._abort()
             full = disk_full(error)
             if full is not None and self._doubtful is not None:
-                return self._not_written(works, full)
-            raise ImageAway(str(error)) from error
+                return self._not_written(deliveries, full)
+            raise BatchUndecided(str(error)) from error
 
     # --- transactions ------------------------------------------------------------------------------------------------
 
-    def _run(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
-        if tried >= 2 and len(works) > 1:
-            return self._one_by_one(works, tried)
+    def _run(self, deliveries: list[Delivery], tried: int) -> list[tuple[Delivery, Outcome, bytes]]:
+        if tried >= 2 and len(deliveries) > 1:
+            return self._one_by_one(deliveries, tried)
         while True:
             outcomes: list[Outcome] = []
             self._receipts.clear()
@@ -133,40 +133,40 @@ class Batch:
                 self._image.manager.begin()
                 watch = Stopwatch()
                 long = watch.now + LONG_S
-                for work in works:
+                for delivery in deliveries:
                     self._between()
-                    outcomes.append(self._attempt(work))
-                    work.cpu_s += watch.lap()
+                    outcomes.append(self._attempt(delivery))
+                    delivery.cpu_s += watch.lap()
                     if watch.now > long:
                         break
-                return self._commit(works[: len(outcomes)], outcomes)
+                return self._commit(deliveries[: len(outcomes)], outcomes)
             except (ConflictError, ReadConflictError) as error:
                 self._abort()
                 self.conflicts += 1
                 tried += 1
                 if tried >= TRIES:
                     return [
-                        (work, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"") for work in works
+                        (delivery, Failed(Contention(f"lost a conflict {tried} times: {error}"[:300], "send it again")), b"")
+                        for delivery in deliveries
                     ]
-                # Jitter, so that two UVMs that collide do not collide again in step; bounded, as the bridge waits.
-                time.sleep(random.uniform(0, 0.002 * 2 ** min(tried, 6)))
-                if tried >= 2 and len(works) > 1:
-                    return self._run(works, tried)
+                back_off(tried)
+                if tried >= 2 and len(deliveries) > 1:
+                    return self._run(deliveries, tried)
             except (ClientDisconnected, StorageError, TransientError):
                 raise
             except Exception as error:  # a transaction that cannot be stored fails its messages, and must not end the process
                 self._abort()
-                log.exception("a transaction could not be stored", jobs=[work.job for work in works])
-                if len(works) > 1:
-                    return self._one_by_one(works, tried)
-                return [(works[0], Failed(fault(error)), b"")]
+                log.exception("a transaction could not be stored", jobs=[delivery.job for delivery in deliveries])
+                if len(deliveries) > 1:
+                    return self._one_by_one(deliveries, tried)
+                return [(deliveries[0], Failed(fault(error)), b"")]
 
-    def _one_by_one(self, works: list[Work], tried: int) -> list[tuple[Work, Outcome, bytes]]:
-        done: list[tuple[Work, Outcome, bytes]] = []
+    def _one_by_one(self, deliveries: list[Delivery], tried: int) -> list[tuple[Delivery, Outcome, bytes]]:
+        done: list[tuple[Delivery, Outcome, bytes]] = []
         long = time.monotonic() + LONG_S
-        for work in works:
+        for delivery in deliveries:
             try:
-                done += self._run([work], tried)
+                done += self._run([delivery], tried)
             except (ClientDisconnected, StorageError, TransientError):
                 if not done:
                     raise
@@ -177,24 +177,26 @@ class Batch:
                 break
         return done
 
-    def _commit(self, works: list[Work], outcomes: list[Outcome]) -> list[tuple[Work, Outcome, bytes]]:
+    def _commit(self, deliveries: list[Delivery], outcomes: list[Outcome]) -> list[tuple[Delivery, Outcome, bytes]]:
         if not any(isinstance(one, Answered) and one.changed for one in outcomes):
             self._abort()
-            return [(work, one, b"") for work, one in zip(works, outcomes, strict=True)]
+            return [(delivery, one, b"") for delivery, one in zip(deliveries, outcomes, strict=True)]
         batch = uuid.uuid4().hex
         floors: dict[tuple[str, str], int] = {}
-        for work, _ in self._receipts.values():
-            session = work.principal, work.session
-            floors[session] = max(floors.get(session, 0), getattr(work.request, "floor", 0))
-        for work, result in self._receipts.values():
+        for delivery, _ in self._receipts.values():
+            session = delivery.principal, delivery.session
+            floors[session] = max(floors.get(session, 0), getattr(delivery.request, "floor", 0))
+        for delivery, result in self._receipts.values():
             # The floor that the batch comes to, so that each session's page is swept once.
-            self._ledger.record(work.principal, work.session, work.seq, work.digest, result, floors[work.principal, work.session])
+            self._ledger.record(
+                delivery.principal, delivery.session, delivery.seq, delivery.digest, result, floors[delivery.principal, delivery.session]
+            )
         self._accounts.write()
         self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
         changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
         teller.changes = changes
-        self._doubtful = (batch, [id(work) for work in works], outcomes)
+        self._doubtful = (batch, [id(delivery) for delivery in deliveries], outcomes)
         try:
             self._image.manager.commit()
         except ConflictError:
@@ -211,9 +213,9 @@ class Batch:
         self.commits += 1
         teller.changes = self._changes.settled(changes)
         tid = self._journal.tid
-        return [(work, one, tid) for work, one in zip(works, outcomes, strict=True)]
+        return [(delivery, one, tid) for delivery, one in zip(deliveries, outcomes, strict=True)]
 
-    def _settle(self, works: Sequence[Work]) -> list[tuple[Work, Outcome, bytes]] | None:
+    def _settle(self, deliveries: Sequence[Delivery]) -> list[tuple[Delivery, Outcome, bytes]] | None:
         """After a commit whose acknowledgement was lost: the outcomes, if it happened."""
         if self._doubtful is None:
             return None
@@ -230,23 +232,23 @@ class Batch:
         for outcome in outcomes:
             if isinstance(outcome, Answered) and outcome.changes:
                 outcome.changes = self._changes.settled(outcome.changes)
-        return [(work, known[id(work)], tid) for work in works if id(work) in known]
+        return [(delivery, known[id(delivery)], tid) for delivery in deliveries if id(delivery) in known]
 
-    def _not_written(self, works: Sequence[Work], full: ImageFull) -> list[tuple[Work, Outcome, bytes]]:
+    def _not_written(self, deliveries: Sequence[Delivery], full: ImageFull) -> list[tuple[Delivery, Outcome, bytes]]:
         """The server answered that it could not write: what the transaction would have changed fails, once it is sure that it did not."""
         if not self._full:
             self._full = True  # an outage is one line of the log, however many messages it costs
             log.error("the image's disk is full", error=full.message)
         _, identities, outcomes = self._doubtful or ("", [], [])
         try:
-            settled = self._settle(works)
+            settled = self._settle(deliveries)
         except (ClientDisconnected, StorageError, TransientError) as error:
             self._abort()
-            raise ImageAway(str(error)) from error
+            raise BatchUndecided(str(error)) from error
         if settled is not None:
             return settled
         changing = {identity for identity, one in zip(identities, outcomes, strict=True) if isinstance(one, Answered) and one.changed}
-        return [(work, Failed(full), b"") for work in works if id(work) in changing]
+        return [(delivery, Failed(full), b"") for delivery in deliveries if id(delivery) in changing]
 
     def _abort(self) -> None:
         self._runtime.attempt.forget_changes()
@@ -255,26 +257,26 @@ class Batch:
 
     # --- one message -------------------------------------------------------------------------------------------------
 
-    def _attempt(self, work: Work) -> Outcome:
+    def _attempt(self, delivery: Delivery) -> Outcome:
         """Run one message. Never raises for what the message itself did wrong."""
-        left = work.deadline - time.monotonic()
+        left = delivery.deadline - time.monotonic()
         if left <= 0:
             return Failed(DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again"))
         self._savepoint = None
         outcome: Outcome
         attempt = self._runtime.attempt = Attempt(
-            ticks=min(self._settings.ticks, work.limits.ticks),
-            rights=work.rights,
-            limits=work.limits,
+            ticks=min(self._settings.ticks, delivery.limits.ticks),
+            rights=delivery.rights,
+            limits=delivery.limits,
             seconds=min(self._settings.message_limit_s, left),
             before_write=self._before_write,
-            thoughts=work.thoughts,
-            now=work.now,
+            thoughts=delivery.thoughts,
+            now=delivery.now,
         )
         try:
-            return self._carry_out(work, attempt)
+            return self._carry_out(delivery, attempt)
         except Miss as miss:
-            outcome = self._missed(work, attempt, miss)
+            outcome = self._missed(delivery, attempt, miss)
         except Thought as thought:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
@@ -282,7 +284,7 @@ class Batch:
         except (ConflictError, ClientDisconnected, TransientError):
             raise
         except Exception as error:  # a fault of ours fails one message, and must not end the process
-            log.exception("a fault while a message was run", job=work.job)
+            log.exception("a fault while a message was run", job=delivery.job)
             outcome = Failed(fault(error))
         if self._savepoint is not None:
             self._savepoint.rollback()
@@ -292,40 +294,40 @@ class Batch:
     def _before_write(self) -> None:
         self._savepoint = self._image.manager.savepoint(optimistic=True)
 
-    def _missed(self, work: Work, attempt: Attempt, miss: Miss) -> Outcome:
+    def _missed(self, delivery: Delivery, attempt: Attempt, miss: Miss) -> Outcome:
         """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
         try:
             attempt.unflagged()
             gate.look(self._image, attempt)
-            return Missing(missing(self._image, attempt, miss, work.now, work.principal))
+            return method_request(self._image, attempt, miss, delivery.now, delivery.principal)
         except ImageError as error:
             return Failed(error)
         except (ConflictError, ClientDisconnected, TransientError):
             raise
         except Exception as error:  # an object that nothing refers to may hold what cannot be stored
-            log.exception("a fault while a missing method was noted", job=work.job)
+            log.exception("a fault while a missing method was noted", job=delivery.job)
             return Failed(fault(error))
 
-    def _carry_out(self, work: Work, attempt: Attempt) -> Outcome:
-        request = work.request
+    def _carry_out(self, delivery: Delivery, attempt: Attempt) -> Outcome:
+        request = delivery.request
         if not isinstance(request, Changing):
             return self._look(request, attempt)
-        if work.exactly_once:
-            if (work.principal, work.session, work.seq) in self._receipts:
+        if delivery.exactly_once:
+            if (delivery.principal, delivery.session, delivery.seq) in self._receipts:
                 # The same message twice in one batch: the second one finds the receipt once it is committed.
                 raise ConflictError("the same message is in this batch already")
-            receipt = self._ledger.look(work.principal, work.session, work.seq, work.digest)
+            receipt = self._ledger.look(delivery.principal, delivery.session, delivery.seq, delivery.digest)
             if receipt is not None:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
         if isinstance(request, CreateMethod):
-            return self._create_method(work, attempt, request)
+            return self._create_method(delivery, attempt, request)
         shown: list[UvmObject] = []
         room = Room(self._capacity)
         if isinstance(request, Transaction):
             answer = self._send_all(attempt, request, shown, room)
         else:
             answer = self._carried(self._send(attempt, request, self._resolve), attempt, shown, room)
-        return self._changed(work, attempt, encode_value(answer), shown)
+        return self._changed(delivery, attempt, encode_value(answer), shown)
 
     def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
         """What sends nothing."""
@@ -391,38 +393,40 @@ class Batch:
                 limit=room.limit,
             ) from None
 
-    def _keep(self, work: Work, result: bytes, change: dict[str, Any] | None = None) -> None:
+    def _keep(self, delivery: Delivery, result: bytes, change: dict[str, Any] | None = None) -> None:
         """Remember receipt and journal entry for the end of the batch: written now, every later savepoint would store their pages again."""
-        if work.exactly_once:
-            self._ledger.check(work.seq, getattr(work.request, "floor", 0))
-            self._receipts[work.principal, work.session, work.seq] = (work, result)
+        if delivery.exactly_once:
+            self._ledger.check(delivery.seq, getattr(delivery.request, "floor", 0))
+            self._receipts[delivery.principal, delivery.session, delivery.seq] = (delivery, result)
         if change is not None:
             self._entries.append(change)
 
-    def _changed(self, work: Work, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
+    def _changed(self, delivery: Delivery, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
         if shown:
             attempt.touch()
             nursery.keep(self._image, shown)
         if not attempt.wrote:
             return Answered(result)
         weight = gate.look(self._image, attempt)
-        self._accounts.charge(work.principal, work.limits.stored, weight.grown)
+        self._accounts.charge(delivery.principal, delivery.limits.stored, weight.grown)
         effects = attempt.effects()
         self._changes.take(attempt.created, effects)
-        said = {"session": work.session, "seq": work.seq, "selector": _selector(work.request), "at": int(work.now)}
-        self._keep(work, result, entry(said, effects, attempt.created.values()))
-        held = self._accounts.held(work.principal) if work.limits.stored else None
+        said = {"session": delivery.session, "seq": delivery.seq, "selector": _selector(delivery.request), "at": int(delivery.now)}
+        self._keep(delivery, result, entry(said, effects, attempt.created.values()))
+        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
     # --- methods that are not there yet --------------------------------------------------------------------------------
 
-    def _create_method(self, work: Work, attempt: Attempt, request: CreateMethod) -> Outcome:
+    def _create_method(self, delivery: Delivery, attempt: Attempt, request: CreateMethod) -> Outcome:
         target = self._image.target(request.target)
-        check_offer(self._image, target, request.selector, work.rights, request.policy)
-        key = f"offer:{work.token}:{work.digest.hex()}"
+        check_offer(self._image, target, request.selector, delivery.rights, request.policy)
+        key = f"offer:{delivery.token}:{delivery.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):
-            return Offered(key, self._image.reference(target).oid)
+            return offered(
+                request, key, self._image.reference(target).oid, delivery.now, delivery.rights, delivery.limits, delivery.principal
+            )
         if message.own("stage") == "refused":
             kind = next((one for one in ImageError.__subclasses__() if one.__name__ == message.own("refusal")["type"]), ImageError)
             raise kind(message.own("refusal")["message"], message.own("refusal")["remedy"], **message.own("refusal")["details"])
@@ -435,9 +439,9 @@ class Batch:
         except NoRoom:  # it is installed all the same; explain_ and Read have the rest
             told = {}
         result = encode_value({"selector": request.selector, "method": self._image.reference(method), **told})
-        if work.exactly_once:
-            self._keep(work, result)
-        return Answered(result, changed=work.exactly_once)
+        if delivery.exactly_once:
+            self._keep(delivery, result)
+        return Answered(result, changed=delivery.exactly_once)
 
 
 def removed_methods(effects: Sequence[Effect]) -> list[tuple[bytes, str]]:

@@ -7,7 +7,7 @@ import msgspec
 
 from uvm.bridge import heads
 from uvm.errors import AttemptEnded, ImageError
-from uvm.generation.request import Want
+from uvm.generation.request import MethodRequest
 from uvm.protocol import (
     Answer,
     Changing,
@@ -32,8 +32,8 @@ _DEFAULT = Limits()
 Runnable = Send | Transaction | CreateMethod | Inspect | Read | GetFullState | Release
 
 
-class Work:
-    """One job of the bridge. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
+class Delivery:
+    """A message that the bridge has delivered. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
 
     `exactly_once`: the tool gave it a session and a number; such a message, and an offered method, has a `digest`. `cpu_s` and
     `generations` are what it used until now, all attempts together.
@@ -157,15 +157,6 @@ class Failed:
         return encode(failure(request.id, self.error))
 
 
-class Missing:
-    """A method is missing."""
-
-    __slots__ = ("want",)
-
-    def __init__(self, want: Want) -> None:
-        self.want = want
-
-
 class Thinking:
     """A method asked the model; the message runs again once `key` has its answer."""
 
@@ -178,17 +169,8 @@ class Thinking:
         self.persona = persona
 
 
-class Offered:
-    """A tool's method waits for its audit and trial."""
-
-    __slots__ = ("key", "receiver")
-
-    def __init__(self, key: str, receiver: bytes) -> None:
-        self.key = key
-        self.receiver = receiver
-
-
-Outcome = Answered | Failed | Missing | Thinking | Offered
+Outcome = Answered | Failed | MethodRequest | Thinking
+"""What came of an attempt: an answer, or what has to be there before the message runs again."""
 
 
 def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:

@@ -28,24 +28,22 @@ from inference_worker.protocol import Failed as ThoughtFailed
 from uvm.bridge import heads, refusals
 from uvm.bridge import protocol as wire
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep
-from uvm.generation.drafting import voice_of
-from uvm.generation.questions import thought_request
-from uvm.generation.request import offered
+from uvm.generation.request import MethodRequest
+from uvm.generation.thoughts import Thoughts
 from uvm.generation.writers import Writers
 from uvm.image import codex
-from uvm.image.blobs import materialize
+from uvm.image.blobs import materializer
 from uvm.image.changes import updates
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
-from uvm.image.transactor import ImageAway as ImageGone
-from uvm.image.transactor import Transactor
+from uvm.image.transactor import ImageAway, Transactor
 from uvm.inference.balancer import endpoints
-from uvm.inference.client import Thinker
-from uvm.machine.batch import Batch, ImageAway, fault
-from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Thinking, Work
+from uvm.inference.client import InferenceClient
+from uvm.machine.batch import Batch, BatchUndecided, fault
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
 from uvm.machine.stopwatch import Stopwatch
 from uvm.machine.watchdog import Watchdog
-from uvm.protocol import TOPIC_STATE, Change, CreateMethod, encode
+from uvm.protocol import TOPIC_STATE, Change, encode
 from uvm.rights import Spent
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
@@ -82,7 +80,7 @@ class Machine:
         self._bridge.setsockopt(zmq.LINGER, 2000)
         self._bridge.setsockopt(zmq.SNDHWM, _HELD)
         self._bridge.connect(configuration.uvms_endpoint)
-        self._thinker = Thinker(self._context, endpoints(configuration))
+        self._inference = InferenceClient(self._context, endpoints(configuration))
         self._runtime = Runtime(image, PRIMITIVES)
         self._transactor = Transactor(image, name, self._alive, self._publish_changes)
         self._batch = Batch(image, self._runtime, self._settings.uvm, name, self._alive, configuration.settings.bridge.max_frame_bytes)
@@ -91,27 +89,28 @@ class Machine:
             image=image,
             runtime=self._runtime,
             transactor=self._transactor,
-            thinker=self._thinker,
+            inference=self._inference,
             trials=trials,
             publish=self._publish,
             used=lambda principal, cpu_s: self._say(wire.Used(principal, Spent(cpu_s=cpu_s))),
             owner=f"{name}/{self._incarnation}",
-            confined=lambda: confined,
+            confined=confined,
         )
+        self._thoughts = Thoughts(image, self._transactor, self._inference, materializer(image, configuration.home))
         self._watchdog = Watchdog(self._settings.bridge.dead_after_s)
-        self._ready: collections.deque[Work] = collections.deque()
-        self._parked: dict[int, Work] = {}
+        self._ready: collections.deque[Delivery] = collections.deque()
+        self._parked: dict[int, Delivery] = {}
         self._alive_at = 0.0
         self._tick_at = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._bridge, zmq.POLLIN)
-        for socket in self._thinker.sockets:
+        for socket in self._inference.sockets:
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(stop.fileno(), zmq.POLLIN)
         self._poller.register(trials.fileno(), zmq.POLLIN)
 
     def serve(self) -> None:
-        """Run until a stop is requested. Raises ImageGone when the ZEO server stays away."""
+        """Run until a stop is requested. Raises ImageAway when the ZEO server stays away."""
         self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
         while not self._stop.requested:
             self._poll()
@@ -123,7 +122,7 @@ class Machine:
         """Close the sockets."""
         self._watchdog.stop()
         self._writers.close()
-        self._thinker.close()
+        self._inference.close()
         self._bridge.close()
         self._context.term()
 
@@ -141,8 +140,8 @@ class Machine:
                 self._poller.unregister(descriptor)
         if self._bridge in events:
             self._take()
-        if any(socket in events for socket in self._thinker.sockets):
-            self._steadily(self._thinker.receive)
+        if any(socket in events for socket in self._inference.sockets):
+            self._steadily(self._inference.receive)
         for descriptor, trial in trials.items():
             if descriptor in events:
                 self._steadily(partial(self._writers.readable, trial))
@@ -163,7 +162,7 @@ class Machine:
             except msgspec.DecodeError as error:
                 log.error("the bridge sent a bad frame", error=str(error))
                 continue
-            if isinstance(said, wire.Job):
+            if isinstance(said, wire.Deliver):
                 self._accept(said, watch)
             elif isinstance(said, wire.Drop):
                 self._drop(said.job)
@@ -175,9 +174,9 @@ class Machine:
                 self._parked.clear()
                 self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
 
-    def _accept(self, job: wire.Job, watch: Stopwatch) -> None:
+    def _accept(self, job: wire.Deliver, watch: Stopwatch) -> None:
         try:
-            work = Work(
+            delivery = Delivery(
                 job.job,
                 job.payload,
                 job.principal,
@@ -192,25 +191,25 @@ class Machine:
             watch.lap()
             return
         # What it took to read it is its sender's as well.
-        work.cpu_s = watch.lap()
-        self._ready.append(work)
+        delivery.cpu_s = watch.lap()
+        self._ready.append(delivery)
 
     def _give_back(self) -> None:
         """The bridge has better places for what has not begun here."""
-        back = [work.job for work in self._ready if not work.restarts]
-        self._ready = collections.deque(work for work in self._ready if work.restarts)
+        back = [delivery.job for delivery in self._ready if not delivery.restarts]
+        self._ready = collections.deque(delivery for delivery in self._ready if delivery.restarts)
         self._say(wire.Returned(back))
 
     def _drop(self, job: int) -> None:
-        work = self._parked.get(job) or next((one for one in self._ready if one.job == job), None)
-        if work is not None:
-            work.deadline = 0.0
+        delivery = self._parked.get(job) or next((one for one in self._ready if one.job == job), None)
+        if delivery is not None:
+            delivery.deadline = 0.0
 
     def _steadily(self, step: Callable[[], object]) -> None:
         """Run a step of the loop that serves no single message. A fault of it is logged; the loop goes on."""
         try:
             step()
-        except ImageGone:
+        except ImageAway:
             raise
         except Exception:  # what it read in the image may be anything
             log.exception("a fault in the loop; it goes on")
@@ -220,102 +219,92 @@ class Machine:
     def _run_ready(self) -> None:
         if not self._ready:
             return
-        works = [self._ready.popleft()]
-        while self._ready and not works[0].alone and not self._ready[0].alone and len(works) < self._settings.uvm.batch:
-            works.append(self._ready.popleft())
+        deliveries = [self._ready.popleft()]
+        while self._ready and not deliveries[0].alone and not self._ready[0].alone and len(deliveries) < self._settings.uvm.batch:
+            deliveries.append(self._ready.popleft())
         started = time.monotonic()
         while True:
             try:
-                results = self._batch.run(works)
+                results = self._batch.run(deliveries)
                 break
-            except ImageAway:
+            except BatchUndecided:
                 self._transactor.wait_for_image()
-        BATCHES.observe(len(works))
+        BATCHES.observe(len(deliveries))
         SECONDS.observe(time.monotonic() - started)
         CONFLICTS.set(self._batch.conflicts)
-        for kind, times in collections.Counter(type(outcome) for _, outcome, _ in results).items():
-            RAN.labels(kind.__name__.lower()).inc(times)
-        for work, outcome, tid in results:
+        for kind, times in collections.Counter(_named(outcome) for _, outcome, _ in results).items():
+            RAN.labels(kind).inc(times)
+        for delivery, outcome, tid in results:
             try:
-                self._settle(work, outcome, tid)
-            except ImageGone:
+                self._settle(delivery, outcome, tid)
+            except ImageAway:
                 raise
             except Exception as error:  # whatever stands in the image, it fails one message, and ends no process
-                log.exception("a fault while a message was settled", job=work.job)
-                self._fail(work, fault(error))
+                log.exception("a fault while a message was settled", job=delivery.job)
+                self._fail(delivery, fault(error))
             if isinstance(outcome, Answered):
                 for message, author in outcome.taken_back:
                     self._writers.learner.rejected(message, [author])
                 if outcome.changes:
                     self._publish_changes(tid, outcome.changes)
-        if len(results) < len(works):
-            ended = {work.job for work, _, _ in results}
-            self._ready.extendleft(work for work in reversed(works) if work.job not in ended)
+        if len(results) < len(deliveries):
+            ended = {delivery.job for delivery, _, _ in results}
+            self._ready.extendleft(delivery for delivery in reversed(deliveries) if delivery.job not in ended)
 
-    def _settle(self, work: Work, outcome: Outcome, tid: bytes) -> None:
+    def _settle(self, delivery: Delivery, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered):
-            self._done(work, outcome.answer(work.request, tid, self._name), outcome.stored, outcome.held)
+            self._done(delivery, outcome.answer(delivery.request, tid, self._name), outcome.stored, outcome.held)
             return
         if isinstance(outcome, Failed):
-            self._done(work, outcome.answer(work.request, tid, self._name))
+            self._done(delivery, outcome.answer(delivery.request, tid, self._name))
             return
-        work.restarts += 1
-        if work.restarts > self._settings.uvm.restarts:
-            self._fail(work, TooDeep(f"the message was set aside {self._settings.uvm.restarts} times", "do it in several messages"))
+        delivery.restarts += 1
+        if delivery.restarts > self._settings.uvm.restarts:
+            self._fail(delivery, TooDeep(f"the message was set aside {self._settings.uvm.restarts} times", "do it in several messages"))
             return
-        self._parked[work.job] = work
-        self._say(wire.Parked([work.job]))
-        if isinstance(outcome, Missing):
-            work.generations += 1
-            want = msgspec.structs.replace(outcome.want, session=work.session, seq=work.seq)
-            self._writers.want(want, lambda error: self._resume(work, error))
-        elif isinstance(outcome, Offered) and isinstance(work.request, CreateMethod):
-            want = offered(work.request, outcome.key, outcome.receiver, work.now, work.rights, work.limits, work.principal)
-            self._writers.want(want, lambda error: self._resume(work, error))
-        elif isinstance(outcome, Thinking):
-            self._think(work, outcome)
+        self._parked[delivery.job] = delivery
+        self._say(wire.Parked([delivery.job]))
+        if isinstance(outcome, MethodRequest):
+            delivery.generations += outcome.offered is None
+            request = msgspec.structs.replace(outcome, session=delivery.session, seq=delivery.seq)
+            self._writers.request(request, lambda error: self._resume(delivery, error))
+        else:
+            self._think(delivery, outcome)
 
-    def _think(self, work: Work, thinking: Thinking) -> None:
-        def kinds(proxy: Any, kind: str) -> None:
-            materialize(self._image, proxy, kind, getattr(self._configuration.home, f"{kind}s"))
-
-        try:
-            voice = self._transactor.look(lambda: voice_of(self._image, thinking.persona, kinds))
-        except ImageError as error:
-            self._resume(work, error)
-            return
-
+    def _think(self, delivery: Delivery, thinking: Thinking) -> None:
         def done(answer: Completed | ThoughtFailed) -> None:
             if isinstance(answer, Completed):
-                work.thoughts[thinking.key] = answer.outputs[0].text
-                self._resume(work, None)
+                delivery.thoughts[thinking.key] = answer.outputs[0].text
+                self._resume(delivery, None)
             else:
                 self._resume(
-                    work,
+                    delivery,
                     ImageError(f"the model did not answer: {answer.type}: {answer.message}", "batos status shows the inference worker"),
                 )
 
-        seconds = max(0.1, work.deadline - time.monotonic())
-        identifier = self._thinker.identifier(f"{self._name}-{self._incarnation}-thought")
-        generate = msgspec.structs.replace(thought_request(voice, thinking, identifier, work.session), deadline_ms=int(seconds * 1000))
-        self._thinker.ask(generate, seconds, done)
+        question = self._inference.identifier(f"{self._name}-{self._incarnation}-thought")
+        seconds = max(0.1, delivery.deadline - time.monotonic())
+        try:
+            self._thoughts.ask(thinking, thinking.persona, question=question, session=delivery.session, seconds=seconds, done=done)
+        except ImageError as error:
+            self._resume(delivery, error)
 
-    def _resume(self, work: Work, error: ImageError | None) -> None:
-        if self._parked.pop(work.job, None) is None:
+    def _resume(self, delivery: Delivery, error: ImageError | None) -> None:
+        if self._parked.pop(delivery.job, None) is None:
             return
         if error is not None:
-            self._fail(work, error)
+            self._fail(delivery, error)
         else:
-            self._say(wire.Resumed([work.job]))
-            self._ready.append(work)
+            self._say(wire.Resumed([delivery.job]))
+            self._ready.append(delivery)
 
-    def _fail(self, work: Work, error: Any) -> None:
-        self._parked.pop(work.job, None)
-        self._done(work, Failed(error).answer(work.request, b"", self._name))
+    def _fail(self, delivery: Delivery, error: Any) -> None:
+        self._parked.pop(delivery.job, None)
+        self._done(delivery, Failed(error).answer(delivery.request, b"", self._name))
 
-    def _done(self, work: Work, answer: bytes, stored: int = 0, held: int | None = None) -> None:
-        spent = Spent(cpu_s=work.cpu_s, bytes=stored, generations=work.generations, stored=held)
-        self._say(wire.Done(work.job, answer, spent))
+    def _done(self, delivery: Delivery, answer: bytes, stored: int = 0, held: int | None = None) -> None:
+        spent = Spent(cpu_s=delivery.cpu_s, bytes=stored, generations=delivery.generations, stored=held)
+        self._say(wire.Done(delivery.job, answer, spent))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
@@ -324,12 +313,12 @@ class Machine:
         if now < self._tick_at:
             return
         self._tick_at = now + 0.05
-        self._steadily(lambda: self._thinker.tick(now))
+        self._steadily(lambda: self._inference.tick(now))
         self._steadily(lambda: self._writers.tick(now))
-        for work in [work for work in self._parked.values() if now > work.deadline]:
-            waited = now - work.arrived
+        for delivery in [delivery for delivery in self._parked.values() if now > delivery.deadline]:
+            waited = now - delivery.arrived
             self._fail(
-                work,
+                delivery,
                 DeadlineExceeded(
                     f"waited {waited:.1f} s for a method or a thought that is not there yet", "send it again: what is being written goes on"
                 ),
@@ -365,6 +354,13 @@ class Machine:
             self._bridge.send(wire.encode(message), zmq.NOBLOCK)
         except zmq.Again:
             log.error("the bridge takes nothing; a word to it is lost", word=type(message).__name__)
+
+
+def _named(outcome: Outcome) -> str:
+    """What the metrics call an outcome."""
+    if isinstance(outcome, MethodRequest):
+        return "missing" if outcome.offered is None else "offered"
+    return type(outcome).__name__.lower()
 
 
 def main() -> int:
@@ -405,7 +401,7 @@ def main() -> int:
             machine.serve()
         finally:
             machine.close()
-    except (ImageGone, ImageUnreachable, ImageError, codex.CodexBroken) as error:
+    except (ImageAway, ImageUnreachable, ImageError, codex.CodexBroken) as error:
         log.error("ending", error=str(error))
         return 1
     finally:

@@ -9,11 +9,22 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm.errors import AttemptEnded, BadArguments, BadValue, Declined, ImageError, MethodFailed, NotAllowed, NotUnderstood, TooDeep
+from uvm.errors import (
+    AttemptEnded,
+    BadArguments,
+    BadValue,
+    Declined,
+    ImageError,
+    MethodFailed,
+    MethodQuarantined,
+    NotAllowed,
+    NotUnderstood,
+    TooDeep,
+)
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_name, is_word, reify
-from uvm.image.methods import may_change_policy
+from uvm.image.methods import QUARANTINED, may_change_policy, quarantined
 from uvm.language import bounds, compiler
 from uvm.language.keys import Keys
 from uvm.language.value_methods import plain_read, plain_send
@@ -22,7 +33,8 @@ from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.behaviour import method_holder, primitive_of
-from uvm.runtime.policy import HANDLER, MIND, blame, failed_in
+from uvm.runtime.blame import blame, culprit, failed_in
+from uvm.runtime.policy import HANDLER, MIND
 from uvm.values.slot_values import checked, copied, is_mutable
 
 DEPTH = 100
@@ -120,7 +132,12 @@ class Runtime:
         if value is ABSENT:
             return self._not_understood(receiver, selector, args, kwargs)
         if is_method(value):
-            return self._invoke(receiver, selector, value, args, kwargs)
+            try:
+                return self._invoke(receiver, selector, value, args, kwargs)
+            except MethodQuarantined:
+                if self.attempt.frames or not self.attempt.examples or QUARANTINED not in value._slots:
+                    raise
+                return self._not_understood(receiver, selector, args, kwargs)  # the sender shows what it should do: it is written anew
         if args or kwargs:
             hidden = f"; what the kernel means by it is {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""
             raise BadArguments(
@@ -253,12 +270,19 @@ class Runtime:
         return self._primitives[primitive](self, receiver, *args, **kwargs)
 
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
-        """The method's compiled function."""
-        # The policy that it is compiled under is one for as long as the process lives.
-        digest = method.own("digest")
+        """The method's compiled function. Raises MethodQuarantined."""
+        if QUARANTINED in method._slots:
+            raise MethodQuarantined(
+                f"{method.own('selector')} is out of use: {quarantined(method)}",
+                "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
+                selector=method.own("selector"),
+                reason=quarantined(method),
+                method=str(self.image.reference(method)),
+            )
+        digest: str = method.own("digest")
         function = self._functions.get(digest)
         if function is None:
-            source = method.own("source")
+            source: str = method.own("source")
             function = compiler.link(compiler.compile_method(source, method.own("selector")), self)
             self._functions.put(digest, function, len(source) * 16)
         return function
@@ -297,7 +321,7 @@ class Runtime:
             if not self.image.is_primordial(holder):
                 raise  # an object that answers for itself says itself what is wrong
             told = error if isinstance(error, ImageError | AttemptEnded) else self._failure(error)
-            blame(self.image, receiver, selector, told, failed_in(error)[0] or HANDLER)
+            blame(self.image, receiver, selector, told, culprit(error))
             if told is error:
                 raise
             raise told from error

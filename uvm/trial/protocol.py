@@ -31,6 +31,10 @@ class ProtocolViolation(Exception):
     """Bytes that are no frame of this protocol, or not one that is due; the text says what was wrong."""
 
 
+class ParentGone(Exception):
+    """The UVM closed the socket: nobody wants the outcome."""
+
+
 # --- the trial ------------------------------------------------------------------------------------------------------
 
 

@@ -35,8 +35,9 @@ from uvm.image.methods import primitive
 from uvm.objects import PARENTS, Counter, UvmObject
 from uvm.protocol import Example
 from uvm.runtime.primitives import TRAITS
-from uvm.trial import child as trial_child
-from uvm.trial.protocol import Ended, Fork, Kill, ProtocolViolation, TrialOutcome, TrialRequest, encode, said_to_server
+from uvm.trial.child import live
+from uvm.trial.experiment import carry_out
+from uvm.trial.protocol import Ended, Fork, Kill, ParentGone, ProtocolViolation, TrialOutcome, TrialRequest, encode, said_to_server
 
 CONTROL = 0
 _OWN_MB = 1024  # what the server itself may take beyond what it has, with the tables of many children
@@ -180,9 +181,9 @@ def _be_child(end: socket.socket, settings: TrialSettings) -> NoReturn:
         if end.fileno() != _CHILD_END:
             os.dup2(end.fileno(), _CHILD_END, inheritable=False)
         os.closerange(_CHILD_END + 1, os.sysconf("SC_OPEN_MAX"))
-        trial_child.live(socket.socket(fileno=_CHILD_END), settings)
+        live(socket.socket(fileno=_CHILD_END), settings)
         status = 0
-    except (trial_child.ParentGone, ProtocolViolation):
+    except (ParentGone, ProtocolViolation):
         status = 2
     except MemoryError:
         status = 3
@@ -234,8 +235,8 @@ def rehearse() -> TrialOutcome:
         seconds=5.0,
         author="kernel",
     )
-    trial_child.carry_out(request, load)  # ends in an error: nothing understands `missing`
-    outcome = trial_child.carry_out(msgspec.structs.replace(request, source=_REHEARSED.replace("self.missing(twin)", "a")), load)
+    carry_out(request, load)  # ends in an error: nothing understands `missing`
+    outcome = carry_out(msgspec.structs.replace(request, source=_REHEARSED.replace("self.missing(twin)", "a")), load)
     manager.begin()
     manager.abort()
     connection.close()

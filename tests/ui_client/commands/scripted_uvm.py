@@ -64,7 +64,7 @@ def explanation(selector: str) -> dict[str, Any]:
 class ScriptedUvm(FakeUvm):
     """The fake, which knows one object more."""
 
-    def carry_out(self, job: wire.Job) -> None:
+    def carry_out(self, job: wire.Deliver) -> None:
         request = decode_request(job.payload)
         match request:
             case Inspect():
@@ -75,7 +75,7 @@ class ScriptedUvm(FakeUvm):
             case _:
                 super().carry_out(job)
 
-    def sent(self, job: wire.Job, request: Send) -> None:
+    def sent(self, job: wire.Deliver, request: Send) -> None:
         match request.selector:
             case "mirror_" if request.args[0] == "respondsTo_":
                 self._answer(job, Reply(request.id, self._knows_face()))
@@ -112,7 +112,7 @@ class ScriptedUvm(FakeUvm):
             event = Progress(MESSAGE, request.selector, GENESIS, stage, detail)
             self.say(wire.Publish(TOPIC_PROGRESS, encode(event)))
 
-    def _answer(self, job: wire.Job, answer: Reply | Error | State) -> None:
+    def _answer(self, job: wire.Deliver, answer: Reply | Error | State) -> None:
         self.say(wire.Done(job.job, encode(answer)))
 
 

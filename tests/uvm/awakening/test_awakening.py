@@ -15,6 +15,8 @@ from tests.zeo_server.server import ROOT, Server, fresh_root, running_server
 from uvm.awakening.renewal import kernel_slots, renew
 from uvm.awakening.rewind import look
 from uvm.image.image import KERNEL_ROOTS, Database
+from uvm.image.methods import install, method
+from uvm.language.compiler import POLICY
 
 
 @pytest.fixture
@@ -95,6 +97,18 @@ def test_an_image_that_does_not_boot_is_not_awakened_and_says_object_by_object_w
     database.close()
     awakening = begin(server)
     assert awakening.communicate(timeout=60)[1].count("the Codex: ") == 1 and awakening.returncode == 1
+
+
+def test_an_image_of_another_policy_has_its_methods_audited_again_once(server):
+    assert steps(begin(server)) == ["first run", "awake"]
+    database = server.client(Database)
+    with fresh_root(database) as root:
+        install(root["names"]["genesis_obj"], method("spy", "def spy(self):\n    import os\n", 0, "ann", {}))
+        root["policy"] = 0
+    assert "1 put out of use" in begin(server).communicate(timeout=60)[0]
+    with fresh_root(database) as root:
+        assert root["policy"] == POLICY
+    database.close()
 
 
 @pytest.mark.parametrize("line", range(4))

@@ -115,10 +115,10 @@ class FakeUvm:
                 payload = self.parked.pop(job, None)
                 if payload is not None:
                     self.say(wire.Done(job, encode(Error(decode_request(payload).id, "DeadlineExceeded", "dropped"))))
-            case wire.Job():
+            case wire.Deliver():
                 self.carry_out(message)
 
-    def carry_out(self, job: wire.Job) -> None:
+    def carry_out(self, job: wire.Deliver) -> None:
         try:
             request = heads.whole(job.payload)
         except msgspec.DecodeError as error:
@@ -144,7 +144,7 @@ class FakeUvm:
                 raise TypeError(f"the bridge sent on a {type(request).__name__}")
         self.say(wire.Done(job.job, encode(answer)))
 
-    def sent(self, job: wire.Job, request: Send) -> None:
+    def sent(self, job: wire.Deliver, request: Send) -> None:
         row = (self.name, os.getpid(), request.session, request.seq, request.floor, request.selector, job.alone)
         self.database.execute("insert into runs values (?, ?, ?, ?, ?, ?, ?)", row)
         reply = Reply(request.id, None, uvm=self.name)

@@ -9,11 +9,12 @@ from inference_worker.protocol import Completed, Output
 from tests.uvm.houses import House, make_shop, offer
 from tests.uvm.images import awakened, new_database
 from uvm.errors import ImageError
-from uvm.generation import claims as messages
+from uvm.generation import claims
+from uvm.generation.request import MethodRequest
 from uvm.image.image import Image
-from uvm.machine.delivery import Answered, Missing
+from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, KIND, UvmObject
-from uvm.protocol import Example, decode_value
+from uvm.protocol import Example, Reference, decode_value
 
 
 def test_a_missing_method_is_written_and_the_message_answered(house):
@@ -111,9 +112,9 @@ def test_two_methods_that_wait_for_each_other_are_refused(house):
 def test_a_method_may_think(house):
     one = house(motto=["    return self.infer_('Say something wise') + '!'"], **{"": ["so it goes"], "*": ["so it goes"]})
     shop = make_shop(one)
-    work = one.bench.work(shop, "motto")
+    work = one.bench.delivery(shop, "motto")
     (outcome,) = one.bench.run(work)
-    assert isinstance(outcome, Missing) and one.write(outcome.want) is None
+    assert isinstance(outcome, MethodRequest) and one.write(outcome) is None
     (outcome,) = one.bench.run(work)
     work.thoughts[outcome.key] = "so it goes"
     (outcome,) = one.bench.run(work)
@@ -129,20 +130,20 @@ def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
         (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
         one = House(image, trials, {}, tmp_path)
         shop = make_shop(one)
-        (outcome,) = one.bench.run(one.bench.work(shop, "worth"))
-        want = msgspec.structs.replace(outcome.want, asked_at=time.time())
-        facts = {**want.reified, "selector": "worth", "receiver": None, "depth": 0, "waits_for": []}
-        claim = one.transactor.run(lambda: messages.claim(image, want.key, facts, "dead/1", want.asked_at, False))
+        (outcome,) = one.bench.run(one.bench.delivery(shop, "worth"))
+        request = msgspec.structs.replace(outcome, asked_at=time.time())
+        facts = {**request.reified, "selector": "worth", "receiver": None, "depth": 0, "waits_for": []}
+        claim = one.transactor.run(lambda: claims.claim(image, request.key, facts, "dead/1", request.asked_at, False))
         assert claim.state == "mine"
 
         heir = House(Image(database), trials, {"worth": ["    return 7"]}, tmp_path, name="uvm-2")
         ended = []
-        heir.writers.want(want, ended.append)
+        heir.writers.request(request, ended.append)
         heir.writers.tick(time.monotonic())
         assert not ended, "the owner's lease has not ended yet"
 
         def lapse():
-            image.at(messages.Reference(claim.oid)).put("lease", time.time() - 1)
+            image.at(Reference(claim.oid)).put("lease", time.time() - 1)
 
         one.transactor.run(lapse)
         heir.until(lambda: ended)
@@ -275,7 +276,7 @@ def test_a_method_sees_nothing_of_what_becomes_of_the_message_it_is_written_for(
     one.send(shop, "setSlot_value_", "watched", None)
     message = one.send(shop, "spy").details["message"]
     one.image.manager.begin()
-    one.image.at(shop).put("watched", one.image.at(messages.Reference.parse(message)))
+    one.image.at(shop).put("watched", one.image.at(Reference.parse(message)))
     one.image.manager.commit()
     body = f"    try:\n        return self.watched.{look}\n    except Exception as error:\n        return f'{{error}}'"
     one.model.bodies["spy"] = [body]
@@ -310,9 +311,9 @@ def test_what_a_draft_needs_is_written_with_the_rights_of_who_sent_the_message(h
     shop = make_shop(one)
     mind = one.looked(lambda: one.image.reference(one.image.named("pLLM_obj")))
     one.send(shop, "setSlot_value_", "mind", mind)
-    work = one.bench.work(shop, "total")
-    work.rights = frozenset({"read", "send"})
-    (outcome,) = one.bench.run(work)
-    error = one.write(outcome.want)
+    delivery = one.bench.delivery(shop, "total")
+    delivery.rights = frozenset({"read", "send"})
+    (outcome,) = one.bench.run(delivery)
+    error = one.write(outcome)
     assert error is not None and "primordial" in str(error.details["reasons"]), error
     assert one.looked(lambda: one.image.named("pLLM_obj").own("unheard_of")) is ABSENT

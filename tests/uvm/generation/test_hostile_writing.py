@@ -4,9 +4,9 @@ import pytest
 
 from tests.uvm.houses import make_shop
 from uvm.errors import GenerationBusy
-from uvm.generation.request import offered
-from uvm.generation.writers import MOST
-from uvm.machine.delivery import Missing, Offered, Work
+from uvm.generation.process import MOST
+from uvm.generation.request import MethodRequest
+from uvm.machine.delivery import Delivery
 from uvm.protocol import CreateMethod, Example, encode
 
 WORTH = ["    return self.cost * self.pieces", "    return self.cost / 0", "    return 5"]
@@ -158,9 +158,9 @@ def test_a_storm_of_misses_is_bounded_and_the_rest_is_told_to_come_again(house):
     one.model.ask = lambda *_: None  # never answers
     ended = []
     for number in range(MOST + 5):
-        (outcome,) = one.bench.run(one.bench.work(shop, f"stranger_{number}"))
-        assert isinstance(outcome, Missing)
-        one.writers.want(outcome.want, ended.append)
+        (outcome,) = one.bench.run(one.bench.delivery(shop, f"stranger_{number}"))
+        assert isinstance(outcome, MethodRequest)
+        one.writers.request(outcome, ended.append)
     assert len(one.writers) == MOST
     assert [type(error) for error in ended] == [GenerationBusy] * 5
 
@@ -171,10 +171,10 @@ def test_offers_that_come_at_once_wait_for_their_trials(house):
     ended = []
     for number in range(24):
         request = CreateMethod(id=1, target=shop, selector=f"m{number}", source=f"def m{number}(self):\n    return {number}\n")
-        work = Work(number + 1000, encode(request), "local", False, 0.0, 60.0)
+        work = Delivery(number + 1000, encode(request), "local", False, 0.0, 60.0)
         (outcome,) = one.bench.run(work)
-        assert isinstance(outcome, Offered)
-        one.writers.want(offered(request, outcome.key, outcome.receiver, work.now), ended.append)
+        assert isinstance(outcome, MethodRequest)
+        one.writers.request(outcome, ended.append)
     one.until(lambda: len(ended) == 24)
     assert ended == [None] * 24
     assert one.send(shop, "m23") == 23

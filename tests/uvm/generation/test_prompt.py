@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from inference_worker.forge import render
 from tests.uvm.images import Bench, awakened
+from uvm.generation.request import MethodRequest
 from uvm.image.views import COVENANT
-from uvm.machine.delivery import Answered, Missing
+from uvm.machine.delivery import Answered
 from uvm.protocol import decode_value
 
 _texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
@@ -37,5 +38,5 @@ def test_the_image_and_the_forge_write_the_same_prompt(slots, args, kwargs):
             one.put(name, value)
         image.manager.commit()
         outcome = bench.send(reference, "do_it", *args, kwargs=kwargs)
-        assert isinstance(outcome, Missing)
-        assert outcome.want.plan["prompt"] == render.prompt(slots, "do_it", args, kwargs)
+        assert isinstance(outcome, MethodRequest)
+        assert outcome.plan["prompt"] == render.prompt(slots, "do_it", args, kwargs)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.uvm.images import Bench, awakened
 from uvm.errors import BadValue
-from uvm.machine.delivery import Answered, Failed, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.protocol import GetFullState, Inspect, Part, Read, Reference, Result, State, Step, Transaction, decode_value, encode, encode_value
 from uvm.values import exact
 from uvm.values.crossing import to_wire, wire_bytes
@@ -26,7 +26,7 @@ def bench() -> Iterator[Bench]:
 
 def ask(bench: Bench, request: Any) -> Any:
     """The result, State or Part of a request; its error when it failed."""
-    (outcome,) = bench.run(Work(next(_jobs), encode(request), "local", False, 0.0, 60.0))
+    (outcome,) = bench.run(Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0))
     if isinstance(outcome, Failed):
         return outcome.error
     assert isinstance(outcome, Answered)

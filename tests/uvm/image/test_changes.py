@@ -15,7 +15,7 @@ from uvm.image import tally
 from uvm.image.image import Database, Image
 from uvm.image.methods import install, method
 from uvm.image.transactor import Transactor
-from uvm.machine.delivery import Answered, Failed, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import Counter
 from uvm.protocol import (
     Change,
@@ -51,7 +51,7 @@ class Twin:
 
     def run(self, request: Any) -> Any:
         """Carry out a request: its value, its State, or None when it failed."""
-        work = Work(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        work = Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0)
         for _, outcome, tid in self.bench.batch.run([work]):
             if isinstance(outcome, Failed):
                 return None
@@ -61,7 +61,7 @@ class Twin:
             return outcome.state if outcome.state is not None else decode_value(outcome.result)
 
     def send(self, target: Any, selector: str, *args: Any) -> Any:
-        return self.run(self.bench.work(target, selector, *args).request)
+        return self.run(self.bench.delivery(target, selector, *args).request)
 
     def inspect(self, reference: Reference) -> ObjectState | None:
         seen = self.run(Inspect(1, reference))

@@ -133,10 +133,10 @@ def test_a_foreign_record_runs_nothing_and_fails_only_the_message_that_reads_it(
     bench, victim, place = tampered
     place(data)
     outcomes = bench.run(
-        bench.work("genesis_obj", "setSlot_value_", "before", 1),
-        bench.work(victim, "name"),
-        bench.work("victim", "setSlot_value_", "x", 1),
-        bench.work("genesis_obj", "setSlot_value_", "after", 2),
+        bench.delivery("genesis_obj", "setSlot_value_", "before", 1),
+        bench.delivery(victim, "name"),
+        bench.delivery("victim", "setSlot_value_", "x", 1),
+        bench.delivery("genesis_obj", "setSlot_value_", "after", 2),
     )
     assert ran == []
     for outcome in outcomes[1:3]:
@@ -182,7 +182,8 @@ def test_a_transaction_that_cannot_be_stored_fails_alone_and_the_process_goes_on
 
         image.manager.commit = commits
         good, bad = bench.run(
-            bench.work("genesis_obj", "setSlot_value_", "colour", "red"), bench.work("genesis_obj", "setSlot_value_", "poison", True)
+            bench.delivery("genesis_obj", "setSlot_value_", "colour", "red"),
+            bench.delivery("genesis_obj", "setSlot_value_", "poison", True),
         )
         assert isinstance(good, Answered) and len(refused) == 2
         assert isinstance(bad, Failed) and bad.error.type == "KernelFault"

@@ -17,7 +17,7 @@ from uvm.image import nursery
 from uvm.image.image import Database, Image
 from uvm.image.queries import view_tid
 from uvm.image.stored import accounts, charged, gone, held
-from uvm.machine.delivery import Answered, Failed, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import CHARGED, UvmObject, merge_slots
 from uvm.protocol import CreateMethod, decode_value, encode
 from uvm.rights import Limits
@@ -35,7 +35,7 @@ class Users:
         self.allowed = allowed
 
     def send(self, principal, target, selector, *args, allowed=None):
-        work = self.bench.work(target, selector, *args)
+        work = self.bench.delivery(target, selector, *args)
         work.principal = principal
         work.limits = Limits(stored=self.allowed if allowed is None else allowed)
         return self.bench.run(work)[0]
@@ -171,7 +171,7 @@ def test_what_fails_or_is_rolled_back_is_not_charged(users):
     thing = users.make("alice")
     users.bench.install(thing, "fail", f"def fail(self):\n    self.a = {MUCH!r}\n    raise ValueError('no')")
     before = users.held("alice")
-    works = [users.bench.work(thing, "fail"), users.bench.work(thing, "setSlot_value_", "n", 1)]
+    works = [users.bench.delivery(thing, "fail"), users.bench.delivery(thing, "setSlot_value_", "n", 1)]
     for work in works:
         work.principal, work.limits = "alice", Limits(stored=ALLOWED)
     failed, done = users.bench.run(*works)
@@ -181,7 +181,7 @@ def test_what_fails_or_is_rolled_back_is_not_charged(users):
 
 def test_messages_of_one_transaction_are_counted_together(users):
     thing = users.make("alice")
-    works = [users.bench.work(thing, "setSlot_value_", slot, MUCH) for slot in "abc"]
+    works = [users.bench.delivery(thing, "setSlot_value_", slot, MUCH) for slot in "abc"]
     for work in works:
         work.principal, work.limits = "alice", Limits(stored=ALLOWED)
     first, second, third = users.bench.run(*works)
@@ -298,11 +298,11 @@ def offer(house: House, target, allowed):
     source = f"def told(self):\n    return {MUCH[:2000]!r}"
     request = CreateMethod(id=1, target=target, selector="told", source=source, session="s", seq=next(_numbers))
     while True:
-        work = Work(1, encode(request), "alice", False, 0.0, 60.0, limits=Limits(stored=allowed))
+        work = Delivery(1, encode(request), "alice", False, 0.0, 60.0, limits=Limits(stored=allowed))
         (outcome,) = house.bench.run(work)
         if isinstance(outcome, Answered | Failed):
             return outcome
-        error = house.write(house.wanted(work, outcome))
+        error = house.write(outcome)
         if error is not None:
             return Failed(error)
 

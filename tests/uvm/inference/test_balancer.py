@@ -25,7 +25,7 @@ from inference_worker.protocol import (
 from tests.inference_worker import files
 from tests.inference_worker.service import running_worker
 from uvm.inference.balancer import SPREAD, Worker, choose, endpoints
-from uvm.inference.client import Thinker
+from uvm.inference.client import InferenceClient
 
 MODEL, ADAPTER, OTHER = "a" * 64, "b" * 64, "c" * 64
 _UNTIL_S = 60.0
@@ -132,35 +132,35 @@ class Played:
 
 
 class Stage:
-    """A thinker and its played workers."""
+    """A client and its played workers."""
 
     def __init__(self, count, directory):
         self.context = zmq.Context()
         self.directory = directory
         endpoints = [f"ipc://{directory}/{number}" for number in range(count)]
         self.workers = [Played(self.context, endpoint) for endpoint in endpoints]
-        self.thinker = Thinker(self.context, endpoints)
+        self.client = InferenceClient(self.context, endpoints)
         self.answers = []
 
     def ask(self, **options):
-        self.thinker.ask(Generate(id="q", model=MODEL, prompt="p", deadline_ms=100_000, **options), 100.0, self.answers.append)
+        self.client.ask(Generate(id="q", model=MODEL, prompt="p", deadline_ms=100_000, **options), 100.0, self.answers.append)
 
     def hear(self):
-        """Let the thinker take what was said to it."""
+        """Let the client take what was said to it."""
         poller = zmq.Poller()
-        for socket in self.thinker.sockets:
+        for socket in self.client.sockets:
             poller.register(socket, zmq.POLLIN)
         assert poller.poll(10_000)
-        self.thinker.receive()
+        self.client.receive()
 
     def meet(self, number, **facts):
-        """A round of health between the thinker and one worker."""
+        """A round of health between the client and one worker."""
         self.workers[number].hear(AskHealth)
         self.workers[number].say(health(**facts))
         self.hear()
 
     def close(self):
-        self.thinker.close()
+        self.client.close()
         for one in self.workers:
             one.socket.close()
         self.context.term()
@@ -188,11 +188,11 @@ def test_the_questions_of_a_worker_that_falls_silent_are_answered_by_another(sta
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
+    one.client.tick(now)
     one.meet(1)
-    one.thinker.tick(now + 2.9)
+    one.client.tick(now + 2.9)
     assert one.workers[1].hears_nothing(Generate)
-    one.thinker.tick(now + 3.1)
+    one.client.tick(now + 3.1)
     assert one.workers[1].hear(Generate).id == "q"
     assert one.workers[0].hear(Cancel).id == "q"
     one.workers[1].say(completed())
@@ -205,12 +205,12 @@ def test_a_worker_that_writes_but_is_slow_to_say_how_it_is_keeps_its_questions(s
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
+    one.client.tick(now)
     one.meet(1)
     one.workers[0].say(Delta("q", 0, "ye"))
     one.hear()
-    one.thinker.tick(now + 3.1)
-    one.thinker.tick(now + 6.0)
+    one.client.tick(now + 3.1)
+    one.client.tick(now + 6.0)
     assert one.workers[1].hears_nothing(Generate) and one.workers[0].hears_nothing(Cancel)
 
 
@@ -219,9 +219,9 @@ def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
+    one.client.tick(now)
     one.meet(1)
-    one.thinker.tick(now + 3.1)
+    one.client.tick(now + 3.1)
     one.workers[1].hear(Generate)
     one.workers[0].say(completed("late"))
     one.hear()
@@ -246,9 +246,9 @@ def test_when_all_are_busy_the_first_that_may_have_room_is_asked_again(stage):
     one.workers[1].hear(Generate)
     one.workers[1].say(Busy("q", 5_000))
     one.hear()
-    one.thinker.tick(time.monotonic() + 4.0)
+    one.client.tick(time.monotonic() + 4.0)
     assert one.workers[1].hears_nothing(Generate)
-    one.thinker.tick(time.monotonic() + 6.0)
+    one.client.tick(time.monotonic() + 6.0)
     assert one.workers[1].hear(Generate).id == "q" and one.workers[0].hears_nothing(Generate)
 
 
@@ -279,10 +279,10 @@ def test_one_worker_alone_is_waited_for_until_the_deadline(stage):
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
-    one.thinker.tick(now + 50.0)
+    one.client.tick(now)
+    one.client.tick(now + 50.0)
     assert one.workers[0].hears_nothing(Generate | Cancel) and not one.answers
-    one.thinker.tick(now + 101.0)
+    one.client.tick(now + 101.0)
     assert one.answers[0].type == "DeadlineExceeded"
 
 
@@ -291,12 +291,12 @@ def test_a_worker_that_was_replaced_is_asked_again(stage):
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
+    one.client.tick(now)
     one.meet(0, incarnation="one")
-    one.thinker.tick(now + 1.1)
+    one.client.tick(now + 1.1)
     one.meet(0, incarnation="two")
     assert one.workers[0].hear(Generate).id == "q"
-    one.thinker.tick(now + 2.2)
+    one.client.tick(now + 2.2)
     one.meet(0, incarnation="two")
     assert one.workers[0].hears_nothing(Generate)
 
@@ -306,9 +306,9 @@ def test_a_question_that_comes_back_to_a_worker_is_not_ended_by_its_own_cancella
     now = time.monotonic()
     one.ask()
     one.workers[0].hear(Generate)
-    one.thinker.tick(now)
+    one.client.tick(now)
     one.meet(1)
-    one.thinker.tick(now + 3.1)
+    one.client.tick(now + 3.1)
     one.workers[0].hear(Cancel)
     one.workers[0].say(health())
     one.hear()
@@ -319,7 +319,7 @@ def test_a_question_that_comes_back_to_a_worker_is_not_ended_by_its_own_cancella
     one.workers[0].say(Failed("q", "Cancelled", "as you said"))
     one.hear()
     assert not one.answers
-    one.thinker.tick(time.monotonic() + 1.5)
+    one.client.tick(time.monotonic() + 1.5)
     assert one.workers[0].hear(Generate).id == "q"
 
 
@@ -338,10 +338,10 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             with one.client() as client:
                 assert client.health(_UNTIL_S).incarnation
         context = zmq.Context()
-        thinker = Thinker(context, [one.endpoint for one in workers])
+        client = InferenceClient(context, [one.endpoint for one in workers])
         answers = {}
         poller = zmq.Poller()
-        for socket in thinker.sockets:
+        for socket in client.sockets:
             poller.register(socket, zmq.POLLIN)
 
         def until(done):
@@ -349,12 +349,12 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             while not done():
                 assert time.monotonic() < end, sorted(answers)
                 poller.poll(20)
-                thinker.receive()
-                thinker.tick(time.monotonic())
+                client.receive()
+                client.tick(time.monotonic())
 
         def ask(number, prompt):
             generate = Generate(id=f"q{number}", model=model, prompt=prompt, samplings=[Sampling()])
-            thinker.ask(generate, _UNTIL_S, lambda answer: answers.setdefault(answer.id, []).append(answer))
+            client.ask(generate, _UNTIL_S, lambda answer: answers.setdefault(answer.id, []).append(answer))
 
         try:
             for number in range(8):
@@ -366,7 +366,7 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             ask(8, "quick")
             until(lambda: "q8" in answers)
         finally:
-            thinker.close()
+            client.close()
             context.term()
 
 
@@ -382,17 +382,17 @@ def test_a_question_that_waited_for_the_next_worker_and_is_asked_again_of_it_has
 
     def ask(prompt, wanted):
         generate = Generate(id=prompt, model=model, prompt=prompt, deadline_ms=int(_UNTIL_S * 1000))
-        thinker.ask(generate, _UNTIL_S, answers.append)
+        client.ask(generate, _UNTIL_S, answers.append)
         end = time.monotonic() + _UNTIL_S
         while len(answers) < wanted:
             assert time.monotonic() < end
             poller.poll(20)
-            thinker.receive()
-            thinker.tick(time.monotonic())
+            client.receive()
+            client.tick(time.monotonic())
 
     with running_worker(home, *arguments) as first:
-        thinker = Thinker(context, [first.endpoint])
-        poller.register(thinker.sockets[0], zmq.POLLIN)
+        client = InferenceClient(context, [first.endpoint])
+        poller.register(client.sockets[0], zmq.POLLIN)
         try:
             ask("slow and known", 1)
             first.kill()
@@ -401,5 +401,5 @@ def test_a_question_that_waited_for_the_next_worker_and_is_asked_again_of_it_has
                 assert [one.outputs[0].text for one in answers] == ["late", "late"]
                 assert client.completed(model, "quick").outputs[0].text == "soon"
         finally:
-            thinker.close()
+            client.close()
             context.term()

@@ -8,7 +8,7 @@ from tests.uvm.language.bodies import BODIES
 from tests.uvm.language.plain_hooks import PlainHooks, PlainObject, body, run
 from uvm.errors import AuditRefused, Declined, NotAllowed, TicksSpent
 from uvm.language.audit import audit
-from uvm.language.compiler import POLICY, Linker, compile_method
+from uvm.language.compiler import Linker, compile_method
 from uvm.objects import Counter, MergingSet
 
 SAME_AS_PYTHON = [
@@ -180,10 +180,6 @@ def test_globals_of_two_functions_are_apart() -> None:
     one, other = (linker.link(compile_method(body("return 1"), "m")) for _ in range(2))
     assert one.__globals__ is not other.__globals__
     assert one.__globals__["__builtins__"] == {}
-
-
-def test_the_policy_has_a_version() -> None:
-    assert len(POLICY) == 16
 
 
 @pytest.mark.parametrize(("parameters", "text"), BODIES)

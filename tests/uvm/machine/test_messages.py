@@ -4,10 +4,11 @@ import pytest
 from ZEO.Exceptions import ClientDisconnected
 
 from tests.uvm.images import Bench, awakened, new_database
+from uvm.generation.request import MethodRequest
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
-from uvm.machine.batch import ImageAway
-from uvm.machine.delivery import Answered, Failed, Missing
+from uvm.machine.batch import BatchUndecided
+from uvm.machine.delivery import Answered, Failed
 from uvm.objects import ANCESTORS, Counter, UvmObject
 from uvm.protocol import Reference, decode_value
 
@@ -54,9 +55,9 @@ def test_a_named_object_answers_to_its_name_and_shows_on_the_face(bench):
 def test_a_message_that_fails_rolls_back_alone(bench):
     bench.install("genesis_obj", "spoil", "def spoil(self):\n    self.name = 'spoilt'\n    raise ValueError('no')\n")
     outcomes = bench.run(
-        bench.work("genesis_obj", "setSlot_value_", "colour", "red"),
-        bench.work("genesis_obj", "spoil"),
-        bench.work("genesis_obj", "setSlot_value_", "size", 3),
+        bench.delivery("genesis_obj", "setSlot_value_", "colour", "red"),
+        bench.delivery("genesis_obj", "spoil"),
+        bench.delivery("genesis_obj", "setSlot_value_", "size", 3),
     )
     assert error(outcomes[1]).type == "MethodFailed"
     assert "ValueError: no" in error(outcomes[1]).message and "line 3" in error(outcomes[1]).message
@@ -77,7 +78,7 @@ def test_an_unmarked_change_in_place_is_remembered(bench):
 def test_an_unmarked_change_in_place_does_not_outlive_its_failed_message(bench):
     result(bench.send("genesis_obj", "setSlot_value_", "tags", ["a"]))
     bench.install("genesis_obj", "botch", "def botch(self):\n    self.tags.append('b')\n    raise ValueError('no')\n")
-    outcomes = bench.run(bench.work("genesis_obj", "botch"), bench.work("genesis_obj", "setSlot_value_", "size", 1))
+    outcomes = bench.run(bench.delivery("genesis_obj", "botch"), bench.delivery("genesis_obj", "setSlot_value_", "size", 1))
     assert error(outcomes[0]).type == "MethodFailed"
     assert result(bench.send("genesis_obj", "tags")) == ["a"]
 
@@ -217,9 +218,9 @@ def test_a_method_cannot_catch_the_end_of_its_attempt(bench):
 
 def test_a_message_nobody_understands_is_set_aside_with_its_prompt(bench):
     outcome = bench.send("genesis_obj", "sing_", 3)
-    assert isinstance(outcome, Missing)
-    assert outcome.want.plan["prompt"].endswith("Message: sing_(3)\ndef sing_(self, a):\n")
-    assert "name = 'genesis_obj'" in outcome.want.plan["prompt"]
+    assert isinstance(outcome, MethodRequest)
+    assert outcome.plan["prompt"].endswith("Message: sing_(3)\ndef sing_(self, a):\n")
+    assert "name = 'genesis_obj'" in outcome.plan["prompt"]
 
 
 def test_an_object_may_answer_for_itself_what_it_does_not_understand(bench):
@@ -234,8 +235,8 @@ def test_what_a_message_reflects_on_can_be_replaced_in_the_image(bench):
     source = "def reflectOn_(self, message):\n    return message.beWritten_({'prompt': 'mine: ' + message.call})\n"
     bench.install("pLLM_obj", "reflectOn_", source, 1)
     outcome = bench.send("genesis_obj", "sing")
-    assert isinstance(outcome, Missing)
-    assert outcome.want.plan["prompt"] == "mine: sing()"
+    assert isinstance(outcome, MethodRequest)
+    assert outcome.plan["prompt"] == "mine: sing()"
 
 
 def test_an_object_without_a_mind_in_its_parents_says_so(bench):
@@ -272,8 +273,8 @@ def test_a_commit_whose_acknowledgement_was_lost_is_looked_up_and_acts_once(benc
         raise ClientDisconnected("the server went away")
 
     monkeypatch.setattr(bench.image.manager, "commit", cut_off)
-    work = bench.work("genesis_obj", "clone")
-    with pytest.raises(ImageAway):
+    work = bench.delivery("genesis_obj", "clone")
+    with pytest.raises(BatchUndecided):
         bench.run(work)
     assert isinstance(result(bench.run(work)[0]), Reference)
     assert result(bench.send("genesis_obj", "clones")) == 1

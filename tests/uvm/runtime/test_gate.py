@@ -8,7 +8,7 @@ from tests.uvm.images import Bench, awakened
 from tests.uvm.runtime.attacks import VALUES, source
 from uvm.errors import ImageError
 from uvm.image.image import Image
-from uvm.machine.delivery import Answered, Failed, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 from uvm.protocol import GetFullState, decode_value, encode
 from uvm.rights import Limits
@@ -42,7 +42,7 @@ def thing(bench):
 
 def whole(bench):
     """The whole image, as a tool gets it."""
-    outcome = bench.run(Work(1, encode(GetFullState(1, limit=1000)), "local", False, 0.0, 60.0))[0]
+    outcome = bench.run(Delivery(1, encode(GetFullState(1, limit=1000)), "local", False, 0.0, 60.0))[0]
     assert isinstance(outcome, Answered) and outcome.state is not None
     encode(outcome.state)
     return {one.reference: one for one in outcome.state.objects}
@@ -65,7 +65,9 @@ def test_a_value_that_no_record_may_hold_fails_its_message_alone(bench, thing, b
     bench.install(thing, "attack", source(body, "attack"))
     before = stored(bench.image, thing)
     first, attack, last = bench.run(
-        bench.work(thing, "setSlot_value_", "first", 1), bench.work(thing, "attack"), bench.work(thing, "setSlot_value_", "last", 2)
+        bench.delivery(thing, "setSlot_value_", "first", 1),
+        bench.delivery(thing, "attack"),
+        bench.delivery(thing, "setSlot_value_", "last", 2),
     )
     assert isinstance(attack, Failed), attack
     assert attack.error.type in ("BadValue", "QuotaExceeded", "TicksSpent", "MethodFailed", "NotAllowed"), attack.error.message
@@ -77,7 +79,7 @@ def test_a_value_that_no_record_may_hold_fails_its_message_alone(bench, thing, b
 @pytest.mark.parametrize("body", [body for body in VALUES.values() if "return" not in body])
 def test_no_such_value_goes_on_to_the_writing_of_a_method(bench, thing, body):
     bench.install(thing, "attack", source(f"{body}\nself.unheard_of()", "attack"))
-    attack, after = bench.run(bench.work(thing, "attack"), bench.work(thing, "setSlot_value_", "last", 2))
+    attack, after = bench.run(bench.delivery(thing, "attack"), bench.delivery(thing, "setSlot_value_", "last", 2))
     assert isinstance(attack, Failed) and attack.error.type != "KernelFault", attack
     assert isinstance(after, Answered)
 
@@ -121,7 +123,7 @@ def test_a_methods_own_name_for_a_list_stays_alive_until_the_message_ends(bench,
 
 
 def limited(bench, target, selector, *args, **limits):
-    work = bench.work(target, selector, *args)
+    work = bench.delivery(target, selector, *args)
     work.limits = Limits(**limits)
     return bench.run(work)[0]
 

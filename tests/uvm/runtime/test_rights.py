@@ -8,9 +8,10 @@ import pytest
 from tests.uvm.images import Bench, awakened
 from tests.uvm.runtime.attacks import IN_PLACE, ON_VICTIMS, source
 from uvm.generation import claims as messages
+from uvm.generation.request import MethodRequest
 from uvm.image import codex
 from uvm.image.methods import method
-from uvm.machine.delivery import Answered, Failed, Missing, Offered, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import ABSENT, KIND, PARENTS, Counter, Merging, UvmObject
 from uvm.protocol import CreateMethod, Inspect, Reference, decode_value, encode
 from uvm.rights import ALL
@@ -70,7 +71,7 @@ class World:
         return decode_value(outcome.result)
 
     def send(self, rights, target, selector, *args):
-        work = self.bench.work(target, selector, *args)
+        work = self.bench.delivery(target, selector, *args)
         work.rights = rights
         return self.bench.run(work)[0]
 
@@ -83,7 +84,7 @@ class World:
     def offer(self, target, selector, rights=ALL, policy=False, body="return 1"):
         parameters = "self, a" if selector.endswith("_") else "self"
         request = CreateMethod(id=1, target=target, selector=selector, source=f"def {selector}({parameters}):\n    {body}\n", policy=policy)
-        return self.bench.run(Work(1, encode(request), "local", False, 0.0, 60.0, rights))[0]
+        return self.bench.run(Delivery(1, encode(request), "local", False, 0.0, 60.0, rights))[0]
 
     def state(self):
         """What must not change: everything of what is the kernel's to show or primordial, and the names."""
@@ -136,7 +137,7 @@ def as_it_was_born(world, born):
 
 def assert_typed(outcome):
     """An attack that did nothing may also succeed, on a copy; one that failed did so by type."""
-    assert isinstance(outcome, Answered | Failed | Missing), outcome
+    assert isinstance(outcome, Answered | Failed | MethodRequest), outcome
     if isinstance(outcome, Failed):
         assert outcome.error.type not in ("KernelFault", "AuditRefused"), outcome.error.message
 
@@ -176,7 +177,7 @@ def test_a_sender_without_policy_changes_nothing_directly_and_nobody_what_is_the
         args = [world.mine if args == ["mine"] else world.references[args[0]]]
     for victim, rights in [*((one, ORDINARY) for one in (*KERNEL, *PRIMORDIAL)), *((one, ALL) for one in KERNEL)]:
         outcome = world.send(rights, world.references[victim], selector, *args)
-        assert isinstance(outcome, Failed | Missing), (victim, outcome)
+        assert isinstance(outcome, Failed | MethodRequest), (victim, outcome)
         if isinstance(outcome, Failed):
             assert outcome.error.type in ("NotAllowed", "NotUnderstood", "BadArguments", "ParentCycle", "MethodFailed"), victim
 
@@ -193,7 +194,7 @@ def test_no_method_is_put_on_what_is_the_kernels(world, selector):
 def test_a_method_for_a_primordial_object_needs_policy(world):
     for victim in PRIMORDIAL:
         assert refused(world.offer(world.references[victim], "sing", ORDINARY))
-        assert isinstance(world.offer(world.references[victim], "sing", ALL), Offered)
+        assert isinstance(world.offer(world.references[victim], "sing", ALL), MethodRequest)
 
 
 @pytest.mark.parametrize("selector", ["clone", "setSlot_value_", "nameAs_", "explain_"])
@@ -217,7 +218,7 @@ def test_primordial_objects_keep_the_parents_that_they_were_born_with(world, chi
 
 
 def test_an_ordinary_object_may_answer_for_itself_whatever_the_selector(world):
-    assert isinstance(world.offer(world.mine, "explain_", ORDINARY), Offered)
+    assert isinstance(world.offer(world.mine, "explain_", ORDINARY), MethodRequest)
 
 
 @pytest.mark.parametrize("book", BOOKS)
@@ -230,7 +231,7 @@ def test_what_the_kernel_keeps_for_itself_is_not_to_be_looked_at(world, book):
         world.send(ALL, world.mine, "setSlot_value_", "book", [{"a": reference}]),
         world.send(ALL, world.mine, "perform_", "addParent_", [reference]),
         world.offer(reference, "floor"),
-        world.bench.run(Work(1, encode(Inspect(1, reference)), "local", False, 0.0, 60.0))[0],
+        world.bench.run(Delivery(1, encode(Inspect(1, reference)), "local", False, 0.0, 60.0))[0],
     ]
     assert [outcome.error.type for outcome in outcomes] == ["NoSuchObject"] * len(outcomes)
 
@@ -238,15 +239,15 @@ def test_what_the_kernel_keeps_for_itself_is_not_to_be_looked_at(world, book):
 def test_offering_a_method_needs_the_right_to(world):
     assert world.offer(world.mine, "sing", frozenset({"read", "send"})).error.type == "NotAllowed"
     assert world.offer(world.mine, "sing", ORDINARY, policy=True).error.type == "NotAllowed"
-    assert isinstance(world.offer(world.mine, "sing", ALL, policy=True), Offered)
+    assert isinstance(world.offer(world.mine, "sing", ALL, policy=True), MethodRequest)
 
 
 @pytest.mark.parametrize("rights", [ORDINARY, ALL], ids=["ordinary", "with policy"])
 def test_a_missing_method_goes_to_a_primordial_object_only_by_policy(world, rights):
     outcome = world.send(rights, "genesis_obj", "sing")
-    assert isinstance(outcome, Missing) and ("policy" in outcome.want.rights) is (rights == ALL)
+    assert isinstance(outcome, MethodRequest) and ("policy" in outcome.rights) is (rights == ALL)
     outcome = world.attack("a.sing()", world.references["genesis_obj"], rights)
-    assert isinstance(outcome, Missing) and "policy" not in outcome.want.rights, "a method asked for it"
+    assert isinstance(outcome, MethodRequest) and "policy" not in outcome.rights, "a method asked for it"
 
 
 class TestWithPolicy:

@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import pytest
 
 from inference_worker.protocol import Output
@@ -275,9 +276,8 @@ def test_questions_for_a_waiting_tool_are_interactive_and_the_images_own_are_bac
     one = house(worth=["    return self.cost"], other=["    return self.cost"])
     shop = make_shop(one)
     for selector, session in (("worth", "s1"), ("other", "heartbeat")):
-        (outcome,) = one.bench.run(one.bench.work(shop, selector, session=session, seq=1))
-        outcome.want.session = session
-        one.write(outcome.want)
+        (outcome,) = one.bench.run(one.bench.delivery(shop, selector, session=session, seq=1))
+        one.write(msgspec.structs.replace(outcome, session=session))
     asked = [(generate.priority, generate.session, generate.logprobs) for generate in one.model.asked]
     assert asked == [("interactive", "s1", True), ("background", "heartbeat", True)]
 

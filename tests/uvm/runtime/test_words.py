@@ -15,12 +15,13 @@ from uvm import objects
 from uvm.awakening.renewal import renew
 from uvm.errors import AttemptEnded, ImageError
 from uvm.generation.drafting import NoModel, commission, voice_of
+from uvm.generation.request import MethodRequest
 from uvm.generation.stages import plan_of
 from uvm.image import codex
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR
 from uvm.image.methods import method
-from uvm.machine.delivery import Answered, Failed, Missing, Offered, Outcome, Work
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome
 from uvm.objects import KIND, PARENTS, UvmObject
 from uvm.protocol import CreateMethod, GetFullState, Inspect, Read, Reference, decode_answer, decode_value, encode
 from uvm.rights import ALL
@@ -46,7 +47,7 @@ def error(outcome: Outcome) -> ImageError | AttemptEnded:
 
 def look(bench: Bench, request: Any) -> Any:
     """What a request that sends nothing is answered."""
-    (outcome,) = bench.run(Work(1, encode(request), "local", False, 0.0, 60.0))
+    (outcome,) = bench.run(Delivery(1, encode(request), "local", False, 0.0, 60.0))
     assert isinstance(outcome, Answered)
     return decode_answer(encode(outcome.state)) if outcome.state is not None else decode_value(outcome.result)
 
@@ -54,7 +55,7 @@ def look(bench: Bench, request: Any) -> Any:
 @pytest.fixture
 def bench() -> Iterator[Bench]:
     with awakened() as image:
-        yield Bench(image)
+        yield Bench(image, message_limit_s=60.0)  # a slow machine ends no message that its ticks end
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +182,7 @@ class TestTheMirror:
             assert error(bench.send(one, MIRROR, *sent)).type == "BadArguments"
 
     def test_it_asks_for_the_same_rights(self, bench):
-        ordinary = bench.work("pLLM_obj", MIRROR, "setSlot_value_", "mood", "calm")
+        ordinary = bench.delivery("pLLM_obj", MIRROR, "setSlot_value_", "mood", "calm")
         ordinary.rights = ALL - {"policy"}
         assert error(bench.run(ordinary)[0]).type == "NotAllowed"
         assert error(bench.send("traits_obj", MIRROR, "removeSlot_", "clone")).type == "NotAllowed"
@@ -193,7 +194,7 @@ class TestTheMirror:
         bench.install("mine", "spoil", f"def spoil(self):\n    self.{MIRROR} = 1\n")
         assert error(bench.send("mine", "spoil")).type == "NotAllowed"
         request = CreateMethod(id=1, target=one, selector=MIRROR, source=f"def {MIRROR}(self, a):\n    return a\n")
-        assert error(bench.run(Work(1, encode(request), "local", False, 0.0, 60.0))[0]).type == "NotAllowed"
+        assert error(bench.run(Delivery(1, encode(request), "local", False, 0.0, 60.0))[0]).type == "NotAllowed"
 
     def test_a_method_that_stands_before_a_primitive_is_passed_over(self, bench):
         one = result(bench.send("genesis_obj", "clone"))
@@ -228,9 +229,9 @@ class TestMissing:
     def test_the_same_plan_is_made(self, bench):
         plain = bench.send(result(bench.send("genesis_obj", "clone")), "sing")
         strange = bench.send(hidden(bench), "sing")
-        assert isinstance(plain, Missing) and isinstance(strange, Missing)
-        assert {**plain.want.plan, "prompt": ""} == {**strange.want.plan, "prompt": ""}
-        assert "name = ['name']" in strange.want.plan["prompt"] and strange.want.selector == "sing"
+        assert isinstance(plain, MethodRequest) and isinstance(strange, MethodRequest)
+        assert {**plain.plan, "prompt": ""} == {**strange.plan, "prompt": ""}
+        assert "name = ['name']" in strange.plan["prompt"] and strange.selector == "sing"
 
     def test_its_method_is_written_tried_chosen_and_runs(self, house):
         one = house(worth=["    return self.cost * self.clone"])
@@ -249,9 +250,9 @@ class TestMissing:
         sent = []
         for target in (hidden(bench, []), hidden(bench, ["clone"])):
             outcome = bench.send(target, "sing")
-            assert isinstance(outcome, Missing)
+            assert isinstance(outcome, MethodRequest)
             image.manager.begin()
-            drafted = commission(image, outcome.want, plan_of(outcome.want.plan, 4), lambda proxy, kind: None)
+            drafted = commission(image, outcome, plan_of(outcome.plan, 4), lambda proxy, kind: None)
             sent.append(("clone" in drafted.selectors, "clone" in drafted.slots, "slotNames" in drafted.selectors))
             image.manager.abort()
         assert sent == [(True, False, True), (False, True, True)]
@@ -265,9 +266,9 @@ class TestMissing:
 
     def test_a_method_does_not_take_a_data_slots_place(self, bench):
         request = CreateMethod(id=1, target=hidden(bench, ["names"]), selector="names", source="def names(self):\n    return 1\n")
-        assert error(bench.run(Work(1, encode(request), "local", False, 0.0, 60.0))[0]).type == "NotAllowed"
+        assert error(bench.run(Delivery(1, encode(request), "local", False, 0.0, 60.0))[0]).type == "NotAllowed"
         request = CreateMethod(id=1, target=hidden(bench, ["names"]), selector="now", source="def now(self):\n    return 1\n")
-        assert isinstance(bench.run(Work(1, encode(request), "local", False, 0.0, 60.0))[0], Offered)
+        assert isinstance(bench.run(Delivery(1, encode(request), "local", False, 0.0, 60.0))[0], MethodRequest)
 
     def test_a_model_of_ones_own_is_a_word_like_others(self, bench):
         one = hidden(bench, ["model", "adapter"])
@@ -375,7 +376,7 @@ class TestOlderImages:
             old = "def doesNotUnderstand_(self, message):\n    return self.reflectOn_(message)\n"
             image.named("traits_obj").put("doesNotUnderstand_", method("doesNotUnderstand_", old, 1, "primordial", {"audit": []}, True))
             image.manager.commit()
-            assert isinstance(bench.send(result(bench.send("genesis_obj", "clone")), "sing"), Missing), "an old handler still works"
+            assert isinstance(bench.send(result(bench.send("genesis_obj", "clone")), "sing"), MethodRequest), "an old handler still works"
             image.manager.begin()
             assert renew(image) == ["doesNotUnderstand_"]
             image.manager.commit()
@@ -404,7 +405,7 @@ class Process(Bench):
         super().__init__(image, name)
         self._epoch = objects._Epoch.now
 
-    def run(self, *works: Work) -> list[Outcome]:
+    def run(self, *works: Delivery) -> list[Outcome]:
         with self._own():
             return super().run(*works)
 

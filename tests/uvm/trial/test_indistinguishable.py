@@ -11,12 +11,12 @@ from tests.uvm.houses import House, make_shop
 from tests.uvm.images import awakened
 from tests.uvm.language.sampler import Sampler
 from uvm.generation import verdicts
-from uvm.generation.drafting import storable
-from uvm.generation.request import offered
+from uvm.generation.request import MethodRequest
+from uvm.generation.verdicts import storable
 from uvm.image.image import Image
 from uvm.language.compiler import examine
 from uvm.language.grammar import grammar_for
-from uvm.machine.delivery import Answered, Failed, Offered, Work
+from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import PARENTS, UvmObject
 from uvm.protocol import CreateMethod, decode_value, encode
 from uvm.runtime.primitives import PRIMITIVES
@@ -96,18 +96,18 @@ class Both:
         """What the method answers in its trial, and in service right after its installation."""
         self.number += 1
         request = CreateMethod(id=1, target=self.shop, selector=selector, source=source, session="t", seq=self.number)
-        work = Work(1, encode(request), "local", False, 0.0, 60.0)
+        work = Delivery(1, encode(request), "local", False, 0.0, 60.0)
         work.now = NOW
         (outcome,) = self.house.bench.run(work)
-        assert isinstance(outcome, Offered)
+        assert isinstance(outcome, MethodRequest)
         self.key = outcome.key
-        self.house.write(offered(request, outcome.key, outcome.receiver, work.now))
+        self.house.write(outcome)
         (outcome,) = self.house.bench.run(work)
         if isinstance(outcome, Failed):
             raise outcome.error
         assert isinstance(outcome, Answered)
         in_trial = decode_value(outcome.result)["proof"]["trial"]["result"]
-        service = self.house.bench.work(self.shop, selector)
+        service = self.house.bench.delivery(self.shop, selector)
         service.now = NOW
         (outcome,) = self.house.bench.run(service)
         assert isinstance(outcome, Answered), getattr(outcome, "error", outcome)

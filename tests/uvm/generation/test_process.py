@@ -1,0 +1,419 @@
+"""The writing of methods, decided: transitions one by one, without image, model or trials."""
+
+import pytest
+
+from tests.uvm.generation.played import BODY, OK, Played, needs, request_for, thinks
+from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageFull, KernelFault, NoSuchObject, Refused
+from uvm.generation.events import (
+    Advance,
+    AskThought,
+    BackToTrial,
+    BeginTrial,
+    CancelQuestion,
+    CancelTrial,
+    Chosen,
+    Claimed,
+    ClaimLost,
+    ConflictsLost,
+    DrawCommission,
+    Install,
+    Learn,
+    LibraryFound,
+    LookUpLibrary,
+    NeedProbed,
+    NoteWait,
+    ObjectsChanged,
+    PersonaUnknown,
+    RenewLease,
+    RuleFailed,
+    StepFailed,
+    StepStored,
+    TakeClaim,
+    TimePassed,
+    TrialBusy,
+    TrialEnded,
+    WritingDelta,
+)
+from uvm.generation.generation import LASTING, TAKES, Awaited, InvalidTransition
+from uvm.generation.process import AGAIN, MOST, NEEDS, RETRIALS
+from uvm.generation.stages import Claim, Draft
+from uvm.trial.protocol import TrialError, TrialOutcome
+
+FAILED = TrialOutcome(kind="failed", error=TrialError("TypeError", "no"))
+
+
+def begun(**changes):
+    """A world in which a request for `worth` has gone as far as the model."""
+    world = Played()
+    world.request(request_for("worth", **changes))
+    world.goes_well()
+    return world
+
+
+def trying(*bodies, **changes):
+    """A world in which its first draft is being tried."""
+    world = begun(**changes)
+    world.answered(*(bodies or (BODY,)))
+    return world
+
+
+def blamed(world, kind, failed):
+    """Whether the message was refused with its selector, the policy method that failed on it, and how that is mended."""
+    error = world.answers[1]
+    details = error.details["selector"], error.details["failed"]
+    said = error.message.startswith(f"worth was not written: the image's own {failed} ")
+    return type(error) is kind and said and (*details, error.remedy) == ("worth", failed, f"mend {failed}")
+
+
+def test_a_request_becomes_a_method_and_its_waiter_is_answered():
+    world = trying(BODY, "    return 2")
+    world.tried(OK)
+    world.tried(FAILED)
+    assert world.answers == {1: None}
+    assert world.stages_published() == ["reified", "reflected", "drafted", "audited", "tried", "installed"]
+    (order,) = world.installed
+    assert order.source == "def worth(self):\n    return self.cost\n" and order.author == "brick"
+    assert len(world.process) == 0 and world.process.counters["installed"] == 1
+
+
+def test_all_who_ask_for_the_same_wait_for_one_generation():
+    world = trying()
+    world.request(request_for("worth"))
+    world.tried(OK)
+    assert world.answers == {1: None, 2: None} and world.counts["TakeClaim", 1] == 1
+
+
+def test_what_the_library_has_is_not_written_anew():
+    world = Played()
+    world.request(request_for("worth"))
+    while not isinstance(world.asked[0], LookUpLibrary):
+        world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.asked[0], LibraryFound(1, "def worth(self):\n    return 1\n", "ann"))
+    world.goes_well()
+    assert not world.questions
+    world.tried(OK)
+    assert world.installed[0].author == "ann"
+
+
+def test_an_offer_is_audited_and_tried_and_no_rule_is_asked():
+    world = Played(may_write=False)
+    world.request(request_for("worth", offered="def worth(self):\n    return 1\n", author="tool"))
+    world.goes_well()
+    world.tried(OK)
+    assert world.answers == {1: None} and not world.counts["ApplyRule", 1]
+
+
+def test_where_nothing_may_be_written_a_request_ends_at_once():
+    world = Played(may_write=False)
+    world.request(request_for("worth"))
+    assert isinstance(world.answers[1], GenerationOff) and not world.asked
+
+
+def test_there_are_so_many_generations_and_the_next_one_is_told_to_come_again():
+    world = Played()
+    for number in range(MOST):
+        world.request(request_for(f"m{number}"))
+    last = world.request(request_for("another"))
+    assert isinstance(world.answers[last], GenerationBusy) and len(world.answers) == 1
+
+
+@pytest.mark.parametrize("state", ["installed", "refused"])
+def test_what_others_have_ended_meanwhile_is_the_answer(state):
+    world = Played()
+    world.request(request_for("worth"))
+    refusal = {"type": "Refused", "message": "no", "remedy": "", "details": {}}
+    world.end(world.asked[0], Claimed(1, Claim(state, bytes(8), state, refusal=refusal)))
+    assert (world.answers[1] is None) is (state == "installed")
+
+
+def test_what_another_process_has_claimed_is_watched_and_taken_over_with_its_drafts():
+    world = Played()
+    world.request(request_for("worth"))
+    theirs = Claimed(1, Claim("theirs", bytes(8), "drafted"))
+    world.end(world.asked[0], theirs)
+    assert not world.asked
+    world.passes(1.0)
+    world.end(world.asked[0], theirs)
+    world.passes(1.0)
+    (order,) = world.asked
+    world.end(order, Claimed(1, Claim("mine", bytes(8), "drafted", [Draft(source="def worth(self):\n    return 1\n", persona="ann")])))
+    world.goes_well()
+    assert not world.questions, "what the dead one had the model write is not written again"
+    world.tried(OK)
+    assert world.answers == {1: None}
+
+
+def test_when_all_drafts_fail_more_are_asked_for_once():
+    world = trying("    return self.tags")
+    world.tried(FAILED)
+    for _ in range(AGAIN):
+        (question,) = world.questions.values()
+        assert '"tags"' not in question.generate.grammar.split("slot ::=")[1].split("\n")[0]
+        world.answered("    return 3")
+        world.tried(FAILED)
+    assert isinstance(world.answers[1], Refused) and "TypeError" in world.answers[1].message
+    assert world.stages_published()[-1] == "refused"
+
+
+def test_a_model_that_does_not_answer_refuses_the_message():
+    world = begun()
+    world.fails()
+    assert "EngineDied" in world.answers[1].message
+
+
+def test_drafts_outside_the_language_are_not_tried():
+    world = trying("    import os", BODY)
+    assert "import" not in world.trials[1].source
+    world.tried(OK)
+    assert world.answers == {1: None}
+
+
+@pytest.mark.parametrize("plan", [None, {"prompt": "x" * 70_000}, {"prompt": 5}])
+def test_a_plan_that_is_none_refuses_the_message(plan):
+    world = begun(plan=plan)
+    assert "made a plan that cannot be used" in world.answers[1].message and not world.questions
+    assert blamed(world, Refused, "reflectOn_")
+
+
+def test_a_plan_with_a_persona_that_is_not_there_refuses_the_message():
+    world = Played()
+    world.request(request_for("worth"))
+    while not isinstance(world.asked[0], DrawCommission):
+        world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.asked[0], PersonaUnknown(1, "there is no ann"))
+    world.goes_well()
+    assert "there is no ann" in world.answers[1].message and blamed(world, NoSuchObject, "reflectOn_")
+
+
+@pytest.mark.parametrize("answer", [Chosen(1, answer) for answer in (True, "0", None, -1, 7, 0.0, [0])] + [RuleFailed(1, "undecided")])
+def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
+    world = trying()
+    world.asked.clear()
+    world.trials.clear()
+    world.happens(TrialEnded(1, OK))
+    world.end(world.asked[0], StepStored(1))
+    world.end(world.asked[0], answer)
+    world.goes_well()
+    assert blamed(world, Refused, "chooseFrom_") and not world.installed
+
+
+# --- trials ------------------------------------------------------------------------------------------------------------
+
+
+def test_no_two_drafts_for_one_receiver_are_tried_at_once():
+    world = trying()
+    world.request(request_for("other"))
+    world.goes_well()
+    world.answered(BODY)
+    world.passes(1.0)
+    assert list(world.trials) == [1], "the other one waits"
+    world.tried(OK)
+    world.passes(1.0)
+    assert list(world.trials) == [2]
+
+
+def test_a_trial_for_which_there_is_no_room_begins_later():
+    world = trying()
+    del world.trials[1]
+    world.happens(TrialBusy(1))
+    assert not world.trials
+    world.passes(0.1)
+    world.tried(OK)
+    assert world.answers == {1: None}
+
+
+def test_what_a_draft_asks_the_model_is_answered_and_it_is_tried_again():
+    world = trying()
+    world.tried(thinks("1:why"))
+    (order,) = world.questions.values()
+    assert isinstance(order, AskThought)
+    world.answered("because")
+    assert world.trials[1].thoughts == {"1:why": "because"}
+
+
+def test_a_draft_that_asks_without_end_fails():
+    world = trying()
+    for _ in range(RETRIALS):
+        world.tried(thinks())
+        world.answered("because")
+    world.tried(thinks())
+    assert not any(isinstance(order, AskThought) for order in world.questions.values())
+
+
+def test_a_method_that_a_draft_needs_is_a_request_of_its_own_and_comes_first():
+    world = trying()
+    world.tried(needs("price"))
+    assert world.process.statistics()["needing"] == 1
+    world.answered(BODY)
+    assert list(world.trials) == [2] and world.trials[2].request.depth == 1
+    world.tried(OK)
+    assert list(world.trials) == [1], "then it is tried again"
+    world.tried(OK)
+    assert world.answers == {1: None}
+
+
+def test_a_need_that_is_refused_fails_the_draft():
+    world = trying(BODY, "    return 2")
+    world.tried(needs("price"))
+    world.fails()
+    assert world.process.statistics()["trying"] == 1 and "needs price: nothing was written" in world.published[-1].detail["why"]
+    world.tried(OK)
+    assert world.answers == {1: None}
+
+
+def test_needs_of_one_message_and_the_chain_of_messages_are_bounded():
+    bodies = [f"    return {number}" for number in range(NEEDS + 1)]
+    world = trying(*bodies, plan={"prompt": "x", "drafts": NEEDS + 1})
+    for number in range(NEEDS):
+        world.tried(needs(f"n{number}"), 1)
+        world.fails()
+    world.tried(needs("more"), 1)
+    assert any("other methods that drafts" in event.detail.get("why", "") for event in world.published)
+    assert world.counts["ProbeNeed", 1] == NEEDS
+    deep = trying(depth=3)
+    deep.tried(needs("price"))
+    assert not deep.counts["ProbeNeed", 1]
+
+
+def test_where_the_need_would_wait_for_its_own_message_the_draft_fails():
+    world = trying()
+    world.trials.clear()
+    world.happens(TrialEnded(1, needs("price")))
+    world.end(world.asked[0], NeedProbed(1, "price waits for worth itself"))
+    assert not any(isinstance(order, NoteWait) for order in world.asked)
+
+
+def test_what_was_tried_on_objects_that_changed_is_tried_again_and_not_without_end():
+    world = trying()
+    world.trials.clear()
+    world.happens(TrialEnded(1, OK))
+    for tried in range(RETRIALS + 1):
+        while not isinstance(world.asked[0], Install):
+            world.end(world.asked[0], world.well(world.asked[0]))
+        world.end(world.asked[0], ObjectsChanged(1))
+        if tried < RETRIALS:
+            assert isinstance(world.asked[0], BackToTrial)
+            world.end(world.asked[0], StepStored(1))
+            world.trials.clear()
+            world.happens(TrialEnded(1, OK))
+    world.goes_well()
+    assert "keep changing" in world.answers[1].message and not world.installed
+
+
+# --- claims ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_that_is_lost_ends_what_runs_and_the_waiters_wait_for_the_new_owner():
+    world = trying()
+    orders = world.happens(ClaimLost(1))
+    assert [type(order) for order in orders] == [CancelTrial]
+    world.happens(TrialEnded(1, OK))
+    world.happens(StepStored(1))
+    assert world.process.counters["stale"] == 2 and not world.answers
+    world.passes(1.0)
+    (order,) = world.asked
+    assert isinstance(order, TakeClaim) and order.generation == 2
+    world.end(order, Claimed(2, Claim("installed", bytes(8), "installed")))
+    assert world.answers == {1: None}
+
+
+def test_the_lease_is_renewed_while_something_lasts():
+    world = begun()
+    world.passes(6.0)
+    assert world.counts["RenewLease", 1] == 1
+    world.passes(1.0)
+    assert world.counts["RenewLease", 1] == 1
+    orders = world.happens(ClaimLost(1))
+    assert [type(order) for order in orders] == [CancelQuestion]
+
+
+def test_a_step_that_fails_refuses_the_message_with_the_reason_and_leaves_nothing_running():
+    world = trying()
+    orders = world.happens(StepFailed(1, KernelFault("a fault")))
+    assert [type(order) for order in orders] == [CancelTrial, Advance]
+    world.goes_well()
+    assert world.answers[1].type == "KernelFault" and world.answers[1].details["message"]
+
+
+def test_a_refusal_that_cannot_be_stored_is_answered_all_the_same():
+    world = begun()
+    world.happens(StepFailed(1, KernelFault("a fault")))
+    world.end(world.asked[0], StepFailed(1, ImageFull("no room")))
+    assert world.answers[1].type == "ImageFull" and not len(world.process)
+
+
+def test_too_many_conflicts_leave_the_message_to_whoever_sends_it_next():
+    world = begun()
+    orders = world.happens(ConflictsLost(1, "again and again"))
+    assert isinstance(orders[0], CancelQuestion) and isinstance(world.answers[1], Contention)
+
+
+def test_who_wrote_what_was_accepted_or_refused_is_learned():
+    world = trying()
+    world.trials.clear()
+    orders = world.happens(TrialEnded(1, OK))
+    while world.asked:
+        order = world.asked.pop(0)
+        event = world.well(order)
+        world.store(order, event)
+        orders = world.happens(event)
+    assert [order for order in orders if isinstance(order, Learn)] == [Learn(world.installed[0].oid, ["brick"], True)]
+
+
+def test_letting_go_cancels_what_runs():
+    world = trying()
+    world.request(request_for("other", receiver=2))
+    world.goes_well()
+    assert {type(order) for order in world.process.let_go()} == {CancelTrial, CancelQuestion}
+    assert not len(world.process)
+
+
+def test_what_is_being_written_is_published_now_and_then():
+    world = begun()
+    (order,) = world.questions.values()
+    for piece in "abc":
+        world.happens(WritingDelta(1, order.generate.id, 0, piece))
+    world.now += 1.0
+    world.happens(WritingDelta(1, order.generate.id, 0, "d"))
+    texts = [event.detail["text"] for event in world.published if event.stage == "drafting"]
+    assert texts == ["abcd"]
+
+
+# --- what cannot happen --------------------------------------------------------------------------------------------------
+
+
+def test_an_event_that_cannot_happen_is_raised_with_the_story():
+    world = trying()
+    with pytest.raises(InvalidTransition) as raised:
+        world.happens(Chosen(1, 0))
+    text = str(raised.value)
+    assert "worth" in text and "is trying and takes no Chosen" in text
+    assert "claiming → Claimed → storing → StepStored → searching → LibraryFound" in text and text.endswith("→ StepStored → trying")
+
+
+def test_after_an_impossible_event_the_message_can_still_be_refused():
+    world = trying()
+    with pytest.raises(InvalidTransition):
+        world.happens(StepStored(1))
+    world.happens(StepFailed(1, KernelFault("impossible")))
+    world.goes_well()
+    assert world.answers[1].type == "KernelFault"
+
+
+def test_every_step_says_what_it_takes():
+    assert set(TAKES) == set(Awaited)
+    assert all(ClaimLost in TAKES[step] for step in LASTING)
+
+
+def test_time_alone_brings_nothing_about():
+    world = Played()
+    assert world.happens(TimePassed()) == []
+    assert isinstance(begun().happens(TimePassed()), list) and not begun().counts["RenewLease", 1]
+
+
+def test_a_renewal_is_asked_for_by_what_is_stored():
+    world = trying()
+    world.now = 100.0
+    (order,) = world.happens(TimePassed())
+    assert order == RenewLease(1, order.oid, "audited")
+    assert isinstance(world.trials[1], BeginTrial)

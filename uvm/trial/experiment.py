@@ -1,0 +1,432 @@
+"""A trial's experiment: the image's objects out of records, the draft put on one of them, the message run, and what it did compared.
+
+Runs in the trial child's only thread, confined (`uvm.trial.child`), and asks for records through a function: nothing here knows where they
+come from. What it finds is an opinion about one draft.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import transaction
+from msgspec import UNSET
+from msgspec.structs import replace
+from ZODB.serialize import ObjectWriter
+
+from uvm.errors import (
+    AttemptEnded,
+    BadArguments,
+    BadValue,
+    Declined,
+    ImageError,
+    MethodFailed,
+    NoSuchObject,
+    NotAllowed,
+    NotUnderstood,
+    ParentCycle,
+    TooLarge,
+)
+from uvm.image.image import Database, Image
+from uvm.image.methods import install, method
+from uvm.image.tally import count
+from uvm.objects import ABSENT, UvmObject, same_value
+from uvm.protocol import Example, Reference
+from uvm.runtime.attempt import Attempt, Miss, Thought
+from uvm.runtime.gate import look
+from uvm.runtime.policy import LASTING
+from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.runtime import Runtime
+from uvm.trial.protocol import (
+    LONGEST_SAID,
+    Call,
+    Effect,
+    Need,
+    NeededThought,
+    ParentGone,
+    ProtocolViolation,
+    TrialError,
+    TrialOutcome,
+    TrialRequest,
+    encode,
+)
+from uvm.trial.storage import Records, Stored, TrialStorage
+from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
+from uvm.values.slot_values import literal
+
+Load = Callable[[bytes], Stored | None]
+
+_TEXT = 500
+_LARGE = 65_536
+_LIVE_OBJECTS = 1_000_000  # the connection must not drop an object before it has been compared with what was stored
+
+
+def bounded(outcome: TrialOutcome) -> TrialOutcome:
+    """The outcome, or why it cannot be said."""
+    try:
+        size = len(encode(outcome))
+    except (TypeError, ValueError, OverflowError) as error:  # text that is not UTF-8, for one
+        return failed(TrialError("BadValue", _printable(f"result or effects cannot be carried: {error}")))
+    if size <= LONGEST_SAID:
+        return outcome
+    return failed(TrialError("TooLarge", f"result and effects take {size} bytes; {LONGEST_SAID} are allowed"))
+
+
+def carry_out(request: TrialRequest, ask: Load, waited: Callable[[], float] = lambda: 0.0) -> TrialOutcome:
+    """Try the draft. `ask` gives the records of the image, `waited` the seconds spent on them. Whatever the draft does is in the outcome.
+
+    Raises ParentGone and ProtocolViolation when `ask` does.
+    """
+    began = time.monotonic() - waited()
+    trial = _Trial(request, ask, waited)
+    try:
+        outcome = trial.outcome()
+    except (ParentGone, ProtocolViolation):
+        raise
+    except (AttemptEnded, Exception) as error:  # noqa: BLE001  whatever a draft brings about is its own failure, and is reported
+        outcome = trial.interrupted(error)
+    return replace(outcome, ticks_used=trial.ticks_used, seconds=time.monotonic() - waited() - began)
+
+
+class _Attempt(Attempt):
+    """An attempt whose clock can be put back, and that goes on where another one ended. `made_before`: oids of what that one had made."""
+
+    made_before: frozenset[bytes] = frozenset()
+
+    def is_new(self, one: UvmObject) -> bool:
+        return super().is_new(one) or one._p_oid in self.made_before
+
+    def extend(self, seconds: float) -> None:
+        """Do not count these seconds."""
+        self._until += seconds
+
+
+class _Runtime(Runtime):
+    """A runtime in which the flag alone makes a change inside a value last: that is what is being tried."""
+
+    def changed(self, receiver: Any) -> None:
+        super().changed(receiver)
+        receiver._p_changed = True
+
+
+class _Trial:
+    """One request being carried out."""
+
+    def __init__(self, request: TrialRequest, ask: Load, waited: Callable[[], float]) -> None:
+        self._request = request
+        self._ask = ask
+        self._waited = waited
+        self._records = Records(request.tid, request.overlay, self._asked)
+        self._image: Image | None = None
+        self._runtime: _Runtime | None = None
+        self._attempt: _Attempt | None = None
+        self.ticks_used = 0
+
+    def _asked(self, oid: bytes) -> Stored | None:
+        """The record of an object; the draft's time stands still meanwhile."""
+        before = self._waited()
+        found = self._ask(oid)
+        if self._attempt is not None:
+            self._attempt.extend(self._waited() - before)
+        return found
+
+    def outcome(self) -> TrialOutcome:
+        """Run the message, the examples, and what was made up. Raises whatever the message raises."""
+        request = self._request
+        message = self._carried(Call(request.args, request.kwargs)) if request.send else None
+        missed = [text for example in request.examples if (text := self._missed(example)) is not None]
+        made_up = self._made_up(alone=message is None and not request.examples)
+        fit = made_up.kind == "ok" and not made_up.amnesia
+        return replace(
+            message if fit and message is not None else made_up,
+            made_up=made_up.made_up,
+            made_up_ended=made_up.made_up_ended,
+            examples=len(request.examples),
+            examples_passed=len(request.examples) - len(missed),
+            examples_missed=missed,
+        )
+
+    # --- the ways to run the draft ---------------------------------------------------------------------------------
+
+    def _carried(self, call: Call) -> TrialOutcome:
+        """One call, carried out and stored as service would."""
+        image, attempt, result = self._run(call)
+        shown = self._answer(image, result)
+        attempt.unflagged()
+        look(image, attempt)
+        changed = attempt.effects()
+        effects = [_effect(image, *one) for one in changed if id(one[0]) not in attempt.created]
+        made, digest = len(attempt.created), _digest(image, attempt)
+        changers = {id(one): one for one in [*(owner for owner, *_ in changed), *attempt.created.values()]}
+        image.manager.commit()
+        forgotten = amnesia(image, list(changers.values()))
+        return bounded(TrialOutcome(kind="ok", result=shown, effects=effects, made=made, made_digest=digest, amnesia=forgotten))
+
+    def _answer(self, image: Image, result: Any) -> Any:
+        """The result as the answer would carry it. Raises BadValue, TooLarge."""
+        room = Room(self._request.answer_bytes)
+        try:
+            return to_wire(result, image.reference, room)
+        except NoRoom:
+            raise TooLarge(f"the answer would have more than {room.limit:,} bytes", "ask for less") from None
+
+    def _missed(self, example: Example) -> str | None:
+        """None if the draft gives this example's result, else what it gave instead."""
+        call = Call(example.args, example.kwargs)
+        expected, called = literal(example.result), _call(call)
+        try:
+            one = self._carried(call)
+        except (Miss, Thought):
+            raise
+        except (AttemptEnded, ImageError) as error:
+            return _printable(f"{called} ended in {error.type}: {error.message}, not in {expected}")
+        if one.error is not None:
+            return _printable(f"{called} ended in {one.error.type}: {one.error.message}, not in {expected}")
+        if one.amnesia:
+            return _printable(f"{called} would forget its change of {', '.join(one.amnesia)}")
+        return None if same_wire(one.result, example.result) else _printable(f"{called} gave {literal(one.result)}, not {expected}")
+
+    def _made_up(self, alone: bool) -> TrialOutcome:
+        """Calls with made-up arguments: the first one that had a result, or a failure when one did harm.
+
+        An error of the method's own is no harm, for it was never meant to be called so. But where these calls are all that is known of
+        it (`alone`), one at least must have a result.
+        """
+        request, shown = self._request, TrialOutcome(kind="ok")
+        tried, ended, why, began = 0, 0, "", self.ticks_used
+        for call in request.made_up:
+            if tried and self.ticks_used - began > request.ticks:
+                break
+            tried += 1
+            try:
+                one = self._carried(call)
+            except Miss as miss:
+                why = why or f"{_call(call)} sends {miss.reified.own('selector')}, which nobody understands"
+                continue
+            except Thought:
+                if alone and tried == 1:
+                    raise
+                continue
+            except (AttemptEnded, ImageError) as error:
+                if not _ordinary(error, shown_how=bool(request.examples)):
+                    return replace(failed(_in_call(call, _explained(error))), made_up=tried, made_up_ended=ended)
+                why = why or f"{_call(call)} ended in {error.type}: {error.message}"
+                continue
+            if one.error is not None:
+                return replace(failed(_in_call(call, one.error)), made_up=tried, made_up_ended=ended)
+            ended += 1
+            if ended == 1 or one.amnesia:
+                shown = one
+            if one.amnesia:
+                break
+        # Policy is asked by the kernel alone, about messages and drafts that nothing can make up; offering it takes a right of its own.
+        if alone and tried and not ended and request.selector not in LASTING:
+            text = f"none of {tried} calls with made-up arguments had a result: {why or 'each asks the model'}"
+            return replace(failed(TrialError("NoExample", _printable(text))), made_up=tried)
+        return replace(shown, made_up=tried, made_up_ended=ended)
+
+    def _run(self, call: Call) -> tuple[Image, Attempt, Any]:
+        """Send the message in a fresh image; its transaction is left open."""
+        request = self._request
+        image = self._image = self._prepared()
+        runtime = self._runtime = self._runtime or _Runtime(image, PRIMITIVES)
+        runtime.image = image  # compiled methods stay; the objects are new
+        image.manager.begin()
+        attempt = self._attempt = _Attempt(
+            ticks=request.ticks,
+            seconds=request.seconds,
+            thoughts=request.thoughts,
+            now=request.now,
+            examples=list(request.examples),
+            guarded=False,
+            rights=request.rights,
+            limits=request.limits,
+        )
+        attempt.made_before = self._made_before()
+        receiver = image.at(Reference(request.receiver))
+        values = tuple(from_wire(value, image.visible) for value in call.args)
+        named = {name: from_wire(value, image.visible) for name, value in call.kwargs.items()}
+        try:
+            return image, attempt, runtime.run(attempt, receiver, request.selector, values, named)
+        finally:
+            self.ticks_used += request.ticks - attempt.ticks
+
+    def _prepared(self) -> Image:
+        """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`)."""
+        request = self._request
+        database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
+        image = Image(database)
+        image.manager.begin()
+        holder = image.at(Reference(request.holder))
+        install(holder, method(request.selector, request.source, request.positional, request.author, {}, request.policy))
+        if request.holder in request.overlay:
+            self._reorder(image, holder)
+        count(image, "methods")
+        image.manager.commit()
+        return image
+
+    def _reorder(self, image: Image, holder: UvmObject) -> None:
+        """The message will run again from its start and find the method there: slots that it makes come after it."""
+        record = self._records.committed(self._request.holder)
+        if record is None:
+            return
+        before = image.connection._reader.getState(record[0])["_slots"]
+        slots = dict(holder._slots)
+        first = [name for name in slots if name in before]
+        for name in dict.fromkeys([*first, self._request.selector, *slots]):
+            holder._slots[name] = holder._slots.pop(name)
+        holder._p_changed = True
+
+    def _made_before(self) -> frozenset[bytes]:
+        """The objects that the attempt had made before it missed the message: a method may assign to them as to its own."""
+        return frozenset(oid for oid in self._request.overlay if self._records.committed(oid) is None)
+
+    # --- what ends it early ------------------------------------------------------------------------------------------
+
+    def interrupted(self, error: BaseException) -> TrialOutcome:
+        """The outcome of a trial that was ended by `error`."""
+        image, attempt = self._image, self._attempt
+        if image is not None and attempt is not None and isinstance(error, Miss):
+            return self._need(image, attempt, error)
+        if image is not None and isinstance(error, Thought):
+            persona = image.reference(error.persona)
+            return TrialOutcome(kind="thought", thought=NeededThought(error.key, persona, error.prompt, error.max_tokens))
+        return failed(_explained(error))
+
+    def _need(self, image: Image, attempt: Attempt, miss: Miss) -> TrialOutcome:
+        message, receiver = miss.reified, miss.receiver
+        selector = str(message.own("selector"))
+        if selector == self._request.selector:
+            text = f"the method sends {selector} on to {literal_of(image, receiver)}, which has no such method either"
+            return failed(TrialError("NotUnderstood", text, _line(miss)))
+        made = attempt.is_new(receiver)
+        return TrialOutcome(
+            kind="need",
+            need=Need(
+                receiver=image.reference(receiver),
+                selector=selector,
+                args=[to_wire(value, image.reference) for value in message.own("arguments")],
+                kwargs={name: to_wire(value, image.reference) for name, value in message.own("keywords").items()},
+                made=made,
+                overlay={**self._request.overlay, **_uncommitted(image, attempt)},
+            ),
+        )
+
+
+def amnesia(image: Image, changed: list[UvmObject]) -> list[str]:
+    """The slots of these objects that differ in what was stored from what is in memory: changes made without the flag."""
+    manager = transaction.TransactionManager(explicit=True)
+    manager.begin()
+    second = image.database.open(manager)
+    forgotten = []
+    for one in changed:
+        if one._p_oid is None:
+            continue  # made, and reachable from nothing that was stored: nobody can miss it
+        now, stored = one._slots, second.get(one._p_oid)._slots
+        for slot in {**stored, **now}:
+            if not same_value(now.get(slot, ABSENT), stored.get(slot, ABSENT)):
+                forgotten.append(f"{Reference(one._p_oid)}.{slot}")
+    manager.abort()
+    second.close()
+    return forgotten
+
+
+def same_wire(got: Any, expected: Any) -> bool:
+    """Whether a result is the one that an example names. Numbers are compared as numbers: 7 is 7.0, but no truth value is a number."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return got is expected
+    if isinstance(got, int | float) and isinstance(expected, int | float):
+        return got == expected or math.isclose(got, expected, rel_tol=1e-9) or (got != got and expected != expected)
+    if isinstance(got, list) and isinstance(expected, list):
+        return len(got) == len(expected) and all(same_wire(a, b) for a, b in zip(got, expected, strict=True))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(same_wire(value, expected[key]) for key, value in got.items())
+    return type(got) is type(expected) and bool(got == expected)
+
+
+def _effect(image: Image, owner: UvmObject, slot: str, before: Any, after: Any, _method: UvmObject | None) -> Effect:
+    return Effect(
+        image.reference(owner),
+        slot,
+        UNSET if before is ABSENT else _said(image, before),
+        UNSET if after is ABSENT else _said(image, after),
+    )
+
+
+def _said(image: Image, value: Any) -> Any:
+    """A slot's value, or, where it is large, what tells it from another one: service stores more than a trial can say."""
+    shown = to_wire(value, image.reference)
+    packed = encode(TrialOutcome(kind="ok", result=shown))
+    return shown if len(packed) <= _LARGE else f"{len(packed):,} bytes, {hashlib.sha256(packed).hexdigest()}"
+
+
+def _digest(image: Image, attempt: Attempt) -> str:
+    """The same for two drafts that made the same objects in the same order."""
+    made = [[[name, to_wire(value, image.reference)] for name, value in one._slots.items()] for one in attempt.created.values()]
+    return hashlib.sha256(encode(TrialOutcome(kind="ok", result=made))).hexdigest() if made else ""
+
+
+def _uncommitted(image: Image, attempt: Attempt) -> dict[bytes, bytes]:
+    """The records of what the attempt changed or made so far."""
+    pending = [owner for owner, *_ in attempt.before.values()] + list(attempt.created.values())
+    records: dict[bytes, bytes] = {}
+    for one in pending:
+        oid = image.reference(one).oid
+        if oid not in records:
+            writer = ObjectWriter(one)
+            records[oid] = writer.serialize(one)
+            pending.extend(new for new in writer if isinstance(new, UvmObject))
+    return records
+
+
+def _explained(error: BaseException) -> TrialError:
+    if isinstance(error, MethodFailed):
+        return TrialError(str(error.details.get("error", error.type)), _printable(error.message), int(error.details.get("line", 0)))
+    if isinstance(error, AttemptEnded | ImageError):
+        findings = error.details.get("findings")
+        line = findings[0].get("line", 0) if findings else _line(error)
+        return TrialError(error.type, _printable(error.message), line)
+    line = error.lineno or 0 if isinstance(error, SyntaxError) else _line(error)
+    return TrialError(type(error).__name__, _printable(str(error)), line)
+
+
+def _printable(text: str) -> str:
+    """The text, short, and such that it can be encoded."""
+    return text[:_TEXT].encode("utf-8", "replace").decode()
+
+
+def _line(error: BaseException) -> int:
+    """The line of the innermost method that the error passed."""
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename.startswith("<method "):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def _call(call: Call) -> str:
+    return f"({', '.join([*map(literal, call.args), *(f'{name}={literal(value)}' for name, value in call.kwargs.items())])})"
+
+
+def _in_call(call: Call, error: TrialError) -> TrialError:
+    return replace(error, message=_printable(f"with made-up arguments {_call(call)}: {error.message}"))
+
+
+def _ordinary(error: AttemptEnded | ImageError, shown_how: bool) -> bool:
+    """Whether an error may be the answer to arguments that make no sense, and not harm. `shown_how`: examples do make sense."""
+    if isinstance(error, MethodFailed):
+        return error.details.get("error") != MemoryError.__name__
+    nonsense = (BadArguments, NotUnderstood, NoSuchObject, ParentCycle, Declined)
+    return isinstance(error, (*nonsense, NotAllowed, BadValue) if shown_how else nonsense)
+
+
+def literal_of(image: Image, one: UvmObject) -> str:
+    """How an error names an object."""
+    name = one.own("name")
+    return f"{name} {image.reference(one)}" if isinstance(name, str) else str(image.reference(one))
+
+
+def failed(error: TrialError) -> TrialOutcome:
+    return TrialOutcome(kind="failed", error=error)
