@@ -426,6 +426,8 @@ def objects() -> Iterator[Case]:
     yield Case("primitive names", "small", "self.names()")
     yield Case("primitive now", "small", "self.now()")
     yield Case("primitive explain_", "small", "self.explain_('same')")
+    yield Case("primitive mirror_", "small", "self.mirror_('slotNames')")
+    yield Case("primitive mirror_", "refused", "try:\n  self.mirror_(a)\nexcept Exception:\n  x = 1", (PAGE,))
 
 
 def merging() -> Iterator[Case]:

@@ -123,7 +123,15 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
 
 
 CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request")
-CORE_MAY = ("uvm.errors", "uvm.protocol", "uvm.rights", "uvm.language", "uvm.trial.protocol", "inference_worker.protocol")
+CORE_MAY = (
+    "uvm.errors",
+    "uvm.protocol",
+    "uvm.rights",
+    "uvm.language",
+    "uvm.runtime.policy",
+    "uvm.trial.protocol",
+    "inference_worker.protocol",
+)
 
 
 @pytest.mark.parametrize("module", CORE)

@@ -206,14 +206,14 @@ def _not_there(configuration: Configuration, program: str, message: str) -> Fail
 
 
 def _first_conversation(client: Client, configuration: Configuration, steps: Steps) -> tuple[dict[str, Any], Any, bool]:
-    known = client.send(_GENESIS, "respondsTo_", _FACE, deadline=QUICK_DEADLINE_S)
+    known = client.send(_GENESIS, "mirror_", "respondsTo_", _FACE, deadline=QUICK_DEADLINE_S)
     if known:
         steps.console.print(f"  {_GENESIS} has {_FACE} already: nothing is generated")
         tree = client.send(_GENESIS, _FACE, deadline=QUICK_DEADLINE_S)
     else:
         steps.console.print(f"  → {_GENESIS} {_FACE}, which it does not understand")
         tree = _say(client, configuration, steps)
-    told = client.send(_GENESIS, "explain_", _FACE, deadline=QUICK_DEADLINE_S)
+    told = client.send(_GENESIS, "mirror_", "explain_", _FACE, deadline=QUICK_DEADLINE_S)
     told = told if isinstance(told, dict) else {}
     if not known and isinstance(told.get("source"), str):
         steps.console.print(explanation.source_panel(told["source"], f"{_GENESIS} {_FACE}"))

@@ -50,7 +50,7 @@ class TooLarge(ImageError):
 
 
 class NotAllowed(ImageError):
-    """A change that enforcement forbids: the Codex, receipts, a method's name assigned as data, Python's internals."""
+    """A change that enforcement forbids: the Codex, receipts, data in a written method's place, Python's internals."""
 
 
 class ParentCycle(ImageError):

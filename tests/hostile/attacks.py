@@ -29,7 +29,9 @@ def _offer(target: Any, selector: str, source: str, **more: Any) -> dict[str, An
 
 
 KERNEL = ("$codex", "$method", "$primitive", "$message")
-PRIMITIVES = "clone setSlot_value_ removeSlot_ slot_ perform_ slotNames parents addParent_ respondsTo_ nameAs_ forgetName_ explain_".split()
+PRIMITIVES = (
+    "clone setSlot_value_ removeSlot_ slot_ perform_ slotNames parents addParent_ respondsTo_ nameAs_ forgetName_ explain_ mirror_".split()
+)
 _NOTHING = "def {0}(self):\n    return 1\n"
 
 
@@ -76,6 +78,11 @@ def _policy() -> Iterator[ImageAttack]:
         holder = "traits_obj" if selector == "doesNotUnderstand_" else "pLLM_obj"
         yield ImageAttack("policy", f"{selector} removed", (_send(holder, "removeSlot_", selector),))
         yield ImageAttack("policy", f"{selector} set", (_send(holder, "setSlot_value_", selector, 5),))
+        yield ImageAttack("policy", f"{selector} removed in a mirror", (_send(holder, "mirror_", "removeSlot_", selector),))
+        yield ImageAttack("policy", f"{selector} hidden on genesis_obj", (_send("genesis_obj", "mirror_", "setSlot_value_", selector, 5),))
+    for selector in PRIMITIVES:
+        yield ImageAttack("policy", f"{selector} hidden on genesis_obj", (_send("genesis_obj", "setSlot_value_", selector, 5),))
+    yield ImageAttack("policy", "a mirror of a mirror", (_send("*", "mirror_", "mirror_", "mirror_", "clone"),))
     yield ImageAttack("policy", "a cycle through the traits", (_send("traits_obj", "addParent_", "@genesis_obj"),))
 
 
@@ -140,7 +147,7 @@ def _data() -> Iterator[ImageAttack]:
         )
         yield ImageAttack("data", f"{name}, as an argument", (_send("*", "respondsTo_", value),))
         yield ImageAttack("data", f"{name}, as a keyword", (_send("*", "clone", kwargs={"a": value}),))
-    for slot in ("", "é", "a b", "_x", "parent*", "x" * 200, "1x", "covenant", "model", "names", "digest", "blobs", "clone"):
+    for slot in ("", "é", "a b", "_x", "parent*", "x" * 200, "1x", "covenant", "model", "names", "digest", "blobs", "clone", "mirror_"):
         yield ImageAttack(
             "data",
             f"a slot called {slot[:20]!r}",

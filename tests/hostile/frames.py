@@ -61,7 +61,7 @@ _ODD: tuple[Any, ...] = (
 _TARGETS = ("genesis_obj", "traits_obj", "pLLM_obj", "brick", "heartbeat_obj", "@7", "@1", "@c", "nobody")
 _SELECTORS = (
     "clone setSlot_value_ removeSlot_ slot_ perform_ slotNames parents addParent_ removeParent_ respondsTo_ nameAs_ forgetName_ names now"
-    " explain_ decline_ doesNotUnderstand_ infer_ routed_ fineTuneWith_ beWritten_ content objects methods"
+    " explain_ mirror_ decline_ doesNotUnderstand_ infer_ routed_ fineTuneWith_ beWritten_ content objects methods"
 ).split()
 
 

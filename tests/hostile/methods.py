@@ -196,6 +196,8 @@ _SLOW_CALLS = {
     "slotNames": ("k = 0", "self.slotNames()"),
     "now": ("k = 0", "self.now()"),
     "explain_": ("k = 0", "self.explain_('clone')"),
+    "mirror_": ("self.now = 1", "self.mirror_('now')"),
+    "what no mirror has": ("k = 0", "k += 1\ntry:\n        self.mirror_('q' + str(k))\n    except Exception as e:\n        str(e)"),
     "names": ("k = 0", "self.names()"),
     "an error with a large text": (f"{_BIG_TEXT}", "try:\n        raise ValueError(big)\n    except ValueError as e:\n        str(e)"),
     "a KeyError of a large key": (f"{_BIG_TEXT}\nd = {{}}", "try:\n        d[big]\n    except KeyError as e:\n        str(e)"),
@@ -390,12 +392,13 @@ def _primordials() -> Iterator[tuple[str, str]]:
     climb = "t = self.parents()[0]"
     for selector in (
         "clone setSlot_value_ removeSlot_ slot_ perform_ slotNames parents addParent_ removeParent_ respondsTo_ nameAs_ forgetName_"
-        " names now explain_ doesNotUnderstand_ decline_"
+        " names now explain_ mirror_ doesNotUnderstand_ decline_"
     ).split():
         yield f"{selector} removed from the traits", f"{climb}\nt.removeSlot_('{selector}')"
     for selector in ("clone", "doesNotUnderstand_", "setSlot_value_", "name"):
         yield f"{selector} of the traits set to a number", f"{climb}\nt.setSlot_value_('{selector}', 5)"
         yield f"{selector} of the traits performed away", f"{climb}\nt.perform_('removeSlot_', ['{selector}'])"
+        yield f"{selector} of the traits removed in a mirror", f"{climb}\nt.mirror_('removeSlot_', '{selector}')"
     for parent in (0, 1):
         yield f"a slot put on parent {parent}", f"self.parents()[{parent}].setSlot_value_('fresh', 1)"
         yield f"parent {parent} given a parent", f"self.parents()[{parent}].addParent_(self)"

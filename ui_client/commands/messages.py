@@ -158,9 +158,10 @@ def method(
 
 def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:
     """What the image knows of a method. Raises Failure when the answer is no map."""
-    told = client.send(target, "explain_", selector)
+    # Through its mirror: the object may call a slot of its own explain_.
+    told = client.send(target, "mirror_", "explain_", selector)
     if not isinstance(told, dict):
-        raise Failure("BadReply", f"explain_ answered a {type(told).__name__}, not a map", "has the image's explain_ been replaced?")
+        raise Failure("BadReply", f"explain_ answered a {type(told).__name__}, not a map", "batos logs uvm-1 has more")
     return told
 
 

@@ -174,7 +174,7 @@ def _snapshot(client: Talker) -> Event:
 def _face(client: Talker) -> Event:
     # Asked first whether it understands: opening a window must not be what makes the model write a method.
     try:
-        if not client.send("genesis_obj", "respondsTo_", "display_yourself", deadline=ASK_DEADLINE_S):
+        if not client.send("genesis_obj", "mirror_", "respondsTo_", "display_yourself", deadline=ASK_DEADLINE_S):
             return FaceSeen(None, understood=False)
         return FaceSeen(client.send("genesis_obj", "display_yourself", deadline=ASK_DEADLINE_S))
     except RemoteError as error:

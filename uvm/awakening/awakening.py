@@ -27,9 +27,7 @@ from uvm.image import codex
 from uvm.image.blobs import import_directory
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
-from uvm.image.methods import install, method
 from uvm.image.views import COVENANT
-from uvm.language.audit import audit
 from uvm.language.compiler import POLICY
 from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
@@ -130,9 +128,6 @@ def primordial(image: Image) -> None:
     traits = UvmObject({"name": "traits_obj"})
     pllm = UvmObject({PARENTS: [traits], "name": "pLLM_obj", "covenant": COVENANT, "drafts": DRAFTS})
     messages = UvmObject({PARENTS: [traits]})
-    for name, holder in (("traits_obj", traits), ("pLLM_obj", pllm)):
-        for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
-            _install_source(holder, source.name.removesuffix(".method"), source.read_text())
     root["message_traits"] = messages
     root["router"] = router.new(codex.charter()["personas"])
     root["fence"] = UvmObject({KIND: "lease", "token": 0, "holder": ""})
@@ -154,15 +149,6 @@ def primordial(image: Image) -> None:
     root["primordial"] = list(root["names"])
     root["policy"] = POLICY
     renewal.renew(image)
-
-
-def _install_source(holder: UvmObject, selector: str, source: str) -> None:
-    positional = 1 if selector.endswith("_") else 0
-    verdict = audit(source, selector, positional, [], None)
-    if not verdict.ok:
-        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
-    findings = [one.message for one in verdict.findings]
-    install(holder, method(selector, verdict.source, positional, "primordial", {"audit": findings}, policy=True))
 
 
 def main() -> int:

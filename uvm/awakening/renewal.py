@@ -1,20 +1,25 @@
 """What an image must have of the kernel's own, and bringing one that an earlier version made up to date.
 
 Everything is told from the image itself, so renewing is the same for every older version, and does nothing the second time. A new
-primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`: the next
-awakening adds them, in its one transaction.
+primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and policy
+that has become better its new source in `uvm.primordial`: the next awakening brings them, in its one transaction. Policy that a message has
+replaced stays as it is.
 """
 
 from collections.abc import Iterator
 
-from uvm.image import tables
+from uvm.image import codex, tables
 from uvm.image.image import KERNEL_ROOTS, Image
-from uvm.image.methods import install, primitive
+from uvm.image.message_object import is_method
+from uvm.image.methods import install, method, primitive
+from uvm.language.audit import audit
 from uvm.objects import UvmObject
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
 
 _SHOWN = {"objects": "[<object>, …]"}
 """Primitives that stand where data stood; what a prompt shows of them."""
+_BORN = "primordial"
+"""The author of the policy methods that no message has replaced."""
 
 
 def kernel_slots(image: Image) -> Iterator[tuple[UvmObject, str]]:
@@ -23,6 +28,29 @@ def kernel_slots(image: Image) -> Iterator[tuple[UvmObject, str]]:
     yield from ((image.named("pLLM_obj"), selector) for selector in PLLM)
     yield from ((image.named("genesis_obj"), selector) for selector in GENESIS)
     yield from ((image.root["message_traits"], selector) for selector in MESSAGES)
+
+
+def policy(image: Image) -> Iterator[tuple[UvmObject, UvmObject]]:
+    """Each policy method as this version has it, and its holder. Raises NoSuchObject where a holder is gone."""
+    for name in ("traits_obj", "pLLM_obj"):
+        for source in sorted((codex.PRIMORDIAL / name).iterdir(), key=lambda path: path.name):
+            yield image.named(name), _policy_method(source.name.removesuffix(".method"), source.read_text())
+
+
+def _policy_method(selector: str, source: str) -> UvmObject:
+    positional = 1 if selector.endswith("_") else 0
+    verdict = audit(source, selector, positional, [], None)
+    if not verdict.ok:
+        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
+    findings = [one.message for one in verdict.findings]
+    return method(selector, verdict.source, positional, _BORN, {"audit": findings}, policy=True)
+
+
+def _is_to_be(held: object, made: UvmObject) -> bool:
+    """Whether a policy method takes the place of what is held in its slot: of nothing, or of what an earlier version was born with."""
+    if not isinstance(held, UvmObject) or not is_method(held):
+        return True
+    return bool(held.own("author") == _BORN and held.own("digest") != made.own("digest"))
 
 
 def has_primitive(holder: UvmObject, selector: str) -> bool:
@@ -38,6 +66,11 @@ def renew(image: Image) -> list[str]:
         if name not in image.root:
             image.root[name] = tables.new(name)
             added.append(name)
+    for holder, made in policy(image):
+        selector = made.own("selector")
+        if _is_to_be(holder.own(selector), made):
+            install(holder, made)
+            added.append(selector)
     for holder, selector in kernel_slots(image):
         if not has_primitive(holder, selector):
             install(holder, primitive(selector, _SHOWN.get(selector, "")))

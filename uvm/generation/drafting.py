@@ -2,6 +2,7 @@
 
 import keyword
 from collections.abc import Callable
+from typing import Final
 
 from uvm.errors import ImageError
 from uvm.generation.questions import Commission, Voice
@@ -9,10 +10,13 @@ from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
 from uvm.image import views
 from uvm.image.image import Image
-from uvm.image.message_object import data_slots, parameters_of
+from uvm.image.message_object import data_slots, is_method, parameters_of
 from uvm.language.grammar import candidate_slots
 from uvm.objects import UvmObject
 from uvm.protocol import Reference
+
+_EVERYBODYS: Final = ("clone", "slotNames")
+"""What a draft may send to any object, as long as it means what the kernel means by it."""
 
 Materialize = Callable[[UvmObject, str], None]
 """Makes the files of a `model` or an `adapter` available to the inference worker."""
@@ -36,14 +40,16 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
     one = image.at(Reference(persona))
-    model, adapter = one.lookup("model"), one.lookup("adapter")
-    if not isinstance(model, UvmObject):
+    model = views.nearest(one, "model", "model")
+    # A persona that shall speak without the adapter that it inherits says so with None.
+    adapter = None if one.lookup("adapter") is None else views.nearest(one, "adapter", "adapter")
+    if model is None:
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
     thinks = views.weights(model, "model")
     materialize(model, "model")
-    if not isinstance(adapter, UvmObject):
+    if adapter is None:
         return Voice(thinks.digest)
     speaks = views.weights(adapter, "adapter")
     if speaks.base != thinks.digest:
@@ -60,7 +66,9 @@ def _selectors(image: Image, request: MethodRequest) -> list[str]:
     try:
         receiver = image.at(Reference(request.receiver))
     except ImageError:
-        return ["clone", "slotNames"]
+        return list(_EVERYBODYS)
     data = data_slots(receiver)
     own = [name for name in receiver.names() if name not in data and name != request.selector]
-    return [*own, "clone", "slotNames", *data[24:]]
+    # Where the receiver or its family calls something else so, a draft that sends it would get that.
+    everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
+    return [*own, *everybodys, *data[24:]]

@@ -76,6 +76,13 @@ class Commissioned(Struct, frozen=True):
     commission: Commission
 
 
+class PersonaUnknown(Struct, frozen=True):
+    """The image's plan names a persona that is not there."""
+
+    generation: int
+    reason: str
+
+
 class WritingDelta(Struct, frozen=True):
     """A piece of what the model is writing."""
 
@@ -158,6 +165,13 @@ class RuleFailed(Struct, frozen=True):
     reason: str
 
 
+class MendingFound(Struct, frozen=True):
+    """How the image's own method is mended that has failed on the message."""
+
+    generation: int
+    remedy: str
+
+
 class Installed(Struct, frozen=True):
     """Method, proof and message are committed. `corrected`: message and author of the generated method whose place it took."""
 
@@ -186,6 +200,7 @@ StepEvent = (
     | StepFailed
     | LibraryFound
     | Commissioned
+    | PersonaUnknown
     | QuestionEvent
     | TrialEnded
     | TrialBusy
@@ -193,6 +208,7 @@ StepEvent = (
     | NeedResolved
     | Chosen
     | RuleFailed
+    | MendingFound
     | Installed
     | ObjectsChanged
 )
@@ -237,7 +253,9 @@ class LookUpLibrary(Struct, frozen=True):
 
 
 class DrawCommission(Struct, frozen=True):
-    """Find what drafts are written with, and make it available to the inference workers. Answered by Commissioned."""
+    """Find what drafts are written with, and make it available to the inference workers. Answered by Commissioned or
+    PersonaUnknown.
+    """
 
     generation: int
     request: MethodRequest
@@ -314,6 +332,14 @@ class ApplyRule(Struct, frozen=True):
     candidates: list[dict[str, Any]]
 
 
+class LookUpMending(Struct, frozen=True):
+    """Look up how a policy method is mended that has failed on the message. Answered by MendingFound."""
+
+    generation: int
+    request: MethodRequest
+    failed: str
+
+
 class Install(Struct, frozen=True):
     """Commit method, proof and message, if what the trial saw (`read`: oid → transaction) is as it was.
 
@@ -377,6 +403,7 @@ GenerationInstruction = (
     | NoteWait
     | ResolveNeed
     | ApplyRule
+    | LookUpMending
     | Install
     | BackToTrial
     | Learn

@@ -21,9 +21,11 @@ from uvm.generation.events import (
     ConflictsLost,
     Installed,
     LibraryFound,
+    MendingFound,
     NeedProbed,
     NeedResolved,
     ObjectsChanged,
+    PersonaUnknown,
     RuleFailed,
     StepEvent,
     StepFailed,
@@ -61,6 +63,7 @@ class Awaited(StrEnum):
     NOTING = "noting"  # the commit of what it waits for
     NEEDING = "needing"  # that method
     CHOOSING = "choosing"  # the image's rule
+    BLAMING = "blaming"  # how the image's own method is mended that has failed on it
     INSTALLING = "installing"  # the commit of the method
     RETURNING = "returning"  # the commit of its way back to the trial
 
@@ -72,7 +75,7 @@ TAKES: Final[dict[Awaited, frozenset[type]]] = {
     Awaited.WATCHING: frozenset(),
     Awaited.STORING: frozenset({StepStored}) | _FAILURES,
     Awaited.SEARCHING: frozenset({LibraryFound}) | _FAILURES,
-    Awaited.COMMISSIONING: frozenset({Commissioned}) | _FAILURES,
+    Awaited.COMMISSIONING: frozenset({Commissioned, PersonaUnknown}) | _FAILURES,
     Awaited.WRITING: frozenset({Wrote, WriterFailed, WritingDelta}) | _FAILURES,
     Awaited.QUEUED: _FAILURES,
     Awaited.TRYING: frozenset({TrialEnded, TrialBusy}) | _FAILURES,
@@ -81,6 +84,7 @@ TAKES: Final[dict[Awaited, frozenset[type]]] = {
     Awaited.NOTING: frozenset({StepStored}) | _FAILURES,
     Awaited.NEEDING: frozenset({NeedResolved}) | _FAILURES,
     Awaited.CHOOSING: frozenset({Chosen, RuleFailed}) | _FAILURES,
+    Awaited.BLAMING: frozenset({MendingFound}) | _FAILURES,
     Awaited.INSTALLING: frozenset({Installed, ObjectsChanged}) | _FAILURES,
     Awaited.RETURNING: frozenset({StepStored}) | _FAILURES,
 }
@@ -123,6 +127,7 @@ class Generation:
 
     `stage` is stored in the message object at `oid`, `storing` the one whose commit is waited for. `trying`: the number of the draft that
     is tried. `read`: what each draft's trial saw. `retrials` are of one draft; `rounds` of questions and `needs` of all of them.
+    `error`: why it is refused, or will be.
     """
 
     def __init__(self, number: int, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> None:

@@ -23,6 +23,9 @@ from uvm.protocol import Reference
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_install
+from uvm.runtime.behaviour import method_holder
+from uvm.runtime.blame import mending
+from uvm.runtime.policy import CHOICE
 from uvm.runtime.runtime import Runtime
 from uvm.trial.arguments import made_up, sample
 from uvm.trial.protocol import Call, Need
@@ -144,13 +147,21 @@ class Installer:
 
     def rule(self, request: MethodRequest, candidates: list[dict[str, Any]]) -> Any:
         """What the image's choice rule answers to these drafts. It gets copies: what it does to them changes nothing here."""
-        receiver = self._receiver(request) or self._image.named("pLLM_obj")
         attempt = Attempt(ticks=self._settings.ticks, seconds=self._settings.message_limit_s, writable=False, rights=request.rights)
-        asked = receiver if receiver.lookup("chooseFrom_") is not ABSENT else self._image.named("pLLM_obj")
         try:
-            return self._runtime.run(attempt, asked, "chooseFrom_", (copied(candidates),), {})
+            return self._runtime.run(attempt, self._policy(request, CHOICE), CHOICE, (copied(candidates),), {})
         finally:
             attempt.forget_changes()
+
+    def mending(self, request: MethodRequest, selector: str) -> str:
+        """What can be done about a policy method that fails on this message."""
+        return mending(self._image, self._policy(request, selector), selector)
+
+    def _policy(self, request: MethodRequest, selector: str) -> UvmObject:
+        """The object whose policy method it is for this message: the nearest to the receiver that has one."""
+        receiver = self._receiver(request)
+        holder = method_holder(receiver, selector) if receiver is not None else None
+        return holder or self._image.named("pLLM_obj")
 
     def corrected(self, request: MethodRequest) -> tuple[bytes, str] | None:
         """The message and the persona of the generated method that a tool's offer is about to replace, if there is one."""

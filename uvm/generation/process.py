@@ -10,8 +10,9 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
 * A draft that sends what nobody understands waits for that method, which is a request like any other. What the draft asks the model is
   answered, and the trial runs again. How often all this may happen is bounded: `RETRIALS`, `NEEDS`, `AGAIN`, and the depth of the chain.
 * No two drafts for one receiver are tried at once: they could not both be installed, since each trial would be untrue of the other.
-* Whatever fails refuses the message, with the reason stored. Who has lost its claim watches the new owner. Where not even the refusal
-  can be stored, the message stays as it is, for whoever sends it next; in every case each waiter is answered once.
+* Whatever fails refuses the message, with the reason stored; where a policy method of the image has failed, also with how it is mended.
+  Who has lost its claim watches the new owner. Where not even the refusal can be stored, the message stays as it is, for whoever sends it
+  next; in every case each waiter is answered once.
 """
 
 from collections import Counter
@@ -19,7 +20,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageError, Refused
+from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageError, NoSuchObject, Refused
 from uvm.generation import questions, stages
 from uvm.generation.events import (
     Advance,
@@ -44,11 +45,14 @@ from uvm.generation.events import (
     Learn,
     LibraryFound,
     LookUpLibrary,
+    LookUpMending,
+    MendingFound,
     MethodRequested,
     NeedProbed,
     NeedResolved,
     NoteWait,
     ObjectsChanged,
+    PersonaUnknown,
     ProbeNeed,
     PublishProgress,
     QuestionEvent,
@@ -73,6 +77,7 @@ from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Draft, storable_drafts
 from uvm.generation.verdicts import examine, judge, proof, refusal_of, storable, verdict
 from uvm.protocol import Reference
+from uvm.runtime.policy import CHOICE, MIND
 from uvm.trial.protocol import Need, NeededThought, TrialOutcome
 
 MOST: Final = 64
@@ -234,6 +239,8 @@ class GenerationProcess:
             case Commissioned():
                 generation.commission = event.commission
                 self._ask(generation)
+            case PersonaUnknown():
+                self._misruled(generation, MIND, NoSuchObject, f"asks for a persona that is not there: {event.reason}")
             case WritingDelta():
                 self._writing(generation, event)
             case Wrote() | WriterFailed():
@@ -251,7 +258,9 @@ class GenerationProcess:
             case Chosen():
                 self._chosen(generation, event.answer)
             case RuleFailed():
-                self._refuse(generation, Refused(f"the image's choice rule failed: {event.reason}", "look at chooseFrom_ of pLLM_obj"))
+                self._misruled(generation, CHOICE, Refused, f"failed on its drafts: {event.reason}")
+            case MendingFound():
+                self._blamed(generation, event.remedy)
             case Installed():
                 self._installed(generation, event)
             case ObjectsChanged():
@@ -301,8 +310,7 @@ class GenerationProcess:
         try:
             generation.plan = stages.plan_of(request.plan, self._drafts)
         except msgspec.ValidationError as error:
-            text = f"the image's plan for {request.selector} cannot be used: {error}"
-            self._refuse(generation, Refused(text, "look at reflectOn_ of pLLM_obj"))
+            self._misruled(generation, MIND, Refused, f"made a plan that cannot be used: {error}")
             return
         self._store(generation, "reflected", plan=msgspec.to_builtins(generation.plan))
 
@@ -513,8 +521,8 @@ class GenerationProcess:
     def _chosen(self, generation: Generation, answer: object) -> None:
         candidates = stages.candidates(generation.drafts)
         if type(answer) is not int or answer not in [candidate["index"] for candidate in candidates]:
-            text, remedy = f"the image's choice rule chose none of {len(candidates)} drafts", "look at chooseFrom_ of pLLM_obj"
-            self._refuse(generation, Refused(text, remedy, reasons=stages.reasons(generation.drafts)))
+            reasons = stages.reasons(generation.drafts)
+            self._misruled(generation, CHOICE, Refused, f"chose none of {len(candidates)} drafts", reasons=reasons)
             return
         self._install(generation, answer)
 
@@ -556,6 +564,20 @@ class GenerationProcess:
             self._out.append(Learn(generation.oid, [draft.persona], True))
         self._publish(generation, source=draft.source, author=draft.persona, seconds=self._now - generation.started)
         self._end(generation, None)
+
+    def _misruled(self, generation: Generation, failed: str, kind: type[ImageError], what: str, **details: object) -> None:
+        """A policy method of the image's own has failed on the message, which is refused with how that method is mended."""
+        selector = generation.request.selector
+        text = f"{selector} was not written: the image's own {failed} {what}"
+        generation.error = kind(text, selector=selector, failed=failed, **details)
+        generation.go(Awaited.BLAMING)
+        self._out.append(LookUpMending(generation.number, generation.request, failed))
+
+    def _blamed(self, generation: Generation, remedy: str) -> None:
+        if generation.error is None:
+            raise RuntimeError("a policy method is blamed after it has failed")
+        generation.error.remedy = remedy
+        self._refuse(generation, generation.error)
 
     def _fail(self, generation: Generation, error: ImageError) -> None:
         if not generation.oid or generation.storing == "refused":

@@ -18,7 +18,7 @@ from ZODB.POSException import ConflictError
 
 from deploy.settings import Configuration
 from inference_worker.protocol import Completed, Delta, Failed
-from uvm.errors import AttemptEnded, ImageError, KernelFault, Refused
+from uvm.errors import AttemptEnded, ImageError, KernelFault, NoSuchObject, Refused
 from uvm.generation.claims import LostClaim
 from uvm.generation.events import (
     Advance,
@@ -43,11 +43,14 @@ from uvm.generation.events import (
     Learn,
     LibraryFound,
     LookUpLibrary,
+    LookUpMending,
+    MendingFound,
     MethodRequested,
     NeedProbed,
     NeedResolved,
     NoteWait,
     ObjectsChanged,
+    PersonaUnknown,
     ProbeNeed,
     PublishProgress,
     RenewLease,
@@ -151,6 +154,7 @@ class Writers:
             NoteWait: self._note_wait,
             ResolveNeed: self._resolve_need,
             ApplyRule: self._apply_rule,
+            LookUpMending: self._look_up_mending,
             Install: self._install,
             BackToTrial: self._back_to_trial,
             Learn: self._learn,
@@ -304,8 +308,11 @@ class Writers:
         method = self._transactor.look(lambda: self._installer.from_library(order.request))
         return LibraryFound(order.generation, *method) if method is not None else LibraryFound(order.generation)
 
-    def _draw_commission(self, order: DrawCommission) -> Commissioned:
-        return Commissioned(order.generation, self._transactor.look(lambda: self._installer.commission(order.request, order.plan)))
+    def _draw_commission(self, order: DrawCommission) -> Commissioned | PersonaUnknown:
+        try:
+            return Commissioned(order.generation, self._transactor.look(lambda: self._installer.commission(order.request, order.plan)))
+        except NoSuchObject as error:
+            return PersonaUnknown(order.generation, error.message)
 
     def _probe_need(self, order: ProbeNeed) -> NeedProbed:
         return NeedProbed(order.generation, self._transactor.look(lambda: self._installer.needed(order.request, order.need)))
@@ -315,6 +322,9 @@ class Writers:
             return Chosen(order.generation, self._transactor.look(lambda: self._installer.rule(order.request, order.candidates)))
         except (ImageError, AttemptEnded) as error:
             return RuleFailed(order.generation, error.message)
+
+    def _look_up_mending(self, order: LookUpMending) -> MendingFound:
+        return MendingFound(order.generation, self._transactor.look(lambda: self._installer.mending(order.request, order.failed)))
 
     # --- the model ---------------------------------------------------------------------------------------------------
 

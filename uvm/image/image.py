@@ -166,11 +166,14 @@ class Image:
     def is_primordial(self, one: UvmObject) -> bool:
         """Whether the image was born with this object: what `policy` alone changes."""
         if self._primordial is None:
-            root = self.root
-            named = [self.names.get(name) for name in root.get("primordial", ())]
-            objects = [one for one in [*named, root.get("message_traits"), root.get("router")] if one is not None]
-            self._primordial = frozenset(one._p_oid for one in objects)
+            self._primordial = frozenset(each._p_oid for each in self.primordial())
         return one._p_oid in self._primordial
+
+    def primordial(self) -> list[UvmObject]:
+        """The objects that the image was born with."""
+        root = self.root
+        named = [self.names.get(name) for name in root.get("primordial", ())]
+        return [each for each in [*named, root.get("message_traits"), root.get("router")] if each is not None]
 
     def changed(self) -> list[Any]:
         """The objects that would be stored by now, since the newest savepoint; those that they newly refer to are not listed."""

@@ -1,7 +1,8 @@
 """A message that nobody understood, as an object. Pure, but for the object that it makes.
 
-Its slots are what `reflectOn_` reads: selector, arguments, keywords, receiver, caller, and, ready for a prompt, the
-receiver's slots as literals, the call, the signature and the examples.
+Its slots are what the image's own methods read: selector, arguments, keywords, receiver, caller, the `mind` (the nearest object to the
+receiver that has a method `reflectOn_`), and, ready for a prompt, the receiver's slots as literals, the call, the signature and the
+examples.
 """
 
 import hashlib
@@ -15,6 +16,8 @@ from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
 from uvm.protocol import Example
 from uvm.values.slot_values import checked, literal
 
+MIRROR = "mirror_"
+"""The one word that nothing hides: no slot can be called so. What it does, `uvm.runtime.primitives` says."""
 _LONGEST_NAME = 128
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}")
 _PARAMETERS = "abcdefghijklmnop"
@@ -31,6 +34,7 @@ def reify(
     kwargs: dict[str, Any],
     *,
     caller: UvmObject | None,
+    mind: UvmObject,
     examples: Sequence[Example],
     traits: UvmObject,
     covenant: str,
@@ -55,6 +59,7 @@ def reify(
             "keywords": checked(dict(kwargs)),
             "receiver": receiver,
             "caller": caller,
+            "mind": mind,
             "positional": parameters[: len(args)],
             "slots": [[name, shown(receiver.own(name))] for name in receiver.names()[:SHOWN_SLOTS]],
             "call": call(selector, args, kwargs),

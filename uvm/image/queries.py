@@ -231,12 +231,14 @@ def _state_at(image: Image, oid: bytes, room: Room) -> ObjectState:
 
 
 def inherited_methods(image: Image, one: UvmObject) -> dict[str, Any]:
-    """Selectors that the object understands through its parents → the object that has them."""
+    """Selectors that the object understands through its parents → the object that has them. Data hides methods behind it, as in a send."""
     found: dict[str, Any] = {}
+    nearer = set(one._slots)
     for ancestor in list(one.chain())[1:]:
         for name in ancestor.names():
-            if name not in found and name not in one._slots and is_method(ancestor.own(name)):
+            if name not in nearer and is_method(ancestor.own(name)):
                 found[name] = image.reference(ancestor)
+        nearer.update(ancestor._slots)
     return found
 
 

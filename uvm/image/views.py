@@ -47,6 +47,14 @@ def objects(owner: UvmObject, name: str) -> list[UvmObject]:
     return [one for one in slot(owner, name, list, []) if type(one) is UvmObject]
 
 
+def nearest(one: UvmObject, name: str, kind: str) -> UvmObject | None:
+    """The nearest slot of that name, from the object on, that holds one of the kernel's objects of that kind; what else is called so is
+    somebody's word, as the model of a car. None where there is none.
+    """
+    held = (each.own(name) for each in one.chain())
+    return next((value for value in held if type(value) is UvmObject and value.own(KIND) == kind), None)
+
+
 def covenant(image: Image) -> str:
     """The first paragraph of every prompt."""
     mind = image.names.get("pLLM_obj")

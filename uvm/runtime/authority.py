@@ -11,18 +11,16 @@ from typing import Final
 
 from uvm.errors import NotAllowed, ParentCycle
 from uvm.image.image import Image
-from uvm.image.message_object import is_method
+from uvm.image.message_object import MIRROR, is_method
 from uvm.image.methods import may_change_policy
 from uvm.objects import ABSENT, ANCESTORS, KIND, UvmObject
 from uvm.rights import Right
+from uvm.runtime.policy import LASTING
 
 _SENT: Final = frozenset(
-    {"selector", "arguments", "keywords", "receiver", "caller", "positional", "slots", "call", "signature", "examples", "covenant"}
+    {"selector", "arguments", "keywords", "receiver", "caller", "mind", "positional", "slots", "call", "signature", "examples", "covenant"}
 )
 """Slots of a message object that say what was sent."""
-
-LASTING: Final = frozenset({"doesNotUnderstand_", "reflectOn_", "personasFor_", "chooseFrom_"})
-"""Policy methods: on a primordial object another one may take their place, but none may be missing."""
 
 
 def check_change(image: Image, owner: UvmObject, policy: bool) -> None:
@@ -49,10 +47,26 @@ def check_look(one: UvmObject, selector: str) -> None:
         )
 
 
+def check_data(image: Image, owner: UvmObject, slot: str) -> None:
+    """A data slot is about to be set. It may hide what its owner inherits, as in Self; it takes the place of no method that was written.
+
+    Primordial objects are what all others inherit from: no right puts data before a primitive or a policy method of theirs. Where a clone
+    of one has a primitive of its own, as every clone of genesis_obj has `objects`, it is a word like others.
+    """
+    own = owner.own(slot)
+    if is_method(own) and own.own("primitive") is ABSENT:
+        raise NotAllowed(
+            f"{slot} is a method of {owner!r} and cannot be assigned as data",
+            f"remove it first with removeSlot_('{slot}'), or offer a new method",
+        )
+    # Whichever of them has it: what stands on one of them stands before another one's for most objects.
+    if image.is_primordial(owner) and any(_lasts(each.own(slot), slot) for each in image.primordial()):
+        raise NotAllowed(f"{slot} keeps the image alive, and no data stands before it on {owner!r}", "use another name, or another object")
+
+
 def check_removal(image: Image, owner: UvmObject, slot: str) -> None:
     """An own slot is about to be removed: what a primordial object is made of stays."""
-    value = owner.own(slot)
-    if is_method(value) and image.is_primordial(owner) and (value.own("primitive") is not ABSENT or slot in LASTING):
+    if image.is_primordial(owner) and _lasts(owner.own(slot), slot):
         raise NotAllowed(f"{slot} of {owner!r} keeps the image alive and stays", "a policy method is replaced with CreateMethod")
 
 
@@ -104,6 +118,8 @@ def check_offer(image: Image, target: UvmObject, selector: str, rights: frozense
 def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) -> None:
     """A method is about to be put on an object."""
     check_change(image, holder, policy)
+    if selector == MIRROR:
+        raise NotAllowed(f"{MIRROR} is the one word that means the same on every object", "choose another name")
     if holder.own(selector) is not ABSENT and not is_method(holder.own(selector)):
         raise NotAllowed(
             f"{selector} of {holder!r} holds a value, which a method would take the place of",
@@ -115,3 +131,8 @@ def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) 
             f"{selector} is a primitive of the kernel, and nothing may stand before it on {holder!r}",
             "offer it to an object of your own, which may answer for itself",
         )
+
+
+def _lasts(value: object, slot: str) -> bool:
+    """Whether a slot's value is a method that primordial objects cannot do without."""
+    return isinstance(value, UvmObject) and is_method(value) and (value.own("primitive") is not ABSENT or slot in LASTING)

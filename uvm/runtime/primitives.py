@@ -10,11 +10,13 @@ from typing import Any, NoReturn
 from uvm.errors import BadArguments, Declined, NotAllowed
 from uvm.image import views
 from uvm.image.large import weight
-from uvm.image.message_object import is_method, is_word
+from uvm.image.message_object import MIRROR, is_method, is_word
 from uvm.image.methods import explanation
+from uvm.language.weights import PRIMITIVE
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
 from uvm.runtime import recollection, router
 from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
+from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -22,6 +24,8 @@ MAX_TOKENS = 512
 _SETTLED = ("selector", "source", "author", "digest", "policy", "primitive", "installed_on")
 _COMPARED = 16_000_000
 """Bytes of an expected value that a comparison is charged for; no slot holds more."""
+_STEP = 40
+"""Units that it costs to look at one object of a chain."""
 _EXPLAINED = 1000
 """Units that a method's explanation costs."""
 _NAMED = 250
@@ -93,6 +97,19 @@ def perform(
     for name in keywords or ():
         check_name(name)
     return runtime.send(receiver, selector, tuple(arguments or ()), dict(keywords or {}))
+
+
+def mirror(runtime: Runtime, receiver: UvmObject, selector: str, /, *arguments: Any, **keywords: Any) -> Any:
+    """Carry out what the kernel means by a selector, whatever the receiver and its parents call their slots."""
+    # Once to count them, once to look.
+    runtime.attempt.charge(PRIMITIVE + 2 * _STEP * sum(1 for _ in receiver.chain()))
+    primitive = primitive_of(receiver, selector) if is_word(selector) else None
+    if primitive is None or primitive == MIRROR:
+        raise BadArguments(
+            f"a mirror of {receiver!r} has no {shown(selector)}: it carries out what the kernel itself gives an object",
+            f"{MIRROR} takes one of these and its arguments: {', '.join(name for name in TRAITS if name != MIRROR)}",
+        )
+    return runtime.carry_out(receiver, primitive, arguments, keywords)
 
 
 def slot_names(runtime: Runtime, receiver: UvmObject) -> list[str]:
@@ -277,6 +294,7 @@ TRAITS: dict[str, Primitive] = {
     "names": own_names,
     "now": now,
     "explain_": explain,
+    MIRROR: mirror,
     "decline_": decline,
     **recollection.EVERYWHERE,
 }

@@ -9,10 +9,21 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from uvm.errors import AttemptEnded, BadArguments, BadValue, ImageError, MethodFailed, MethodQuarantined, NotAllowed, NotUnderstood, TooDeep
+from uvm.errors import (
+    AttemptEnded,
+    BadArguments,
+    BadValue,
+    Declined,
+    ImageError,
+    MethodFailed,
+    MethodQuarantined,
+    NotAllowed,
+    NotUnderstood,
+    TooDeep,
+)
 from uvm.image import views
 from uvm.image.image import Image
-from uvm.image.message_object import is_method, is_name, is_word, reify
+from uvm.image.message_object import MIRROR, is_method, is_name, is_word, reify
 from uvm.image.methods import QUARANTINED, may_change_policy, quarantined
 from uvm.language import bounds, compiler
 from uvm.language.keys import Keys
@@ -21,6 +32,9 @@ from uvm.language.weights import HANDED, METHOD, PRIMITIVE, WRITTEN
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.attempt import Attempt, Miss, Thought
+from uvm.runtime.behaviour import method_holder, primitive_of
+from uvm.runtime.blame import blame, culprit, failed_in
+from uvm.runtime.policy import HANDLER, MIND
 from uvm.values.slot_values import checked, copied, is_mutable
 
 DEPTH = 100
@@ -84,8 +98,6 @@ class Runtime:
             result = self.send(receiver, selector, args, kwargs)
         except ImageError:
             raise
-        except RecursionError as error:
-            raise TooDeep("calls are nested too deep", "write a loop instead") from error
         except AttemptEnded as end:
             raise attempt.end or end from None
         except Exception as error:
@@ -127,8 +139,10 @@ class Runtime:
                     raise
                 return self._not_understood(receiver, selector, args, kwargs)  # the sender shows what it should do: it is written anew
         if args or kwargs:
+            hidden = f"; what the kernel means by it is {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""
             raise BadArguments(
-                f"{selector} of {receiver!r} holds a value and takes no arguments", f"to set it, send setSlot_value_('{selector}', …)"
+                f"{selector} of {receiver!r} holds a value and takes no arguments",
+                f"to set it, send setSlot_value_('{selector}', …){hidden}",
             )
         self.attempt.charge(35)
         return self._handed_out(receiver, selector, value) if is_mutable(value) else value
@@ -193,10 +207,7 @@ class Runtime:
         self.check_writable(owner)
         self.attempt.charge(WRITTEN)
         check_new_name(name)
-        if is_method(owner.lookup(name)):
-            raise NotAllowed(
-                f"{name} is a method of {owner!r} and cannot be assigned as data", "remove it first with removeSlot_, or offer a new method"
-            )
+        authority.check_data(self.image, owner, name)
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
         self._room_to_store(value)
@@ -253,12 +264,18 @@ class Runtime:
         finally:
             attempt.depth -= 1
 
+    def carry_out(self, receiver: UvmObject, primitive: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Carry out a primitive of the kernel's, past whatever the receiver calls so. The caller has charged for it."""
+        self._check_primitive(primitive, primitive, receiver, args, kwargs)
+        return self._primitives[primitive](self, receiver, *args, **kwargs)
+
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
         """The method's compiled function. Raises MethodQuarantined."""
         if QUARANTINED in method._slots:
             raise MethodQuarantined(
                 f"{method.own('selector')} is out of use: {quarantined(method)}",
                 "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
+                selector=method.own("selector"),
                 reason=quarantined(method),
                 method=str(self.image.reference(method)),
             )
@@ -279,8 +296,8 @@ class Runtime:
             raise BadArguments(f"{selector}: {error}") from None
 
     def _not_understood(self, receiver: UvmObject, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        handler = receiver.lookup("doesNotUnderstand_")
-        if self._reflecting or not is_method(handler):
+        holder = method_holder(receiver, HANDLER)
+        if self._reflecting or holder is None:
             raise NotUnderstood(f"{receiver!r} does not understand {selector}")
         frames = self.attempt.frames
         message = reify(
@@ -289,6 +306,7 @@ class Runtime:
             args,
             kwargs,
             caller=frames[-1].receiver if frames else None,
+            mind=method_holder(receiver, MIND) or receiver,  # who has none does not understand reflectOn_ either, and is told so
             examples=self.attempt.examples if not frames else [],
             traits=self.image.root["message_traits"],
             covenant=views.covenant(self.image),
@@ -296,19 +314,25 @@ class Runtime:
         self._reflecting = True
         self._reflected = (message, self.attempt.policy)
         try:
-            return self._invoke(receiver, "doesNotUnderstand_", handler, (message,), {})
+            return self._invoke(receiver, HANDLER, holder.own(HANDLER), (message,), {})
+        except (Miss, Thought, Declined):
+            raise
+        except (AttemptEnded, Exception) as error:
+            if not self.image.is_primordial(holder):
+                raise  # an object that answers for itself says itself what is wrong
+            told = error if isinstance(error, ImageError | AttemptEnded) else self._failure(error)
+            blame(self.image, receiver, selector, told, culprit(error))
+            if told is error:
+                raise
+            raise told from error
         finally:
             self._reflecting = False
             self._reflected = (None, False)
 
-    def _failure(self, error: Exception) -> MethodFailed:
-        line, trace = 0, error.__traceback__
-        where = ""
-        while trace is not None:
-            name = trace.tb_frame.f_code.co_filename
-            if name.startswith("<method "):
-                line, where = trace.tb_lineno, name[8:-1]
-            trace = trace.tb_next
+    def _failure(self, error: Exception) -> MethodFailed | TooDeep:
+        if isinstance(error, RecursionError):
+            return TooDeep("calls are nested too deep", "write a loop instead")
+        where, line = failed_in(error)
         text = bounds.error_text(error)
         return MethodFailed(
             f"{where or 'the message'} failed{f' in line {line}' if line else ''}: {type(error).__name__}: {text}",
@@ -343,6 +367,8 @@ def check_new_name(name: Any) -> None:
     """Raises NotAllowed for what a slot cannot be named from now on: its name must be a selector that a tool can send."""
     if not is_name(name):
         raise _no_name(name)
+    if name == MIRROR:
+        raise NotAllowed(f"{MIRROR} is the one word that means the same on every object", "choose another name")
 
 
 def _no_name(name: Any) -> NotAllowed:

@@ -33,7 +33,7 @@ _WORDS: Final = {
     "object": "other object thing item owner friend who parent child target receiver message",
 }
 """What a parameter of such a name is likely to be."""
-_NAMING: Final = frozenset({"setSlot_value_", "removeSlot_", "slot_", "perform_", "respondsTo_", "explain_"})
+_NAMING: Final = frozenset({"setSlot_value_", "removeSlot_", "slot_", "perform_", "respondsTo_", "explain_", "mirror_"})
 _TAKES: Final = {
     **dict.fromkeys(("range", "round", "abs", "divmod"), "number"),
     **dict.fromkeys(("sum", "sorted", "enumerate", "min", "max"), "list"),

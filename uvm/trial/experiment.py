@@ -34,8 +34,8 @@ from uvm.image.tally import count
 from uvm.objects import ABSENT, UvmObject, same_value
 from uvm.protocol import Example, Reference
 from uvm.runtime.attempt import Attempt, Miss, Thought
-from uvm.runtime.authority import LASTING
 from uvm.runtime.gate import look
+from uvm.runtime.policy import LASTING
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
 from uvm.trial.protocol import (

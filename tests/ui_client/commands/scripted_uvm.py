@@ -77,10 +77,10 @@ class ScriptedUvm(FakeUvm):
 
     def sent(self, job: wire.Deliver, request: Send) -> None:
         match request.selector:
-            case "respondsTo_":
+            case "mirror_" if request.args[0] == "respondsTo_":
                 self._answer(job, Reply(request.id, self._knows_face()))
-            case "explain_":
-                self._answer(job, Reply(request.id, explanation(request.args[0])))
+            case "mirror_" if request.args[0] == "explain_":
+                self._answer(job, Reply(request.id, explanation(request.args[1])))
             case "display_yourself":
                 if not self._knows_face():
                     self._play(request, "installed")

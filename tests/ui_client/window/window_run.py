@@ -38,7 +38,7 @@ class ScriptedImage:
         self.changed = threading.Condition()
 
     def send(self, target: Reference | str, selector: str, *args: Any, deadline: float | None = None) -> Any:
-        if selector == "respondsTo_":
+        if selector == "mirror_":
             return self.has_face
         if selector == "display_yourself":
             return self._face()

@@ -134,4 +134,6 @@ def test_a_policy_method_out_of_use_says_so_instead_of_writing(bench):
     quarantine(bench.image.named("pLLM_obj").own("reflectOn_"), "no")
     bench.image.manager.commit()
     outcome = bench.send("genesis_obj", "sing")
-    assert isinstance(outcome, Failed) and outcome.error.type == "MethodQuarantined" and "reflectOn_" in outcome.error.message
+    assert isinstance(outcome, Failed) and outcome.error.type == "MethodQuarantined" and "reflectOn_ is out of use" in outcome.error.message
+    assert (outcome.error.details["selector"], outcome.error.details["failed"]) == ("sing", "reflectOn_")
+    assert "batos method pLLM_obj reflectOn_ FILE --policy" in outcome.error.remedy

@@ -87,7 +87,8 @@ def test_every_primitive_has_its_line_with_as_many_arguments() -> None:
     assert set(rows) == {(on, selector) for on, primitives in holders.items() for selector in primitives}
     for (on, selector), cell in rows.items():
         parameters = list(inspect.signature(holders[on][selector]).parameters.values())[2:]
-        optional = [parameter for parameter in parameters if parameter.default is not inspect.Parameter.empty]
+        spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        optional = [one for one in parameters if one.default is not inspect.Parameter.empty or one.kind in spread]
         listed = re.sub(r"\([^)]*\)|, (?:1 to|a map|not begin).*", lambda found: "?" if "optional" in found[0] else "", cell)
         arguments = [part for part in listed.split(",") if part.strip()]
         assert (len(arguments), listed.count("?")) == (len(parameters), len(optional)), selector

@@ -27,6 +27,8 @@ from uvm.generation.events import (
     Installed,
     LibraryFound,
     LookUpLibrary,
+    LookUpMending,
+    MendingFound,
     MethodRequested,
     NeedProbed,
     NeedResolved,
@@ -55,7 +57,10 @@ from uvm.trial.protocol import Need, NeededThought, TrialOutcome
 BODY = "    return self.cost"
 PLAN = {"prompt": "def m(self):", "personas": ["brick"], "drafts": 2}
 COMMISSION = Commission({"brick": Voice("0" * 64)}, ["cost", "tags"], ["clone"], [])
-ANSWERABLE = (TakeClaim, Advance, LookUpLibrary, DrawCommission, ProbeNeed, NoteWait, ResolveNeed, ApplyRule, Install, BackToTrial)
+ANSWERABLE = (
+    *(TakeClaim, Advance, LookUpLibrary, DrawCommission, ProbeNeed, NoteWait, ResolveNeed),
+    *(ApplyRule, LookUpMending, Install, BackToTrial),
+)
 """Instructions that a real driver answers before anything else happens; the questions and the trials are the others."""
 
 
@@ -213,6 +218,8 @@ class Played:
                 return NeedResolved(number, error)
             case ApplyRule(number, candidates=candidates):
                 return Chosen(number, candidates[0]["index"])
+            case LookUpMending(number, failed=failed):
+                return MendingFound(number, f"mend {failed}")
             case Install(number):
                 return Installed(number)
         raise AssertionError(order)

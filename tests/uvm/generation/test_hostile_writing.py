@@ -50,7 +50,8 @@ def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(house, answer):
     one.bench.install("pLLM_obj", "chooseFrom_", f"def chooseFrom_(self, candidates):\n    return {answer}\n", 1)
     shop = make_shop(one)
     error = one.send(shop, "worth")
-    assert error.type == "Refused" and "choice rule" in error.message
+    assert (error.type, error.details["selector"], error.details["failed"]) == ("Refused", "worth", "chooseFrom_")
+    assert error.message.startswith("worth was not written") and "batos method pLLM_obj chooseFrom_" in error.remedy
     assert one.send(shop, "respondsTo_", "worth") is False
     assert well(one, shop)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.uvm.generation.played import BODY, OK, Played, needs, request_for, thinks
-from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageFull, KernelFault, Refused
+from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageFull, KernelFault, NoSuchObject, Refused
 from uvm.generation.events import (
     Advance,
     AskThought,
@@ -15,6 +15,7 @@ from uvm.generation.events import (
     Claimed,
     ClaimLost,
     ConflictsLost,
+    DrawCommission,
     Install,
     Learn,
     LibraryFound,
@@ -22,7 +23,9 @@ from uvm.generation.events import (
     NeedProbed,
     NoteWait,
     ObjectsChanged,
+    PersonaUnknown,
     RenewLease,
+    RuleFailed,
     StepFailed,
     StepStored,
     TakeClaim,
@@ -52,6 +55,14 @@ def trying(*bodies, **changes):
     world = begun(**changes)
     world.answered(*(bodies or (BODY,)))
     return world
+
+
+def blamed(world, kind, failed):
+    """Whether the message was refused with its selector, the policy method that failed on it, and how that is mended."""
+    error = world.answers[1]
+    details = error.details["selector"], error.details["failed"]
+    said = error.message.startswith(f"worth was not written: the image's own {failed} ")
+    return type(error) is kind and said and (*details, error.remedy) == ("worth", failed, f"mend {failed}")
 
 
 def test_a_request_becomes_a_method_and_its_waiter_is_answered():
@@ -160,19 +171,30 @@ def test_drafts_outside_the_language_are_not_tried():
 @pytest.mark.parametrize("plan", [None, {"prompt": "x" * 70_000}, {"prompt": 5}])
 def test_a_plan_that_is_none_refuses_the_message(plan):
     world = begun(plan=plan)
-    assert "plan" in world.answers[1].message and not world.questions
+    assert "made a plan that cannot be used" in world.answers[1].message and not world.questions
+    assert blamed(world, Refused, "reflectOn_")
 
 
-@pytest.mark.parametrize("answer", [True, "0", None, -1, 7, 0.0, [0]])
+def test_a_plan_with_a_persona_that_is_not_there_refuses_the_message():
+    world = Played()
+    world.request(request_for("worth"))
+    while not isinstance(world.asked[0], DrawCommission):
+        world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.asked[0], PersonaUnknown(1, "there is no ann"))
+    world.goes_well()
+    assert "there is no ann" in world.answers[1].message and blamed(world, NoSuchObject, "reflectOn_")
+
+
+@pytest.mark.parametrize("answer", [Chosen(1, answer) for answer in (True, "0", None, -1, 7, 0.0, [0])] + [RuleFailed(1, "undecided")])
 def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
     world = trying()
     world.asked.clear()
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
     world.end(world.asked[0], StepStored(1))
-    world.end(world.asked[0], Chosen(1, answer))
+    world.end(world.asked[0], answer)
     world.goes_well()
-    assert "choice rule" in world.answers[1].message and not world.installed
+    assert blamed(world, Refused, "chooseFrom_") and not world.installed
 
 
 # --- trials ------------------------------------------------------------------------------------------------------------

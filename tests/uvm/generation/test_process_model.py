@@ -19,11 +19,13 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    DrawCommission,
     Install,
     LibraryFound,
     LookUpLibrary,
     NeedProbed,
     ObjectsChanged,
+    PersonaUnknown,
     ProbeNeed,
     ResolveNeed,
     RuleFailed,
@@ -87,6 +89,8 @@ class Model(RuleBasedStateMachine):
                 others = [Claimed(number, Claim(state, oid, stage, kept, REFUSAL)) for state, stage, kept in claims]
             case LookUpLibrary(request=request):
                 others = [LibraryFound(number, f"def {request.selector}(self):\n{drafts[0]}\n", "ann")]
+            case DrawCommission():
+                others = [PersonaUnknown(number, "it is not there")]
             case ProbeNeed():
                 others = [NeedProbed(number, "it waits for itself")]
             case ApplyRule(candidates=candidates):

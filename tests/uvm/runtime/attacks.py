@@ -13,6 +13,9 @@ ON_VICTIMS = {
     ),
     "perform a set": "a.perform_('setSlot_value_', ['name', 'mine'])",
     "perform a set by keyword": "a.perform_('setSlot_value_', [], {'name': 'name', 'value': 'mine'})",
+    "set in a mirror": "a.mirror_('setSlot_value_', 'name', 'mine')",
+    "hide what it inherits": "a.mirror_('setSlot_value_', 'now', 1)",
+    "perform in a mirror": "a.mirror_('perform_', 'mirror_', ['setSlot_value_', 'name', 'mine'])",
     "perform a perform": "a.perform_('perform_', ['setSlot_value_', ['name', 'mine']])",
     "remove each slot": (
         "for name in a.slotNames():\n    try:\n        a.removeSlot_(name)\n    except Exception:\n        self.failed = name"

@@ -35,6 +35,7 @@ ARGUMENTS = {
     "nameAs_": ["'known'", "'genesis_obj'"],
     "forgetName_": ["'known'", "'genesis_obj'"],
     "explain_": ["'SELECTOR'", "'clone'", "'reflectOn_'", "'worth'"],
+    "mirror_": ["'slotNames'", "'names'", "'explain_', 'SELECTOR'", "'setSlot_value_', 'now', 1", "'SELECTOR'"],
     "routed_": ["one"],
     "fineTuneWith_": ["[{'prompt': 'a', 'answer': 'b'}]"],
     "beWritten_": ["{}", "1"],

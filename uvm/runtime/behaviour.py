@@ -1,0 +1,25 @@
+"""An object's behaviour, whatever its data slots are called.
+
+An own data slot hides what an object inherits, as in Self. What the kernel itself sends, and what a mirror carries out, is found past
+data: in the nearest object that has a method of the name. Pure; called inside a transaction.
+"""
+
+from uvm.image.message_object import is_method
+from uvm.objects import ABSENT, UvmObject
+
+
+def method_holder(receiver: UvmObject, selector: str) -> UvmObject | None:
+    """The nearest object, from the receiver on, that has a method of that name; None where there is none."""
+    return next((each for each in receiver.chain() if is_method(each.own(selector))), None)
+
+
+def primitive_of(receiver: UvmObject, selector: str) -> str | None:
+    """The primitive by which the receiver answers to a selector of the kernel's, whatever stands before it; None where there is none."""
+    return next((name for each in receiver.chain() if (name := _primitive(each.own(selector))) is not None), None)
+
+
+def _primitive(value: object) -> str | None:
+    if not isinstance(value, UvmObject) or not is_method(value):
+        return None
+    name = value.own("primitive")
+    return None if name is ABSENT else str(name)
