@@ -1,8 +1,8 @@
 """A book of entries in the order in which they were written, in pages: what a journal and a chronicle are made of.
 
 A book has one writer, so that two processes never write one page. Layout of its head: `pages` (BTree: number → page) and `bytes` (of all
-pages). A page has the slots `entries`, `bytes` and `tids`; it is full with `PAGE` bytes, so that an entry costs about half of that. What one
-transaction writes stands on one page up to `BATCH` bytes: a record costs the image's server and its readers more than its bytes do.
+pages). A page has the slots `entries`, `bytes` and `tids`; it is full with `PAGE` bytes, so that an entry costs about half of that. What
+one transaction writes stands on one page up to `BATCH` bytes: a record costs the image's server and its readers more than its bytes do.
 Entries are only ever appended, pages only removed from the old end: a `Position` names an entry for good.
 
 The transaction of an entry is not known while it is written. `tids` says it of all but the newest ones, as pairs [number of entries,
