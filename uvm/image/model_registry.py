@@ -1,0 +1,142 @@
+"""Which models and adapters the image has, whether somebody uses them or not.
+
+Layout: the kernel's tables `models` and `adapters`, key digest → blob-proxy (`uvm.image.blobs`). What is in them stays in the image, and
+its files in the home. Who uses what is in the slots `model` and `adapter` of the personas. Called within a transaction.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from uvm.errors import BadArguments, DamagedRecord, ImageError, NoSuchAdapter, NoSuchModel
+from uvm.image import views
+from uvm.image.image import Image
+from uvm.objects import ABSENT, UvmObject
+
+Kind = Literal["model", "adapter"]
+KINDS: Final[tuple[Kind, ...]] = ("model", "adapter")
+
+_SHORTEST: Final = 6
+"""Digits of a digest's beginning that may stand for it."""
+_TABLES: Final = {"model": "models", "adapter": "adapters"}
+
+
+def enter(image: Image, kind: Kind, proxy: UvmObject) -> None:
+    """Keep a model or an adapter, under its digest."""
+    image.enter(_TABLES[kind], proxy.own("digest"), proxy)
+
+
+def remove(image: Image, kind: Kind, digest: str) -> None:
+    """Keep it no longer. Its files stay for as long as an object refers to it, and a while longer."""
+    image.shard(_TABLES[kind], digest).drop(digest)
+
+
+def at(image: Image, kind: Kind, digest: str) -> UvmObject | None:
+    """The model or adapter of that digest."""
+    found = image.shard(_TABLES[kind], digest).own(digest)
+    return found if type(found) is UvmObject else None
+
+
+def digests(image: Image, kind: Kind) -> list[str]:
+    """All digests, sorted; no model or adapter is loaded for it."""
+    return sorted(digest for leaf in image.shards(_TABLES[kind]) for digest in leaf.names())
+
+
+def proxies(image: Image, kind: Kind) -> Iterator[UvmObject]:
+    """All models or adapters."""
+    for digest in digests(image, kind):
+        if (proxy := at(image, kind, digest)) is not None:
+            yield proxy
+
+
+def find(image: Image, kind: Kind, word: str) -> UvmObject:
+    """The model or adapter of this digest, beginning of a digest, or name.
+
+    Raises NoSuchModel, NoSuchAdapter, or BadArguments where it may be several.
+    """
+    if type(word) is not str or not word:
+        raise BadArguments(f"{kind}s are named by a digest, its beginning, or a name")
+    known = at(image, kind, word)
+    if known is not None:
+        return known
+    all_digests = digests(image, kind)
+    meant = [digest for digest in all_digests if digest.startswith(word)] if len(word) >= _SHORTEST else []
+    meant = meant or [digest for digest in all_digests if (proxy := at(image, kind, digest)) is not None and proxy.own("name") == word]
+    if len(meant) > 1:
+        raise BadArguments(f"{word[:128]!r} may be {len(meant)} {kind}s", "give more digits", digests=meant[:8])
+    found = at(image, kind, meant[0]) if meant else None
+    if found is None:
+        error = NoSuchModel if kind == "model" else NoSuchAdapter
+        command = "batos model list" if kind == "model" else "batos adapters list"
+        raise error(f"the image has no {kind} {word[:128]!r}", f"{command} shows those that it has; import brings others in")
+    return found
+
+
+def bytes_kept(image: Image) -> int:
+    """The bytes of all models' and adapters' files."""
+    return sum(views.slot(proxy, "bytes", int, 0) for kind in KINDS for proxy in proxies(image, kind))
+
+
+def users(image: Image, kind: Kind) -> dict[bytes, list[str]]:
+    """Who has a model or an adapter in a slot of its own: oid of the proxy → names of the objects. Looks at all objects that have names."""
+    found: dict[bytes, list[str]] = {}
+    for name, value in _slots(image, kind):
+        if type(value) is UvmObject and isinstance(value._p_oid, bytes):
+            found.setdefault(value._p_oid, []).append(name)
+    return found
+
+
+def row(proxy: UvmObject, kind: Kind, used_by: list[str]) -> dict[str, Any]:
+    """What is known of a model or an adapter, as plain values; of a damaged one, that it is."""
+    digest = proxy.own("digest")
+    try:
+        known = views.weights(proxy, kind)
+    except ImageError as error:
+        return {"digest": digest if type(digest) is str else "", "name": "", "damaged": error.message, "used_by": used_by}
+    shown = {"digest": known.digest, "name": known.name, "bytes": known.bytes, "imported": known.imported, "used_by": used_by}
+    return shown if kind == "model" else {**shown, "base": known.base, "rank": known.rank, "state": known.state}
+
+
+def voice(one: UvmObject) -> tuple[str, views.Weights | None]:
+    """The digest of the model that an object has or inherits (empty: none), and its adapter. Raises BadValue where one is damaged."""
+    model, adapter = one.lookup("model"), one.lookup("adapter")
+    thinks = views.weights(model, "model").digest if isinstance(model, UvmObject) else ""
+    return thinks, views.weights(adapter, "adapter") if isinstance(adapter, UvmObject) else None
+
+
+def silenced(image: Image) -> dict[str, views.Weights]:
+    """Named objects with an adapter of their own that does not serve the model that they have now: name → adapter."""
+    found = {}
+    for name, value in _slots(image, "adapter"):
+        if value is ABSENT:
+            continue
+        try:
+            thinks, speaks = voice(image.named(name))
+        except ImageError:
+            continue
+        if speaks is not None and not speaks.serves(thinks):
+            found[name] = speaks
+    return found
+
+
+def gather(image: Image) -> list[str]:
+    """Enter what named objects use and the tables have not: images of earlier versions have no tables. Returns the digests."""
+    entered = []
+    for kind in KINDS:
+        for _, proxy in _slots(image, kind):
+            try:
+                known = views.weights(proxy, kind) if type(proxy) is UvmObject else None
+            except ImageError:
+                continue
+            if known is not None and at(image, kind, known.digest) is None:
+                enter(image, kind, proxy)
+                entered.append(known.digest)
+    return entered
+
+
+def _slots(image: Image, name: str) -> Iterator[tuple[str, Any]]:
+    """Name and own slot of each object that has a name, and a record that can be loaded."""
+    for known_as, one in image.names.items():
+        try:
+            yield known_as, one.own(name)
+        except DamagedRecord:
+            continue
