@@ -17,10 +17,6 @@ class UnknownModel(InferenceFailure):
     """No model of this digest lies in the home."""
 
 
-class BadModel(InferenceFailure):
-    """The directory is no model that the worker can load, or is not whole. Said by the check before an import alone."""
-
-
 class BadAdapter(InferenceFailure):
     """The adapter is missing, damaged, made for another model, or uses what the engine has not."""
 

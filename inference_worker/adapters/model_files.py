@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from inference_worker.adapters.safetensors_file import MODEL_HEADER_LIMIT, Tensor, check_layout, header_end, read_header, strict_json
-from inference_worker.errors import BadModel
+from inference_worker.errors import UnknownModel
 from inference_worker.protocol import MOST_FILES
 
 CONFIG = "config.json"
@@ -24,6 +24,10 @@ _TAKEN = re.compile(r"[\w][\w.+-]{0,150}\.(safetensors|json|txt|model|jinja|tikt
 _PARTS = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<parts>\d{5})\.safetensors")
 _TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
 _PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+class BadModel(UnknownModel):
+    """The directory is no model that an engine could load, or is not whole. Said before an import alone, to whoever imports."""
 
 
 class Model(Struct, frozen=True):
@@ -92,7 +96,7 @@ def _check_present(directory: Path, wanted: list[str], files: list[str]) -> None
     missing = [name for name in wanted if name not in files]
     if missing:
         raise BadModel(
-            f"{directory} is not whole: {', '.join(missing[:5])} of {len(wanted)} files of weights is missing; download it again"
+            f"{directory} is not whole: {', '.join(missing[:5])} is missing of {len(wanted)} files of weights; download it again"
         )
 
 
