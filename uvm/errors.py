@@ -129,18 +129,6 @@ class InUse(ImageError):
     """A model or an adapter that somebody uses is not removed; `details["users"]` says who."""
 
 
-class NameTaken(ImageError):
-    """Another model or adapter of the image has this name."""
-
-
-class ImportUnderWay(ImageError):
-    """Models and adapters come into an image one after another, and one is on its way."""
-
-
-class SourceChanged(ImageError):
-    """A file is not what it was when it was checked, and so is not taken in."""
-
-
 class ImageFull(ImageError):
     """The image's disk had no room for what the message changed; nothing changed."""
 

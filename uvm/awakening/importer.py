@@ -28,7 +28,7 @@ from ZODB.POSException import StorageError
 from deploy import keys, logs, profiles
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import File, Manifest
-from uvm.errors import ImageError, ImageFull, NameTaken, NoSuchModel, NotAllowed, QuotaExceeded, SourceChanged
+from uvm.errors import ImageError, ImageFull, NoSuchModel, NotAllowed, QuotaExceeded
 from uvm.image import model_registry
 from uvm.image.blobs import blob_proxy, copy_synced, materialize, sync_directory
 from uvm.image.client import ImageUnreachable, link_or_copy, open_image
@@ -43,6 +43,14 @@ _TOLD_S: Final = 0.25
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 Tell = Callable[[str, str, bool], None]
+
+
+class NameTaken(ImageError):
+    """Another model or adapter of the image has this name."""
+
+
+class SourceChanged(ImageError):
+    """A file is not what it was when it was checked, and so is not taken in."""
 
 
 def bring_in(image: Image, configuration: Configuration, manifest: Manifest, sources: Mapping[str, BinaryIO], tell: Tell) -> dict[str, Any]:

@@ -17,10 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from deploy.settings import Home
-from uvm.errors import ImportUnderWay
+from uvm.errors import ImageError
 
 _COMMITTING_S: Final = 600.0
 """How long a blob's temporary name may be that of a commit under way, seconds since it was given."""
+
+
+class ImportUnderWay(ImageError):
+    """Models and adapters come into an image one after another, and one is on its way."""
 
 
 @contextmanager
