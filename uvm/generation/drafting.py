@@ -40,7 +40,7 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue.
 
-    An adapter of another model, or a revoked one, is left out: the model then speaks as it is.
+    An adapter of another model, a revoked or a removed one is left out: the model then speaks as it is.
     """
     one = image.at(Reference(persona))
     model = views.nearest(one, "model", "model")
@@ -51,6 +51,8 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
     thinks = views.weights(model, "model")
+    if thinks.state == "removed":
+        raise NoModel(f"the model {thinks.name} was removed from the image", "batos model use another one, or import it again")
     materialize(model, "model")
     if adapter is None:
         return Voice(thinks.digest)

@@ -25,9 +25,19 @@ def enter(image: Image, kind: Kind, proxy: UvmObject) -> None:
     image.enter(_TABLES[kind], proxy.own("digest"), proxy)
 
 
-def remove(image: Image, kind: Kind, digest: str) -> None:
-    """Keep it no longer. Its files stay for as long as an object refers to it, and a while longer."""
+def take(proxy: UvmObject) -> None:
+    """Somebody begins to use it, or it is removed: of two transactions that do either at once, one conflicts and looks again."""
+    proxy.put("taken", views.slot(proxy, "taken", int, 0) + 1)
+
+
+def remove(image: Image, kind: Kind, proxy: UvmObject) -> None:
+    """Keep it no longer. The object stays for whoever refers to it, a journal, and lets go of its files."""
+    digest = proxy.own("digest")
     image.shard(_TABLES[kind], digest).drop(digest)
+    take(proxy)
+    proxy.put("blobs", {})
+    proxy.put("digests", {})
+    proxy.put("state", "removed")
 
 
 def at(image: Image, kind: Kind, digest: str) -> UvmObject | None:
@@ -127,7 +137,7 @@ def gather(image: Image) -> list[str]:
                 known = views.weights(proxy, kind) if type(proxy) is UvmObject else None
             except ImageError:
                 continue
-            if known is not None and at(image, kind, known.digest) is None:
+            if known is not None and known.state != "removed" and at(image, kind, known.digest) is None:
                 enter(image, kind, proxy)
                 entered.append(known.digest)
     return entered

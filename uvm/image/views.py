@@ -66,7 +66,8 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 class Weights(Struct, frozen=True):
     """A model or an adapter. `blobs`: relative path → file. Of an adapter: `base`, the digest of the model that it belongs to, its largest
-    `rank` (0: not known), and its `state`: revoked ones stay to be looked at, and nobody is drafted for with them.
+    `rank` (0: not known). `state`: a revoked adapter stays to be looked at, and nobody is drafted for with it; of a removed model or
+    adapter the files are gone, and journals may still name it.
     """
 
     digest: Digest
@@ -76,7 +77,7 @@ class Weights(Struct, frozen=True):
     imported: str = ""
     base: Digest | None = None
     rank: int = 0
-    state: Literal["ready", "revoked"] = "ready"
+    state: Literal["ready", "revoked", "removed"] = "ready"
 
     def serves(self, model: str) -> bool:
         """Whether this adapter may be used with the model of that digest."""

@@ -51,8 +51,7 @@ def use_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, Any
     _charge_for_names(runtime)
     fitted = model_registry.silenced(runtime.image)
     before = receiver.lookup("model")
-    if receiver.own("model") is not proxy:
-        runtime.put(receiver, "model", proxy)
+    _put(runtime, receiver, "model", proxy)
     unfit = {persona: adapter for persona, adapter in model_registry.silenced(runtime.image).items() if persona not in fitted}
     return {
         "model": _briefly(proxy),
@@ -81,8 +80,7 @@ def assign_adapter(runtime: Runtime, receiver: UvmObject, name: str | None) -> d
                 f"the adapter {known.name} belongs to {of}, and {receiver!r} thinks with another model",
                 f"batos model use {of} first" if base is not None else "train one for the model in use",
             )
-        if receiver.own("adapter") is not proxy:
-            runtime.put(receiver, "adapter", proxy)
+        _put(runtime, receiver, "adapter", proxy)
     thinks, speaks = _voice(receiver)
     return {"adapter": None if speaks is None or not speaks.serves(thinks) else {"name": speaks.name, "digest": speaks.digest}}
 
@@ -147,12 +145,18 @@ def _voice(receiver: UvmObject) -> tuple[str, views.Weights | None]:
     return thinks, speaks
 
 
+def _put(runtime: Runtime, receiver: UvmObject, kind: Kind, proxy: UvmObject) -> None:
+    if receiver.own(kind) is not proxy:
+        runtime.put(receiver, kind, proxy)
+        model_registry.take(proxy)
+
+
 def _briefly(proxy: UvmObject) -> dict[str, Any]:
     return {name: proxy.own(name, "") for name in ("name", "digest")}
 
 
 def _unused(runtime: Runtime, selector: str, kind: Kind, name: str, remedy: str) -> UvmObject:
-    """The model or adapter, which nobody uses. Who begins to use it in the same moment keeps it: it stays reachable from there."""
+    """The model or adapter, which nobody uses."""
     used_by = _users(runtime, selector, kind)
     if "administer" not in runtime.attempt.rights:
         raise NotAllowed(f"removing a {kind} from the image needs the right `administer`")
@@ -164,6 +168,6 @@ def _unused(runtime: Runtime, selector: str, kind: Kind, name: str, remedy: str)
 
 def _removed(runtime: Runtime, kind: Kind, proxy: UvmObject) -> dict[str, Any]:
     runtime.attempt.touch()
-    model_registry.remove(runtime.image, kind, proxy.own("digest"))
+    model_registry.remove(runtime.image, kind, proxy)
     chronicle(runtime.image, kind, removed=_briefly(proxy))
     return _briefly(proxy)

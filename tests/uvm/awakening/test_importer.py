@@ -24,6 +24,7 @@ from tests.zeo_server.server import ROOT, Server, running_server
 from uvm.awakening.rewind import look
 from uvm.image import model_registry
 from uvm.image.image import Database, Image
+from uvm.image.journal import Journal
 from uvm.image.staging import staging, sweep_staging
 
 MB = 1_000_000
@@ -63,11 +64,19 @@ class Place:
         return made, of_adapter(made, "", [self.home.models / directory_digest(self.base)], 16, quiet)
 
     def start(self, module: str, *arguments: str, given: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
+        """A program of ours, as the command starts it."""
+        return self._started("-m", module, *arguments, given=given, **options)
+
+    def start_code(self, code: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        """A program that is written here."""
+        return self._started("-c", code, *arguments)
+
+    def _started(self, *words: str, given: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
         with tempfile.TemporaryFile() as reads:
             reads.write(given)
             reads.seek(0)
             return subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, *words],
                 cwd=ROOT,
                 env={**os.environ, "BATOS_HOME": str(self.home.path), **self.settings},
                 stdin=reads,
@@ -198,6 +207,41 @@ def test_what_may_not_come_in_is_refused_by_type(place):
     place.settings = {"BATOS_BRIDGE_RIGHTS": "read,send,create,policy"}
     assert place.bring_in(twin, twins)["error"]["type"] == "NotAllowed"
     assert place.kept("adapter") == before and place.left() == []
+
+
+USING = """
+import sys
+from pathlib import Path
+from deploy.settings import load
+from tests.uvm.images import Bench
+from uvm.image.client import open_image
+bench = Bench(open_image(load(directory=Path("/")), 30.0), "uvm-9")
+for number in range(100_000):
+    outcome = bench.send("pLLM_obj", "useModel_", sys.argv[1 + number % 2])
+    assert hasattr(outcome, "result"), outcome.error
+    print(number, flush=True)
+"""
+
+
+def test_a_uvm_that_is_killed_while_it_changes_the_model_leaves_it_before_or_after(place):
+    other = toy(place.sources / "another")
+    (other / "config.json").write_text('{"model_type": "toy", "another": true}')
+    manifest = of_model(other, "", quiet)
+    assert "result" in place.bring_in(other, manifest)
+    digests = [manifest.digest, directory_digest(place.base)]
+    for lines in range(1, 4):
+        uvm = place.start_code(USING, *digests)
+        for _ in range(lines):
+            assert uvm.stdout.readline(), uvm.stderr.read()
+        uvm.kill()
+        uvm.communicate(timeout=60)
+    image = Image(place.server.client(Database))
+    image.manager.begin()
+    entries = [entry for entry in Journal(image, "uvm-9").entries() if entry["selector"] == "useModel_" and entry["effects"]]
+    taken = sum(model_registry.at(image, "model", digest).own("taken", 0) for digest in digests)
+    assert len(entries) == taken >= 3 and image.named("pLLM_obj").own("model").own("digest") in digests
+    image.close()
+    place.assert_sound()
 
 
 def test_what_a_dead_import_left_is_swept_by_who_comes_next(tmp_path):

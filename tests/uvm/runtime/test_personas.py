@@ -4,7 +4,7 @@ import pytest
 
 from tests.uvm.images import Bench, awakened, new_database
 from uvm.errors import BadArguments, BadValue, InUse, NoSuchAdapter, NoSuchModel, NoSuchObject, NotAllowed, UnfitAdapter
-from uvm.generation.drafting import Voice, voice_of
+from uvm.generation.drafting import NoModel, Voice, voice_of
 from uvm.image import model_registry
 from uvm.image.image import Image
 from uvm.machine.delivery import Answered, Work
@@ -148,6 +148,42 @@ def test_an_adapter_leaves_when_nobody_speaks_with_it_and_a_model_when_none_belo
     assert digests(bench.image) == [[SMALL], [TONES["warm"], TONES["terse"]]]
     assert isinstance(bench.send("pLLM_obj", "removeAdapter_", "terse"), Answered)
     assert isinstance(bench.send("robin", "assignAdapter_", "terse").error, NoSuchAdapter)
+
+
+@pytest.mark.parametrize("first", ["assign", "remove"])
+def test_of_who_removes_an_adapter_and_who_begins_to_use_it_at_once_one_looks_again(bench, database, first):
+    messages = {"assign": ("robin", "assignAdapter_", "terse"), "remove": ("pLLM_obj", "removeAdapter_", "terse")}
+    there = Bench(Image(database), "uvm-2")
+    attempts = bench.batch._commit
+    raced = []
+
+    def overtaken(works, outcomes):
+        if not raced:
+            raced.append(there.send(*messages[first]))
+        return attempts(works, outcomes)
+
+    bench.batch._commit = overtaken
+    second = bench.send(*messages["remove" if first == "assign" else "assign"])
+    assert isinstance(raced[0], Answered) and isinstance(second.error, InUse if first == "assign" else NoSuchAdapter)
+    assert voices(bench.image)["robin"] == (Voice(SMALL, TONES["terse"], "terse") if first == "assign" else WARM)
+    there.image.connection.close()
+
+
+def test_what_was_removed_and_is_put_back_into_a_slot_serves_nobody(bench):
+    bench.image.manager.begin()
+    terse, large = (model_registry.at(bench.image, kind, digest) for kind, digest in (("adapter", TONES["terse"]), ("model", LARGE)))
+    references = [bench.image.reference(terse), bench.image.reference(large)]
+    bench.image.manager.abort()
+    for selector, name in (("removeAdapter_", "terse"), ("removeAdapter_", "grand"), ("removeModel_", "large")):
+        answer(bench.send("pLLM_obj", selector, name))
+    answer(bench.send("robin", "setSlot_value_", "adapter", references[0]))
+    assert voices(bench.image)["robin"] == Voice(SMALL)
+    answer(bench.send("robin", "setSlot_value_", "model", references[1]))
+    with pytest.raises(NoModel, match="was removed"):
+        voices(bench.image)
+    bench.image.manager.begin()
+    assert model_registry.gather(bench.image) == []
+    bench.image.manager.abort()
 
 
 def test_the_beginning_of_a_digest_will_do_where_it_is_one_adapters_alone(bench):
