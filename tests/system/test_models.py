@@ -66,6 +66,10 @@ def test_a_persona_speaks_with_an_adapter_that_came_in_while_the_service_ran(hou
         assert said["robin"] != plain["robin"] and said["brick"] == plain["brick"]
         refused = house.ask("adapters", "remove", "tone")["error"]
         assert refused["type"] == "InUse" and refused["details"]["users"] == ["robin"] and refused["remedy"]
+        assert house.ask("model", "import", str(sources / "tiny"))["result"]["chat"] is True
+        asked = house.ask("model", "use", "tiny")["error"]
+        assert asked["type"] == "NotConfirmed" and "tone" in [one["name"] for one in asked["details"]["unfit"]]
+        assert house.ask("model", "remove", "tiny")["result"]["name"] == "tiny"
         house.ask("adapters", "assign", "robin", "none")
         assert client.send("robin", "infer_", PROMPT, 24) == plain["robin"]
         assert house.ask("adapters", "remove", "tone")["result"]["digest"] == adapter["digest"]

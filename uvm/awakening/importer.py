@@ -214,6 +214,8 @@ def main() -> int:
         image = open_image(configuration, options.wait)
         with contextlib.closing(image):
             _say({"result": bring_in(image, configuration, manifest, sources, _tell)})
+    except BrokenPipeError:
+        return 1  # whoever started it is gone, and is told nothing any more
     except (ImageError, ImageUnreachable, ImageAway, SettingsError, msgspec.DecodeError, TransientError, StorageError, OSError) as error:
         remedy = error.remedy if isinstance(error, ImageError) else ""
         _say({"error": {"type": type(error).__name__, "message": str(error)[:2000], "remedy": remedy}})
