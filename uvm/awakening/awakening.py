@@ -25,7 +25,7 @@ from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
 from uvm.history import chronicle
 from uvm.image import codex, model_registry
-from uvm.image.blobs import import_directory, materialize
+from uvm.image.blobs import import_directory, materializer
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.views import COVENANT
@@ -109,11 +109,12 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
 
 def _show_models(image: Image, configuration: Configuration) -> None:
     """Have the files of the models in the home: what an import is checked against, and what an eager worker starts with."""
+    show = materializer(image, configuration.home)
     image.manager.begin()
     try:
         for proxy in model_registry.proxies(image, "model"):
             try:
-                materialize(image, proxy, "model", configuration.home.models)
+                show(proxy, "model")
             except (ImageError, OSError, POSKeyError) as error:
                 log.error("a model's files cannot be shown; `batos image check` says what is wrong", error=str(error))
     finally:

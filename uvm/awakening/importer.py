@@ -30,7 +30,7 @@ from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import File, Manifest
 from uvm.errors import ImageError, ImageFull, NoSuchModel, NotAllowed, QuotaExceeded
 from uvm.image import model_registry
-from uvm.image.blobs import blob_proxy, copy_synced, materialize, sync_directory
+from uvm.image.blobs import blob_proxy, copy_synced, materializer, sync_directory
 from uvm.image.client import ImageUnreachable, link_or_copy, open_image
 from uvm.image.image import Image
 from uvm.image.journal import chronicle
@@ -168,10 +168,9 @@ def _enter(image: Image, configuration: Configuration, manifest: Manifest, place
 
 def _show(image: Image, configuration: Configuration, manifest: Manifest) -> None:
     """Have its files in the home, where the worker looks; whoever drafts with it would see to that as well."""
-    home = configuration.home
     proxy = model_registry.at(image, manifest.kind, manifest.digest)
     if proxy is not None:
-        materialize(image, proxy, manifest.kind, home.models if manifest.kind == "model" else home.adapters)
+        materializer(image, configuration.home)(proxy, manifest.kind)
 
 
 @contextlib.contextmanager

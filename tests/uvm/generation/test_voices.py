@@ -3,8 +3,8 @@
 import pytest
 
 from tests.uvm.houses import make_shop
+from uvm.generation.request import MethodRequest
 from uvm.image import model_registry
-from uvm.machine.delivery import Missing
 from uvm.objects import KIND, UvmObject
 
 MODEL, OTHER = "0" * 64, "9" * 64
@@ -59,10 +59,10 @@ def test_a_request_under_way_ends_with_what_it_was_asked_with(rooms):
     shop = make_shop(house)
     held = []
     answers, house.model.ask = house.model.ask, lambda *question: held.append(question)
-    (outcome,) = house.bench.run(house.bench.work(shop, "show_cost"))
-    assert isinstance(outcome, Missing)
+    (outcome,) = house.bench.run(house.bench.delivery(shop, "show_cost"))
+    assert isinstance(outcome, MethodRequest)
     ended = []
-    house.writers.want(outcome.want, ended.append)
+    house.writers.request(outcome, ended.append)
     assert {question[0].model for question in held} == {MODEL}
     house.send("robin", "assignAdapter_", "terse")
     house.send("pLLM_obj", "useModel_", "second")

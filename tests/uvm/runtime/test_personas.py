@@ -7,7 +7,7 @@ from uvm.errors import BadArguments, BadValue, InUse, NoSuchAdapter, NoSuchModel
 from uvm.generation.drafting import NoModel, Voice, voice_of
 from uvm.image import model_registry
 from uvm.image.image import Image
-from uvm.machine.delivery import Answered, Work
+from uvm.machine.delivery import Answered, Delivery
 from uvm.objects import KIND, PARENTS, UvmObject
 from uvm.protocol import Send, decode_value, encode
 from uvm.rights import ALL
@@ -206,7 +206,7 @@ def test_a_revoked_adapter_speaks_for_nobody_and_is_assigned_to_nobody(bench):
 
 def sent(bench, rights, target, selector, *args):
     request = Send(id=1, target=target, selector=selector, args=list(args))
-    return bench.run(Work(1, encode(request), "someone", False, 0.0, 60.0, frozenset(rights)))[0]
+    return bench.run(Delivery(1, encode(request), "someone", False, 0.0, 60.0, frozenset(rights)))[0]
 
 
 def test_a_primordial_persona_is_changed_by_policy_alone_and_what_is_kept_by_who_administers(bench):
