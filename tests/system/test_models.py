@@ -26,7 +26,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("sources")
     tiny = directory / "tiny"
     tiny.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
         shutil.copy(converted_model() / name, tiny / name)
     save_file({"model.embed_tokens.weight": numpy.zeros((4, 4), numpy.float32)}, tiny / "model.safetensors")
     files.random_adapter(directory / "tone", files.read(converted_model()), seed=5, scale=0.5)

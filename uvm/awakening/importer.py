@@ -100,7 +100,7 @@ def _known(image: Image, configuration: Configuration, manifest: Manifest) -> di
     proxy = model_registry.at(image, kind, manifest.digest)
     if proxy is not None:
         return {**model_registry.row(proxy, kind, []), "already": True}
-    if any(one.own("name") == manifest.name for one in model_registry.proxies(image, kind)):
+    if model_registry.named(image, kind, manifest.name) is not None:
         raise NameTaken(f"another {kind} of the image is called {manifest.name}", "import it under another name: --name")
     if kind == "adapter" and model_registry.at(image, "model", manifest.base or "") is None:
         raise NoSuchModel(f"the adapter belongs to the model {manifest.base}, which the image has not", "import that one first")

@@ -1,7 +1,8 @@
 """Which models and adapters the image has, whether somebody uses them or not.
 
-Layout: the kernel's tables `models` and `adapters`, key digest → blob-proxy (`uvm.image.blobs`). What is in them stays in the image, and
-its files in the home. Who uses what is in the slots `model` and `adapter` of the personas. Called within a transaction.
+Layout: the kernel's tables `models` and `adapters`, key digest → blob-proxy (`uvm.image.blobs`), and key `name:` and a name → digest, so
+that of ten thousand adapters one is found by its name at once. What is in them stays in the image, and its files in the home. Who uses
+what is in the slots `model` and `adapter` of the personas. Called within a transaction.
 """
 
 from collections.abc import Iterator
@@ -17,12 +18,16 @@ KINDS: Final[tuple[Kind, ...]] = ("model", "adapter")
 
 _SHORTEST: Final = 6
 """Digits of a digest's beginning that may stand for it."""
+_NAME: Final = "name:"
 _TABLES: Final = {"model": "models", "adapter": "adapters"}
 
 
 def enter(image: Image, kind: Kind, proxy: UvmObject) -> None:
-    """Keep a model or an adapter, under its digest."""
+    """Keep a model or an adapter, under its digest, and its name where that is free."""
     image.enter(_TABLES[kind], proxy.own("digest"), proxy)
+    name = views.slot(proxy, "name", str, "")
+    if named(image, kind, name) is None:
+        image.enter(_TABLES[kind], _NAME + name, proxy.own("digest"))
 
 
 def take(proxy: UvmObject) -> None:
@@ -34,6 +39,9 @@ def remove(image: Image, kind: Kind, proxy: UvmObject) -> None:
     """Keep it no longer. The object stays for whoever refers to it, a journal, and lets go of its files."""
     digest = proxy.own("digest")
     image.shard(_TABLES[kind], digest).drop(digest)
+    name = _NAME + views.slot(proxy, "name", str, "")
+    if image.shard(_TABLES[kind], name).own(name) == digest:
+        image.shard(_TABLES[kind], name).drop(name)
     take(proxy)
     proxy.put("blobs", {})
     proxy.put("digests", {})
@@ -46,9 +54,15 @@ def at(image: Image, kind: Kind, digest: str) -> UvmObject | None:
     return found if type(found) is UvmObject else None
 
 
+def named(image: Image, kind: Kind, name: str) -> UvmObject | None:
+    """The model or adapter of that name."""
+    digest = image.shard(_TABLES[kind], _NAME + name).own(_NAME + name)
+    return at(image, kind, digest) if type(digest) is str else None
+
+
 def digests(image: Image, kind: Kind) -> list[str]:
     """All digests, sorted; no model or adapter is loaded for it."""
-    return sorted(digest for leaf in image.shards(_TABLES[kind]) for digest in leaf.names())
+    return sorted(key for leaf in image.shards(_TABLES[kind]) for key in leaf.names() if not key.startswith(_NAME))
 
 
 def proxies(image: Image, kind: Kind) -> Iterator[UvmObject]:
@@ -65,12 +79,10 @@ def find(image: Image, kind: Kind, word: str) -> UvmObject:
     """
     if type(word) is not str or not word:
         raise BadArguments(f"{kind}s are named by a digest, its beginning, or a name")
-    known = at(image, kind, word)
+    known = at(image, kind, word) or named(image, kind, word)
     if known is not None:
         return known
-    all_digests = digests(image, kind)
-    meant = [digest for digest in all_digests if digest.startswith(word)] if len(word) >= _SHORTEST else []
-    meant = meant or [digest for digest in all_digests if (proxy := at(image, kind, digest)) is not None and proxy.own("name") == word]
+    meant = [digest for digest in digests(image, kind) if digest.startswith(word)] if len(word) >= _SHORTEST else []
     if len(meant) > 1:
         raise BadArguments(f"{word[:128]!r} may be {len(meant)} {kind}s", "give more digits", digests=meant[:8])
     found = at(image, kind, meant[0]) if meant else None
