@@ -31,16 +31,16 @@ def run(
     deadline_s: float,
     on_line: Callable[[str], None],
     on_tick: Callable[[], None],
-    given: bytes = b"",
+    stdin: bytes = b"",
 ) -> None:
-    """`python -m module arguments`: each line of its stdout goes to `on_line`, its stderr to the file `log`. `given`: what it reads.
+    """`python -m module arguments`: each line of its stdout goes to `on_line`, its stderr to the file `log`. `stdin`: what it reads.
 
     Raises Failure with the end of the log when it fails or takes longer than `deadline_s` seconds (it is killed then).
     """
     ends = time.monotonic() + deadline_s
     with log.open("ab") as errors, tempfile.TemporaryFile() as reads:
         start = errors.tell()
-        reads.write(given)
+        reads.write(stdin)
         reads.seek(0)
         child = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

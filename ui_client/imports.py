@@ -38,38 +38,38 @@ def bring_in(
         raise Failure("BadName", f"{name!r} is no name", "a letter or digit, then up to 99 letters, digits and . _ + -")
     gguf = _gguf(source) if kind == "model" else None
     with _converted(configuration, steps, gguf) if gguf else nullcontext(source) as directory:
-        known_as = name or (_plain(gguf.stem) if gguf else "")
-        options = [*(["--name", known_as] if known_as else []), *(part for base in bases for part in ("--base", base))]
+        called = name or (_plain(gguf.stem) if gguf else "")
+        options = [*(["--name", called] if called else []), *(part for base in bases for part in ("--base", base))]
         with steps.step("checked") as step:
-            manifest = _told(
+            manifest = _run(
                 configuration, steps, step, "inference_worker.adapters.check", [kind, str(directory), *options], CHECK_DEADLINE_S
             )
             size = sum(file["size"] for file in manifest["files"])
             step.outcome = f"{manifest['name']}, {len(manifest['files'])} files, {size / 1e6:.1f} MB"
         with steps.step("imported") as step:
-            given = json.dumps(manifest).encode()
-            result: dict[str, Any] = _told(
-                configuration, steps, step, "uvm.awakening.importer", [str(directory)], IMPORT_DEADLINE_S, given=given
+            stdin = json.dumps(manifest).encode()
+            result: dict[str, Any] = _run(
+                configuration, steps, step, "uvm.awakening.importer", [str(directory)], IMPORT_DEADLINE_S, stdin=stdin
             )
             step.outcome = "the image had it already" if result["already"] else f"{kind} {result['digest'][:12]}"
     return {**result, "chat": manifest["chat"]} if kind == "model" else result
 
 
-def _told(
-    configuration: Configuration, steps: Steps, step: Step, module: str, arguments: Sequence[str], deadline_s: float, given: bytes = b""
+def _run(
+    configuration: Configuration, steps: Steps, step: Step, module: str, arguments: Sequence[str], deadline_s: float, stdin: bytes = b""
 ) -> Any:
     """Run one of the programs; what it says in the end. Raises Failure of the type that it names."""
     last: dict[str, Any] = {}
 
     def hear(line: str) -> None:
         try:
-            said = json.loads(line)
+            message = json.loads(line)
         except ValueError:
             return
-        if "step" in said:
-            steps.tick(step, f"{said['step']}: {said['detail']}")
+        if "step" in message:
+            steps.tick(step, f"{message['step']}: {message['detail']}")
         else:
-            last.update(said)
+            last.update(message)
 
     try:
         child.run(
@@ -80,7 +80,7 @@ def _told(
             deadline_s=deadline_s,
             on_line=hear,
             on_tick=lambda: steps.tick(step),
-            given=given,
+            stdin=stdin,
         )
     except Failure:
         if "error" not in last:
@@ -104,12 +104,12 @@ def _gguf(source: Path) -> Path | None:
         if source.suffix != ".gguf":
             raise Failure("BadModel", f"{source} is neither a directory nor a GGUF file", "name one of these")
         return source
-    found = sorted(source.glob("*.gguf"))
-    if not found or any(source.glob("*.safetensors")):
+    files = sorted(source.glob("*.gguf"))
+    if not files or any(source.glob("*.safetensors")):
         return None
-    if len(found) > 1:
-        raise Failure("BadModel", f"{source} holds {len(found)} GGUF files", "name the one that is meant")
-    return found[0]
+    if len(files) > 1:
+        raise Failure("BadModel", f"{source} holds {len(files)} GGUF files", "name the one that is meant")
+    return files[0]
 
 
 def _plain(text: str) -> str:

@@ -44,9 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
             manifest = inspection.of_adapter(directory, options.name, bases, max_rank, _tell)
     except (InferenceFailure, settings.SettingsError, OSError) as error:
         kind = error.type if isinstance(error, InferenceFailure) else type(error).__name__
-        _say({"error": {"type": kind, "message": str(error)[:2000]}})
+        _write_line({"error": {"type": kind, "message": str(error)[:2000]}})
         return 1
-    _say({"manifest": msgspec.to_builtins(manifest)})
+    _write_line({"manifest": msgspec.to_builtins(manifest)})
     return 0
 
 
@@ -60,10 +60,10 @@ def _sources(directories: Iterable[Path]) -> list[Path]:
 
 
 def _tell(step: str, detail: str, done: bool) -> None:
-    _say({"step": step, "detail": detail, "done": done})
+    _write_line({"step": step, "detail": detail, "done": done})
 
 
-def _say(line: dict[str, Any]) -> None:
+def _write_line(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

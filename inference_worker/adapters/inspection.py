@@ -68,17 +68,17 @@ def _checked(directory: Path, digest: str, model: BaseModel, max_rank: int) -> A
 def _hashed(directory: Path, names: Sequence[str], tell: Tell) -> list[File]:
     """Size and digest of each file, told as it goes."""
     sizes = {name: (directory / name).stat().st_size for name in names}
-    total, before, said = sum(sizes.values()), 0, time.monotonic()
+    total, before, reported = sum(sizes.values()), 0, time.monotonic()
 
-    def told(octets: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _TOLD_S:
-            said = time.monotonic()
+    def report(octets: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > _TOLD_S:
+            reported = time.monotonic()
             tell("hash", f"{(before + octets) / 1e6:.0f} of {total / 1e6:.0f} MB", False)
 
     files = []
     for name in names:
-        files.append(File(name, sizes[name], file_digest(directory / name, told)))
+        files.append(File(name, sizes[name], file_digest(directory / name, report)))
         before += sizes[name]
     return files
 

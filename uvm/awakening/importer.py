@@ -60,10 +60,10 @@ def bring_in(image: Image, configuration: Configuration, manifest: Manifest, sou
     """
     home, transactor = configuration.home, Transactor(image, "import")
     with staging(home) as place:
-        known = transactor.look(lambda: _known(image, configuration, manifest))
-        if known is not None:
+        kept = transactor.look(lambda: _already_kept(image, configuration, manifest))
+        if kept is not None:
             tell("image", "has it already", True)
-            return known
+            return kept
         with _room(f"{sum(file.size for file in manifest.files) / 1e6:.0f} MB"):
             _copy(manifest, sources, place, tell)
         tell("commit", f"{len(manifest.files)} files", False)
@@ -92,7 +92,7 @@ def opened(directory: Path, files: list[File]) -> dict[str, BinaryIO]:
     return sources
 
 
-def _known(image: Image, configuration: Configuration, manifest: Manifest) -> dict[str, Any] | None:
+def _already_kept(image: Image, configuration: Configuration, manifest: Manifest) -> dict[str, Any] | None:
     """What is known of it, where the image has it already; whether it may come in. Raises ImageError."""
     if not image.awake:
         raise ImageError("the image has no objects yet", "`batos up` awakens it")
@@ -104,11 +104,11 @@ def _known(image: Image, configuration: Configuration, manifest: Manifest) -> di
         raise NameTaken(f"another {kind} of the image is called {manifest.name}", "import it under another name: --name")
     if kind == "adapter" and model_registry.at(image, "model", manifest.base or "") is None:
         raise NoSuchModel(f"the adapter belongs to the model {manifest.base}, which the image has not", "import that one first")
-    size, kept = sum(file.size for file in manifest.files), model_registry.bytes_kept(image)
+    size, before = sum(file.size for file in manifest.files), model_registry.bytes_kept(image)
     most = configuration.settings.image.models_gib * 2**30
-    if kept + size > most:
+    if before + size > most:
         raise QuotaExceeded(
-            f"with these {size / 1e9:.1f} GB, models and adapters would take {(kept + size) / 2**30:.2f} GiB; "
+            f"with these {size / 1e9:.1f} GB, models and adapters would take {(before + size) / 2**30:.2f} GiB; "
             f"{configuration.settings.image.models_gib:g} are allowed",
             "remove others, or raise image.models_gib",
         )
@@ -119,17 +119,17 @@ def _known(image: Image, configuration: Configuration, manifest: Manifest) -> di
 
 
 def _copy(manifest: Manifest, sources: Mapping[str, BinaryIO], place: Path, tell: Tell) -> None:
-    total, before, said = sum(file.size for file in manifest.files), 0, time.monotonic()
+    total, before, reported = sum(file.size for file in manifest.files), 0, time.monotonic()
 
-    def told(octets: int) -> None:
-        nonlocal said
-        if time.monotonic() - said > _TOLD_S:
-            said = time.monotonic()
+    def report(octets: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > _TOLD_S:
+            reported = time.monotonic()
             tell("copy", f"{(before + octets) / 1e6:.0f} of {total / 1e6:.0f} MB", False)
 
     tell("copy", f"{len(manifest.files)} files, {total / 1e6:.1f} MB", False)
     for file in manifest.files:
-        if copy_synced(sources[file.path], place / file.path, told) != file.sha256:
+        if copy_synced(sources[file.path], place / file.path, report) != file.sha256:
             raise _changed(Path(file.path))
         before += file.size
     sync_directory(place)
@@ -138,9 +138,9 @@ def _copy(manifest: Manifest, sources: Mapping[str, BinaryIO], place: Path, tell
 
 def _enter(image: Image, configuration: Configuration, manifest: Manifest, place: Path) -> dict[str, Any]:
     """The one transaction. It may be run again: each time the blobs get links of their own to the staged files."""
-    known = _known(image, configuration, manifest)
-    if known is not None:
-        return known
+    kept = _already_kept(image, configuration, manifest)
+    if kept is not None:
+        return kept
     blobs: dict[str, Blob] = {}
     for number, file in enumerate(manifest.files):
         consumed = place / f".{number}"
@@ -212,21 +212,21 @@ def main() -> int:
         confine("importer", configuration, profiles.importer_profile(configuration))
         image = open_image(configuration, options.wait)
         with contextlib.closing(image):
-            _say({"result": bring_in(image, configuration, manifest, sources, _tell)})
+            _write_line({"result": bring_in(image, configuration, manifest, sources, _tell)})
     except BrokenPipeError:
-        return 1  # whoever started it is gone, and is told nothing any more
+        return 1  # whoever started it is gone, and hears nothing any more
     except (ImageError, ImageUnreachable, ImageAway, SettingsError, msgspec.DecodeError, TransientError, StorageError, OSError) as error:
         remedy = error.remedy if isinstance(error, ImageError) else ""
-        _say({"error": {"type": type(error).__name__, "message": str(error)[:2000], "remedy": remedy}})
+        _write_line({"error": {"type": type(error).__name__, "message": str(error)[:2000], "remedy": remedy}})
         return 1
     return 0
 
 
 def _tell(step: str, detail: str, done: bool) -> None:
-    _say({"step": step, "detail": detail, "done": done})
+    _write_line({"step": step, "detail": detail, "done": done})
 
 
-def _say(line: dict[str, Any]) -> None:
+def _write_line(line: dict[str, Any]) -> None:
     sys.stdout.write(json.dumps(line) + "\n")
     sys.stdout.flush()
 

@@ -50,8 +50,8 @@ def remove(image: Image, kind: Kind, proxy: UvmObject) -> None:
 
 def at(image: Image, kind: Kind, digest: str) -> UvmObject | None:
     """The model or adapter of that digest."""
-    found = image.shard(_TABLES[kind], digest).own(digest)
-    return found if type(found) is UvmObject else None
+    proxy = image.shard(_TABLES[kind], digest).own(digest)
+    return proxy if type(proxy) is UvmObject else None
 
 
 def named(image: Image, kind: Kind, name: str) -> UvmObject | None:
@@ -79,18 +79,18 @@ def find(image: Image, kind: Kind, word: str) -> UvmObject:
     """
     if type(word) is not str or not word:
         raise BadArguments(f"{kind}s are named by a digest, its beginning, or a name")
-    known = at(image, kind, word) or named(image, kind, word)
-    if known is not None:
-        return known
+    proxy = at(image, kind, word) or named(image, kind, word)
+    if proxy is not None:
+        return proxy
     meant = [digest for digest in digests(image, kind) if digest.startswith(word)] if len(word) >= _SHORTEST else []
     if len(meant) > 1:
         raise BadArguments(f"{word[:128]!r} may be {len(meant)} {kind}s", "give more digits", digests=meant[:8])
-    found = at(image, kind, meant[0]) if meant else None
-    if found is None:
+    proxy = at(image, kind, meant[0]) if meant else None
+    if proxy is None:
         error = NoSuchModel if kind == "model" else NoSuchAdapter
         command = "batos model list" if kind == "model" else "batos adapters list"
         raise error(f"the image has no {kind} {word[:128]!r}", f"{command} shows those that it has; import brings others in")
-    return found
+    return proxy
 
 
 def bytes_kept(image: Image) -> int:
@@ -100,34 +100,34 @@ def bytes_kept(image: Image) -> int:
 
 def users(image: Image, kind: Kind) -> dict[bytes, list[str]]:
     """Who has a model or an adapter in a slot of its own: oid of the proxy → names of the objects. Looks at all objects that have names."""
-    found: dict[bytes, list[str]] = {}
+    names: dict[bytes, list[str]] = {}
     for name, value in _slots(image, kind):
         if type(value) is UvmObject and isinstance(value._p_oid, bytes):
-            found.setdefault(value._p_oid, []).append(name)
-    return found
+            names.setdefault(value._p_oid, []).append(name)
+    return names
 
 
 def row(proxy: UvmObject, kind: Kind, used_by: list[str]) -> dict[str, Any]:
     """What is known of a model or an adapter, as plain values; of a damaged one, that it is."""
     digest = proxy.own("digest")
     try:
-        known = views.weights(proxy, kind)
+        weights = views.weights(proxy, kind)
     except ImageError as error:
         return {"digest": digest if type(digest) is str else "", "name": "", "damaged": error.message, "used_by": used_by}
-    shown = {"digest": known.digest, "name": known.name, "bytes": known.bytes, "imported": known.imported, "used_by": used_by}
-    return shown if kind == "model" else {**shown, "base": known.base, "rank": known.rank, "state": known.state}
+    shown = {"digest": weights.digest, "name": weights.name, "bytes": weights.bytes, "imported": weights.imported, "used_by": used_by}
+    return shown if kind == "model" else {**shown, "base": weights.base, "rank": weights.rank, "state": weights.state}
 
 
-def voice(one: UvmObject) -> tuple[str, views.Weights | None]:
+def voice(persona: UvmObject) -> tuple[str, views.Weights | None]:
     """The digest of the model that an object has or inherits (empty: none), and its adapter. Raises BadValue where one is damaged."""
-    model, adapter = one.lookup("model"), one.lookup("adapter")
+    model, adapter = persona.lookup("model"), persona.lookup("adapter")
     thinks = views.weights(model, "model").digest if isinstance(model, UvmObject) else ""
     return thinks, views.weights(adapter, "adapter") if isinstance(adapter, UvmObject) else None
 
 
 def silenced(image: Image) -> dict[str, views.Weights]:
     """Named objects with an adapter of their own that does not serve the model that they have now: name → adapter."""
-    found = {}
+    unfit = {}
     for name, value in _slots(image, "adapter"):
         if value is ABSENT:
             continue
@@ -136,8 +136,8 @@ def silenced(image: Image) -> dict[str, views.Weights]:
         except ImageError:
             continue
         if speaks is not None and not speaks.serves(thinks):
-            found[name] = speaks
-    return found
+            unfit[name] = speaks
+    return unfit
 
 
 def gather(image: Image) -> list[str]:
@@ -146,19 +146,19 @@ def gather(image: Image) -> list[str]:
     for kind in KINDS:
         for _, proxy in _slots(image, kind):
             try:
-                known = views.weights(proxy, kind) if type(proxy) is UvmObject else None
+                weights = views.weights(proxy, kind) if type(proxy) is UvmObject else None
             except ImageError:
                 continue
-            if known is not None and known.state != "removed" and at(image, kind, known.digest) is None:
+            if weights is not None and weights.state != "removed" and at(image, kind, weights.digest) is None:
                 enter(image, kind, proxy)
-                entered.append(known.digest)
+                entered.append(weights.digest)
     return entered
 
 
 def _slots(image: Image, name: str) -> Iterator[tuple[str, Any]]:
     """Name and own slot of each object that has a name, and a record that can be loaded."""
-    for known_as, one in image.names.items():
+    for known_as, owner in image.names.items():
         try:
-            yield known_as, one.own(name)
+            yield known_as, owner.own(name)
         except DamagedRecord:
             continue

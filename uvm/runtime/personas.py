@@ -16,9 +16,9 @@ from uvm.runtime.runtime import Primitive, Runtime
 
 MOST_LISTED = 1000
 """Adapters in one answer."""
-_NAMED = 5
+_NAMED = 400
 """Units that a look at one named object costs."""
-_LISTED = 50
+_LISTED = 5000
 """Units that one model or adapter in an answer costs."""
 
 
@@ -49,10 +49,10 @@ def use_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, Any
     _for_tools(runtime, "useModel_")
     proxy = model_registry.find(runtime.image, "model", name)
     _charge_for_names(runtime)
-    fitted = model_registry.silenced(runtime.image)
+    silent_before = model_registry.silenced(runtime.image)
     before = receiver.lookup("model")
     _put(runtime, receiver, "model", proxy)
-    unfit = {persona: adapter for persona, adapter in model_registry.silenced(runtime.image).items() if persona not in fitted}
+    unfit = {persona: adapter for persona, adapter in model_registry.silenced(runtime.image).items() if persona not in silent_before}
     return {
         "model": _briefly(proxy),
         "before": _briefly(before) if isinstance(before, UvmObject) else None,
@@ -70,14 +70,14 @@ def assign_adapter(runtime: Runtime, receiver: UvmObject, name: str | None) -> d
             runtime.drop(receiver, "adapter")
     else:
         proxy = model_registry.find(image, "adapter", name)
-        known = views.weights(proxy, "adapter")
-        if known.state != "ready":
-            raise UnfitAdapter(f"the adapter {known.name} is {known.state}", "batos adapters list shows others")
-        if not known.serves(thinks):
-            base = model_registry.at(image, "model", known.base or "")
-            of = base.own("name") if base is not None else f"a model that the image has not ({str(known.base)[:12]}…)"
+        weights = views.weights(proxy, "adapter")
+        if weights.state != "ready":
+            raise UnfitAdapter(f"the adapter {weights.name} is {weights.state}", "batos adapters list shows others")
+        if not weights.serves(thinks):
+            base = model_registry.at(image, "model", weights.base or "")
+            of = base.own("name") if base is not None else f"a model that the image has not ({str(weights.base)[:12]}…)"
             raise UnfitAdapter(
-                f"the adapter {known.name} belongs to {of}, and {receiver!r} thinks with another model",
+                f"the adapter {weights.name} belongs to {of}, and {receiver!r} thinks with another model",
                 f"batos model use {of} first" if base is not None else "train one for the model in use",
             )
         _put(runtime, receiver, "adapter", proxy)
@@ -89,7 +89,7 @@ def remove_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, 
     """Keep a model no longer. Raises InUse while a persona thinks with it, or adapters of the image belong to it."""
     proxy = _unused(runtime, "removeModel_", "model", name, "batos model use another one first")
     digest = proxy.own("digest")
-    dependent = [one.own("name") for one in model_registry.proxies(runtime.image, "adapter") if one.own("base") == digest]
+    dependent = [adapter.own("name") for adapter in model_registry.proxies(runtime.image, "adapter") if adapter.own("base") == digest]
     if dependent:
         raise InUse(
             f"{len(dependent)} adapters belong to the model {proxy.own('name')}: {', '.join(map(str, dependent[:8]))}",
