@@ -29,11 +29,11 @@ from deploy import keys, logs, profiles
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import File, Manifest
 from uvm.errors import ImageError, ImageFull, NoSuchModel, NotAllowed, QuotaExceeded
+from uvm.history import chronicle
 from uvm.image import model_registry
 from uvm.image.blobs import blob_proxy, copy_synced, materializer, sync_directory
 from uvm.image.client import ImageUnreachable, link_or_copy, open_image
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
 from uvm.image.staging import staging
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.objects import UvmObject
@@ -162,7 +162,8 @@ def _enter(image: Image, configuration: Configuration, manifest: Manifest, place
     if proxy.own("digest") != manifest.digest:
         raise SourceChanged("the manifest's digest is not that of its files", "check the directory again")
     model_registry.enter(image, manifest.kind, proxy)
-    chronicle(image, manifest.kind, imported={"name": manifest.name, "digest": manifest.digest})
+    imported = {"done": "imported", "name": manifest.name, "digest": manifest.digest}
+    chronicle.record(image, manifest.kind, author=keys.LOCAL, cause="import", facts=imported)
     return {**model_registry.row(proxy, manifest.kind, []), "already": False}
 
 

@@ -8,8 +8,8 @@ any others. Whoever drafts looks at them anew, so that a change is in force in e
 from typing import Any
 
 from uvm.errors import BadArguments, BadValue, InUse, NotAllowed, UnfitAdapter
+from uvm.history import chronicle
 from uvm.image import model_registry, views
-from uvm.image.journal import chronicle
 from uvm.image.model_registry import Kind
 from uvm.objects import ABSENT, UvmObject
 from uvm.runtime.runtime import Primitive, Runtime
@@ -169,5 +169,6 @@ def _unused(runtime: Runtime, selector: str, kind: Kind, name: str, remedy: str)
 def _removed(runtime: Runtime, kind: Kind, proxy: UvmObject) -> dict[str, Any]:
     runtime.attempt.touch()
     model_registry.remove(runtime.image, kind, proxy)
-    chronicle(runtime.image, kind, removed=_briefly(proxy))
+    attempt = runtime.attempt
+    chronicle.record(runtime.image, kind, author=attempt.principal, cause=attempt.message, facts={"done": "removed", **_briefly(proxy)})
     return _briefly(proxy)

@@ -22,7 +22,7 @@ from inference_worker.protocol import Manifest
 from tests.inference_worker import files
 from tests.zeo_server.server import ROOT, Server, running_server
 from uvm.awakening.rewind import look
-from uvm.image import model_registry
+from uvm.image import model_registry, pages
 from uvm.image.image import Database, Image
 from uvm.image.journal import Journal
 from uvm.image.staging import staging, sweep_staging
@@ -105,6 +105,16 @@ class Place:
         finally:
             image.close()
 
+    def chronicled(self) -> list[dict[str, Any]]:
+        """The facts of the newest two imports in the chronicle."""
+        image = Image(self.server.client(Database))
+        try:
+            image.manager.begin()
+            head = image.shard("chronicle", "import").own("import")
+            return [located.entry["facts"] for located, _ in zip(pages.newest_first(head), range(2), strict=False)]
+        finally:
+            image.close()
+
     def left(self) -> list[str]:
         """Files on their way into the image, and such as ZODB made of them."""
         found = [path for path in (self.home.blobs / "tmp").rglob("*") if path.is_file()]
@@ -146,6 +156,7 @@ def test_an_adapter_and_a_model_come_in_under_their_digests_with_their_files(pla
         "tokenizer.json",
     ]
     assert place.bring_in(directory, manifest)["result"]["already"] is True
+    assert [facts["name"] for facts in place.chronicled()] == ["other", directory.name]
     place.assert_sound()
     assert place.left() == []
 

@@ -244,3 +244,16 @@ def test_what_an_older_image_uses_is_kept_from_the_next_awakening_on(bench):
     assert renew(bench.image) == ["models", "adapters", SMALL[:12], TONES["warm"][:12]]
     bench.image.manager.commit()
     assert digests(bench.image) == [[SMALL], [TONES["warm"]]]
+
+
+def test_what_mattered_is_in_the_chronicle_and_a_change_of_the_model_can_be_undone(bench):
+    answer(bench.send("pLLM_obj", "useModel_", "large", session="s", seq=1))
+    answer(bench.send("pLLM_obj", "removeAdapter_", "terse", session="s", seq=2))
+    page = answer(bench.send("genesis_obj", "recent_", kwargs={"chronicle": True}))
+    mattered = [(entry["kind"], entry["author"], entry["facts"]) for entry in page["entries"]]
+    assert mattered == [
+        ("adapter", "local", {"done": "removed", "name": "terse", "digest": TONES["terse"]}),
+        ("model", "local", {"name": "large", "digest": LARGE}),
+    ]
+    answer(bench.send("genesis_obj", "undo_", "s/1"))
+    assert voices(bench.image)["robin"] == WARM
