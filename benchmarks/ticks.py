@@ -23,6 +23,7 @@ from uvm.language.transformer import OPERATOR_GUARDS
 from uvm.objects import PARENTS, Counter, MergingQueue, MergingSet, UvmObject
 from uvm.rights import Limits
 from uvm.runtime.attempt import Attempt
+from uvm.runtime.personas import PERSONAS
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
 
@@ -467,6 +468,7 @@ ELSEWHERE: Final = {
     "primitive beWritten_": "ends the attempt",
     "primitive routed_": "needs a message object; charged per persona",
     "primitive fineTuneWith_": "needs a persona; costs what setSlot_value_ costs",
+    **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in PERSONAS},
 }
 """What no case can repeat, and why."""
 

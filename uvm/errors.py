@@ -113,6 +113,22 @@ class QuotaExceeded(ImageError):
     """More than one message may store, or than a record may hold."""
 
 
+class NoSuchModel(ImageError):
+    """The image has no model of this name or digest."""
+
+
+class NoSuchAdapter(ImageError):
+    """The image has no adapter of this name or digest."""
+
+
+class UnfitAdapter(ImageError):
+    """The adapter belongs to another base model than the persona's, or is revoked."""
+
+
+class InUse(ImageError):
+    """A model or an adapter that somebody uses is not removed; `details["users"]` says who."""
+
+
 class ImageFull(ImageError):
     """The image's disk had no room for what the message changed; nothing changed."""
 

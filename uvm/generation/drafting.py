@@ -38,7 +38,10 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
-    """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
+    """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue.
+
+    An adapter of another model, a revoked or a removed one is left out: the model then speaks as it is.
+    """
     one = image.at(Reference(persona))
     model = views.nearest(one, "model", "model")
     # A persona that shall speak without the adapter that it inherits says so with None.
@@ -48,15 +51,14 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
     thinks = views.weights(model, "model")
+    if thinks.state == "removed":
+        raise NoModel(f"the model {thinks.name} was removed from the image", "batos model use another one, or import it again")
     materialize(model, "model")
     if adapter is None:
         return Voice(thinks.digest)
     speaks = views.weights(adapter, "adapter")
-    if speaks.base != thinks.digest:
-        raise NoModel(
-            f"the adapter {speaks.name} belongs to another model than {thinks.name}",
-            "remove the slot adapter, or train one for this model",
-        )
+    if not speaks.serves(thinks.digest):
+        return Voice(thinks.digest)
     materialize(adapter, "adapter")
     return Voice(thinks.digest, speaks.digest, speaks.name)
 

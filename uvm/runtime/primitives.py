@@ -17,6 +17,7 @@ from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_v
 from uvm.runtime import recollection, router
 from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
 from uvm.runtime.behaviour import primitive_of
+from uvm.runtime.personas import PERSONAS
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -298,7 +299,7 @@ TRAITS: dict[str, Primitive] = {
     "decline_": decline,
     **recollection.EVERYWHERE,
 }
-PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
+PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **PERSONAS}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
 GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS}
 

@@ -5,7 +5,7 @@ from ZODB.blob import BlobStorage
 from ZODB.MappingStorage import MappingStorage
 
 from tests.uvm.images import awakened
-from uvm.image.blobs import directory_digest, files_of, import_directory, materialize, sweep
+from uvm.image.blobs import directory_digest, files_of, import_directory, materialize, sweep, unnamed
 from uvm.image.image import Database
 
 
@@ -44,5 +44,5 @@ def test_the_digest_is_of_names_and_contents():
 def test_sweeping_leaves_what_is_named(tmp_path):
     for name in ("keep", "go", ".being-made"):
         (tmp_path / name).mkdir()
-    assert sweep({"keep"}, tmp_path) == ["go"]
+    assert sweep(unnamed({"keep"}, tmp_path)) == ["go"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".being-made", "keep"]
