@@ -7,20 +7,27 @@ from typing import Annotated
 
 import typer
 
+from ui_client.commands import revocation
 from ui_client.report import Json
 
 
 def register(app: typer.Typer) -> None:
-    app.command()(adapters)
+    group = typer.Typer(name="adapters", invoke_without_command=True, rich_markup_mode=None)
+    group.callback()(adapters)
+    revocation.register_adapters(group)
+    app.add_typer(group)
     app.command()(simulate)
 
 
 def adapters(
+    context: typer.Context,
     limit: Annotated[int, typer.Option("-n", "--limit", help="How many to list, the most recently used first.", min=0, max=100_000)] = 20,
     endpoint: Annotated[str, typer.Option(help="Address of the worker; by default the one in the settings.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Show where the worker's adapters are: in a slot, in RAM, on disk, at a peer; and how the tiers do."""
+    """Show where the worker's adapters are: in a slot, in RAM, on disk, at a peer; and how the tiers do. Or say whom to trust."""
+    if context.invoked_subcommand is not None:
+        return
     at = ["--endpoint", endpoint] if endpoint else []
     _run("inference_worker.server.reports", "--limit", str(limit), *at, as_json=as_json)
 

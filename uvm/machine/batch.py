@@ -19,7 +19,7 @@ from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, Deadlin
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
 from uvm.history import chronicle
-from uvm.image import nursery, queries
+from uvm.image import library, nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
@@ -277,6 +277,8 @@ class Batch:
             before_write=self._before_write,
             thoughts=delivery.thoughts,
             now=delivery.now,
+            principal=delivery.principal,
+            message=f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "",
         )
         try:
             return self._carry_out(delivery, attempt)
@@ -425,6 +427,7 @@ class Batch:
             **({"undid": stored(attempt.undid)} if attempt.undid else {}),
         }
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
+        library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)

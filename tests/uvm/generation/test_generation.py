@@ -104,7 +104,9 @@ def test_an_object_of_the_same_shape_gets_the_method_without_the_model(house):
     one.send(other, "setSlot_value_", "cost", 5)
     assert one.send(other, "worth") == 15
     assert len(one.model.asked) == asked
-    assert one.send(other, "explain_", "worth")["proof"]["mode"] == "found"
+    told, origin = one.send(other, "explain_", "worth"), one.send(shop, "explain_", "worth")
+    assert told["proof"] == origin["proof"] and told["proof"]["mode"] == "merged", "it is the same method, with what it can show for itself"
+    assert told["came"]["round"] == 2 and told["came"]["trial"]["result"] == 15 and "came" not in origin
 
 
 def test_the_choice_of_drafts_is_the_images_own(house):
