@@ -72,14 +72,14 @@ def timed(configuration: Configuration, client: Client, selector: str, digest: s
     time.sleep(1.0)
     quiet, before = max(bystander.took[5:]), len(bystander.took)
     size, began = configuration.home.image_file.stat().st_size, time.perf_counter()
-    answer = client.send("genesis_obj", selector, "adapter", digest, via="uvm-1", keywords=options)
+    answer = client.send("pLLM_obj", selector, "adapter", digest, via="uvm-1", keywords=options)
     took = time.perf_counter() - began
     size = configuration.home.image_file.stat().st_size - size
     time.sleep(0.2)
     bystander.stop()
     waits = bystander.took[before:]
     others = f"others {1000 * statistics.median(waits):.1f} ms, at most {1000 * max(waits):.0f} ms (before: {1000 * quiet:.0f} ms)"
-    return f"{selector:<10}{sum(answer['counts'].values()):>7,} methods {took:8.3f} s {size / 1e6:8.1f} MB   {others}"
+    return f"{selector:<16}{sum(answer['counts'].values()):>7,} methods {took:8.3f} s {size / 1e6:8.1f} MB   {others}"
 
 
 def main() -> None:
@@ -96,7 +96,7 @@ def main() -> None:
                 for number in numbers:
                     digest = f"{number:064x}"
                     write_methods(configuration, digest, number)
-                    for selector, options in (("revoke_", {"preview": True}), ("revoke_", {}), ("restore_", {})):
+                    for selector, options in (("revokeAuthor_", {"preview": True}), ("revokeAuthor_", {}), ("restoreAuthor_", {})):
                         print(timed(configuration, client, selector, digest, **options), flush=True)
         finally:
             service.stop(configuration, 60)

@@ -1,4 +1,4 @@
-"""`batos revoke`, `restore`, `revoked`, and `batos adapters revoke` and `restore`: whose methods are trusted. Messages to genesis_obj."""
+"""`batos revoke`, `restore`, `revoked`, and `batos adapters revoke` and `restore`: whose methods are trusted. Messages to pLLM_obj."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -73,7 +73,7 @@ def revoke(
 
     Says of each method which data it wrote. `batos restore` takes it back.
     """
-    _carry_out("revoke_", *_author(adapter, persona, session, principal), {"reason": reason, "preview": preview}, as_json)
+    _carry_out("revokeAuthor_", *_author(adapter, persona, session, principal), {"reason": reason, "preview": preview}, as_json)
 
 
 def restore(
@@ -85,23 +85,23 @@ def restore(
     as_json: Json = False,
 ) -> None:
     """Trust an author again: its methods run, where no other one has come in their place; says so method by method."""
-    _carry_out("restore_", *_author(adapter, persona, session, principal), {"preview": preview}, as_json)
+    _carry_out("restoreAuthor_", *_author(adapter, persona, session, principal), {"preview": preview}, as_json)
 
 
 def revoke_adapter(digest: Digest, reason: Reason = "", preview: Preview = False, as_json: Json = False) -> None:
     """Trust an adapter no longer: nobody drafts with it, and its methods stay to be read, but do not run."""
-    _carry_out("revoke_", "adapter", digest, {"reason": reason, "preview": preview}, as_json)
+    _carry_out("revokeAuthor_", "adapter", digest, {"reason": reason, "preview": preview}, as_json)
 
 
 def restore_adapter(digest: Digest, preview: Preview = False, as_json: Json = False) -> None:
     """Trust an adapter again: its methods run, where no other one has come in their place."""
-    _carry_out("restore_", "adapter", digest, {"preview": preview}, as_json)
+    _carry_out("restoreAuthor_", "adapter", digest, {"preview": preview}, as_json)
 
 
 def revoked(as_json: Json = False) -> None:
     """List who is revoked: since when, by whom, why, and how many methods of theirs there are."""
     with answering(as_json), connect() as client:
-        listed = msgspec.convert(client.send("genesis_obj", "revoked"), list[dict[str, Any]])
+        listed = msgspec.convert(client.send("pLLM_obj", "revokedAuthors"), list[dict[str, Any]])
         if as_json:
             report.result(listed)
             return
@@ -133,7 +133,7 @@ def _carry_out(selector: str, kind: str, name: str, options: Mapping[str, Any], 
 
 
 def _send(client: Client, selector: str, kind: str, name: str, options: Mapping[str, Any]) -> Answer:
-    return msgspec.convert(client.send("genesis_obj", selector, kind, name, keywords=options), Answer)
+    return msgspec.convert(client.send("pLLM_obj", selector, kind, name, keywords=options), Answer)
 
 
 def _joined(one: Answer, other: Answer) -> Answer:

@@ -302,8 +302,8 @@ TRAITS: dict[str, Primitive] = {
     "decline_": decline,
     **recollection.EVERYWHERE,
 }
-PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
+PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **revoking.AUTHORS}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
-GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS, **revoking.GENESIS}
+GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS}
 
 PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS}

@@ -1,4 +1,4 @@
-"""Revoking an author and restoring it, as messages to genesis_obj: primitives like those of `uvm.runtime.primitives`, for tools alone.
+"""Revoking an author and restoring it, as messages to pLLM_obj: primitives like those of `uvm.runtime.primitives`, for tools alone.
 
 Each is one transaction, whatever the number of methods up to `revocations.MOST`; of more, the author is revoked with the first message and
 the rest goes into quarantine with the next ones, which `left` of the answer says. What a method wrote is read from the journals, as far
@@ -103,7 +103,7 @@ def check_looking(runtime: Runtime) -> None:
     check_revoking(runtime.attempt.rights | {"policy"}, bool(runtime.attempt.frames))
 
 
-GENESIS: dict[str, Primitive] = {"revoke_": revoke, "restore_": restore, "revoked": revoked}
+AUTHORS: dict[str, Primitive] = {"revokeAuthor_": revoke, "restoreAuthor_": restore, "revokedAuthors": revoked}
 
 
 # --- who is meant ------------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def main():
     image = Image(Database(storage))
     if where != "never":
         kill_before(where, int(times))
-    outcome = Bench(image).send("genesis_obj", "revoke_", "adapter", DIGEST, session="s", seq=1)
+    outcome = Bench(image).send("pLLM_obj", "revokeAuthor_", "adapter", DIGEST, session="s", seq=1)
     sys.stdout.write(type(outcome).__name__)
     image.close()
 

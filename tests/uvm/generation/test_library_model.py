@@ -146,7 +146,7 @@ class Library(RuleBasedStateMachine):
     @precondition(lambda self: not self.revoked)
     @rule()
     def revoke(self):
-        answer = self.house.send("genesis_obj", "revoke_", "adapter", DIGEST)
+        answer = self.house.send("pLLM_obj", "revokeAuthor_", "adapter", DIGEST)
         assert not isinstance(answer, ImageError), answer
         self.revoked = True
         for method in self.methods:
@@ -156,7 +156,7 @@ class Library(RuleBasedStateMachine):
     @precondition(lambda self: self.revoked)
     @rule()
     def restore(self):
-        answer = self.house.send("genesis_obj", "restore_", "adapter", DIGEST)
+        answer = self.house.send("pLLM_obj", "restoreAuthor_", "adapter", DIGEST)
         assert not isinstance(answer, ImageError), answer
         self.revoked = False
         successor = self.current()

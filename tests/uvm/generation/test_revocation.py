@@ -41,11 +41,11 @@ def furnished(house, tmp_path, **bodies):
 
 
 def revoke(house, kind="adapter", name=COVENANT, **options):
-    return house.send("genesis_obj", "revoke_", kind, name, kwargs=options)
+    return house.send("pLLM_obj", "revokeAuthor_", kind, name, kwargs=options)
 
 
 def restore(house, kind="adapter", name=COVENANT, **options):
-    return house.send("genesis_obj", "restore_", kind, name, kwargs=options)
+    return house.send("pLLM_obj", "restoreAuthor_", kind, name, kwargs=options)
 
 
 def test_what_a_revoked_adapter_wrote_stays_to_be_read_and_is_written_anew(house, tmp_path):
@@ -118,10 +118,10 @@ def test_revoking_shows_first_and_may_be_said_twice(house, tmp_path):
     one.send(shop, "worth")
     preview = revoke(one, name=COVENANT[:8], preview=True)
     assert preview["preview"] and [method["selector"] for method in preview["methods"]] == ["worth"]
-    assert one.send(shop, "worth") == 12 and one.send("genesis_obj", "revoked") == []
+    assert one.send(shop, "worth") == 12 and one.send("pLLM_obj", "revokedAuthors") == []
     assert revoke(one, name="covenant")["counts"] == {"quarantined": 1}
     assert revoke(one)["counts"] == {}
-    (listed,) = one.send("genesis_obj", "revoked")
+    (listed,) = one.send("pLLM_obj", "revokedAuthors")
     assert (listed["kind"], listed["name"], listed["methods"], listed["by"]) == ("adapter", COVENANT, 1, "local")
 
 
@@ -217,15 +217,15 @@ def test_bad_input_changes_nothing(house, tmp_path):
     for kind, name in (("adapter", "e" * 64), ("adapter", "nobody"), ("persona", "nobody"), ("hat", "x"), ("session", ""), ("session", 5)):
         assert revoke(one, kind, name).type == "BadArguments", (kind, name)
     assert revoke(one, reason="x" * 501).type == revoke(one, preview=1).type == restore(one).type == "BadArguments"
-    work = one.bench.delivery("genesis_obj", "revoke_", "adapter", COVENANT)
+    work = one.bench.delivery("pLLM_obj", "revokeAuthor_", "adapter", COVENANT)
     work.rights = frozenset({"read", "send", "create"})
     (outcome,) = one.bench.run(work)
     assert outcome.error.type == "NotAllowed" and "`policy`" in outcome.error.message
-    source = "def ban_(self, a):\n    return a.revoke_('adapter', '" + COVENANT + "')\n"
-    genesis = one.transactor.look(lambda: one.image.reference(one.image.named("genesis_obj")))
+    source = "def ban_(self, a):\n    return a.revokeAuthor_('adapter', '" + COVENANT + "')\n"
+    mind = one.transactor.look(lambda: one.image.reference(one.image.named("pLLM_obj")))
     one.bench.install(shop, "ban_", source, 1)
-    assert "by tools" in one.send(shop, "ban_", genesis).message
-    assert one.send(shop, "worth") == 12 and one.send("genesis_obj", "revoked") == []
+    assert "by tools" in one.send(shop, "ban_", mind).message
+    assert one.send(shop, "worth") == 12 and one.send("pLLM_obj", "revokedAuthors") == []
 
 
 def test_tools_cannot_set_the_mark(house, tmp_path):
@@ -277,7 +277,7 @@ def test_a_revocation_is_one_record_more_in_the_table(house, tmp_path):
     revoke(one)
     records = one.transactor.look(lambda: sum(len(leaf.names()) for leaf in tables.leaves(one.image.root["revocations"])))
     assert records == 1
-    assert Bench(one.image).send("genesis_obj", "revoked")
+    assert Bench(one.image).send("pLLM_obj", "revokedAuthors")
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_kill_9_in_the_middle_leaves_before_or_after(tmp_path, where, times, don
             image.manager.abort()
             assert (set(running), revoked) == (({False}, True) if done else ({True}, False))
             bench = Bench(image)
-            again = bench.send("genesis_obj", "revoke_", "adapter", DIGEST, session="s", seq=1)
+            again = bench.send("pLLM_obj", "revokeAuthor_", "adapter", DIGEST, session="s", seq=1)
             assert not hasattr(again, "error"), "sent again, it is done once"
             image.manager.begin()
             assert not any(runs(image.named(f"shop {number}").own(f"m{number}")) for number in range(METHODS))
