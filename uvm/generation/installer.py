@@ -18,10 +18,9 @@ from uvm.image import authors, library, revocations
 from uvm.image.image import Image
 from uvm.image.kept import kept
 from uvm.image.message_object import is_method
-from uvm.image.methods import SHAPE, correct, install, is_shared, method, runs, shared_with, takes, written_for
+from uvm.image.methods import SHAPE, VERSION, correction, install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
-from uvm.language.audit import meaning
 from uvm.language.syntax import parse
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
@@ -232,8 +231,14 @@ class Installer:
             object=holder,
             slot=request.selector,
             method=made,
-            effects=[(holder, request.selector, before, made, None)],
+            # Where the method was corrected that is in the slot, what changed is which of its versions it is.
+            effects=[
+                (holder, request.selector, before, made, None)
+                if made is not before
+                else (made, VERSION, made.own("replaced"), made.own(VERSION), None)
+            ],
             facts={
+                **({"from": "library"} if order.proof["mode"] == "found" else {}),
                 "digest": made.own("digest"),
                 "asked_by": request.principal,
                 "message": f"{request.session}/{request.seq}" if request.session else "",
@@ -297,15 +302,9 @@ class Installer:
                 revocations.check(self._image, author)
 
     def _correct(self, shared: UvmObject, made: UvmObject, order: Install) -> None:
-        image, request = self._image, order.request
-        home = authors.leave(image, shared)
-        older = correct(shared, made)
-        authors.enter(image, older, home)
-        authors.enter(image, shared, home)
-        key, by = str(shared.own(SHAPE)), request.principal or "a tool"
-        if meaning(older.own("source")) != meaning(shared.own("source")):
-            library.withdraw(image, key, older, by, f"{request.selector} was corrected by {by}")
-        library.publish(image, key, shared)
+        by = order.request.principal or "a tool"
+        library.turn(self._image, shared, correction(shared, made), by, f"{order.request.selector} was corrected by {by}")
+        library.publish(self._image, str(shared.own(SHAPE)), shared)
 
     def _matters(self, record: Any, request: MethodRequest) -> bool:
         """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.

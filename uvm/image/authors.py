@@ -104,12 +104,19 @@ def _methods(image: Image, author: Author) -> Any:
 
 
 def _all_methods(image: Image) -> Iterator[tuple[UvmObject, bytes]]:
+    """Methods that are in force, and then those that they replaced, each once."""
     seen: set[bytes] = set()
-    for mentioned, holder in _mentioned(image):
-        method: Any = mentioned
+    older: list[Any] = []
+    for method, holder in _mentioned(image):
+        if image.reference(method).oid not in seen:
+            seen.add(image.reference(method).oid)
+            older.append(method.own("replaced"))
+            yield method, holder
+    for replaced in older:
+        method = replaced
         while is_method(method) and image.reference(method).oid not in seen:
             seen.add(image.reference(method).oid)
-            yield method, holder
+            yield method, b""
             method = method.own("replaced")
 
 

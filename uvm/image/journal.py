@@ -141,14 +141,6 @@ def _bytes(written: dict[str, Any]) -> int:
     return total
 
 
-def newest_first(image: Image) -> Iterator[dict[str, Any]]:
-    """The entries of all journals, each journal's newest first."""
-    for head in _heads(image):
-        pages = head.own("pages")
-        for page in reversed(pages if isinstance(pages, list) else list(pages.values())):
-            yield from reversed(page.own("entries"))
-
-
 def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str, int]:
     """How often each selector was sent (`tally`), or how many drafts each persona wrote (`asked`), as far as the journals know."""
     counted: dict[str, int] = {}

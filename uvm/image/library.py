@@ -15,10 +15,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from uvm.errors import ImageError
+from uvm.image import authors
 from uvm.image.image import Image
 from uvm.image.journal import Effect
 from uvm.image.message_object import is_method, shape
-from uvm.image.methods import SHAPE, now, runs
+from uvm.image.methods import SHAPE, become, now, runs, version_of
 from uvm.language.audit import meaning
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
@@ -76,6 +77,20 @@ def reinstate(image: Image, key: str, method: UvmObject) -> None:
     entry.put("withdrawn", left)
     if not runs(entry.own("method")):
         entry.put("method", method)
+
+
+def turn(image: Image, shared: UvmObject, version: UvmObject, by: str, why: str) -> None:
+    """Have a method be another version, for all who use it; what it was is withdrawn, and what it becomes is wanted again."""
+    before = version_of(shared)
+    home = authors.leave(image, shared)
+    authors.enter(image, before, home)
+    authors.leave(image, version)
+    become(shared, version)
+    authors.enter(image, shared, home)
+    key = str(shared.own(SHAPE))
+    if meaning(before.own("source")) != meaning(version.own("source")):
+        withdraw(image, key, before, by, why)
+        reinstate(image, key, shared)
 
 
 def note(image: Image, effects: Iterable[Effect], by: str, cause: str) -> None:

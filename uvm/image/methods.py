@@ -5,8 +5,8 @@ A method's slots: `source`, `selector`, `positional`, `keywords`, `defaults` (na
 
 One method object may be in the slots of many objects. The library's (`shape`: its key there, `uvm.image.library`) is shared by design: a
 correction changes that object, and so reaches all of them. What it was before stays as an object of its own, a version, first in the chain
-of `replaced`; `version*` is the version that it is now, once it was corrected. Only the library's methods are shared so. They are never in
-the slots of primordial objects, and never have `policy`: who may correct them could have changed each of their users.
+of `replaced`; `version*` is the version that it is now, once it was ever corrected. Only the library's methods are shared so. They are
+never in the slots of primordial objects, and never have `policy`: who may correct them could have changed each of their users.
 
 With a slot `quarantined`, which says why, a method is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
 It has no `digest` meanwhile: what is compiled is looked up by that, so that a send that finds nothing asks why, and any other asks no more
@@ -123,26 +123,33 @@ def shared_with(holder: UvmObject, selector: str) -> UvmObject | None:
     return value if is_shared(value) and isinstance(value, UvmObject) else None
 
 
-def correct(shared: UvmObject, one: UvmObject) -> UvmObject:
-    """Have a shared method be like another one, for all who use it; the version that it was until now."""
-    older = version_of(shared)
-    if shared.own(CHARGED) is not ABSENT:  # who is charged for a method is charged for what it was
-        older.put(CHARGED, {**older.own(CHARGED, {}), **shared.own(CHARGED)})
-        shared.drop(CHARGED)
+def correct(shared: UvmObject, one: UvmObject) -> None:
+    """Have a shared method be like another one, for all who use it."""
+    become(shared, correction(shared, one))
+
+
+def correction(shared: UvmObject, one: UvmObject) -> UvmObject:
+    """The version of a shared method that is like another one; before it comes the one that it is now."""
     newer = _version(one)
-    newer.put("replaced", older)
-    become(shared, newer)
-    return older
+    newer.put("replaced", version_of(shared))
+    return newer
 
 
 def version_of(shared: UvmObject) -> UvmObject:
     """What a method is now, as an object that stays so."""
     version = shared.own(VERSION)
-    return version if type(version) is UvmObject else _version(shared)
+    if type(version) is not UvmObject:
+        version = _version(shared)
+        shared.put(VERSION, version)
+    return version
 
 
 def become(shared: UvmObject, version: UvmObject) -> None:
     """Have a shared method be one of its versions."""
+    now = version_of(shared)
+    if shared.own(CHARGED) is not ABSENT:  # who is charged for a method is charged for what it was
+        now.put(CHARGED, {**now.own(CHARGED, {}), **shared.own(CHARGED)})
+        shared.drop(CHARGED)
     for name in [name for name in shared._slots if name not in _ITS_OWN and name not in version._slots]:
         shared.drop(name)
     for name, value in version._slots.items():

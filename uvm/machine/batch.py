@@ -277,8 +277,6 @@ class Batch:
             before_write=self._before_write,
             thoughts=delivery.thoughts,
             now=delivery.now,
-            principal=delivery.principal,
-            message=f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "",
         )
         try:
             return self._carry_out(delivery, attempt)

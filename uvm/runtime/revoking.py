@@ -7,14 +7,15 @@ back as the newest `LOOKED` entries.
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, Final, get_args
+from typing import Any, Final, Literal, get_args
 
 from uvm.errors import BadArguments
-from uvm.image import authors, journal, revocations
+from uvm.history import chronicle, entries
+from uvm.image import authors, revocations
 from uvm.image.authors import Author, Kind
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
-from uvm.image.methods import digest_of
+from uvm.image.large import loaded
+from uvm.image.methods import VERSION, digest_of
 from uvm.image.revocations import MOST, Judged
 from uvm.objects import KIND, UvmObject
 from uvm.runtime.authority import check_revoking
@@ -188,18 +189,23 @@ def _listed(image: Image, judged: Judged, written: list[tuple[UvmObject, str]]) 
 def _written_by(image: Image, methods: Iterable[UvmObject], runtime: Runtime) -> tuple[dict[int, list[tuple[UvmObject, str]]], bool]:
     """The slots that methods changed, by identity of the method, newest first, and whether there may be more."""
     wanted: dict[int, list[tuple[UvmObject, str]]] = {id(method): [] for method in methods}
+    versions: dict[int, UvmObject] = {}
     if not wanted:
         return wanted, False
-    for looked, entry in enumerate(journal.newest_first(image)):
+    for looked, recorded in enumerate(entries.newest_first(image)):
         if looked == LOOKED:
             return wanted, True
         runtime.attempt.charge(_LOOK)
-        for owner, slot, _, _, method, *_ in entry["effects"]:
-            if id(method) in wanted:
-                wanted[id(method)].append((owner, slot))
+        for owner, slot, _, before, method, *_ in recorded.entry.get("effects", ()):
+            if slot == VERSION:
+                versions[id(owner)] = loaded(before)  # earlier than this, the method was that one
+            writer = versions.get(id(method), method)
+            if id(writer) in wanted:
+                wanted[id(writer)].append((owner, slot))
     return wanted, False
 
 
-def _chronicle(runtime: Runtime, kind: str, author: Author, reason: str, answer: dict[str, Any]) -> None:
+def _chronicle(runtime: Runtime, kind: Literal["revocation", "restoration"], author: Author, reason: str, answer: dict[str, Any]) -> None:
+    attempt = runtime.attempt
     facts = {"of": author.key, "reason": reason, "counts": answer["counts"]}
-    chronicle(runtime.image, kind, author=runtime.attempt.principal, cause=runtime.attempt.message, **facts)
+    chronicle.record(runtime.image, kind, author=attempt.principal, cause=attempt.message, facts=facts)

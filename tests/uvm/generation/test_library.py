@@ -275,3 +275,53 @@ def test_a_message_object_is_the_kernels(house, stage):
 def message_of_oid(house, target):
     proof = house.image.at(target).own("worth").own("proof")
     return Reference.parse(proof["message"])
+
+
+# --- undo --------------------------------------------------------------------------------------------------------------
+
+
+def test_undoing_a_correction_reaches_all_who_share_the_method_and_can_be_undone(house):
+    one = house(worth=[WRONG])
+    shop, other = make_shop(one), make_shop(one)
+    assert one.send(shop, "worth") == one.send(other, "worth") == 7
+    offer(one, shop, "worth", CORRECTED)
+    preview = one.send("genesis_obj", "undo_", [shop, "worth"], kwargs={"preview": True})
+    assert [step["slot"] for step in preview["slots"]] == ["version*"] and one.send(other, "worth") == 12
+    told = one.send("genesis_obj", "undo_", [other, "worth"], session="u", seq=1)
+    assert [one.send(each, "worth") for each in (shop, other, make_shop(one))] == [7, 7, 7], told
+    assert explained(one, other)["author"] == "brick" and explained(one, other)["history"] == []
+    one.send("genesis_obj", "undo_", "u/1")
+    assert [one.send(each, "worth") for each in (shop, other, make_shop(one))] == [12, 12, 12]
+    assert explained(one, other)["author"] == "tool"
+
+
+def test_undoing_a_removal_gives_the_method_back_to_the_library(house):
+    one = house(worth=[RIGHT], drafts=1)
+    shop = make_shop(one)
+    one.send(shop, "worth")
+    one.send(shop, "removeSlot_", "worth", session="s", seq=1)
+    one.send("genesis_obj", "undo_", "s/1")
+    asked = len(one.model.asked)
+    assert one.send(make_shop(one), "worth") == one.send(shop, "worth") == 12 and len(one.model.asked) == asked
+
+
+def test_undoing_what_an_object_has_of_its_own_gives_it_the_shared_one_again(house):
+    one = house(worth=[WRONG])
+    shop, other = make_shop(one), make_shop(one)
+    one.send(shop, "worth"), one.send(other, "worth")
+    offer(one, shop, "worth", "def worth(self):\n    return 1\n", here=True)
+    one.send("genesis_obj", "undo_", [shop, "worth"])
+    offer(one, other, "worth", CORRECTED)
+    assert one.send(shop, "worth") == one.send(other, "worth") == 12
+
+
+def test_the_chronicle_tells_of_installs_corrections_and_removals(house):
+    one = house(worth=[WRONG])
+    shop, other = make_shop(one), make_shop(one)
+    one.send(shop, "worth"), one.send(other, "worth")
+    offer(one, other, "worth", CORRECTED)
+    one.send(shop, "removeSlot_", "worth", session="s", seq=1)
+    entries = one.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"]
+    told = [(entry["kind"], entry["object"], entry["author"]) for entry in reversed(entries) if entry.get("slot") == "worth"]
+    assert told == [("install", shop, "brick"), ("install", other, "brick"), ("correction", other, "local"), ("removal", shop, "local")]
+    assert [entry.get("facts", {}).get("from") for entry in reversed(entries) if entry["kind"] == "install"] == [None, "library"]

@@ -170,7 +170,9 @@ def test_a_method_that_was_corrected_is_its_correctors(house, tmp_path):
     shop, other = make_shop(one), make_shop(one)
     one.send(shop, "worth"), one.send(other, "worth")
     offer(one, shop, "worth", "def worth(self):\n    return 12\n", session="mender", seq=1)
-    assert revoke(one)["counts"] == {"quarantined": 1}, "the version that it was"
+    answer = revoke(one)
+    assert answer["counts"] == {"quarantined": 1}, "the version that it was"
+    assert [(method["writes"], len(method["data"])) for method in answer["methods"]] == [(2, 2)], "with what that one wrote"
     assert one.send(shop, "worth") == one.send(other, "worth") == 12
     assert revoke(one, "session", "mender")["counts"] == {"quarantined": 1}
     assert one.send(other, "respondsTo_", "worth") is False
@@ -311,3 +313,16 @@ def test_kill_9_in_the_middle_leaves_before_or_after(tmp_path, where, times, don
             image.manager.begin()
             assert not any(runs(image.named(f"shop {number}").own(f"m{number}")) for number in range(METHODS))
             image.manager.abort()
+
+
+def test_the_chronicle_has_it_and_restoring_is_its_undo(house, tmp_path):
+    one = furnished(house, tmp_path, worth=[RIGHT])
+    one.send(make_shop(one), "worth")
+    one.send("pLLM_obj", "revokeAuthor_", "adapter", COVENANT, "it rounds wrongly", session="s", seq=1)
+    entry = one.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]
+    assert (entry["kind"], entry["author"], entry["cause"]) == ("revocation", "local", "s/1")
+    assert entry["facts"] == {"of": f"adapter:{COVENANT}", "reason": "it rounds wrongly", "counts": {"quarantined": 1}}
+    error = one.send("genesis_obj", "undo_", entry["entry"])
+    assert error.type == "NotRecorded" and "batos adapters restore" in error.remedy
+    restore(one)
+    assert one.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]["kind"] == "restoration"
