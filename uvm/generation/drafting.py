@@ -76,9 +76,10 @@ def _adapter(image: Image, persona: UvmObject) -> UvmObject | None:
     """The nearest adapter up the chain of parents that is not revoked."""
     for each in persona.chain():
         adapter = each.own("adapter")
-        if type(adapter) is UvmObject and adapter.own(KIND) == "adapter":
-            if revocations.find(image, Author("adapter", str(adapter.own("digest")))) is None:
-                return adapter
+        if type(adapter) is not UvmObject or adapter.own(KIND) != "adapter":
+            continue  # somebody's word, as the adapter of a camera
+        if revocations.find(image, Author("adapter", str(adapter.own("digest")))) is None:
+            return adapter
     return None
 
 
