@@ -69,6 +69,10 @@ class Refused(ImageError):
     """No draft of the missing method was good enough; `details["reasons"]` says why for each."""
 
 
+class Revoked(ImageError):
+    """An adapter or an author was asked for that is revoked; `details` says by whom, when and why."""
+
+
 class GenerationOff(ImageError):
     """A method is missing, and this host or its configuration does not write methods."""
 

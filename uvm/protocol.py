@@ -142,13 +142,15 @@ class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forb
 class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Offer the source of a method; it passes the same audit and trial as a generated one.
 
-    `policy`: the method may change primordial objects, in messages of senders who may; who offers it needs that right.
+    `policy`: the method may change primordial objects, in messages of senders who may; who offers it needs that right. `here`: it is for
+    the target alone; else, where the target's method is shared with objects of the same shape, it corrects that one for all of them.
     """
 
     target: Any
     selector: Selector
     source: Annotated[str, Meta(min_length=1, max_length=65_536)]
     policy: bool = False
+    here: bool = False
 
     def __post_init__(self) -> None:
         _check_target(self.target)

@@ -164,14 +164,16 @@ class Client(_Base):
         *,
         examples: Examples = (),
         policy: bool = False,
+        here: bool = False,
         deadline: float | None = None,
         via: str = "",
     ) -> Any:
         """Offer the source of a method, which is audited and tried before it is installed; returns what the image says of it.
 
-        `policy`: it may change primordial objects, in messages of senders who may.
+        `policy`: it may change primordial objects, in messages of senders who may. `here`: it is for the target alone; else, where the
+        target's method is shared with objects of the same shape, that one is corrected for all of them.
         """
-        request = _create_method(target, selector, source, examples, policy, via)
+        request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
@@ -269,11 +271,12 @@ class AsyncClient(_Base):
         *,
         examples: Examples = (),
         policy: bool = False,
+        here: bool = False,
         deadline: float | None = None,
         via: str = "",
     ) -> Any:
         """As Client.create_method."""
-        request = _create_method(target, selector, source, examples, policy, via)
+        request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
@@ -392,10 +395,9 @@ def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, 
     return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
 
 
-def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, via: str) -> CreateMethod:
-    return CreateMethod(
-        id=0, target=_target(target), selector=selector, source=source, examples=_examples(examples), policy=policy, via=via
-    )
+def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, here: bool, via: str) -> CreateMethod:
+    given = _examples(examples)
+    return CreateMethod(id=0, target=_target(target), selector=selector, source=source, examples=given, policy=policy, here=here, via=via)
 
 
 def _examples(examples: Examples) -> list[Example]:

@@ -8,7 +8,7 @@ replaced stays as it is.
 
 from collections.abc import Iterator
 
-from uvm.image import codex, model_registry, tables
+from uvm.image import authors, codex, model_registry, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, method, primitive
@@ -69,6 +69,8 @@ def renew(image: Image) -> list[str]:
         if name not in image.root:
             image.root[name] = tables.new(name)
             added.append(name)
+    if "authors" in added:
+        authors.gather(image)
     for holder, made in policy(image):
         selector = made.own("selector")
         if _is_to_be(holder.own(selector), made):

@@ -19,7 +19,7 @@ from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, Deadlin
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
 from uvm.history import chronicle
-from uvm.image import nursery, queries
+from uvm.image import library, nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
@@ -425,6 +425,7 @@ class Batch:
             **({"undid": stored(attempt.undid)} if attempt.undid else {}),
         }
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
+        library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)

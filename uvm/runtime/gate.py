@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from uvm.errors import BadValue, NotAllowed, QuotaExceeded
 from uvm.image.image import Image
+from uvm.image.methods import VERSION
 from uvm.image.stored import Growth, charged
 from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
 from uvm.runtime.attempt import Attempt
@@ -85,9 +86,12 @@ class _Look:
         return Weight(self._bytes, len(self._seen), self._grown)
 
     def _changed(self, owner: UvmObject, slots: list[str], noted: bool = True) -> None:
-        """An object of the image: its record was as long as it was, and its changed slots are other ones now. `noted`: that they were."""
+        """An object of the image: its record was as long as it was, and its changed slots are other ones now. `noted`: that they were.
+
+        Of what is the kernel's, only a method's version is any message's to change: an undo's, which the kernel itself carries out.
+        """
         self._count(owner)
-        if owner.own(KIND) is not ABSENT:
+        if owner.own(KIND) is not ABSENT and slots != [VERSION]:
             raise NotAllowed(f"{owner!r} is a {owner.own(KIND)} of the image and is changed by the kernel alone")
         before, now = owner._p_estimated_size, self._slots(owner, slots)
         self._weighed(owner, before + now)
