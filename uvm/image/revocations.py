@@ -6,7 +6,7 @@ another one's revocation keeps. Called within a transaction.
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -15,7 +15,7 @@ from uvm.image import authors, library, methods
 from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.methods import REVOKED, SHAPE, now, runs
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Reference
 
 MOST: Final = 2000
@@ -114,9 +114,9 @@ def restore(image: Image, author: Author, judged: Iterable[Judged]) -> None:
             methods.revoke(one.method, {**one.method.own(REVOKED), "author": ""})
 
 
-def mark_adapter(proxy: Any, state: Literal["ready", "revoked"]) -> None:
-    """Have an adapter say of itself that it is revoked."""
-    if type(proxy) is UvmObject and proxy.own(KIND) == "adapter" and proxy.own("state", "ready") != state:
+def mark_adapter(proxy: UvmObject | None, state: Literal["ready", "revoked"]) -> None:
+    """Have an adapter that the image keeps say of itself that it is revoked, or is no more; one that was removed says that."""
+    if proxy is not None and proxy.own("state", "ready") in ("ready", "revoked"):
         proxy.put("state", state)
 
 

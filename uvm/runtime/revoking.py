@@ -5,19 +5,19 @@ the rest goes into quarantine with the next ones, which `left` of the answer say
 back as the newest `LOOKED` entries.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any, Final, Literal, get_args
 
-from uvm.errors import BadArguments
+from uvm.errors import BadArguments, NoSuchAdapter
 from uvm.history import chronicle, entries
-from uvm.image import authors, revocations
+from uvm.image import authors, model_registry, revocations
 from uvm.image.authors import Author, Kind
 from uvm.image.image import Image
 from uvm.image.large import loaded
 from uvm.image.methods import VERSION, digest_of
 from uvm.image.revocations import MOST, Judged
-from uvm.objects import KIND, UvmObject
+from uvm.objects import UvmObject
 from uvm.runtime.authority import check_revoking
 from uvm.runtime.runtime import Primitive, Runtime, shown
 
@@ -55,8 +55,7 @@ def revoke(runtime: Runtime, receiver: UvmObject, kind: str, name: str, reason: 
     attempt.touch()
     revocations.revoke(image, author, (each.method for each in judged), reason, attempt.principal)
     if author.kind == "adapter":
-        for proxy in _adapters(image, author.name):
-            revocations.mark_adapter(proxy, "revoked")
+        revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "revoked")
     answer |= revocations.find(image, author) or {}
     _chronicle(runtime, "revocation", author, reason, answer)
     return answer
@@ -83,8 +82,7 @@ def restore(runtime: Runtime, receiver: UvmObject, kind: str, name: str, preview
     attempt.touch()
     revocations.restore(image, author, judged)
     if author.kind == "adapter":
-        for proxy in _adapters(image, author.name):
-            revocations.mark_adapter(proxy, "ready")
+        revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "ready")
     _chronicle(runtime, "restoration", author, "", answer)
     return answer
 
@@ -126,26 +124,19 @@ def _author(image: Image, kind: Any, name: Any) -> Author:
 
 
 def _adapter_digests(image: Image, word: str) -> list[str]:
-    """The digests of the adapters that a digest, its beginning, or a name may stand for."""
+    """The digest of the adapter that a digest, its beginning, or a name stands for; none where the image knows no such adapter.
+
+    One that was removed from the image is known by its whole digest; as long as it is revoked, by its beginning as well.
+    Raises BadArguments where several are meant.
+    """
     word = word.rpartition("@")[2]
     if authors.known(image, Author("adapter", word)):
         return [word]
-    known = {str(proxy.own("digest")): proxy.own("name") for proxy in _adapters(image)}
-    known |= {author.name: "" for author, _ in revocations.everyone(image) if author.kind == "adapter"}
-    if word in known:
-        return [word]
-    beginning = sorted(digest for digest in known if digest.startswith(word)) if len(word) >= SHORTEST else []
-    return beginning or sorted(digest for digest, name in known.items() if name == word)
-
-
-def _adapters(image: Image, digest: str = "") -> Iterator[UvmObject]:
-    """The adapters that named objects have, or the one of that digest, each once."""
-    seen: set[bytes] = set()
-    for name in image.names:
-        proxy = image.names[name].own("adapter")
-        if type(proxy) is UvmObject and proxy.own(KIND) == "adapter" and proxy._p_oid not in seen and digest in ("", proxy.own("digest")):
-            seen.add(proxy._p_oid)
-            yield proxy
+    try:
+        return [str(model_registry.find(image, "adapter", word).own("digest"))]
+    except NoSuchAdapter:
+        gone = sorted(author.name for author, _ in revocations.everyone(image) if author.kind == "adapter" and author.name.startswith(word))
+        return gone if len(word) >= SHORTEST else []
 
 
 # --- what is answered --------------------------------------------------------------------------------------------------

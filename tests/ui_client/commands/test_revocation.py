@@ -10,7 +10,7 @@ from tests.uvm.images import awakened
 from ui_client.cli import app
 from ui_client.client.errors import RemoteError
 from uvm.errors import AttemptEnded, ImageError
-from uvm.image import authors
+from uvm.image import authors, model_registry
 from uvm.image.methods import install, method
 from uvm.objects import KIND, UvmObject
 
@@ -54,7 +54,7 @@ def house(tmp_path, monkeypatch):
 
             house.transactor.run(put)
         proxy = UvmObject({KIND: "adapter", "digest": DIGEST, "name": "covenant", "blobs": {}, "base": "0" * 64})
-        house.transactor.run(lambda: image.named("pLLM_obj").put("adapter", proxy))
+        house.transactor.run(lambda: model_registry.enter(image, "adapter", proxy))
         house.send(shop, "spoil")
         house.shop = shop
         yield house

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.uvm.houses import House, make_shop, offer
 from tests.uvm.images import awakened
 from uvm.errors import ImageError
-from uvm.image import library
+from uvm.image import library, model_registry
 from uvm.image.message_object import shape
 from uvm.image.methods import runs
 from uvm.language.audit import meaning
@@ -53,7 +53,9 @@ class Library(RuleBasedStateMachine):
         image.manager.begin()
         mind = image.named("pLLM_obj")
         mind.put("model", UvmObject({KIND: "model", "digest": MODEL, "blobs": {}, "name": "scripted"}))
-        mind.put("adapter", UvmObject({KIND: "adapter", "digest": DIGEST, "blobs": {}, "name": "covenant", "base": MODEL}))
+        adapter = UvmObject({KIND: "adapter", "digest": DIGEST, "blobs": {}, "name": "covenant", "base": MODEL})
+        model_registry.enter(image, "adapter", adapter)
+        mind.put("adapter", adapter)
         image.manager.commit()
         for path in (home / "models" / MODEL, home / "adapters" / DIGEST):
             path.mkdir(parents=True)

@@ -11,7 +11,7 @@ from tests.uvm.houses import House, make_shop, offer
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import ROOT, running_server
 from uvm.awakening import renewal
-from uvm.image import authors, revocations, tables
+from uvm.image import authors, model_registry, revocations, tables
 from uvm.image.authors import Author
 from uvm.image.image import Database, Image
 from uvm.image.methods import install, method, runs
@@ -28,7 +28,12 @@ RIGHT = "    return self.cost * self.pieces"
 def adapter(house, persona, digest, name="covenant"):
     """Give a persona an adapter."""
     proxy = UvmObject({KIND: "adapter", "digest": digest, "blobs": {}, "name": name, "base": BASE})
-    house.transactor.run(lambda: house.image.named(persona).put("adapter", proxy))
+
+    def put():
+        model_registry.enter(house.image, "adapter", proxy)
+        house.image.named(persona).put("adapter", proxy)
+
+    house.transactor.run(put)
     (house.model.home / "adapters" / digest).mkdir(parents=True, exist_ok=True)
 
 
