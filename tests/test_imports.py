@@ -23,7 +23,7 @@ FLOORS = {
         "image",
         "history",
         "runtime",
-        "trial inference",
+        "trial inference transporter",
         "generation",
         "bridge",
         "startup",

@@ -1,0 +1,80 @@
+"""Files of the image by their digest: told, found, and put together. Within the current transaction."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+
+from ZODB.blob import Blob
+
+from uvm.errors import BadExport
+from uvm.image import views
+from uvm.image.image import Image
+from uvm.image.queries import reachable
+from uvm.objects import KIND, UvmObject
+from uvm.transporter.parts import parts
+
+_CHUNK = 1 << 20
+
+
+def digest_of(blob: Blob) -> str:
+    """sha256 of a file's bytes."""
+    with blob.open("r") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def piece(blob: Blob, offset: int, most: int) -> tuple[bytes, bool]:
+    """At most so many bytes of a stored file from an offset, and whether there are more."""
+    with blob.open("r") as file:
+        file.seek(offset)
+        data = file.read(most)
+        return data, bool(file.read(1))
+
+
+def joined(image: Image, digest: str, pieces: Iterable[Blob]) -> Blob:
+    """A new file of uploaded pieces. Raises BadExport when it does not have the digest."""
+    seen = hashlib.sha256()
+
+    def chunks() -> Iterator[bytes]:
+        for one in pieces:
+            with one.open("r") as file:
+                while chunk := file.read(_CHUNK):
+                    seen.update(chunk)
+                    yield chunk
+
+    blob = written(image, chunks())
+    if seen.hexdigest() != digest:
+        raise BadExport(f"the file {digest} has the digest {seen.hexdigest()}", "it was damaged on the way: import again", object=digest)
+    return blob
+
+
+def written(image: Image, chunks: Iterable[bytes]) -> Blob:
+    """A new file of these bytes. It is synced here, before the commit that makes it part of the image: ZODB never syncs blobs."""
+    blob = Blob()
+    image.connection.add(blob)  # so that it is written where the image's files are, and becomes one of them by a rename
+    with blob.open("w") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return blob
+
+
+def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
+    """The files that the image has, by digest: those of models and adapters that can be reached, and those in slots."""
+    found: dict[str, Blob] = {}
+    for one in reachable(image.names.values(), []):
+        for value in one._slots.values():
+            for part in parts(value):
+                if isinstance(part, Blob):
+                    alive()
+                    found.setdefault(digest_of(part), part)
+                elif part.own(KIND) in ("model", "adapter"):
+                    found |= _weights(part)
+    return found
+
+
+def _weights(one: UvmObject) -> dict[str, Blob]:
+    """The files of a model or an adapter, whose digests the kernel has written down."""
+    blobs = views.slot(one, "blobs", dict, {})
+    known = views.slot(one, "digests", dict, {}).items()
+    return {digest: blobs[path] for path, digest in known if isinstance(blobs.get(path), Blob)}

@@ -1,0 +1,145 @@
+"""What an export takes along, and what everything in it is called: one walk through a snapshot, kept by oid.
+
+An object goes if it can be reached from the targets, through slots, parents and containers. The walk stops at what every image has (the
+primordial objects and their methods) and at what the kernel keeps (messages, models, adapters): these are named, and do not go.
+
+An object's key is its first name, else its reference in text: neither changes while the image lives, so the next export calls it the same.
+A method stands with the first object that has it in a slot, under the selector; the others refer to it there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+from ZODB.blob import Blob
+
+from uvm.errors import BadValue
+from uvm.image.image import Image
+from uvm.image.message_object import is_method
+from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.protocol import Reference
+from uvm.transporter.blobs import digest_of
+from uvm.transporter.methods import CARRIED
+from uvm.transporter.origin import UNNAMED, image_id, primordial_methods, primordial_objects
+from uvm.transporter.parts import parts
+
+
+class Survey(Struct, frozen=True):
+    """`objects`: oids of what goes, in the order of the walk. `tags`: oid → how a value refers to it. `homes`: oid of a method → key of the
+    object that it stands with, and its label there. `blobs`: digest → oid."""
+
+    image: str
+    objects: list[bytes]
+    keys: dict[bytes, str]
+    roots: list[str]
+    tags: dict[bytes, dict[str, Any]]
+    homes: dict[bytes, tuple[str, str]]
+    blobs: dict[str, bytes]
+
+
+def survey(image: Image, targets: Sequence[str | Reference], alive: Callable[[], None]) -> Survey:
+    """Look at the image of this view. Raises NoSuchObject for a target that is none, BadValue for what cannot go, DamagedRecord."""
+    walk = _Walk(image, alive)
+    if targets:
+        roots = list(dict.fromkeys(image.target(target) for target in targets))
+    else:
+        roots = list(dict.fromkeys(one for one in image.names.values() if type(one) is UvmObject and not image.is_primordial(one)))
+    for root in roots:
+        if root.own(KIND) is not ABSENT or image.is_primordial(root):
+            raise BadValue(
+                f"{root!r} is the image's own, and stays there", "export objects of your own; batos image backup copies the whole image"
+            )
+    walk.through(roots)
+    return walk.survey([walk.keys[root._p_oid] for root in roots] if targets else [])
+
+
+class _Walk:
+    def __init__(self, image: Image, alive: Callable[[], None]) -> None:
+        self._image = image
+        self._alive = alive
+        self._objects: list[bytes] = []
+        self._methods: list[tuple[UvmObject, str, str]] = []
+        self._loose: list[tuple[UvmObject, str]] = []
+        self._blobs: dict[str, bytes] = {}
+        self.keys: dict[bytes, str] = {}
+        primordial = primordial_objects(image)
+        behaviour = primordial_methods(primordial)
+        self._primitives = {one.own("primitive"): place for place, one in behaviour.items()}
+        self._tags: dict[bytes, dict[str, Any]] = {one._p_oid: {"primordial": list(place)} for place, one in behaviour.items()}
+        self._tags |= {one._p_oid: {"primordial": name} if name in UNNAMED else {"ref": name} for name, one in primordial.items()}
+
+    def through(self, roots: Iterable[UvmObject]) -> None:
+        pending = [*roots][::-1]
+        while pending:
+            one = pending.pop()
+            if one._p_oid in self.keys or one._p_oid in self._tags:
+                continue
+            self._alive()
+            names = self._image.names_of(one)
+            key = self.keys[one._p_oid] = names[0] if names else str(Reference(one._p_oid))
+            self._objects.append(one._p_oid)
+            found: list[UvmObject] = []
+            for slot, value in list(one._slots.items()):
+                if is_method(value):
+                    self._behaviour(value, key, slot)
+                    found += self._referred([value.own(more, None) for more in CARRIED], key, slot)
+                else:
+                    found += self._referred(value, key, slot)
+            pending.extend(reversed(found))
+
+    def _behaviour(self, one: UvmObject, key: str, slot: str) -> None:
+        primitive = one.own("primitive")
+        if primitive is ABSENT:
+            self._methods.append((one, key, slot))
+        elif primitive in self._primitives:
+            # Whichever object of the kernel's stands for it: what it does is the same.
+            self._tags.setdefault(one._p_oid, {"primordial": list(self._primitives[primitive])})
+        else:
+            raise BadValue(f"{slot} of {key} is a primitive that no object of the image's own has", f"remove it: removeSlot_('{slot}')")
+
+    def _referred(self, value: Any, key: str, slot: str) -> list[UvmObject]:
+        """The objects in a value that are to be looked at as well."""
+        found: list[UvmObject] = []
+        for part in parts(value):
+            if isinstance(part, Blob):
+                self._file(part)
+            elif part.own(KIND) is ABSENT:
+                found.append(part)
+            else:
+                self._kernels(part, key, slot)
+        return found
+
+    def _file(self, blob: Blob) -> None:
+        if blob._p_oid not in self._tags:
+            self._alive()
+            digest = digest_of(blob)
+            self._tags[blob._p_oid] = {"blob": digest}
+            self._blobs.setdefault(digest, blob._p_oid)
+
+    def _kernels(self, one: UvmObject, key: str, slot: str) -> None:
+        kind = one.own(KIND)
+        if kind == "method" and one.own("primitive") is not ABSENT:
+            self._behaviour(one, key, slot)
+        elif kind == "method":
+            self._loose.append((one, key))
+        elif kind == "message":
+            self._tags[one._p_oid] = {"message": str(Reference(one._p_oid))}
+        elif kind in ("model", "adapter"):
+            self._tags[one._p_oid] = {kind: one.own("digest")}
+        elif one._p_oid not in self._tags:
+            raise BadValue(f"{slot} of {key} refers to a {kind}, which stays in the image", f"remove it: removeSlot_('{slot}')")
+
+    def survey(self, roots: list[str]) -> Survey:
+        homes: dict[bytes, tuple[str, str]] = {}
+        labels: set[tuple[str, str]] = set()
+        loose = ((one, key, str(one.own("selector"))) for one, key in self._loose)
+        for one, key, label in [*self._methods, *loose]:
+            if one._p_oid in self._tags or one._p_oid in homes:
+                continue
+            if (key, label) in labels:
+                label = f"{label}{Reference(one._p_oid)}"
+            labels.add((key, label))
+            homes[one._p_oid] = (key, label)
+            self._tags[one._p_oid] = {"method": [key, label]}
+        self._tags |= {oid: {"ref": key} for oid, key in self.keys.items()}
+        return Survey(image_id(self._image), self._objects, self.keys, roots, self._tags, homes, self._blobs)
