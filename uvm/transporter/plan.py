@@ -14,6 +14,7 @@ from ZODB.blob import Blob
 from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed, ParentCycle
 from uvm.image.image import Image
 from uvm.image.message_object import is_method, is_object_name, is_word
+from uvm.image.queries import reachable
 from uvm.objects import ABSENT, ANCESTORS, KIND, UvmObject
 from uvm.protocol import Bundle, ObjectDocument, Reference, decode_document
 from uvm.transporter import methods
@@ -118,8 +119,6 @@ class _Planning:
             self._here = key
             arrival = self._arrivals[key]
             arrival.parents = [self._parent(tree) for tree in document.parents]
-            if not arrival.parents and not self._missing:
-                raise BadExport(f"{key} has no parents, and could not be sent anything", 'give it one: {"ref": "traits_obj"}', object=key)
             for slot, tree in document.slots.items():
                 arrival.slots[slot] = self._slot(slot, tree)
         if self._missing:
@@ -161,12 +160,26 @@ class _Planning:
                     "give it others: batos import --as OLD=NEW",
                 )
             self._arrivals[key] = Arrival(key, names, bearers[0] if bearers else UvmObject(), not bearers)
+        if self._replace and self._same_image:
+            self._meet_parts()
         if taken:
             raise NotAllowed(
                 f"{len(taken)} names are taken: {', '.join(list(taken)[:8])}",
                 "choose others (batos import --as OLD=NEW), or let the objects of these names become what was exported (--replace)",
                 names=list(taken)[:LISTED],
             )
+
+    def _meet_parts(self) -> None:
+        """Back in the image that it comes from, what has no name becomes what was exported as well, as long as it is a part of what does.
+
+        The reference alone would not do: after a rollback it may have come to mean something else.
+        """
+        named = [arrival.object for arrival in self._arrivals.values() if not arrival.new]
+        for one in reachable(named, []):
+            self._alive()
+            arrival = self._arrivals.get(str(Reference(one._p_oid)))
+            if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(one):
+                arrival.object, arrival.new = one, False
 
     # --- methods -----------------------------------------------------------------------------------------------------
 
