@@ -400,15 +400,15 @@ class Exported(Struct, tag_field="op", tag="Exported", frozen=True):
     """A part of an export of the image `image`, as of the transaction `tid`.
 
     `data`: pieces of encoded ObjectDocuments, one of each; the first one goes on where the request asked. `number` and `offset`: where
-    the next part begins: with which of `objects` documents, at which of its bytes. `roots`: keys of the targets. Of a blob: one piece,
-    and `offset` 0 after the last.
+    the next part begins: with which of `objects` documents, at which of its bytes. The first `roots` documents are those of the
+    targets. Of a blob: one piece, and `offset` 0 after the last.
     """
 
     id: int
     tid: bytes
     image: str
     objects: int
-    roots: list[str]
+    roots: int
     data: list[bytes]
     number: int = 0
     offset: int = 0

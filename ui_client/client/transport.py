@@ -59,7 +59,7 @@ def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObject
                 whole = b""
         tell(len(documents), part.objects)
         request = Export(0, list(targets), tid=part.tid, number=part.number, offset=part.offset)
-    return ExportedObjects(part.image, part.tid, list(targets), part.roots, documents)
+    return ExportedObjects(part.image, part.tid, list(targets), [one.key for one in documents[: part.roots]], documents)
 
 
 def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Conversation[None]:

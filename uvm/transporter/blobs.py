@@ -9,9 +9,8 @@ from ZODB.blob import Blob
 from uvm.errors import BadExport
 from uvm.image import views
 from uvm.image.image import Image
-from uvm.image.queries import reachable
 from uvm.objects import KIND, UvmObject
-from uvm.transporter.parts import parts
+from uvm.transporter.parts import parts, reached
 
 _CHUNK = 1 << 20
 
@@ -62,7 +61,7 @@ def written(image: Image, chunks: Iterable[bytes]) -> Blob:
 def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
     """The files that the image has, by digest: those of models and adapters that can be reached, and those in slots."""
     found: dict[str, Blob] = {}
-    for one in reachable(image.names.values(), []):
+    for one in reached(one for one in image.names.values() if type(one) is UvmObject):
         for value in one._slots.values():
             for part in parts(value):
                 if isinstance(part, Blob):

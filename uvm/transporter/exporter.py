@@ -54,7 +54,7 @@ class Exports:
         return self._surveys[key]
 
     def _of_objects(self, view: Image, known: Survey, request: Export, answer: Exported) -> Exported:
-        number, offset, left = request.number, request.offset, self._capacity - sum(len(root) * 4 + 5 for root in known.roots)
+        number, offset, left = request.number, request.offset, self._capacity
         data: list[bytes] = []
         while number < len(known.objects) and left > _PIECE:
             self._alive()

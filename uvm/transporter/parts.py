@@ -1,11 +1,11 @@
-"""What a slot's value refers to: objects and files. Pure."""
+"""What slots refer to: objects and files. Reads only, within the current transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from ZODB.blob import Blob
 
-from uvm.objects import Merging, MergingQueue, MergingSet, UvmObject
+from uvm.objects import KIND, Merging, MergingQueue, MergingSet, UvmObject
 
 _CONTAINERS: Final = frozenset({list, tuple, dict, MergingSet, MergingQueue})
 
@@ -22,3 +22,16 @@ def parts(value: Any) -> Iterator[Any]:
             if isinstance(part, Merging):
                 part = part.plain()
             pending.extend(reversed(list(part.values()) if type(part) is dict else part))
+
+
+def reached(roots: Iterable[UvmObject]) -> Iterator[UvmObject]:
+    """The objects that these lead to, through slots, parents and containers, and they themselves; the kernel's own are left out."""
+    seen: set[bytes] = set()
+    pending = list(roots)
+    while pending:
+        one = pending.pop()
+        if one._p_oid in seen or KIND in one._slots:
+            continue
+        seen.add(one._p_oid)
+        yield one
+        pending.extend(part for value in one._slots.values() for part in parts(value) if isinstance(part, UvmObject))

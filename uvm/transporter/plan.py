@@ -14,13 +14,12 @@ from ZODB.blob import Blob
 from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed, ParentCycle
 from uvm.image.image import Image
 from uvm.image.message_object import is_method, is_object_name, is_word
-from uvm.image.queries import reachable
-from uvm.objects import ABSENT, ANCESTORS, KIND, UvmObject
+from uvm.objects import ANCESTORS, KIND, UvmObject
 from uvm.protocol import Bundle, ObjectDocument, Reference, decode_document
 from uvm.transporter import methods
 from uvm.transporter.methods import Importing
 from uvm.transporter.origin import image_id, primordial_methods, primordial_objects
-from uvm.transporter.parts import parts
+from uvm.transporter.parts import parts, reached
 from uvm.values.tagged import untagged
 
 LISTED: Final = 100
@@ -175,7 +174,7 @@ class _Planning:
         The reference alone would not do: after a rollback it may have come to mean something else.
         """
         named = [arrival.object for arrival in self._arrivals.values() if not arrival.new]
-        for one in reachable(named, []):
+        for one in reached(named):
             self._alive()
             arrival = self._arrivals.get(str(Reference(one._p_oid)))
             if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(one):
@@ -186,12 +185,16 @@ class _Planning:
     def _take_methods(self) -> None:
         refused: list[dict[str, Any]] = []
         for key, document in self._documents.items():
+            arrival = self._arrivals[key]
+            here = [] if arrival.new else _methods_of(arrival.object)
             for label, method in document.methods.items():
                 self._alive()
                 self._here = key
-                mine = ABSENT if self._arrivals[key].new else self._arrivals[key].object.own(method.selector)
-                if type(mine) is UvmObject and is_method(mine) and methods.same(mine, method):
-                    self._methods[key, label] = mine
+                kept = [one for one in here if methods.same(one, method)]
+                kept.sort(key=lambda one: one is not arrival.object.own(label))
+                if kept:
+                    mine = self._methods[key, label] = kept[0]
+                    here = [one for one in here if one is not mine]
                     self._behaviours.append(Behaviour(key, method.selector, str(mine.own("author")), method.policy, [], kept=True))
                     continue
                 taken, findings = methods.imported(method, self._by, self._find)
@@ -355,6 +358,12 @@ class _Planning:
                 raise NotAllowed(
                     f"{arrival.key} would delegate to more than {ANCESTORS} objects", "keep chains of parents short", object=arrival.key
                 )
+
+
+def _methods_of(one: UvmObject) -> list[UvmObject]:
+    """The methods that an object has, in its slots or in what they hold."""
+    found = [part for part in parts(list(one._slots.values())) if isinstance(part, UvmObject) and is_method(part)]
+    return list(dict.fromkeys(found))
 
 
 _NOBODY: Final = UvmObject()

@@ -7,6 +7,7 @@ An object's key is its first name, else its reference in text: neither changes w
 A method stands with the first object that has it in a slot, under the selector; the others refer to it there.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -25,13 +26,13 @@ from uvm.transporter.parts import parts
 
 
 class Survey(Struct, frozen=True):
-    """`objects`: oids of what goes, in the order of the walk. `tags`: oid → how a value refers to it. `homes`: oid of a method → key of the
-    object that it stands with, and its label there. `blobs`: digest → oid."""
+    """`objects`: oids of what goes, in the order of the walk, of which the first `roots` are the targets. `tags`: oid → how a value
+    refers to it. `homes`: oid of a method → the key of its object, and its label there. `blobs`: digest → oid."""
 
     image: str
     objects: list[bytes]
     keys: dict[bytes, str]
-    roots: list[str]
+    roots: int
     tags: dict[bytes, dict[str, Any]]
     homes: dict[bytes, tuple[str, str]]
     blobs: dict[str, bytes]
@@ -50,7 +51,7 @@ def survey(image: Image, targets: Sequence[str | Reference], alive: Callable[[],
                 f"{root!r} is the image's own, and stays there", "export objects of your own; batos image backup copies the whole image"
             )
     walk.through(roots)
-    return walk.survey([walk.keys[root._p_oid] for root in roots] if targets else [])
+    return walk.survey(len(roots) if targets else 0)
 
 
 class _Walk:
@@ -69,23 +70,30 @@ class _Walk:
         self._tags |= {one._p_oid: {"primordial": name} if name in UNNAMED else {"ref": name} for name, one in primordial.items()}
 
     def through(self, roots: Iterable[UvmObject]) -> None:
-        pending = [*roots][::-1]
+        pending = deque(filter(self._meets, roots))
         while pending:
-            one = pending.pop()
-            if one._p_oid in self.keys or one._p_oid in self._tags:
-                continue
+            one = pending.popleft()
             self._alive()
-            names = self._image.names_of(one)
-            key = self.keys[one._p_oid] = names[0] if names else str(Reference(one._p_oid))
-            self._objects.append(one._p_oid)
+            key = self.keys[one._p_oid]
             found: list[UvmObject] = []
-            for slot, value in list(one._slots.items()):
+            for slot in one.names():
+                value = one.own(slot)
                 if is_method(value):
                     self._behaviour(value, key, slot)
                     found += self._referred([value.own(more, None) for more in CARRIED], key, slot)
                 else:
                     found += self._referred(value, key, slot)
-            pending.extend(reversed(found))
+            found += one.parents()
+            pending.extend(filter(self._meets, found))
+
+    def _meets(self, one: UvmObject) -> bool:
+        """Give an object its key and its place; whether it has none yet."""
+        if one._p_oid in self.keys or one._p_oid in self._tags:
+            return False
+        names = self._image.names_of(one)
+        self.keys[one._p_oid] = names[0] if names else str(Reference(one._p_oid))
+        self._objects.append(one._p_oid)
+        return True
 
     def _behaviour(self, one: UvmObject, key: str, slot: str) -> None:
         primitive = one.own("primitive")
@@ -129,7 +137,7 @@ class _Walk:
         elif one._p_oid not in self._tags:
             raise BadValue(f"{slot} of {key} refers to a {kind}, which stays in the image", f"remove it: removeSlot_('{slot}')")
 
-    def survey(self, roots: list[str]) -> Survey:
+    def survey(self, roots: int) -> Survey:
         homes: dict[bytes, tuple[str, str]] = {}
         labels: set[tuple[str, str]] = set()
         loose = ((one, key, str(one.own("selector"))) for one, key in self._loose)

@@ -78,7 +78,7 @@ class World(Bench):
     def bundle(self, *targets: Any) -> Bundle:
         """An export as an Import takes it."""
         part, documents = self.export(*targets)
-        return Bundle(part.image, part.tid, part.roots, [encode(document) for document in documents])
+        return Bundle(part.image, part.tid, [one.key for one in documents[: part.roots]], [encode(document) for document in documents])
 
     def take_in(self, bundle: Bundle, **options: Any) -> dict[str, Any]:
         """Import a bundle that fits in a frame."""
