@@ -82,9 +82,9 @@ class ExportWriter:
         fields = {"object": document.key, "names": document.names, "parents": document.parents, "slots": document.slots}
         self._put(f"{place}/object.json", _json(fields))
         for label, method in document.methods.items():
-            known = {name: getattr(method, name) for name in method.__struct_fields__ if name not in ("source", "more")}
+            known = {name: value for name, value in msgspec.structs.asdict(method).items() if name != "source" and value not in (None, "")}
             self._put(f"{place}/methods/{file_name(label)}.py", method.source.encode())
-            self._put(f"{place}/methods/{file_name(label)}.json", _json({"label": label, **known, **method.more}))
+            self._put(f"{place}/methods/{file_name(label)}.json", _json({"label": label, **known}))
 
     @contextmanager
     def blob(self, digest: str) -> Iterator[BinaryIO | None]:
@@ -165,7 +165,7 @@ def blobs_of(documents: list[ObjectDocument]) -> list[str]:
     """Digests of the files that exported objects have."""
     found: dict[str, None] = {}
     pending: list[Any] = [document.slots for document in documents]
-    pending += [method.more for document in documents for method in document.methods.values()]
+    pending += [method.examples for document in documents for method in document.methods.values()]
     while pending:
         tree = pending.pop()
         if isinstance(tree, Mapping):
@@ -234,12 +234,9 @@ def _object(directory: Path, path: str, present: set[str]) -> ObjectDocument:
         if source not in present:
             raise Failure("BrokenExport", f"{directory / source} is missing: the source of a method", "export again")
         label = known.pop("label", None)
-        listed = {
-            name: known.pop(name) for name in list(known) if name in MethodDocument.__struct_fields__ and name not in ("source", "more")
-        }
-        methods[str(label)] = _converted(
-            directory / described, {**listed, "source": _text(directory / source), "more": known}, MethodDocument
-        )
+        if not isinstance(label, str) or "source" in known:
+            raise Failure("BrokenExport", f"{directory / described} has no label, or a source", "docs/export.md says what stands in it")
+        methods[label] = _converted(directory / described, {**known, "source": _text(directory / source)}, MethodDocument)
     key = fields.pop("object", None)
     return _converted(directory / path, {"key": key, "methods": methods, **fields}, ObjectDocument)
 

@@ -424,7 +424,8 @@ Key = Annotated[str, Meta(min_length=1, max_length=256)]
 
 class MethodDocument(Struct, frozen=True, forbid_unknown_fields=True):
     """A method. `positional`: how many parameters after `self` are given by place. `proof`, and who wrote it, are what the image that it
-    comes from claims; `imports`: the images it came through, the newest last. `more`: slots besides."""
+    comes from claims; `imports`: the images it came through, the newest last. `examples`: those that it has to satisfy. `quarantined`: why
+    it is out of use."""
 
     selector: Annotated[str, Meta(min_length=1, max_length=128)]
     source: Annotated[str, Meta(min_length=1, max_length=65_536)]
@@ -434,7 +435,8 @@ class MethodDocument(Struct, frozen=True, forbid_unknown_fields=True):
     born: Annotated[str, Meta(max_length=64)] = ""
     imports: Annotated[list[Any], Meta(max_length=64)] = []
     proof: Any = None
-    more: dict[str, Any] = {}
+    examples: Any = None
+    quarantined: Annotated[str, Meta(max_length=2000)] = ""
 
 
 class ObjectDocument(Struct, frozen=True, forbid_unknown_fields=True):

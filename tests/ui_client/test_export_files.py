@@ -21,7 +21,13 @@ SHOP = ObjectDocument(
     slots={"price": 4, "ref": {"map": [["ref", 1]]}, "tags": ["a", "b"], "total_price": {"method": ["shop", "total_price"]}},
     methods={
         "total_price": MethodDocument(
-            "total_price", "def total_price(self):\n    return 1", 0, author="robin", proof={"seed": 1}, more={"examples": [{"result": 1}]}
+            "total_price",
+            "def total_price(self):\n    return 1",
+            0,
+            author="robin",
+            proof={"seed": 1},
+            examples={"kept": [{"result": 1}]},
+            quarantined="why",
         )
     },
 )

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ZODB.blob import Blob
 
@@ -29,21 +29,21 @@ def piece(blob: Blob, offset: int, most: int) -> tuple[bytes, bool]:
         return data, bool(file.read(1))
 
 
-def joined(image: Image, digest: str, pieces: Iterable[Blob]) -> Blob:
+def joined(image: Image, digest: str, pieces: Sequence[Blob]) -> Blob:
     """A new file of uploaded pieces. Raises BadExport when it does not have the digest."""
     seen = hashlib.sha256()
-
-    def chunks() -> Iterator[bytes]:
-        for one in pieces:
-            with one.open("r") as file:
-                while chunk := file.read(_CHUNK):
-                    seen.update(chunk)
-                    yield chunk
-
-    blob = written(image, chunks())
+    for chunk in _chunks(pieces):
+        seen.update(chunk)
     if seen.hexdigest() != digest:
         raise BadExport(f"the file {digest} has the digest {seen.hexdigest()}", "it was damaged on the way: import again", object=digest)
-    return blob
+    return written(image, _chunks(pieces))
+
+
+def _chunks(pieces: Iterable[Blob]) -> Iterator[bytes]:
+    for one in pieces:
+        with one.open("r") as file:
+            while chunk := file.read(_CHUNK):
+                yield chunk
 
 
 def written(image: Image, chunks: Iterable[bytes]) -> Blob:

@@ -11,8 +11,8 @@ import msgspec
 from ZODB.blob import Blob
 
 from uvm.errors import BadArguments, BadExport, QuotaExceeded
+from uvm.history import chronicle
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
 from uvm.objects import ABSENT, NAMES, PARENTS, UvmObject, same_value
@@ -60,7 +60,9 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
     if upload is not None:
         uploads.forget(image, upload)
     if any(changes.values()):
-        chronicle(image, "import", by=principal, source=bundle.image, tid=bundle.tid.hex(), objects=len(planned.arrivals))
+        facts = {"image": bundle.image, "tid": bundle.tid.hex(), "objects": len(planned.arrivals), "methods": len(planned.behaviours)}
+        names = [name for arrival in planned.arrivals for name in arrival.names]
+        chronicle.record(image, "import", author=principal, cause=attempt.message, facts={**facts, "names": names[:LISTED]})
     grown = [(upload, -upload.own("bytes"))] if upload is not None else []
     grown += [(arrival.object, size) for arrival in planned.arrivals if (size := here.size_in(arrival))]
     return Imported(_answer(image, planned, changes, preview=False), planned.roots, grown)

@@ -13,10 +13,11 @@ from typing import Any, Final
 from msgspec import Struct
 
 from uvm.errors import BadExport, NotAllowed
-from uvm.image.methods import method
+from uvm.image.large import loaded, stored
+from uvm.image.methods import method, quarantine, quarantined
 from uvm.language.audit import audit
 from uvm.language.syntax import parse
-from uvm.objects import ABSENT, UvmObject
+from uvm.objects import UvmObject, same_value
 from uvm.protocol import MethodDocument
 from uvm.rights import Right
 from uvm.values.tagged import Find, tagged, untagged
@@ -25,8 +26,8 @@ AUTHOR: Final = "import"
 IMPORTED: Final = "imported"
 HOPS: Final = 16
 """Imports that a method remembers, the newest ones."""
-CARRIED: Final = frozenset({"examples", "quarantined"})
-"""Slots besides, that a method keeps on its way: those that bind it further. Others are for the kernel to say, and not for a document."""
+EXAMPLES: Final = "examples"
+"""The slot with the examples that a method has to satisfy."""
 
 
 class Importing(Struct, frozen=True):
@@ -55,7 +56,8 @@ def documented(one: UvmObject, tag: Callable[[Any], dict[str, Any]]) -> MethodDo
         born=born,
         imports=[tagged(hop, tag) for hop in imports],
         proof=tagged(proof, tag),
-        more={slot: tagged(one.own(slot), tag) for slot in one.names() if slot in CARRIED},
+        examples=tagged(examples_of(one), tag),
+        quarantined=quarantined(one),
     )
 
 
@@ -83,17 +85,25 @@ def imported(document: MethodDocument, by: Importing, find: Find) -> tuple[UvmOb
         "claimed": {"author": document.author, "born": document.born, "proof": untagged(document.proof, find)},
     }
     made = method(document.selector, audited.source, document.positional, AUTHOR, proof, document.policy)
-    for slot in CARRIED & set(document.more):
-        made.put(slot, untagged(document.more[slot], find))
+    if document.examples is not None:
+        made.put(EXAMPLES, stored(untagged(document.examples, find)))
+    if document.quarantined:
+        quarantine(made, document.quarantined)
     return made, findings
 
 
-def same(one: Any, document: MethodDocument) -> bool:
+def examples_of(one: UvmObject) -> Any:
+    """The examples that a method keeps, or nothing."""
+    return loaded(one.own(EXAMPLES, None))
+
+
+def same(one: UvmObject, document: MethodDocument, find: Find) -> bool:
     """Whether the image has this very method: then its own proof of it is worth more than the document's."""
     return (
         one.own("source") == document.source
         and one.own("selector") == document.selector
         and len(one.own("positional", [])) == document.positional
         and (one.own("policy") is True) == document.policy
-        and all(one.own(slot) is ABSENT for slot in CARRIED if slot not in document.more)
+        and quarantined(one) == document.quarantined
+        and same_value(examples_of(one), untagged(document.examples, find))
     )

@@ -190,7 +190,7 @@ class _Planning:
             for label, method in document.methods.items():
                 self._alive()
                 self._here = key
-                kept = [one for one in here if methods.same(one, method)]
+                kept = [one for one in here if methods.same(one, method, self._find)]
                 kept.sort(key=lambda one: one is not arrival.object.own(label))
                 if kept:
                     mine = self._methods[key, label] = kept[0]
@@ -319,7 +319,7 @@ class _Planning:
                 continue
             reached[id(arrival.object)] = arrival
             values = [*arrival.parents, *arrival.slots.values()]
-            values += [value.own(more, None) for value in arrival.slots.values() if is_method(value) for more in methods.CARRIED]
+            values += [methods.examples_of(value) for value in arrival.slots.values() if is_method(value)]
             for part in parts(values):
                 if id(part) in by_identity:
                     pending.append(by_identity[id(part)])

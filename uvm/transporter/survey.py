@@ -20,7 +20,7 @@ from uvm.image.message_object import is_method
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
 from uvm.transporter.blobs import digest_of
-from uvm.transporter.methods import CARRIED
+from uvm.transporter.methods import examples_of
 from uvm.transporter.origin import UNNAMED, image_id, primordial_methods, primordial_objects
 from uvm.transporter.parts import parts
 
@@ -80,7 +80,7 @@ class _Walk:
                 value = one.own(slot)
                 if is_method(value):
                     self._behaviour(value, key, slot)
-                    found += self._referred([value.own(more, None) for more in CARRIED], key, slot)
+                    found += self._referred(examples_of(value), key, slot)
                 else:
                     found += self._referred(value, key, slot)
             found += one.parents()

@@ -6,11 +6,15 @@ import pytest
 from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
+from uvm.history.listing import page
 from uvm.image import nursery
-from uvm.machine.delivery import Answered, Failed, Work
-from uvm.objects import CHARGED, KIND, Counter, UvmObject
+from uvm.image.large import stored
+from uvm.image.methods import quarantine
+from uvm.machine.delivery import Answered, Delivery, Failed
+from uvm.objects import CHARGED, KIND, Counter, MergingVector, UvmObject
 from uvm.protocol import Bundle, Export, Import, MethodDocument, ObjectDocument, Reference, Upload, decode_value, encode
 from uvm.rights import ALL, Limits
+from uvm.transporter.methods import examples_of
 
 TWICE = "def twice_(self, a):\n    return a * 2\n"
 
@@ -174,11 +178,28 @@ def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, o
     assert world.image.target("shop").own("twice_").own("policy") is True
 
 
-@pytest.mark.parametrize("more", ["primitive", "shown", "replaced", "digest"])
-def test_a_document_cannot_say_what_is_the_kernels_to_say(world, other, more):
-    method = MethodDocument(selector="twice_", source=TWICE, positional=1, more={more: "clone"})
-    world.take_in(changed(other.bundle(), "shop", methods={"twice_": method}))
-    assert world.image.target("shop").own("twice_").own(more, None) != "clone"
+def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, other):
+    other.image.manager.begin()
+    method = other.image.target("shop").own("twice_")
+    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": other.image.target("shop")}}]}
+    method.put("examples", stored(kept))
+    quarantine(method, "its author is not trusted")
+    other.image.manager.commit()
+    (_, document) = other.export()[1], {one.key: one for one in other.export()[1]}["shop"]
+    assert document.methods["twice_"].quarantined == "its author is not trusted"
+    world.take_in(other.bundle())
+    shop = world.image.target("shop")
+    assert examples_of(shop.own("twice_"))["kept"][0]["slots"]["of"] is shop
+    with pytest.raises(errors.MethodQuarantined):
+        world.say("shop", "twice_", 4)
+    # Where the image has the method in use, a file that says otherwise is another method.
+    assert not any(
+        one["kept"]
+        for one in world.take_in(
+            changed(other.bundle(), "shop", methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=1)}), replace=True
+        )["claims"]
+    )
+    assert world.say("shop", "twice_", 4) == 8
 
 
 @pytest.mark.parametrize(
@@ -370,10 +391,26 @@ def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(wo
     bundle = other.bundle()
     world.take_in(bundle)
     world.image.manager.begin()
-    entries = [leaf.own(name) for leaf in world.image.shards("chronicle") for name in leaf.names()]
+    (entry,) = [one for one in page(world.image, lambda units: None, chronicle=True)["entries"] if one["kind"] == "import"]
     world.image.manager.abort()
-    (entry,) = [one for one in entries if one["kind"] == "import"]
-    assert (entry["by"], entry["source"], entry["tid"], entry["objects"]) == ("local", bundle.image, bundle.tid.hex(), 2)
+    assert entry["author"] == "local" and entry["cause"].endswith("/1")
+    assert entry["facts"] == {"image": bundle.image, "tid": bundle.tid.hex(), "objects": 2, "methods": 1, "names": ["shop"]}
+
+
+def test_what_an_import_replaced_can_be_undone_like_any_message(world, other):
+    other.image.manager.begin()
+    vector = MergingVector(8)
+    vector.add({3: 5})
+    other.image.target("shop").put("counted", vector)
+    other.image.manager.commit()
+    world.take_in(other.bundle())
+    world.say("shop", "setSlot_value_", "price", 1)
+    world.say("shop", "removeSlot_", "counted")
+    before = world.picture()
+    request = Import(id=1, bundle=encode(other.bundle()), replace=True, session="import", seq=1)
+    assert isinstance(world.ask(request), Answered) and world.picture() != before
+    world.say("genesis_obj", "undo_", "import/1")
+    assert world.say("shop", "price") == 1 and "counted" not in world.say("shop", "slotNames")
 
 
 def test_followers_see_what_came_in(world, other):
@@ -404,4 +441,4 @@ def test_rights_are_those_of_the_sender(world, other):
 
     assert _needed(Import) == _needed(Upload) == (True, "create") and _needed(Export) == (True, "read")
     assert isinstance(world.ask(Import(id=1)), Failed)
-    assert Work(1, encode(Export(1)), "local", False, 0.0, 60.0).exactly_once is False
+    assert Delivery(1, encode(Export(1)), "local", False, 0.0, 60.0).exactly_once is False

@@ -8,7 +8,7 @@ import msgspec
 from tests.uvm.images import Bench
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
-from uvm.machine.delivery import Answered, Failed, Outcome, Work
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome
 from uvm.objects import KIND, NAMES, PARENTS, Merging, MergingQueue, UvmObject
 from uvm.protocol import (
     Bundle,
@@ -41,8 +41,8 @@ class World(Bench):
         """What a request comes to; a changing one gets a number of its own, unless it has one."""
         if isinstance(request, Changing) and not request.session:
             request = msgspec.structs.replace(request, session=f"w{next(_numbers)}", seq=1)
-        work = Work(next(_numbers), encode(request), self.principal, False, 0.0, 60.0, self.rights, self.limits)
-        return self.run(work)[0]
+        delivery = Delivery(next(_numbers), encode(request), self.principal, False, 0.0, 60.0, self.rights, self.limits)
+        return self.run(delivery)[0]
 
     def answer(self, request: Any) -> Any:
         """The value of the answer. Raises the error."""
