@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from ZODB.blob import Blob
 
-from uvm.errors import BadArguments, BadExport, QuotaExceeded
+from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
@@ -38,7 +38,9 @@ class Imported:
 
 
 def take_in(image: Image, attempt: Attempt, request: Import, principal: str, alive: Callable[[], None]) -> Imported:
-    """Carry out an Import, or with `preview` plan it. Raises what `plan.made` does, QuotaExceeded, BadArguments, NoSuchObject."""
+    """Carry out an Import, or with `preview` plan it. Raises what `plan.made` does, QuotaExceeded, NoSuchObject."""
+    if "send" not in attempt.rights:
+        raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
     upload = None if request.upload is None else uploads.found(image, request.upload, principal)
     if (upload is None) == (not request.bundle):
         raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")

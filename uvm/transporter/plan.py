@@ -128,7 +128,7 @@ class _Planning:
         return ImportPlan(
             arrivals=kept,
             behaviours=self._behaviours,
-            left_out=[key for key in self._arrivals if self._arrivals[key] not in kept],
+            left_out=sorted(set(self._arrivals) - {arrival.key for arrival in kept}),
             roots=[root.object for root in roots if root.new and not root.names],
             blobs=self._blobs,
         )

@@ -441,4 +441,6 @@ def test_rights_are_those_of_the_sender(world, other):
 
     assert _needed(Import) == _needed(Upload) == (True, "create") and _needed(Export) == (True, "read")
     assert isinstance(world.ask(Import(id=1)), Failed)
+    world.rights = ALL - {"send"}
+    assert isinstance(refused(world, other.bundle()), errors.NotAllowed)
     assert Delivery(1, encode(Export(1)), "local", False, 0.0, 60.0).exactly_once is False
