@@ -397,6 +397,14 @@ def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(wo
     assert entry["facts"] == {"image": bundle.image, "tid": bundle.tid.hex(), "objects": 2, "methods": 1, "names": ["shop"]}
 
 
+def test_an_undo_lets_go_of_what_an_import_has_made(world, other):
+    assert isinstance(world.ask(Import(id=1, bundle=encode(other.bundle()), session="import", seq=1)), Answered)
+    world.say("genesis_obj", "undo_", "import/1")
+    assert world.picture() == {}
+    world.take_in(other.bundle())
+    assert world.picture() == other.picture()
+
+
 def test_what_an_import_replaced_can_be_undone_like_any_message(world, other):
     other.image.manager.begin()
     vector = MergingVector(8)
