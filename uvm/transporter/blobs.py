@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from ZODB.blob import Blob
 
 from uvm.errors import BadExport
-from uvm.image import views
+from uvm.image import model_registry, views
 from uvm.image.image import Image
-from uvm.objects import KIND, UvmObject
+from uvm.objects import UvmObject
 from uvm.transporter.parts import parts, reached
 
 _CHUNK = 1 << 20
@@ -59,7 +59,7 @@ def written(image: Image, chunks: Iterable[bytes]) -> Blob:
 
 
 def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
-    """The files that the image has, by digest: those of models and adapters that can be reached, and those in slots."""
+    """The files that the image has, by digest: those in slots, and those of models and adapters."""
     found: dict[str, Blob] = {}
     for one in reached(one for one in image.names.values() if type(one) is UvmObject):
         for value in one._slots.values():
@@ -67,8 +67,9 @@ def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
                 if isinstance(part, Blob):
                     alive()
                     found.setdefault(digest_of(part), part)
-                elif part.own(KIND) in ("model", "adapter"):
-                    found |= _weights(part)
+    for kind in model_registry.KINDS:
+        for proxy in model_registry.proxies(image, kind):
+            found |= _weights(proxy)
     return found
 
 

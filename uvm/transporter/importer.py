@@ -12,6 +12,7 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
+from uvm.image import model_registry
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
@@ -62,6 +63,8 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
     if upload is not None:
         uploads.forget(image, upload)
     if any(changes.values()):
+        for proxy in planned.used:
+            model_registry.take(proxy)
         facts = {"image": bundle.image, "tid": bundle.tid.hex(), "objects": len(planned.arrivals), "methods": len(planned.behaviours)}
         names = [name for arrival in planned.arrivals for name in arrival.names]
         chronicle.record(image, "import", author=principal, cause=attempt.message, facts={**facts, "names": names[:LISTED]})

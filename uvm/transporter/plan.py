@@ -12,8 +12,9 @@ from msgspec import Struct
 from ZODB.blob import Blob
 
 from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed, ParentCycle
+from uvm.image import model_registry
 from uvm.image.image import Image
-from uvm.image.message_object import is_method, is_object_name, is_word
+from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
 from uvm.objects import ANCESTORS, KIND, UvmObject
 from uvm.protocol import Bundle, ObjectDocument, Reference, decode_document
 from uvm.transporter import methods
@@ -51,13 +52,13 @@ class Behaviour(Struct, frozen=True):
 
 class ImportPlan(Struct):
     """`arrivals`: what comes in. `left_out`: keys of what nothing that comes in refers to. `roots`: new objects without a name that were
-    exported for themselves. `blobs`: files by digest, uploaded or here."""
+    exported for themselves. `used`: models and adapters that something refers to."""
 
     arrivals: list[Arrival]
     behaviours: list[Behaviour]
     left_out: list[str]
     roots: list[UvmObject]
-    blobs: dict[str, Blob]
+    used: list[UvmObject]
 
 
 class ImportOptions(Struct, frozen=True):
@@ -99,6 +100,7 @@ class _Planning:
         self._methods: dict[tuple[str, str], UvmObject] = {}
         self._behaviours: list[Behaviour] = []
         self._blobs: dict[str, Blob] = {}
+        self._used: dict[bytes, UvmObject] = {}
         self._missing: dict[tuple[str, str], None] = {}
         self._here = ""
         self._primordial = primordial_objects(image)
@@ -130,7 +132,7 @@ class _Planning:
             behaviours=self._behaviours,
             left_out=sorted(set(self._arrivals) - {arrival.key for arrival in kept}),
             roots=[root.object for root in roots if root.new and not root.names],
-            blobs=self._blobs,
+            used=list(self._used.values()),
         )
 
     # --- names -------------------------------------------------------------------------------------------------------
@@ -222,6 +224,8 @@ class _Planning:
             value = untagged(tree, self._find)
         except ImageError as error:
             raise type(error)(f"{slot} of {self._here}: {error.message}", error.remedy, object=self._here, slot=slot) from error
+        if slot == MIRROR and value is not self._primordial_methods.get(("traits_obj", MIRROR)):
+            raise NotAllowed(f"{MIRROR} of {self._here} is the one word that means the same on every object", "choose another name")
         if is_method(value) and value.own("selector") != slot:
             raise BadExport(
                 f"{slot} of {self._here} holds the method {value.own('selector')!s:.100}",
@@ -263,8 +267,10 @@ class _Planning:
                 return self._primordial.get(content)
             case "message":
                 return self._message(content)
-            case "model" | "adapter":
-                return self._weights(tag, content)
+            case "model":
+                return self._weights("model", content)
+            case "adapter":
+                return self._weights("adapter", content)
             case "blob":
                 if content not in self._blobs and (file := self._blob(content)) is not None:
                     self._blobs[content] = file
@@ -281,17 +287,12 @@ class _Planning:
             return None
         return one if one.own(KIND) == "message" else None
 
-    def _weights(self, kind: str, digest: str) -> UvmObject | None:
-        """A model or an adapter that something of the image's own has."""
-        for one in self._primordial.values():
-            held = one.own(kind)
-            if type(held) is UvmObject and held.own(KIND) == kind and held.own("digest") == digest:
-                return held
-        for _, one in self._image.names.items():
-            held = one.own(kind) if type(one) is UvmObject else None
-            if type(held) is UvmObject and held.own(KIND) == kind and held.own("digest") == digest:
-                return held
-        return None
+    def _weights(self, kind: model_registry.Kind, digest: str) -> UvmObject | None:
+        """A model or an adapter that the image keeps."""
+        proxy = model_registry.at(self._image, kind, digest)
+        if proxy is not None:
+            self._used[proxy._p_oid] = proxy
+        return proxy
 
     def _report_missing(self) -> None:
         by_name: dict[str, list[str]] = {}

@@ -11,6 +11,7 @@ from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World
 from tests.zeo_server.server import running_server
 from uvm import errors
+from uvm.image import model_registry
 from uvm.image.image import Database
 from uvm.objects import CHARGED, KIND, PARENTS, UvmObject
 from uvm.protocol import Export, Import, Upload, encode
@@ -58,6 +59,9 @@ def adapter(world, data=WEIGHTS):
 def give(world, name, **slots):
     world.image.manager.begin()
     one = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: made(world) for slot, made in slots.items()}})
+    for value in one._slots.values():
+        if isinstance(value, UvmObject):
+            model_registry.enter(world.image, "adapter", value)
     world.image.give_name(one, name)
     world.image.manager.commit()
     return one

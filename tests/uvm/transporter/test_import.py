@@ -218,6 +218,11 @@ def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, other):
         simple(slots={"a": {"integer": str(2**64)}}),
         simple(slots={"a": {"map": [[None, 1]]}}),
         simple(parents=[7]),
+        simple(slots={"mirror_": 1}),
+        simple(
+            slots={"mirror_": {"method": ["shop", "mirror_"]}},
+            methods={"mirror_": MethodDocument(selector="mirror_", source="def mirror_(self, a):\n    return a\n", positional=1)},
+        ),
         simple(methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=9)}),
     ],
     ids=lambda document: str(msgspec.to_builtins(document))[:90],
