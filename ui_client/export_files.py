@@ -82,9 +82,11 @@ class ExportWriter:
         fields = {"object": document.key, "names": document.names, "parents": document.parents, "slots": document.slots}
         self._put(f"{place}/object.json", _json(fields))
         for label, method in document.methods.items():
-            known = {name: value for name, value in msgspec.structs.asdict(method).items() if name != "source" and value not in (None, "")}
+            described = {
+                name: value for name, value in msgspec.structs.asdict(method).items() if name != "source" and value not in (None, "")
+            }
             self._put(f"{place}/methods/{file_name(label)}.py", method.source.encode())
-            self._put(f"{place}/methods/{file_name(label)}.json", _json({"label": label, **known}))
+            self._put(f"{place}/methods/{file_name(label)}.json", _json({"label": label, **described}))
 
     @contextmanager
     def blob(self, digest: str) -> Iterator[BinaryIO | None]:
@@ -163,18 +165,18 @@ def read(directory: Path, *, edited: bool = False) -> Contents:
 
 def blobs_of(documents: list[ObjectDocument]) -> list[str]:
     """Digests of the files that exported objects have."""
-    found: dict[str, None] = {}
+    digests: dict[str, None] = {}
     pending: list[Any] = [document.slots for document in documents]
     pending += [method.examples for document in documents for method in document.methods.values()]
     while pending:
         tree = pending.pop()
         if isinstance(tree, Mapping):
             if set(tree) == {"blob"} and isinstance(tree["blob"], str):
-                found[tree["blob"]] = None
+                digests[tree["blob"]] = None
             pending.extend(tree.values())
         elif isinstance(tree, list):
             pending.extend(tree)
-    return sorted(found)
+    return sorted(digests)
 
 
 def file_name(text: str) -> str:
@@ -187,10 +189,10 @@ def file_name(text: str) -> str:
     return name
 
 
-def _compare(directory: Path, told: dict[str, str], seen: dict[str, str]) -> None:
-    lost = sorted(set(told) - set(seen))
-    more = sorted(set(seen) - set(told))
-    other = sorted(path for path in set(told) & set(seen) if told[path] != seen[path])
+def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> None:
+    lost = sorted(set(listed) - set(seen))
+    more = sorted(set(seen) - set(listed))
+    other = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
     if lost:
         raise Failure(
             "BrokenExport",
@@ -228,15 +230,15 @@ def _object(directory: Path, path: str, present: set[str]) -> ObjectDocument:
     fields = _fields(directory / path)
     place = f"{PurePosixPath(path).parent}/methods/"
     methods: dict[str, MethodDocument] = {}
-    for described in sorted(one for one in present if one.startswith(place) and one.endswith(".json")):
-        known = _fields(directory / described)
-        source = described.removesuffix(".json") + ".py"
+    for description in sorted(file for file in present if file.startswith(place) and file.endswith(".json")):
+        described = _fields(directory / description)
+        source = description.removesuffix(".json") + ".py"
         if source not in present:
             raise Failure("BrokenExport", f"{directory / source} is missing: the source of a method", "export again")
-        label = known.pop("label", None)
-        if not isinstance(label, str) or "source" in known:
-            raise Failure("BrokenExport", f"{directory / described} has no label, or a source", "docs/export.md says what stands in it")
-        methods[label] = _converted(directory / described, {**known, "source": _text(directory / source)}, MethodDocument)
+        label = described.pop("label", None)
+        if not isinstance(label, str) or "source" in described:
+            raise Failure("BrokenExport", f"{directory / description} has no label, or a source", "docs/export.md says what stands in it")
+        methods[label] = _converted(directory / description, {**described, "source": _text(directory / source)}, MethodDocument)
     key = fields.pop("object", None)
     return _converted(directory / path, {"key": key, "methods": methods, **fields}, ObjectDocument)
 
@@ -272,10 +274,10 @@ def _text(path: Path) -> str:
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         raise ValueError("a key stands twice")
-    return found
+    return fields
 
 
 def _no_constant(name: str) -> None:

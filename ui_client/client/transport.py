@@ -59,7 +59,7 @@ def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObject
                 whole = b""
         tell(len(documents), part.objects)
         request = Export(0, list(targets), tid=part.tid, number=part.number, offset=part.offset)
-    return ExportedObjects(part.image, part.tid, list(targets), [one.key for one in documents[: part.roots]], documents)
+    return ExportedObjects(part.image, part.tid, list(targets), [document.key for document in documents[: part.roots]], documents)
 
 
 def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Conversation[None]:
@@ -80,7 +80,7 @@ def importing(
     """Upload what does not fit in a frame, then import all of it, or say what would be done."""
     encoded = encode(bundle)
     if len(encoded) <= PIECE and not blobs:
-        return _told((yield Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview)))
+        return _summary((yield Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview)))
     uploading = _Uploading(sum(path.stat().st_size for path in blobs.values()) + len(encoded), tell)
     try:
         for begin in range(0, len(encoded), PIECE):
@@ -93,7 +93,7 @@ def importing(
                     offset += len(data)
                 if not offset:
                     yield from uploading.piece(digest, 0, b"")
-        answer = _told((yield Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)))
+        answer = _summary((yield Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)))
     except ImageError:
         if uploading.upload is not None:
             yield Release(0, [uploading.upload], session)
@@ -127,7 +127,7 @@ def _expect_reference(answer: Answer) -> Reference:
     return _expect_value(Reference, answer)
 
 
-def _told(answer: Answer) -> dict[str, Any]:
+def _summary(answer: Answer) -> dict[str, Any]:
     return _expect_value(dict, answer)
 
 

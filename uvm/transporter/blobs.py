@@ -1,4 +1,4 @@
-"""Files of the image by their digest: told, found, and put together. Within the current transaction."""
+"""Files of the image by their digest: read, looked for, and put together. Within the current transaction."""
 
 import hashlib
 import os
@@ -40,8 +40,8 @@ def joined(image: Image, digest: str, pieces: Sequence[Blob]) -> Blob:
 
 
 def _chunks(pieces: Iterable[Blob]) -> Iterator[bytes]:
-    for one in pieces:
-        with one.open("r") as file:
+    for blob in pieces:
+        with blob.open("r") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
@@ -60,21 +60,21 @@ def written(image: Image, chunks: Iterable[bytes]) -> Blob:
 
 def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
     """The files that the image has, by digest: those in slots, and those of models and adapters."""
-    found: dict[str, Blob] = {}
-    for one in reached(one for one in image.names.values() if type(one) is UvmObject):
-        for value in one._slots.values():
+    files: dict[str, Blob] = {}
+    for owner in reached(owner for owner in image.names.values() if type(owner) is UvmObject):
+        for value in owner._slots.values():
             for part in parts(value):
                 if isinstance(part, Blob):
                     alive()
-                    found.setdefault(digest_of(part), part)
+                    files.setdefault(digest_of(part), part)
     for kind in model_registry.KINDS:
         for proxy in model_registry.proxies(image, kind):
-            found |= _weights(proxy)
-    return found
+            files |= _weights(proxy)
+    return files
 
 
-def _weights(one: UvmObject) -> dict[str, Blob]:
+def _weights(owner: UvmObject) -> dict[str, Blob]:
     """The files of a model or an adapter, whose digests the kernel has written down."""
-    blobs = views.slot(one, "blobs", dict, {})
-    known = views.slot(one, "digests", dict, {}).items()
-    return {digest: blobs[path] for path, digest in known if isinstance(blobs.get(path), Blob)}
+    blobs = views.slot(owner, "blobs", dict, {})
+    digests = views.slot(owner, "digests", dict, {}).items()
+    return {digest: blobs[path] for path, digest in digests if isinstance(blobs.get(path), Blob)}

@@ -40,9 +40,9 @@ class Exports:
         """Raises BadArguments for a part that is not there, Expired, and what `survey` and `documented` do."""
         tid = request.tid or newest(self._image)
         with self._snapshots.view(tid) as view:
-            known = self._survey(view, tid, request)
-            answer = Exported(request.id, tid, known.image, len(known.objects), known.roots, [])
-            return self._of_blob(view, known, request, answer) if request.blob else self._of_objects(view, known, request, answer)
+            surveyed = self._survey(view, tid, request)
+            answer = Exported(request.id, tid, surveyed.image, len(surveyed.objects), surveyed.roots, [])
+            return self._of_blob(view, surveyed, request, answer) if request.blob else self._of_objects(view, surveyed, request, answer)
 
     def _survey(self, view: Image, tid: bytes, request: Export) -> Survey:
         key = (tid, *map(str, request.targets))
@@ -53,12 +53,12 @@ class Exports:
         self._surveys.move_to_end(key)
         return self._surveys[key]
 
-    def _of_objects(self, view: Image, known: Survey, request: Export, answer: Exported) -> Exported:
+    def _of_objects(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
         number, offset, left = request.number, request.offset, self._capacity
         data: list[bytes] = []
-        while number < len(known.objects) and left > _PIECE:
+        while number < len(surveyed.objects) and left > _PIECE:
             self._alive()
-            document = encode(documented(view.at(Reference(known.objects[number])), known))
+            document = encode(documented(view.at(Reference(surveyed.objects[number])), surveyed))
             if offset >= len(document):
                 raise BadArguments(f"object {number} of the export has no byte {offset:,}", "go on where the last part said")
             data.append(document[offset : offset + left - _PIECE])
@@ -69,8 +69,8 @@ class Exports:
             number, offset = number + 1, 0
         return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, data, number, offset)
 
-    def _of_blob(self, view: Image, known: Survey, request: Export, answer: Exported) -> Exported:
-        oid = known.blobs.get(request.blob)
+    def _of_blob(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
+        oid = surveyed.blobs.get(request.blob)
         blob = view.connection.get(oid) if oid is not None else None
         if not isinstance(blob, Blob):
             raise BadArguments(f"this export has no file {request.blob}", "its documents name those that it has")
@@ -79,28 +79,28 @@ class Exports:
         return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, [data], offset=end)
 
 
-def documented(one: UvmObject, known: Survey) -> ObjectDocument:
+def documented(owner: UvmObject, surveyed: Survey) -> ObjectDocument:
     """An object as its document says it. Raises BadValue, which names the object and the slot, for what no export can say."""
-    key = known.keys[one._p_oid]
+    key = surveyed.keys[owner._p_oid]
     here: dict[str, UvmObject] = {}
     slots: dict[str, Any] = {}
 
     def tag(part: Any) -> dict[str, Any]:
-        home = known.homes.get(part._p_oid)
+        home = surveyed.homes.get(part._p_oid)
         if home is not None and home[0] == key and isinstance(part, UvmObject):
             here[home[1]] = part
-        return dict(known.tags[part._p_oid])
+        return dict(surveyed.tags[part._p_oid])
 
-    for slot in one.names():
-        value = one.own(slot)
+    for slot in owner.names():
+        value = owner.own(slot)
         try:
             slots[slot] = tag(value) if is_method(value) else tagged(value, tag)
         except BadValue as error:
             raise BadValue(f"{slot} of {key} cannot be exported: {error.message}", error.remedy, object=key, slot=slot) from error
     return ObjectDocument(
         key=key,
-        names=list(one._slots.get(NAMES, ())),
-        parents=[tag(parent) for parent in one._slots.get(PARENTS, ())],
+        names=list(owner._slots.get(NAMES, ())),
+        parents=[tag(parent) for parent in owner._slots.get(PARENTS, ())],
         slots=slots,
         methods={label: methods.documented(part, tag) for label, part in here.items()},
     )

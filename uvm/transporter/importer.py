@@ -39,10 +39,10 @@ class Imported:
 
 
 def take_in(image: Image, attempt: Attempt, request: Import, principal: str, alive: Callable[[], None]) -> Imported:
-    """Carry out an Import, or with `preview` plan it. Raises what `plan.made` does, QuotaExceeded, NoSuchObject."""
+    """Carry out an Import, or with `preview` plan it. Raises what `plan.plan_of` does, QuotaExceeded, NoSuchObject."""
     if "send" not in attempt.rights:
         raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
-    upload = None if request.upload is None else uploads.found(image, request.upload, principal)
+    upload = None if request.upload is None else uploads.of(image, request.upload, principal)
     if (upload is None) == (not request.bundle):
         raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")
     data = request.bundle if upload is None else uploads.bundle(upload)
@@ -56,7 +56,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
     if not request.preview:
         attempt.touch()
     here = _Files(image, upload, uploaded, alive, request.preview)
-    planned = plan.made(image, bundle, by, ImportOptions(request.rename, request.replace), here.find, alive)
+    planned = plan.plan_of(image, bundle, by, ImportOptions(request.rename, request.replace), here.find, alive)
     if request.preview:
         return Imported(_answer(image, planned, {}, preview=True), [], [])
     changes = {arrival.key: _carry_out(image, attempt, arrival, alive) for arrival in planned.arrivals}
@@ -112,47 +112,47 @@ def _bundle(data: bytes) -> Bundle:
 def _carry_out(image: Image, attempt: Attempt, arrival: Arrival, alive: Callable[[], None]) -> list[str]:
     """Have an object become what it is to be; the names of its slots that changed."""
     alive()
-    one, slots = arrival.object, arrival.slots
+    owner, slots = arrival.object, arrival.slots
     for value in slots.values():
         if is_method(value) and value._p_jar is None and not attempt.is_new(value):
             attempt.made(value)
     if arrival.new:
-        attempt.made(one)
-        one._slots[PARENTS] = arrival.parents
-        one._slots.update(slots)
+        attempt.made(owner)
+        owner._slots[PARENTS] = arrival.parents
+        owner._slots.update(slots)
         changed = list(slots)
     else:
         changed = _replaced(image, attempt, arrival)
     for name in arrival.names:
-        if name not in image.names_of(one):
-            attempt.writing(one, NAMES)
-            image.give_name(one, name)
+        if name not in image.names_of(owner):
+            attempt.writing(owner, NAMES)
+            image.give_name(owner, name)
     return changed
 
 
 def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
-    one, slots = arrival.object, arrival.slots
+    owner, slots = arrival.object, arrival.slots
     changed = _differences(arrival)
-    moved = one.parents() != arrival.parents
-    order = [name for name in one.names() if name in slots] + [name for name in slots if name not in one._slots]
+    moved = owner.parents() != arrival.parents
+    order = [name for name in owner.names() if name in slots] + [name for name in slots if name not in owner._slots]
     if not changed and not moved and order == list(slots):
         return []
-    check_change(image, one, attempt.policy)
+    check_change(image, owner, attempt.policy)
     for name in changed:
-        attempt.writing(one, name)
+        attempt.writing(owner, name)
         if slots.get(name, ABSENT) is ABSENT:
-            one.drop(name)
+            owner.drop(name)
         else:
-            one.put(name, slots[name])
+            owner.put(name, slots[name])
     if moved:
         for ancestor in [each for parent in arrival.parents for each in parent.chain()]:
             if ancestor._p_jar is not None:
                 # The commit fails with a conflict if an ancestor's own record changed meanwhile.
                 ancestor._p_jar.readCurrent(ancestor)
-        attempt.writing(one, PARENTS)
-        one.put(PARENTS, arrival.parents)
-    structure = {name: value for name, value in one._slots.items() if name.endswith("*")}
-    one._slots = {**structure, **{name: one._slots[name] for name in slots}}
+        attempt.writing(owner, PARENTS)
+        owner.put(PARENTS, arrival.parents)
+    structure = {name: value for name, value in owner._slots.items() if name.endswith("*")}
+    owner._slots = {**structure, **{name: owner._slots[name] for name in slots}}
     return changed + ([PARENTS] if moved else [])
 
 
@@ -170,7 +170,7 @@ def _answer(image: Image, planned: ImportPlan, changes: dict[str, list[str]], *,
             arrival.key: changes[arrival.key] if not preview else _differences(arrival)
             for arrival in [arrival for arrival in planned.arrivals if not arrival.new][:LISTED]
         },
-        "claims": [msgspec.to_builtins(one) for one in planned.behaviours[:LISTED]],
+        "claims": [msgspec.to_builtins(behaviour) for behaviour in planned.behaviours[:LISTED]],
         "left_out": planned.left_out[:LISTED],
         "roots": [] if preview else list(planned.roots),
     }
@@ -178,5 +178,5 @@ def _answer(image: Image, planned: ImportPlan, changes: dict[str, list[str]], *,
 
 def _differences(arrival: Arrival) -> list[str]:
     """The slots in which an object that is there differs from what it is to be."""
-    one, slots = arrival.object, arrival.slots
-    return [name for name in one.names() if name not in slots] + [name for name in slots if not same_value(one.own(name), slots[name])]
+    owner, slots = arrival.object, arrival.slots
+    return [name for name in owner.names() if name not in slots] + [name for name in slots if not same_value(owner.own(name), slots[name])]

@@ -40,24 +40,24 @@ class Importing(Struct, frozen=True):
     tid: bytes
 
 
-def documented(one: UvmObject, tag: Callable[[Any], dict[str, Any]]) -> MethodDocument:
+def documented(behaviour: UvmObject, tag: Callable[[Any], dict[str, Any]]) -> MethodDocument:
     """A method as its document says it; one that was imported as the document that it came in said."""
-    proof = one.own("proof", None)
-    author, born, imports = one.own("author", ""), one.own("born", ""), []
+    proof = behaviour.own("proof", None)
+    author, born, imports = behaviour.own("author", ""), behaviour.own("born", ""), []
     if isinstance(proof, dict) and proof.get("mode") == IMPORTED:
         claimed = proof["claimed"]
         author, born, imports, proof = claimed["author"], claimed["born"], proof["imports"], claimed["proof"]
     return MethodDocument(
-        selector=one.own("selector"),
-        source=one.own("source"),
-        positional=len(one.own("positional")),
-        policy=one.own("policy") is True,
+        selector=behaviour.own("selector"),
+        source=behaviour.own("source"),
+        positional=len(behaviour.own("positional")),
+        policy=behaviour.own("policy") is True,
         author=author,
         born=born,
         imports=[tagged(hop, tag) for hop in imports],
         proof=tagged(proof, tag),
-        examples=tagged(examples_of(one), tag),
-        quarantined=quarantined(one),
+        examples=tagged(examples_of(behaviour), tag),
+        quarantined=quarantined(behaviour),
     )
 
 
@@ -73,7 +73,7 @@ def imported(document: MethodDocument, by: Importing, find: Find) -> tuple[UvmOb
     if document.positional > len(names) and tree is not None:
         raise BadExport(f"{document.selector} has {len(names)} parameters, of which {document.positional} cannot be given by place")
     audited = audit(document.source, document.selector, document.positional, names[document.positional :], None)
-    findings = [f"line {one.line}: {one.message}" if one.line else one.message for one in audited.findings]
+    findings = [f"line {finding.line}: {finding.message}" if finding.line else finding.message for finding in audited.findings]
     if not audited.ok:
         return None, findings
     hop = {"image": by.image, "tid": by.tid.hex(), "by": by.principal, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(by.at))}
@@ -92,18 +92,18 @@ def imported(document: MethodDocument, by: Importing, find: Find) -> tuple[UvmOb
     return made, findings
 
 
-def examples_of(one: UvmObject) -> Any:
+def examples_of(behaviour: UvmObject) -> Any:
     """The examples that a method keeps, or nothing."""
-    return loaded(one.own(EXAMPLES, None))
+    return loaded(behaviour.own(EXAMPLES, None))
 
 
-def same(one: UvmObject, document: MethodDocument, find: Find) -> bool:
+def same(behaviour: UvmObject, document: MethodDocument, find: Find) -> bool:
     """Whether the image has this very method: then its own proof of it is worth more than the document's."""
     return (
-        one.own("source") == document.source
-        and one.own("selector") == document.selector
-        and len(one.own("positional", [])) == document.positional
-        and (one.own("policy") is True) == document.policy
-        and quarantined(one) == document.quarantined
-        and same_value(examples_of(one), untagged(document.examples, find))
+        behaviour.own("source") == document.source
+        and behaviour.own("selector") == document.selector
+        and len(behaviour.own("positional", [])) == document.positional
+        and (behaviour.own("policy") is True) == document.policy
+        and quarantined(behaviour) == document.quarantined
+        and same_value(examples_of(behaviour), untagged(document.examples, find))
     )

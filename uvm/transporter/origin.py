@@ -21,13 +21,16 @@ def image_id(image: Image) -> str:
 def primordial_objects(image: Image) -> dict[str, UvmObject]:
     """The objects that every image is born with, by the name that an export has for them."""
     root = image.root
-    known: dict[str, Any] = {name: image.names.get(name) for name in root["primordial"]}
-    known |= {place: root.get(place) for place in UNNAMED}
-    return {name: one for name, one in known.items() if type(one) is UvmObject}
+    objects: dict[str, Any] = {name: image.names.get(name) for name in root["primordial"]}
+    objects |= {place: root.get(place) for place in UNNAMED}
+    return {name: owner for name, owner in objects.items() if type(owner) is UvmObject}
 
 
 def primordial_methods(objects: dict[str, UvmObject]) -> dict[tuple[str, str], UvmObject]:
     """Their methods, by object and selector."""
     return {
-        (name, selector): one.own(selector) for name, one in objects.items() for selector in one.names() if is_method(one.own(selector))
+        (name, selector): owner.own(selector)
+        for name, owner in objects.items()
+        for selector in owner.names()
+        if is_method(owner.own(selector))
     }

@@ -29,9 +29,9 @@ def reached(roots: Iterable[UvmObject]) -> Iterator[UvmObject]:
     seen: set[bytes] = set()
     pending = list(roots)
     while pending:
-        one = pending.pop()
-        if one._p_oid in seen or KIND in one._slots:
+        owner = pending.pop()
+        if owner._p_oid in seen or KIND in owner._slots:
             continue
-        seen.add(one._p_oid)
-        yield one
-        pending.extend(part for value in one._slots.values() for part in parts(value) if isinstance(part, UvmObject))
+        seen.add(owner._p_oid)
+        yield owner
+        pending.extend(part for value in owner._slots.values() for part in parts(value) if isinstance(part, UvmObject))

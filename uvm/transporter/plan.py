@@ -11,13 +11,13 @@ import msgspec
 from msgspec import Struct
 from ZODB.blob import Blob
 
-from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed, ParentCycle
+from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed
 from uvm.image import model_registry
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
-from uvm.objects import ANCESTORS, KIND, UvmObject
+from uvm.objects import KIND, UvmObject
 from uvm.protocol import Bundle, ObjectDocument, Reference, decode_document
-from uvm.transporter import methods
+from uvm.transporter import lineage, methods
 from uvm.transporter.methods import Importing
 from uvm.transporter.origin import image_id, primordial_methods, primordial_objects
 from uvm.transporter.parts import parts, reached
@@ -68,7 +68,7 @@ class ImportOptions(Struct, frozen=True):
     replace: bool = False
 
 
-def made(
+def plan_of(
     image: Image, bundle: Bundle, by: Importing, options: ImportOptions, blob: Callable[[str], Blob | None], alive: Callable[[], None]
 ) -> ImportPlan:
     """The plan. Raises BadExport, BadArguments, NotAllowed, AuditRefused, MissingReference, ParentCycle.
@@ -125,12 +125,12 @@ class _Planning:
         if self._missing:
             self._report_missing()
         roots = [self._arrivals[key] for key in self._bundle.roots if key in self._arrivals]
-        kept = self._reached([*roots, *(arrival for arrival in self._arrivals.values() if arrival.names)])
-        self._check_parents(kept)
+        arriving = self._reached([*roots, *(arrival for arrival in self._arrivals.values() if arrival.names)])
+        lineage.check((arrival.key, arrival.object, arrival.parents) for arrival in arriving)
         return ImportPlan(
-            arrivals=kept,
+            arrivals=arriving,
             behaviours=self._behaviours,
-            left_out=sorted(set(self._arrivals) - {arrival.key for arrival in kept}),
+            left_out=sorted(set(self._arrivals) - {arrival.key for arrival in arriving}),
             roots=[root.object for root in roots if root.new and not root.names],
             used=list(self._used.values()),
         )
@@ -138,10 +138,10 @@ class _Planning:
     # --- names -------------------------------------------------------------------------------------------------------
 
     def _meet_names(self) -> None:
-        known = {name for document in self._documents.values() for name in document.names}
-        if strange := [name for name in self._rename if name not in known]:
+        exported = {name for document in self._documents.values() for name in document.names}
+        if strange := [name for name in self._rename if name not in exported]:
             raise BadArguments(
-                f"nothing in the export is named {strange[0]!r:.100}", f"it has {', '.join(sorted(known)[:8]) or 'no names'}"
+                f"nothing in the export is named {strange[0]!r:.100}", f"it has {', '.join(sorted(exported)[:8]) or 'no names'}"
             )
         owner: dict[str, str] = {}
         taken: dict[str, None] = {}
@@ -152,7 +152,7 @@ class _Planning:
                     raise NotAllowed(f"{name!r:.100} cannot name an imported object", "choose another name: batos import --as OLD=NEW")
                 if owner.setdefault(name, key) != key:
                     raise BadExport(f"{owner[name]!r:.100} and {key!r:.100} have the same name {name!r:.100}", object=key)
-            bearers = [one for name in names if type(one := self._image.names.get(name)) is UvmObject]
+            bearers = [bearer for name in names if type(bearer := self._image.names.get(name)) is UvmObject]
             if bearers and not self._replace:
                 taken.update(dict.fromkeys(name for name in names if name in self._image.names))
             elif len(dict.fromkeys(map(id, bearers))) > 1 or any(map(self._image.is_primordial, bearers)):
@@ -176,11 +176,11 @@ class _Planning:
         The reference alone would not do: after a rollback it may have come to mean something else.
         """
         named = [arrival.object for arrival in self._arrivals.values() if not arrival.new]
-        for one in reached(named):
+        for part in reached(named):
             self._alive()
-            arrival = self._arrivals.get(str(Reference(one._p_oid)))
-            if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(one):
-                arrival.object, arrival.new = one, False
+            arrival = self._arrivals.get(str(Reference(part._p_oid)))
+            if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(part):
+                arrival.object, arrival.new = part, False
 
     # --- methods -----------------------------------------------------------------------------------------------------
 
@@ -192,11 +192,11 @@ class _Planning:
             for label, method in document.methods.items():
                 self._alive()
                 self._here = key
-                kept = [one for one in here if methods.same(one, method, self._find)]
-                kept.sort(key=lambda one: one is not arrival.object.own(label))
-                if kept:
-                    mine = self._methods[key, label] = kept[0]
-                    here = [one for one in here if one is not mine]
+                same = [behaviour for behaviour in here if methods.same(behaviour, method, self._find)]
+                same.sort(key=lambda behaviour: behaviour is not arrival.object.own(label))
+                if same:
+                    mine = self._methods[key, label] = same[0]
+                    here = [behaviour for behaviour in here if behaviour is not mine]
                     self._behaviours.append(Behaviour(key, method.selector, str(mine.own("author")), method.policy, [], kept=True))
                     continue
                 taken, findings = methods.imported(method, self._by, self._find)
@@ -244,12 +244,12 @@ class _Planning:
 
     def _find(self, tag: str, content: Any) -> Any:
         """What a value names. What is not there is noted, and something else stands for it until all are known."""
-        found = self._looked_up(tag, content)
-        if found is None:
+        named = self._looked_up(tag, content)
+        if named is None:
             shown = content if isinstance(content, str) else ".".join(map(str, content)) if isinstance(content, list) else str(content)
             self._missing[f"{tag} {shown}"[:200], self._here] = None
             return _NOBODY
-        return found
+        return named
 
     def _looked_up(self, tag: str, content: Any) -> Any:
         if tag in ("method", "primordial") and isinstance(content, list) and len(content) == 2:
@@ -261,8 +261,8 @@ class _Planning:
             case "ref" if content in self._arrivals:
                 return self._arrivals[content].object
             case "ref":
-                one = self._image.names.get(content)
-                return one if type(one) is UvmObject else None
+                bearer = self._image.names.get(content)
+                return bearer if type(bearer) is UvmObject else None
             case "primordial":
                 return self._primordial.get(content)
             case "message":
@@ -282,10 +282,10 @@ class _Planning:
         if not self._same_image:
             return None
         try:
-            one = self._image.at(Reference.parse(text))
+            message = self._image.at(Reference.parse(text))
         except (ImageError, ValueError):
             return None
-        return one if one.own(KIND) == "message" else None
+        return message if message.own(KIND) == "message" else None
 
     def _weights(self, kind: model_registry.Kind, digest: str) -> UvmObject | None:
         """A model or an adapter that the image keeps."""
@@ -326,45 +326,11 @@ class _Planning:
                     pending.append(by_identity[id(part)])
         return [arrival for arrival in self._arrivals.values() if id(arrival.object) in reached]
 
-    def _check_parents(self, arrivals: list[Arrival]) -> None:
-        """No cycle, and no chain that is too long, with the parents as they will be."""
-        will_be = {id(arrival.object): arrival.parents for arrival in arrivals}
 
-        def parents_of(one: UvmObject) -> list[UvmObject]:
-            return will_be.get(id(one)) or one.parents()
-
-        done: dict[int, UvmObject] = {}
-        for arrival in arrivals:
-            way: dict[int, None] = {}
-            pending: list[tuple[UvmObject, bool]] = [(arrival.object, False)]
-            while pending:
-                one, leaving = pending.pop()
-                if leaving:
-                    del way[id(one)]
-                    done[id(one)] = one
-                elif id(one) in way:
-                    raise ParentCycle(f"{arrival.key} would be its own ancestor; a cycle of parents is refused", object=arrival.key)
-                elif id(one) not in done:
-                    way[id(one)] = None
-                    pending.append((one, True))
-                    pending.extend((parent, False) for parent in parents_of(one))
-        for arrival in arrivals:
-            seen: dict[int, UvmObject] = {}
-            waiting = [arrival.object]
-            while waiting:
-                one = waiting.pop()
-                if seen.setdefault(id(one), one) is one:
-                    waiting.extend(parent for parent in parents_of(one) if id(parent) not in seen)
-            if len(seen) > ANCESTORS + 1:
-                raise NotAllowed(
-                    f"{arrival.key} would delegate to more than {ANCESTORS} objects", "keep chains of parents short", object=arrival.key
-                )
-
-
-def _methods_of(one: UvmObject) -> list[UvmObject]:
+def _methods_of(owner: UvmObject) -> list[UvmObject]:
     """The methods that an object has, in its slots or in what they hold."""
-    found = [part for part in parts(list(one._slots.values())) if isinstance(part, UvmObject) and is_method(part)]
-    return list(dict.fromkeys(found))
+    held = parts(list(owner._slots.values()))
+    return list(dict.fromkeys(part for part in held if isinstance(part, UvmObject) and is_method(part)))
 
 
 _NOBODY: Final = UvmObject()

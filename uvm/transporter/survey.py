@@ -44,7 +44,7 @@ def survey(image: Image, targets: Sequence[str | Reference], alive: Callable[[],
     if targets:
         roots = list(dict.fromkeys(image.target(target) for target in targets))
     else:
-        roots = list(dict.fromkeys(one for one in image.names.values() if type(one) is UvmObject and not image.is_primordial(one)))
+        roots = list(dict.fromkeys(owner for owner in image.names.values() if type(owner) is UvmObject and not image.is_primordial(owner)))
     for root in roots:
         if root.own(KIND) is not ABSENT or image.is_primordial(root):
             raise BadValue(
@@ -65,57 +65,57 @@ class _Walk:
         self.keys: dict[bytes, str] = {}
         primordial = primordial_objects(image)
         behaviour = primordial_methods(primordial)
-        self._primitives = {one.own("primitive"): place for place, one in behaviour.items()}
-        self._tags: dict[bytes, dict[str, Any]] = {one._p_oid: {"primordial": list(place)} for place, one in behaviour.items()}
-        self._tags |= {one._p_oid: {"primordial": name} if name in UNNAMED else {"ref": name} for name, one in primordial.items()}
+        self._primitives = {owner.own("primitive"): place for place, owner in behaviour.items()}
+        self._tags: dict[bytes, dict[str, Any]] = {owner._p_oid: {"primordial": list(place)} for place, owner in behaviour.items()}
+        self._tags |= {owner._p_oid: {"primordial": name} if name in UNNAMED else {"ref": name} for name, owner in primordial.items()}
 
     def through(self, roots: Iterable[UvmObject]) -> None:
         pending = deque(filter(self._meets, roots))
         while pending:
-            one = pending.popleft()
+            owner = pending.popleft()
             self._alive()
-            key = self.keys[one._p_oid]
-            found: list[UvmObject] = []
-            for slot in one.names():
-                value = one.own(slot)
+            key = self.keys[owner._p_oid]
+            reached: list[UvmObject] = []
+            for slot in owner.names():
+                value = owner.own(slot)
                 if is_method(value):
                     self._behaviour(value, key, slot)
-                    found += self._referred(examples_of(value), key, slot)
+                    reached += self._referred(examples_of(value), key, slot)
                 else:
-                    found += self._referred(value, key, slot)
-            found += one.parents()
-            pending.extend(filter(self._meets, found))
+                    reached += self._referred(value, key, slot)
+            reached += owner.parents()
+            pending.extend(filter(self._meets, reached))
 
-    def _meets(self, one: UvmObject) -> bool:
+    def _meets(self, owner: UvmObject) -> bool:
         """Give an object its key and its place; whether it has none yet."""
-        if one._p_oid in self.keys or one._p_oid in self._tags:
+        if owner._p_oid in self.keys or owner._p_oid in self._tags:
             return False
-        names = self._image.names_of(one)
-        self.keys[one._p_oid] = names[0] if names else str(Reference(one._p_oid))
-        self._objects.append(one._p_oid)
+        names = self._image.names_of(owner)
+        self.keys[owner._p_oid] = names[0] if names else str(Reference(owner._p_oid))
+        self._objects.append(owner._p_oid)
         return True
 
-    def _behaviour(self, one: UvmObject, key: str, slot: str) -> None:
-        primitive = one.own("primitive")
+    def _behaviour(self, method: UvmObject, key: str, slot: str) -> None:
+        primitive = method.own("primitive")
         if primitive is ABSENT:
-            self._methods.append((one, key, slot))
+            self._methods.append((method, key, slot))
         elif primitive in self._primitives:
             # Whichever object of the kernel's stands for it: what it does is the same.
-            self._tags.setdefault(one._p_oid, {"primordial": list(self._primitives[primitive])})
+            self._tags.setdefault(method._p_oid, {"primordial": list(self._primitives[primitive])})
         else:
             raise BadValue(f"{slot} of {key} is a primitive that no object of the image's own has", f"remove it: removeSlot_('{slot}')")
 
     def _referred(self, value: Any, key: str, slot: str) -> list[UvmObject]:
         """The objects in a value that are to be looked at as well."""
-        found: list[UvmObject] = []
+        reached: list[UvmObject] = []
         for part in parts(value):
             if isinstance(part, Blob):
                 self._file(part)
             elif part.own(KIND) is ABSENT:
-                found.append(part)
+                reached.append(part)
             else:
                 self._kernels(part, key, slot)
-        return found
+        return reached
 
     def _file(self, blob: Blob) -> None:
         if blob._p_oid not in self._tags:
@@ -124,30 +124,30 @@ class _Walk:
             self._tags[blob._p_oid] = {"blob": digest}
             self._blobs.setdefault(digest, blob._p_oid)
 
-    def _kernels(self, one: UvmObject, key: str, slot: str) -> None:
-        kind = one.own(KIND)
-        if kind == "method" and one.own("primitive") is not ABSENT:
-            self._behaviour(one, key, slot)
+    def _kernels(self, record: UvmObject, key: str, slot: str) -> None:
+        kind = record.own(KIND)
+        if kind == "method" and record.own("primitive") is not ABSENT:
+            self._behaviour(record, key, slot)
         elif kind == "method":
-            self._loose.append((one, key))
+            self._loose.append((record, key))
         elif kind == "message":
-            self._tags[one._p_oid] = {"message": str(Reference(one._p_oid))}
+            self._tags[record._p_oid] = {"message": str(Reference(record._p_oid))}
         elif kind in ("model", "adapter"):
-            self._tags[one._p_oid] = {kind: one.own("digest")}
-        elif one._p_oid not in self._tags:
+            self._tags[record._p_oid] = {kind: record.own("digest")}
+        elif record._p_oid not in self._tags:
             raise BadValue(f"{slot} of {key} refers to a {kind}, which stays in the image", f"remove it: removeSlot_('{slot}')")
 
     def survey(self, roots: int) -> Survey:
         homes: dict[bytes, tuple[str, str]] = {}
         labels: set[tuple[str, str]] = set()
-        loose = ((one, key, str(one.own("selector"))) for one, key in self._loose)
-        for one, key, label in [*self._methods, *loose]:
-            if one._p_oid in self._tags or one._p_oid in homes:
+        loose = ((method, key, str(method.own("selector"))) for method, key in self._loose)
+        for method, key, label in [*self._methods, *loose]:
+            if method._p_oid in self._tags or method._p_oid in homes:
                 continue
             if (key, label) in labels:
-                label = f"{label}{Reference(one._p_oid)}"
+                label = f"{label}{Reference(method._p_oid)}"
             labels.add((key, label))
-            homes[one._p_oid] = (key, label)
-            self._tags[one._p_oid] = {"method": [key, label]}
+            homes[method._p_oid] = (key, label)
+            self._tags[method._p_oid] = {"method": [key, label]}
         self._tags |= {oid: {"ref": key} for oid, key in self.keys.items()}
         return Survey(image_id(self._image), self._objects, self.keys, roots, self._tags, homes, self._blobs)

@@ -25,7 +25,7 @@ _KIND: Final = "upload"
 
 def add(image: Image, request: Upload, principal: str, limits: Limits) -> UvmObject:
     """Add a piece. Raises BadArguments for one that does not follow on, QuotaExceeded, NoSuchObject."""
-    upload = _new(image, principal) if request.upload is None else found(image, request.upload, principal)
+    upload = _new(image, principal) if request.upload is None else of(image, request.upload, principal)
     total = upload.own("bytes") + len(request.data)
     if total > TIMES * limits.bytes:
         raise QuotaExceeded(
@@ -47,7 +47,7 @@ def add(image: Image, request: Upload, principal: str, limits: Limits) -> UvmObj
     return upload
 
 
-def found(image: Image, reference: Any, principal: str) -> UvmObject:
+def of(image: Image, reference: Any, principal: str) -> UvmObject:
     """What was uploaded under a reference. Raises NoSuchObject where there is nothing, or it is another principal's."""
     upload = image.at(reference) if isinstance(reference, Reference) else None
     if upload is None or upload.own(KIND) != _KIND or upload.own("owner", None) != principal:
