@@ -137,6 +137,14 @@ class ImageFull(ImageError):
     """The image's disk had no room for what the message changed; nothing changed."""
 
 
+class BadExport(ImageError):
+    """What is to be imported is no export, or a broken one; `details["object"]` says where."""
+
+
+class MissingReference(ImageError):
+    """What is to be imported refers to what is not there; `details["missing"]` says to what, and from where."""
+
+
 class AttemptEnded(BaseException):
     """Ends the attempt of a message; no method can catch it."""
 

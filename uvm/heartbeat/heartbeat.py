@@ -23,7 +23,7 @@ from uvm.errors import ImageError
 from uvm.heartbeat.announcer import Announcer
 from uvm.image import clock as image_time
 from uvm.image import codex, model_registry, nursery, stored, views
-from uvm.image.blobs import sweep, unnamed
+from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
 from uvm.image.image import Image
@@ -91,6 +91,7 @@ class Heartbeat:
             log.warning("removed what an import that died had left")
         if time.monotonic() >= self._count_at:
             self._count_stored()
+            sweep_unfinished(self._configuration.home.blobs)
             self._count_at = time.monotonic() + _COUNT_S
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured

@@ -7,9 +7,10 @@ with a dot are left out. The inference worker computes the same (docs/inference.
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from ZODB.blob import Blob
 
@@ -18,6 +19,10 @@ from uvm.image.client import link_or_copy
 from uvm.image.image import Image
 from uvm.image.views import weights
 from uvm.objects import KIND, PARENTS, UvmObject
+
+_UNFINISHED: Final = "BUC"
+"""How the names begin of the files in which ZODB keeps blobs until their commit."""
+_UNFINISHED_S: Final = 86_400.0
 
 
 def files_of(directory: Path) -> list[Path]:
@@ -109,6 +114,15 @@ def sweep(directories: Iterable[Path]) -> list[str]:
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in gone]
+
+
+def sweep_unfinished(blobs: Path) -> int:
+    """Remove files that a process which died was writing, a day and more ago; how many those were."""
+    old = time.time() - _UNFINISHED_S
+    gone = [path for path in (blobs / "tmp").glob(f"{_UNFINISHED}*") if path.is_file() and path.stat().st_mtime < old]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)
 
 
 def copy_synced(reader: BinaryIO, target: Path, told: Callable[[int], None] = lambda octets: None) -> str:

@@ -227,7 +227,7 @@ def _with_version(one: UvmObject) -> list[UvmObject]:
 def written_for(one: UvmObject) -> tuple[bytes, str] | None:
     """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
     proof = one.own("proof")
-    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found"):
+    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found", "imported"):
         return None
     return Reference.parse(proof["message"]).oid, one.own("author")
 

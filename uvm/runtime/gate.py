@@ -18,7 +18,7 @@ from uvm.errors import BadValue, NotAllowed, QuotaExceeded
 from uvm.image.image import Image
 from uvm.image.methods import VERSION
 from uvm.image.stored import Growth, charged
-from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
+from uvm.objects import ABSENT, CHARGED, KIND, NAMES, UvmObject
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
 from uvm.values.slot_values import Charge, Scale
@@ -72,6 +72,8 @@ class _Look:
         for identity, (owner, slots) in changed.items():
             if identity not in created and owner._p_jar is not None:
                 self._changed(owner, slots)
+            elif NAMES in slots:
+                self._new(owner)  # it may be reached through its name alone
         for one in self._image.changed():
             if id(one) in created:
                 self._new(one)

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from uvm.errors import BadArguments, Declined, NotAllowed
 from uvm.image import library, views
 from uvm.image.large import weight
-from uvm.image.message_object import MIRROR, is_method, is_word
+from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
 from uvm.image.methods import explanation, runs
 from uvm.language.weights import PRIMITIVE
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
@@ -162,7 +162,7 @@ def responds_to(runtime: Runtime, receiver: UvmObject, selector: str) -> bool:
 
 def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Make the receiver known by a name; a taken name is refused."""
-    if type(name) is not str or not 1 <= len(name) <= 256 or name.startswith(("@", "_")) or not name.isprintable():
+    if not is_object_name(name):
         raise NotAllowed(f"{shown(name)} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
     runtime.check_writable(receiver)
     names: Any = runtime.image.names
