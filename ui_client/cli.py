@@ -5,7 +5,21 @@ Exit status: 0 done, 1 an error (one line says what and what to do), 2 wrong usa
 
 import typer
 
-from ui_client.commands import adapters, events, history, image, keys, logs, machine, messages, models, revocation, service, transport, window
+from ui_client.commands import (
+    adapters,
+    events,
+    history,
+    image,
+    keys,
+    logs,
+    machine,
+    messages,
+    models,
+    revocation,
+    service,
+    transport,
+    window,
+)
 
 app = typer.Typer(
     name="batos",
