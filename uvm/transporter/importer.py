@@ -12,7 +12,7 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
-from uvm.image import model_registry
+from uvm.image import authors, model_registry
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
@@ -38,7 +38,7 @@ class Imported:
         self.grown = grown
 
 
-def take_in(image: Image, attempt: Attempt, request: Import, principal: str, alive: Callable[[], None]) -> Imported:
+def take_in(image: Image, attempt: Attempt, request: Import, principal: str, session: str, alive: Callable[[], None]) -> Imported:
     """Carry out an Import, or with `preview` plan it. Raises what `plan.plan_of` does, QuotaExceeded, NoSuchObject."""
     if "send" not in attempt.rights:
         raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
@@ -47,7 +47,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
         raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")
     data = request.bundle if upload is None else uploads.bundle(upload)
     bundle = _bundle(data)
-    by = Importing(principal, attempt.rights, attempt.now, bundle.image, bundle.tid)
+    by = Importing(principal, session, attempt.rights, attempt.now, bundle.image, bundle.tid)
     uploaded = uploads.files(upload) if upload is not None else {}
     if sum(uploaded.values()) > attempt.limits.bytes:
         raise QuotaExceeded(
@@ -123,6 +123,9 @@ def _carry_out(image: Image, attempt: Attempt, arrival: Arrival, alive: Callable
         changed = list(slots)
     else:
         changed = _replaced(image, attempt, arrival)
+    for value in slots.values():
+        if is_method(value) and attempt.is_new(value):
+            authors.enter(image, value, image.reference(owner).oid)
     for name in arrival.names:
         if name not in image.names_of(owner):
             attempt.writing(owner, NAMES)
