@@ -62,7 +62,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ses
     changes = {arrival.key: _carry_out(image, attempt, arrival, alive) for arrival in planned.arrivals}
     if upload is not None:
         uploads.forget(image, upload)
-    if any(changes.values()):
+    if any(arrival.new or changes[arrival.key] for arrival in planned.arrivals):
         for proxy in planned.used:
             model_registry.take(proxy)
         facts = {"image": bundle.image, "tid": bundle.tid.hex(), "objects": len(planned.arrivals), "methods": len(planned.behaviours)}
@@ -124,7 +124,7 @@ def _carry_out(image: Image, attempt: Attempt, arrival: Arrival, alive: Callable
     else:
         changed = _replaced(image, attempt, arrival)
     for value in slots.values():
-        if is_method(value) and attempt.is_new(value):
+        if is_method(value) and attempt.is_new(value) and value._p_jar is None:  # its first object's
             authors.enter(image, value, image.reference(owner).oid)
     for name in arrival.names:
         if name not in image.names_of(owner):
@@ -148,10 +148,7 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
         else:
             owner.put(name, slots[name])
     if moved:
-        for ancestor in [each for parent in arrival.parents for each in parent.chain()]:
-            if ancestor._p_jar is not None:
-                # The commit fails with a conflict if an ancestor's own record changed meanwhile.
-                ancestor._p_jar.readCurrent(ancestor)
+        image.read_current(ancestor for parent in arrival.parents for ancestor in parent.chain())
         attempt.writing(owner, PARENTS)
         owner.put(PARENTS, arrival.parents)
     structure = {name: value for name, value in owner._slots.items() if name.endswith("*")}
