@@ -43,10 +43,10 @@ def test_all_messages_of_a_batch_are_one_commit(bench):
     assert bench.batch.commits == before + 1 and all(isinstance(outcome, Answered) for outcome in outcomes)
 
 
-def test_what_looks_behind_a_write_of_its_batch_sees_what_was_written(bench):
+def test_what_looks_behind_writes_of_its_batch_sees_what_was_written(bench):
     looks = Delivery(7, encode(Inspect(id=1, target="genesis_obj")), "local", False, 0.0, 60.0)
-    _, outcome = bench.run(*slots(bench, "a"), looks)
-    assert isinstance(outcome, Answered) and decode_value(outcome.result)["slots"]["a"] == 0
+    *_, outcome = bench.run(*slots(bench, "a", "b"), looks)
+    assert isinstance(outcome, Answered) and decode_value(outcome.result)["slots"]["b"] == 1
 
 
 def test_from_the_third_conflict_on_messages_run_one_by_one(bench, monkeypatch):
