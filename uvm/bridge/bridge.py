@@ -99,7 +99,7 @@ _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
 
 
-class Stopping(Protocol):
+class StopSignal(Protocol):
     """What ends the loop: `deploy.process.Stop`, or a test's own."""
 
     @property
@@ -164,7 +164,7 @@ class Bridge:
 
     # --- the loop ------------------------------------------------------------------------------------------------------
 
-    def run(self, stop: Stopping) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Serve until `stop` is requested; then give what UVMs have a moment to be answered."""
         tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
         self._log.info("bridge serves", tools=tools, events=events, tools_tcp=self._tools_tcp, events_tcp=self._events_tcp)
@@ -270,16 +270,16 @@ class Bridge:
                         self._ending(uvm)
                 case traffic.Answer(address, id, payload, waited_s):
                     self._pass_on(address, id, payload, waited_s)
-                case traffic.Refuse(address, answer):
+                case traffic.RefuseMessage(address, answer):
                     self._answer(address, answer)
-                case traffic.Drop(uvm, job):
+                case traffic.DropJob(uvm, job):
                     self._tell(self._peers.named(uvm).identity, wire.Drop(job))
-                case traffic.Recall(uvm):
+                case traffic.RecallJobs(uvm):
                     self._tell(self._peers.named(uvm).identity, wire.Recall())
-                case traffic.Kill(uvm):
+                case traffic.KillUvm(uvm):
                     self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
                     self._peers.kill(uvm)
-                case traffic.Lost():
+                case traffic.UvmLost():
                     self._bury(instruction)
 
     # --- tools ---------------------------------------------------------------------------------------------------------
@@ -321,7 +321,7 @@ class Bridge:
                 topics = [protocol.TOPIC_STATE.decode(), protocol.TOPIC_PROGRESS.decode()]
                 self._answer(address, Subscribed(request.id, self._events_for(address), topics, self._publisher.newest_tid))
             case Cancel(id, session, seq):
-                self._handle(traffic.Cancelled(address, id, (principal.name, session, seq)))
+                self._handle(traffic.MessageCancelled(address, id, (principal.name, session, seq)))
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
@@ -338,7 +338,7 @@ class Bridge:
             return
         deadline_s = (changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S
         self._handle(
-            traffic.Arrived(
+            traffic.MessageArrived(
                 address=address,
                 id=request.id,
                 payload=frame,
@@ -438,13 +438,13 @@ class Bridge:
             case wire.Done(job, payload, spent):
                 self._handle(traffic.Finished(name, job, payload, spent))
             case wire.Used(principal, spent):
-                self._handle(traffic.Used(name, principal, spent))
+                self._handle(traffic.UsageReported(name, principal, spent))
             case wire.Parked(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=True))
+                self._handle(traffic.JobsParked(name, jobs, parked=True))
             case wire.Resumed(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=False))
+                self._handle(traffic.JobsParked(name, jobs, parked=False))
             case wire.Returned(jobs):
-                self._handle(traffic.Returned(name, jobs))
+                self._handle(traffic.JobsReturned(name, jobs))
             case wire.Leaving():
                 self._handle(traffic.UvmLeft(name))
             case _:
@@ -461,10 +461,10 @@ class Bridge:
             return
         self._carry_out()
         instructions = self._dispatch.handle(traffic.UvmReady(ready.uvm, ready.incarnation), time.monotonic())
-        self._do([i for i in instructions if isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if isinstance(i, traffic.UvmLost)])
         self._peers.add(ready.uvm, identity, ready.pid, pidfd)
         self._log.info("a UVM is ready", uvm=ready.uvm, pid=ready.pid, incarnation=ready.incarnation)
-        self._do([i for i in instructions if not isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if not isinstance(i, traffic.UvmLost)])
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
@@ -486,7 +486,7 @@ class Bridge:
         if self._peers.ending(name, time.monotonic()):
             self._handle(traffic.UvmEnding(name))
 
-    def _bury(self, lost: traffic.Lost) -> None:
+    def _bury(self, lost: traffic.UvmLost) -> None:
         peer = self._peers.remove(lost.uvm)
         self._meters.lost(lost.clean)
         log = self._log.info if lost.clean else self._log.warning

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from uvm.bridge.events import Arrived, Instruction, Key, LaneKey
+from uvm.bridge.events import Instruction, Key, LaneKey, MessageArrived
 
 if TYPE_CHECKING:
     from uvm.bridge.shares import Source
@@ -61,7 +61,7 @@ class QueuedRequest(Struct, eq=False, gc=False):
     """
 
     number: int
-    arrival: Arrived
+    arrival: MessageArrived
     lane: Lane
     source: "Source"
     arrived: float

@@ -23,7 +23,7 @@ UNPROVEN = 4
 """Most messages on one UVM of connections of which nothing is known yet, but that others like them were light."""
 
 
-class Places:
+class Placement:
     """What the UVMs can take at the moment `now`; asked again after each message that was given."""
 
     def __init__(self, uvms: Iterable[Uvm], window: int, shares: Shares, now: float) -> None:

@@ -77,7 +77,7 @@ class Source(Struct, eq=False):
     `turn`: its place in the queue, 0: none.
     """
 
-    principal: "Principal"
+    principal: "PrincipalShare"
     costs: Costs
     ready: OrderedDict[LaneKey, Lane]
     fresh: dict[int, QueuedRequest]
@@ -112,7 +112,7 @@ class Source(Struct, eq=False):
         return newcomers.seen < TRUSTED_AFTER or not newcomers.light(now)
 
 
-class Principal(Struct, eq=False):
+class PrincipalShare(Struct, eq=False):
     """Somebody with connections. `newcomers`: what the first messages of its connections cost; `clock`: the clock of its latest turn.
 
     `turns`: its connections that wait, by whether they are heavy. An entry whose number is not its connection's `turn` is void.
@@ -132,7 +132,7 @@ class Principal(Struct, eq=False):
     clock: float = 0.0
 
 
-_Holder = TypeVar("_Holder", Principal, Source)
+_Holder = TypeVar("_Holder", PrincipalShare, Source)
 
 
 class Shares:
@@ -146,7 +146,7 @@ class Shares:
         self._clock = 0.0
         self._serial = 0
         self._active: OrderedDict[int, tuple[float, Source]] = OrderedDict()
-        self.principals: dict[str, Principal] = {}
+        self.principals: dict[str, PrincipalShare] = {}
         self.held = self.given = self.bytes = self.waiting = 0
 
     def statistics(self, now: float) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class Shares:
         """The connection that sends something just now."""
         owner = self.principals.get(name)
         if owner is None:
-            owner = Principal(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
+            owner = PrincipalShare(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
             self.principals[name] = owner
         elif owner.quota is not quota:
             owner.quota = quota
@@ -261,7 +261,7 @@ class Shares:
         owner.held += sign
         owner.bytes += size
 
-    def _forget_one(self, owner: Principal) -> None:
+    def _forget_one(self, owner: PrincipalShare) -> None:
         """Past the bound, the oldest connection that has no messages here is forgotten."""
         if len(owner.sources) <= REMEMBERED:
             return
