@@ -23,7 +23,7 @@ from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 Charge = Callable[[int], None]
 
 
-class Meter(Protocol):
+class TickMeter(Protocol):
     """What an operation is charged to: the budget of the message that runs."""
 
     @property
@@ -168,7 +168,7 @@ def places(value: Any) -> int:
     return 400 + count * units
 
 
-def key(value: Any, meter: Meter) -> Any:
+def key(value: Any, meter: TickMeter) -> Any:
     """The value, charged for being hashed; a counter becomes its number. Raises ValueError for a number that is too large."""
     kind = type(value)
     if kind is str or kind is bytes:
@@ -190,7 +190,7 @@ def key(value: Any, meter: Meter) -> Any:
     return value
 
 
-def hashed(values: Any, meter: Meter) -> Any:
+def hashed(values: Any, meter: TickMeter) -> Any:
     """What can be walked through, each about to be hashed."""
     values = taken(values, meter.charge)
     count = len(values)

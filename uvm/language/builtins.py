@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from uvm.errors import Declined
 from uvm.language import bounds
-from uvm.language.bounds import KEY_MOST, NUMBERS, Meter, hashed, number, room_for_items, taken, weigh
+from uvm.language.bounds import KEY_MOST, NUMBERS, TickMeter, hashed, number, room_for_items, taken, weigh
 from uvm.language.operators import Operators
 from uvm.language.value_methods import charge_sort, mutates, pairs_of, plain_read, plain_send, sort_key
 from uvm.objects import Counter, MergingQueue, MergingSet
@@ -43,7 +43,7 @@ _ABSENT: Final = object()
 class Vocabulary:
     """The functions, bound to a way to charge and to the current receiver."""
 
-    def __init__(self, meter: Meter, receiver: Callable[[], Any], operators: Operators) -> None:
+    def __init__(self, meter: TickMeter, receiver: Callable[[], Any], operators: Operators) -> None:
         self._meter = meter
         self._charge = meter.charge
         self._receiver = receiver

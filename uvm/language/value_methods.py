@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from uvm.language import bounds, texts
-from uvm.language.bounds import NUMBERS, Charge, Meter, extent, hashed, key, places, room_for_items, room_for_text, taken, weigh, weighed
+from uvm.language.bounds import (
+    NUMBERS,
+    Charge,
+    TickMeter,
+    extent,
+    hashed,
+    key,
+    places,
+    room_for_items,
+    room_for_text,
+    taken,
+    weigh,
+    weighed,
+)
 from uvm.language.keys import LONG
 from uvm.language.operators import behind, merged, merged_into
 from uvm.objects import Counter, MergingQueue, MergingSet
@@ -24,7 +37,7 @@ _BLOCK: Final = 512
 """Characters or items that are looked at before the next are charged."""
 
 
-def plain_send(value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], meter: Meter) -> Any:
+def plain_send(value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], meter: TickMeter) -> Any:
     """Carry out `value.name(*args, **kwargs)` for a value that is no object of the image.
 
     Raises TypeError for a name that is not in the language, and whatever Python raises for these arguments.
@@ -55,7 +68,7 @@ def mutates(value: Any, name: str) -> bool:
 def _scanned(function: Method, narrow: int, wide: int, grows: int = 1) -> Method:
     """A method that looks at each character, at `narrow` units for 16 of them, or `wide` where the text is not all ASCII."""
 
-    def call(meter: Meter, value: str) -> Any:
+    def call(meter: TickMeter, value: str) -> Any:
         length = len(value)
         if length > 32:
             ascii_only = value.isascii()
@@ -70,7 +83,7 @@ def _scanned(function: Method, narrow: int, wide: int, grows: int = 1) -> Method
 def _each(function: Method, dear: bool = False) -> Method:
     """Whether all characters are of a kind; the first that is not ends the search. `dear`: it takes Python longer to say."""
 
-    def call(meter: Meter, value: str) -> bool:
+    def call(meter: TickMeter, value: str) -> bool:
         if len(value) <= _BLOCK or not function(value[:16]):
             return bool(function(value[:_BLOCK]))
         for first in range(0, len(value), _BLOCK):
@@ -84,7 +97,7 @@ def _each(function: Method, dear: bool = False) -> Method:
 
 
 def _stripped(function: Method, left: bool, right: bool) -> Method:
-    def call(meter: Meter, value: str, chars: str | None = None) -> str:
+    def call(meter: TickMeter, value: str, chars: str | None = None) -> str:
         if chars is not None and type(chars) is not str:
             raise TypeError(f"strip takes a text, not a {bounds.kind_of(chars)}")
         if len(value) <= 64 and (chars is None or len(chars) <= 64):
@@ -102,7 +115,7 @@ def _stripped(function: Method, left: bool, right: bool) -> Method:
 def _affix(function: Method) -> Method:
     """`startswith` and `endswith`: of several, the first that fits ends the search."""
 
-    def call(meter: Meter, value: str, affixes: Any, *span: Any) -> bool:
+    def call(meter: TickMeter, value: str, affixes: Any, *span: Any) -> bool:
         if type(affixes) is str and len(affixes) <= 512:
             return function(value, affixes, *span)  # type: ignore[no-any-return]  # a method of str that makes a bool
         meter.charge(70)
@@ -122,7 +135,7 @@ def _affix(function: Method) -> Method:
 def _without(function: Method, there: Method) -> Method:
     """`removeprefix` and `removesuffix`."""
 
-    def call(meter: Meter, value: str, affix: str) -> str:
+    def call(meter: TickMeter, value: str, affix: str) -> str:
         meter.charge(75 + (len(_text(affix)) >> 9))
         room_for_text(len(affix), meter.charge)
         if there(value, affix):
@@ -133,7 +146,7 @@ def _without(function: Method, there: Method) -> Method:
 
 
 def _padded(function: Method) -> Method:
-    def call(meter: Meter, value: str, width: int, *fill: str) -> str:
+    def call(meter: TickMeter, value: str, width: int, *fill: str) -> str:
         meter.charge(45)
         if type(width) is int:
             room_for_text(max(width, len(value)), meter.charge)
@@ -148,18 +161,18 @@ def _text(part: Any) -> str:
     return part
 
 
-def _find(meter: Meter, value: str, part: str, *span: int) -> int:
+def _find(meter: TickMeter, value: str, part: str, *span: int) -> int:
     return texts.found(value, _text(part), meter.charge, *span)
 
 
-def _index(meter: Meter, value: str, part: str, *span: int) -> int:
+def _index(meter: TickMeter, value: str, part: str, *span: int) -> int:
     place = texts.found(value, _text(part), meter.charge, *span)
     if place < 0:
         raise ValueError("substring not found")
     return place
 
 
-def _count_text(meter: Meter, value: str, part: str, *span: int) -> int:
+def _count_text(meter: TickMeter, value: str, part: str, *span: int) -> int:
     if len(value) > 32:
         first, last, _ = slice(*(span or (None,)), *((None,) if len(span) == 1 else ())).indices(len(value))
         texts.search_cost(value, _text(part), first, last)(meter.charge)
@@ -169,7 +182,7 @@ def _count_text(meter: Meter, value: str, part: str, *span: int) -> int:
 
 
 def _split(from_right: bool) -> Method:
-    def call(meter: Meter, value: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
+    def call(meter: TickMeter, value: str, sep: str | None = None, maxsplit: int = -1) -> list[str]:
         limit = maxsplit if type(maxsplit) is int and maxsplit >= 0 else bounds.ITEMS + 1
         if len(value) > 32:
             if sep is None:
@@ -198,7 +211,7 @@ def _split(from_right: bool) -> Method:
     return call
 
 
-def _lines(meter: Meter, value: str, keepends: bool = False) -> list[str]:
+def _lines(meter: TickMeter, value: str, keepends: bool = False) -> list[str]:
     meter.charge(len(value) * 5 >> 6)
     lines = value.splitlines(bool(keepends)) if len(value) <= bounds.ITEMS else _few_lines(value, bool(keepends))
     meter.charge(len(lines) * 3 >> 2)
@@ -211,7 +224,7 @@ def _few_lines(value: str, keepends: bool) -> list[str]:
     return value.splitlines(keepends)
 
 
-def _join(meter: Meter, value: str, parts: Iterable[str]) -> str:
+def _join(meter: TickMeter, value: str, parts: Iterable[str]) -> str:
     pieces = list(taken(parts, meter.charge))
     meter.charge(100 + 6 * len(pieces))
     for index, part in enumerate(pieces):
@@ -221,7 +234,7 @@ def _join(meter: Meter, value: str, parts: Iterable[str]) -> str:
     return value.join(pieces)
 
 
-def _replace(meter: Meter, value: str, old: str, new: str, count: int = -1) -> str:
+def _replace(meter: TickMeter, value: str, old: str, new: str, count: int = -1) -> str:
     if len(value) > 32 or not old:
         times = _count_text(meter, value, _text(old))
         times = times if count < 0 else min(count, times)
@@ -235,25 +248,25 @@ def _replace(meter: Meter, value: str, old: str, new: str, count: int = -1) -> s
 # --- collections -----------------------------------------------------------------------------------------------------
 
 
-def _append(meter: Meter, value: list[Any], item: Any) -> None:
+def _append(meter: TickMeter, value: list[Any], item: Any) -> None:
     room_for_items(len(value) + 1, _free)
     value.append(item)
 
 
-def _insert(meter: Meter, value: list[Any], index: int, item: Any) -> None:
+def _insert(meter: TickMeter, value: list[Any], index: int, item: Any) -> None:
     room_for_items(len(value) + 1, _free)
     meter.charge(2 * behind(value, index))
     value.insert(index, item)
 
 
-def _extend(meter: Meter, value: list[Any], items: Any) -> None:
+def _extend(meter: TickMeter, value: list[Any], items: Any) -> None:
     meter.charge(35)
     items = taken(items, meter.charge)
     room_for_items(len(value) + len(items), _free)
     value.extend(items)
 
 
-def _pop_item(meter: Meter, value: list[Any], index: int = -1) -> Any:
+def _pop_item(meter: TickMeter, value: list[Any], index: int = -1) -> Any:
     meter.charge(behind(value, index))
     return value.pop(index)
 
@@ -261,7 +274,7 @@ def _pop_item(meter: Meter, value: list[Any], index: int = -1) -> Any:
 def _compared(function: Method) -> Method:
     """A method of a list or tuple that compares its argument with each item."""
 
-    def call(meter: Meter, value: Any, item: Any, *span: int) -> Any:
+    def call(meter: TickMeter, value: Any, item: Any, *span: int) -> Any:
         weigh(value, meter.charge)
         meter.charge(70 + len(value))
         return function(value, weighed(item, meter.charge), *span)
@@ -269,7 +282,7 @@ def _compared(function: Method) -> Method:
     return call
 
 
-def _sort(meter: Meter, value: list[Any], *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+def _sort(meter: TickMeter, value: list[Any], *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
     charge_sort(value, meter.charge, key is not None)
     value.sort(key=sort_key(key, meter.charge), reverse=bool(reverse))
 
@@ -299,7 +312,7 @@ def sort_key(key: Callable[[Any], Any] | None, charge: Charge) -> Callable[[Any]
 def _walked(function: Method, units: int) -> Method:
     """A method that walks through the whole container, so many units for 128 of its places."""
 
-    def call(meter: Meter, value: Any) -> Any:
+    def call(meter: TickMeter, value: Any) -> Any:
         meter.charge(8 + (extent(value) * units >> 7 if len(value) < _FAR else extent(value) * 3 >> 2))
         return function(value)
 
@@ -312,7 +325,7 @@ def _listed(function: Method, units: int, far: int) -> Method:
     So many units for eight items, `far` where they are many.
     """
 
-    def call(meter: Meter, value: dict[Any, Any]) -> list[Any]:
+    def call(meter: TickMeter, value: dict[Any, Any]) -> list[Any]:
         meter.charge(20 + (extent(value) * 3 + len(value) * (units if len(value) < 4096 else far) >> 3))
         return list(function(value))
 
@@ -322,7 +335,7 @@ def _listed(function: Method, units: int, far: int) -> Method:
 def _keyed(function: Method) -> Method:
     """A method that hashes its first argument."""
 
-    def call(meter: Meter, value: Any, item: Any, *rest: Any) -> Any:
+    def call(meter: TickMeter, value: Any, item: Any, *rest: Any) -> Any:
         return function(value, key(item, meter), *rest)
 
     return call
@@ -331,7 +344,7 @@ def _keyed(function: Method) -> Method:
 def _grown(function: Method) -> Method:
     """A method that hashes its first argument, and may keep it."""
 
-    def call(meter: Meter, value: Any, item: Any, *rest: Any) -> Any:
+    def call(meter: TickMeter, value: Any, item: Any, *rest: Any) -> Any:
         room_for_items(len(value) + 1, _free)
         item = key(item, meter)
         if type(item) is str and len(item) > LONG and item not in value:
@@ -341,7 +354,7 @@ def _grown(function: Method) -> Method:
     return call
 
 
-def _update(meter: Meter, value: dict[Any, Any], pairs: Any = (), **more: Any) -> None:
+def _update(meter: TickMeter, value: dict[Any, Any], pairs: Any = (), **more: Any) -> None:
     fresh = pairs_of(pairs, meter)
     room_for_items(len(value) + len(fresh) + len(more), _free)
     if value:
@@ -349,7 +362,7 @@ def _update(meter: Meter, value: dict[Any, Any], pairs: Any = (), **more: Any) -
     value.update(fresh, **more)
 
 
-def pairs_of(pairs: Any, meter: Meter) -> dict[Any, Any]:
+def pairs_of(pairs: Any, meter: TickMeter) -> dict[Any, Any]:
     """What `dict` and `update` take: a dict, or pairs."""
     if type(pairs) is dict:
         meter.charge(50 + (extent(pairs) >> 1))
@@ -365,7 +378,7 @@ def pairs_of(pairs: Any, meter: Meter) -> dict[Any, Any]:
 def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: str) -> Method:
     """A method of a set that takes other collections, at the cost of the operator for each; what is no set is paid by being hashed."""
 
-    def call(meter: Meter, value: set[Any], *others: Any) -> Any:
+    def call(meter: TickMeter, value: set[Any], *others: Any) -> Any:
         sets = [other if type(other) is set else hashed(other, meter) for other in others]
         room_for_items(len(value) + sum(map(len, sets)), _free)
         meter.charge(230 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
@@ -377,29 +390,29 @@ def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: s
 # --- merging values --------------------------------------------------------------------------------------------------
 
 
-def _count(meter: Meter, value: Counter, amount: Any = 1) -> Any:
+def _count(meter: TickMeter, value: Counter, amount: Any = 1) -> Any:
     if type(amount) not in NUMBERS:
         raise TypeError(f"a counter counts numbers, not a {bounds.kind_of(amount)}")
     bounds.number(value.total + amount)
     return value.add(amount)
 
 
-def _put_member(meter: Meter, value: MergingSet, member: Any) -> None:
+def _put_member(meter: TickMeter, value: MergingSet, member: Any) -> None:
     room_for_items(len(value) + 1, _free)
     value.add(key(member, meter))
 
 
-def _put(meter: Meter, value: MergingQueue, item: Any) -> None:
+def _put(meter: TickMeter, value: MergingQueue, item: Any) -> None:
     room_for_items(len(value) + 1, _free)
     value.put(item)
 
 
-def _take(meter: Meter, value: MergingQueue) -> Any:
+def _take(meter: TickMeter, value: MergingQueue) -> Any:
     meter.charge(len(value) >> 6)
     return value.take()
 
 
-def _values(meter: Meter, value: MergingSet | MergingQueue) -> list[Any]:
+def _values(meter: TickMeter, value: MergingSet | MergingQueue) -> list[Any]:
     meter.charge(30 + (len(value) * 3 >> 3 if type(value) is MergingSet else 0))
     return bounds.plain(value, meter.charge)  # type: ignore[no-any-return]  # a merging value as a list
 
