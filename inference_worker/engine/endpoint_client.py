@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from deploy.endpoint import Endpoint, EndpointFault, ServedModel, models
 from inference_worker.engine import openai_wire
-from inference_worker.engine.openai_wire import Step
+from inference_worker.engine.openai_wire import CompletionChunk
 from inference_worker.errors import EndpointFailed
 
 _QUESTION_S: Final = 60.0
@@ -75,7 +75,7 @@ class EndpointClient:
         """Have something done. Raises as `models` does."""
         await self._body("POST", path, body)
 
-    async def steps(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Step, None]:
+    async def steps(self, path: str, body: dict[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
         """The events of one output, to its end. Whoever leaves early closes the iterator, which ends the output at the server.
 
         Raises Unreachable, Broken, Complaint, EndpointFailed.

@@ -18,7 +18,7 @@ from typing import Any
 
 from inference_worker.forge import dataset, firsts
 from inference_worker.forge.draw import Task
-from inference_worker.forge.judge import Job, Judge, Verdict
+from inference_worker.forge.judge import Judge, JudgedDraft, Verdict
 
 Author = Callable[[list[str]], list[str]]
 """Prompts to bodies, in order."""
@@ -49,7 +49,8 @@ def graded(tasks: list[Task], author: Author) -> list[Graded]:
     bodies = author([one.prompt for one in tasks])
     with Judge() as judge:
         return [
-            Graded(one, body, judge.verdict(Job(one.family, one.seed, one.side, body))) for one, body in zip(tasks, bodies, strict=True)
+            Graded(one, body, judge.verdict(JudgedDraft(one.family, one.seed, one.side, body)))
+            for one, body in zip(tasks, bodies, strict=True)
         ]
 
 

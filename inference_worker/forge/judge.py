@@ -32,7 +32,7 @@ VERDICT_LIMIT_S = 20.0
 MEMORY_LIMIT = 2 << 30
 
 
-class Job(msgspec.Struct, frozen=True):
+class JudgedDraft(msgspec.Struct, frozen=True):
     """A draft for the task (family, seed, side): the body, indented."""
 
     family: str
@@ -89,7 +89,7 @@ class Judge:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
 
-    def verdict(self, job: Job) -> Verdict:
+    def verdict(self, job: JudgedDraft) -> Verdict:
         """Grade one draft; a process that gives no answer in time is ended and the draft counts as wrong."""
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
@@ -133,7 +133,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     signal.signal(signal.SIGALRM, _expire)
     for line in sys.stdin:
-        job = msgspec.json.decode(line, type=Job)
+        job = msgspec.json.decode(line, type=JudgedDraft)
         one = named(job.family, job.seed, job.side)
         signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
         try:

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deploy.digest import directory_digest
 from inference_worker.forge import dataset
-from inference_worker.forge.dataset import Example
+from inference_worker.forge.dataset import TrainingExample
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def rate_at(step: int, recipe: Recipe) -> float:
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def collate(batch: list[Example], padding: int) -> tuple[Tensor, Tensor]:
+def collate(batch: list[TrainingExample], padding: int) -> tuple[Tensor, Tensor]:
     """Tokens and targets, padded on the right; the target is -100 where nothing is to be learned."""
     width = max(len(example) for example in batch)
     tokens = torch.full((len(batch), width), padding, dtype=torch.long)
@@ -105,7 +105,7 @@ def prepared(directory: Path, recipe: Recipe, start: Path | None = None) -> tupl
 
 
 def train(
-    model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
+    model: Any, tokenizer: Any, examples: list[TrainingExample], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
 ) -> list[float]:
     """Train in place; answers the loss of every step. Every `each` steps (0: never) calls `snapshot(steps, losses)`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -21,15 +21,13 @@ from inference_worker.tiers.events import (
     Admit,
     Commit,
     Delete,
-    Drop,
     EngineGone,
     EngineReady,
     Event,
     Fetch,
-    Fetched,
     Instruction,
     Key,
-    Read,
+    ReadAdapter,
     Refuse,
     Registered,
     Removed,
@@ -38,6 +36,8 @@ from inference_worker.tiers.events import (
     StopEngine,
     Ticked,
     Tier,
+    Unload,
+    WasFetched,
 )
 from inference_worker.tiers.scheduler import Tiers
 
@@ -93,7 +93,7 @@ class Driver:
         self.tell(Registered(self.now(), found.digest, found.size, found.rank, found.remote or found.fetched))
         if found.fetched:
             # In an earlier life: it counts against the disk's budget, and may be deleted, like one that is fetched now.
-            self.tell(Fetched(self.now(), found.digest, found.size, 0.0))
+            self.tell(WasFetched(self.now(), found.digest, found.size, 0.0))
 
     def forget(self, digest: str, reason: str) -> None:
         """Its files are no more, and who waits for it is refused; until it is registered again."""
@@ -159,13 +159,13 @@ class Driver:
                 self._mover.fetch(digest)
             case Delete(digest):
                 self._mover.delete(digest)
-            case Read(digest):
+            case ReadAdapter(digest):
                 self._mover.read(digest)
             case Commit(digest):
                 self._mover.commit(digest)
             case Retire(digest):
                 self._mover.retire(digest)
-            case Drop(digest):
+            case Unload(digest):
                 self._mover.drop(digest)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:

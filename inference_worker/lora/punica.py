@@ -17,7 +17,7 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from inference_worker.lora import kernel
 from inference_worker.lora.modules import CompiledModule, Module, PlainModule
-from inference_worker.lora.rows import Batch
+from inference_worker.lora.rows import StepRows
 
 Weights: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -28,8 +28,8 @@ class GroupedLoRA(PunicaWrapperCPU):
     def __init__(self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
         self._kernel = None if os.environ.get("BATOS_LORA") == "python" else kernel.load()
-        self._rows = Batch(max_num_batched_tokens)
-        self._sampled = Batch(max_num_batched_tokens)
+        self._rows = StepRows(max_num_batched_tokens)
+        self._sampled = StepRows(max_num_batched_tokens)
         # By the identity of the stacked B, which stays as long as the module does.
         self._modules: dict[int, Module] = {}
         self._owners: dict[int, int | None] = {}
@@ -132,7 +132,7 @@ class GroupedLoRA(PunicaWrapperCPU):
 
     # --- the layers' weights ----------------------------------------------------------------------------------------
 
-    def _module(self, a: Weights, b: Weights, batch: Batch) -> Module:
+    def _module(self, a: Weights, b: Weights, batch: StepRows) -> Module:
         module = self._modules.get(id(b))
         if module is None:
             shrinks, expands = _tuple(a), _tuple(b)

@@ -17,7 +17,7 @@ from inference_worker.trace import trace_record
 log = structlog.get_logger(__name__)
 
 
-class Accounts:
+class Accounting:
     """Keeps account of one worker's finished requests. `trace` is open for binary appending, or None."""
 
     def __init__(self, trace: BinaryIO | None) -> None:

@@ -25,14 +25,14 @@ from inference_worker.engine.host import one_model
 from inference_worker.errors import (
     BadRequest,
     Cancelled,
-    DeadlineExceeded,
     EngineDied,
     InferenceFailure,
     LibrariesFailed,
+    RequestTimedOut,
     Stopping,
     WorkerFault,
 )
-from inference_worker.protocol import AskHealth, Busy, Cancel, Completed, Failed, Generate, Warm
+from inference_worker.protocol import AskHealth, CancelRequest, Completed, Generate, RequestFailed, Warm, WorkerBusy
 from inference_worker.server.backpressure import Pressure
 from inference_worker.server.job import Job
 from inference_worker.server.liveness import Presence
@@ -54,7 +54,7 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
-class Worker:
+class InferenceServer:
     """Serves the protocol on one socket. `make` returns an engine, not started; `trace` gets a line per finished request."""
 
     def __init__(self, home: Home, settings: InferenceSettings, make: Callable[[], Engine], trace: BinaryIO | None = None) -> None:
@@ -139,7 +139,7 @@ class Worker:
             job.end(Cancelled("the client is gone"))
 
     def _arrived(self, client: bytes, request: protocol.Request) -> None:
-        if isinstance(request, Cancel):
+        if isinstance(request, CancelRequest):
             if job := self._jobs.get((client, request.id)):
                 job.end(Cancelled("the client took the request back"))
             return
@@ -153,7 +153,7 @@ class Worker:
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif self._pressure.is_full(len(self._jobs), request):
             measures.REQUESTS.labels("Busy").inc()
-            self._send(client, Busy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._jobs))))
+            self._send(client, WorkerBusy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._jobs))))
         else:
             self._jobs[job.key] = job
             job.task = asyncio.create_task(self._run(job))
@@ -181,7 +181,7 @@ class Worker:
                 answer = await self._serving.answer(job)
             self._send(job.client, answer)
         except TimeoutError:
-            outcome = self._fail(job.client, job.request.id, DeadlineExceeded(f"no answer within {limit:.1f} s"))
+            outcome = self._fail(job.client, job.request.id, RequestTimedOut(f"no answer within {limit:.1f} s"))
         except asyncio.CancelledError:
             outcome = self._fail(job.client, job.request.id, job.ended_by or Stopping("the worker is being stopped"))
         except InferenceFailure as error:
@@ -225,7 +225,7 @@ class Worker:
     # --- answering --------------------------------------------------------------------------------------------------
 
     def _fail(self, client: bytes, identifier: str, error: InferenceFailure) -> str:
-        self._send(client, Failed(id=identifier, type=error.type, message=str(error)))
+        self._send(client, RequestFailed(id=identifier, type=error.type, message=str(error)))
         return error.type
 
     def _send(self, client: bytes, message: msgspec.Struct) -> None:
@@ -239,7 +239,7 @@ class Worker:
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EHOSTUNREACH:
             self._gone(client)
         else:
-            log.warning("an answer was not sent", client=client.hex(), op=type(message).__name__, reason=str(error))
+            log.warning("an answer was not sent", client=client.hex(), op=type(message).__struct_config__.tag, reason=str(error))
 
 
 def _but_for_time(request: protocol.Request) -> protocol.Request:

@@ -20,7 +20,7 @@ from inference_worker.simulator.machine import MachineError
 from inference_worker.simulator.outcome import Outcome, recorded
 from inference_worker.simulator.presets import BUILT_IN, read_machine
 from inference_worker.simulator.runs import POLICIES, simulate, sweep
-from inference_worker.trace import Generated, TraceError, read_trace, write_trace
+from inference_worker.trace import TraceError, TraceParameters, read_trace, write_trace
 
 _FIRST_WORD_S = 2.0
 _NEXT_WORD_S = 1.0
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    parameters = msgspec.convert({name: getattr(options, name) for name in Generated.__struct_fields__}, Generated)
+    parameters = msgspec.convert({name: getattr(options, name) for name in TraceParameters.__struct_fields__}, TraceParameters)
     trace = generate(parameters)
     if options.out is None:
         write_trace(trace, sys.stdout.buffer)
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     machine = read_machine(options.machine)
     trace = read_trace(Path(options.trace))
     policies = POLICIES if options.policy == "all" else (options.policy,)
-    progress = Progress()
+    progress = RunProgress()
     counts = options.adapters or (_COUNTS if options.plot else ())
     if counts:
         outcomes = sweep(trace, machine, policies, counts, options.skip, progress)
@@ -101,14 +101,14 @@ def _run(options: argparse.Namespace) -> int:
     return results.DONE
 
 
-def _caption(counted: int, drawn: Generated | None) -> str:
+def _caption(counted: int, drawn: TraceParameters | None) -> str:
     if drawn is None:
         return f"{counted:,} requests"
     habit = f"{drawn.sessions} sessions that follow their habit {drawn.order:.0%} of the time"
     return f"about {counted:,} requests each, {drawn.rate:g} a second, Zipf {drawn.zipf:g}, {habit}"
 
 
-class Progress:
+class RunProgress:
     """Says on stderr what runs, once it has taken two seconds."""
 
     def __init__(self) -> None:
@@ -134,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inference_worker.simulator", description="The inference worker, simulated.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     draw = commands.add_parser("generate", help="draw a trace", description="Draw a trace of requests; the same options give the same one.")
-    defaults = Generated()
-    for name in Generated.__struct_fields__:
+    defaults = TraceParameters()
+    for name in TraceParameters.__struct_fields__:
         value = getattr(defaults, name)
         option = "--" + name.replace("_", "-")
         draw.add_argument(option, type=type(value), default=value, metavar="N", help=f"{_HELP[name]} (default: {value})")

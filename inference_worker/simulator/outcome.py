@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from inference_worker.simulator.batch import Job
+from inference_worker.simulator.batch import SimulatedRequest
 from inference_worker.simulator.stock import StockWorker
 from inference_worker.simulator.tiered import TieredWorker
-from inference_worker.simulator.worker import Worker
+from inference_worker.simulator.worker import SimulatedWorker
 from inference_worker.trace import Trace
 
 TIERS = ("hot", "warm", "cold", "remote")
@@ -66,7 +66,7 @@ class Outcome(Struct, frozen=True):
         return sum(tier.found for tier in self.tiers if tier.name in tiers)
 
 
-def outcome(worker: Worker, policy: str, adapters: int, skip_s: float = 0.0) -> Outcome:
+def outcome(worker: SimulatedWorker, policy: str, adapters: int, skip_s: float = 0.0) -> Outcome:
     """The numbers of a run that is over."""
     jobs = worker.jobs
     counted = [job for job in jobs if job.arrived - worker.begins >= skip_s and job.first >= 0]
@@ -155,7 +155,7 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     return {"mean": sum(ordered) / len(ordered), **found}
 
 
-def _tiers(worker: Worker, counted: Iterable[Job]) -> list[TierOutcome]:
+def _tiers(worker: SimulatedWorker, counted: Iterable[SimulatedRequest]) -> list[TierOutcome]:
     found = dict.fromkeys(TIERS, 0)
     for job in counted:
         if job.found:

@@ -2,7 +2,7 @@
 
 What fits into VRAM is what the engine's own memory plan says. A decode step on a GPU reads every weight once, the embedding
 excepted, so it takes their bytes ÷ (memory bandwidth × efficiency); a context token costs its share of the KV cache read, an
-adapter its own bytes. Any other machine is a TOML or JSON file with the fields of `Machine`; it may say
+adapter its own bytes. Any other machine is a TOML or JSON file with the fields of `SimulatedMachine`; it may say
 `like = "seed"` and then name only what differs. Called by the simulator's one thread.
 """
 
@@ -16,7 +16,7 @@ from deploy.settings import InferenceSettings
 from inference_worker.adapters.adapter import BaseModel
 from inference_worker.engine.memory_plan import gpu_memory_plan
 from inference_worker.errors import EngineStartFailed
-from inference_worker.simulator.machine import REFERENCE_RANK, LoraCost, Machine, MachineError, Speed
+from inference_worker.simulator.machine import REFERENCE_RANK, LoraCost, MachineError, SimulatedMachine, Speed
 from inference_worker.simulator.shapes import LLAMA_8B, SMOLLM2_135M
 
 GB = 1e9
@@ -38,7 +38,7 @@ def seed_settings(slots: int = 6, rank: int = REFERENCE_RANK, **more: Any) -> In
     return msgspec.convert(told | room | more, InferenceSettings)
 
 
-def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSettings) -> Machine:
+def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSettings) -> SimulatedMachine:
     """A model of Llama-3.1-8B's shape on the card above, with its VRAM divided as the engine would divide it.
 
     Raises MachineError where the plan finds no room for one slot and one full context.
@@ -55,7 +55,7 @@ def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSett
         adapter_s=LLAMA_8B.rank_bytes * REFERENCE_RANK / speed,
         token_s=0.05 / _PREFILL_TOKENS_S,
     )
-    return Machine(
+    return SimulatedMachine(
         name=name,
         about=about,
         step_s=(plan.weights - embedding) / speed,
@@ -107,7 +107,7 @@ SEED_BNB = gpu_machine(
 # Two cores, no GPU. Measured with `benchmarks/simulation.py`, rounded; the machine had other work, and another run may differ
 # by a factor of two. `stock_lora` is what vLLM's own operations add, from their speed beside the base model's in one run:
 # 0.55 of it with one stream and one adapter, 0.41 with eight over two.
-HERE = Machine(
+HERE = SimulatedMachine(
     name="here",
     about="SmolLM2-135M in bfloat16 on two cores",
     step_s=0.022,
@@ -129,7 +129,7 @@ BUILT_IN = {machine.name: machine for machine in (SEED, SEED_BNB, HERE)}
 """By name."""
 
 
-def read_machine(name: str) -> Machine:
+def read_machine(name: str) -> SimulatedMachine:
     """A built-in machine by name, or one from a TOML or JSON file. Raises MachineError, OSError."""
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -143,7 +143,7 @@ def read_machine(name: str) -> Machine:
         if like is not None and like not in BUILT_IN:
             raise MachineError(f"{file}: like = {like!r} is no machine; built in are {', '.join(BUILT_IN)}")
         base = msgspec.to_builtins(BUILT_IN[like]) if like is not None else {}
-        return msgspec.convert(_merged(base, told | {"name": told.get("name", file.stem)}), Machine)
+        return msgspec.convert(_merged(base, told | {"name": told.get("name", file.stem)}), SimulatedMachine)
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MachineError(f"{file}: {error}") from error
 

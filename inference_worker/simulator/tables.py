@@ -7,7 +7,7 @@ from rich.text import Text
 
 from inference_worker.console import seconds, size
 from inference_worker.simulator.charts import Panel, Series, chart
-from inference_worker.simulator.machine import Machine
+from inference_worker.simulator.machine import SimulatedMachine
 from inference_worker.simulator.outcome import RECORDED, Outcome
 
 _ROWS: list[tuple[str, Callable[[Outcome], str]]] = [
@@ -47,7 +47,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
     return shown
 
 
-def plot(machine: Machine, outcomes: Sequence[Outcome], caption: str) -> str:
+def plot(machine: SimulatedMachine, outcomes: Sequence[Outcome], caption: str) -> str:
     """Hit rates and the p99 of the first token against the number of adapters, a line for each policy, as SVG."""
     policies = list(dict.fromkeys(one.policy for one in outcomes))
 
@@ -74,7 +74,7 @@ def _moves(one: Outcome, name: str) -> str:
     return f"{tier.entered:,}, {tier.evicted:,}" if tier else ""
 
 
-def title(machine: Machine, one: Outcome) -> Text:
+def title(machine: SimulatedMachine, one: Outcome) -> Text:
     """What was simulated, in one line."""
     ram = f"{size(machine.ram)} of RAM" if machine.ram else "unbounded RAM"
     return Text(

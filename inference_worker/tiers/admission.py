@@ -18,16 +18,16 @@ ones. Two exceptions:
 from collections import Counter
 from collections.abc import Callable
 
-from inference_worker.tiers.budgets import Limits
+from inference_worker.tiers.budgets import SchedulingLimits
 from inference_worker.tiers.events import Key, Priority
-from inference_worker.tiers.places import Adapter, Places
+from inference_worker.tiers.places import PlacedAdapter, Places
 from inference_worker.tiers.queue import OVERDUE, TURN, Group, Order, Request, Waiting
 
 
 class Admission:
     """Who runs, and who is next. `changed` is called with a request whose order changed."""
 
-    def __init__(self, waiting: Waiting, places: Places, limits: Limits, changed: Callable[[Request], None]) -> None:
+    def __init__(self, waiting: Waiting, places: Places, limits: SchedulingLimits, changed: Callable[[Request], None]) -> None:
         self._waiting, self._places, self._limits, self._changed = waiting, places, limits, changed
         self._running: dict[Key, Request] = {}
         self._ranks: Counter[int] = Counter()
@@ -69,7 +69,7 @@ class Admission:
             return self._cheaper(request, candidates[place + 1 :], group)
         return None
 
-    def run(self, request: Request, adapter: Adapter | None) -> None:
+    def run(self, request: Request, adapter: PlacedAdapter | None) -> None:
         """The request, which was `next`, runs."""
         self._by_age = request.level == OVERDUE
         self._running[request.asked.key] = request
@@ -79,7 +79,7 @@ class Admission:
         if adapter is not None:
             self._ranks[adapter.rank] += 1
 
-    def end(self, key: Key, adapter: Adapter | None) -> None:
+    def end(self, key: Key, adapter: PlacedAdapter | None) -> None:
         """The request, which ran, is over."""
         request = self._running.pop(key)
         self.streams -= request.asked.streams

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from inference_worker.tiers.events import Arrived, Key, Priority, Tier
+from inference_worker.tiers.events import Key, Priority, RequestArrived, Tier
 
 Group = tuple[str, Key | None]
 """What may run together: all of one model, or the one request of that key."""
@@ -41,7 +41,7 @@ class Request:
     """One request that waits or runs. `found`: where its adapter was when it arrived. `passed`: how often a later one was
     preferred for its adapter's rank."""
 
-    asked: Arrived
+    asked: RequestArrived
     number: int
     found: Tier | None
     order: Order = (0, 0.0, 0)
@@ -93,7 +93,7 @@ class Waiting:
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
-    def add(self, asked: Arrived, found: Tier | None) -> Request:
+    def add(self, asked: RequestArrived, found: Tier | None) -> Request:
         """A request joins, in the class of its priority."""
         request = Request(asked, self._number, found)
         self._number += 1
