@@ -89,7 +89,7 @@ class Layer(Struct, frozen=True):
     required: bool = True
 
 
-class Report(Struct, frozen=True):
+class ConfinementReport(Struct, frozen=True):
     """What a running process says of its layers, in `run/confinement/<process>.json`."""
 
     process: str
@@ -141,7 +141,7 @@ def enter(process: str, profile: Profile, run: Path | None) -> bool:
     # Opened before, since nothing can be opened there afterwards.
     with place.open("wb") as file:
         layers = confine(profile)
-        file.write(msgspec.json.encode(Report(process, os.getpid(), layers)))
+        file.write(msgspec.json.encode(ConfinementReport(process, os.getpid(), layers)))
     for layer in layers:
         (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)
     return sufficient(layers)
@@ -215,7 +215,7 @@ def _lower(which: int, most: int) -> None:
 def _enter_view(profile: Profile) -> Layer:
     if "view" not in profile.layers:
         return _left_out("view", required=False)
-    view = namespaces.View(
+    view = namespaces.FilesystemView(
         read=(*profile.read, *profile.listed),
         write=(*profile.write, *profile.shown),
         hide=profile.hidden,
@@ -307,11 +307,11 @@ def _prepare_files(profile: Profile, *, alone: bool) -> tuple[int | None, list[L
     if not version:
         reason = "this kernel has no landlock, or has it switched off"
         return None, [Layer("files", False, reason), Layer("tcp", False, reason, required=False)]
-    reading = landlock.READ | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
-    writing = landlock.WRITE | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
+    reading = landlock.READ | (landlock.FileAccess.EXECUTE if profile.execute else landlock.FileAccess(0))
+    writing = landlock.WRITE | (landlock.FileAccess.EXECUTE if profile.execute else landlock.FileAccess(0))
     rules = [
         *((path, reading) for path in profile.read),
-        *((path, landlock.Files.READ_DIR) for path in profile.listed),
+        *((path, landlock.FileAccess.READ_DIR) for path in profile.listed),
         *((path, writing) for path in profile.write),
     ]
     tcp = profile.network == "tcp"

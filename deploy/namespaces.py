@@ -35,7 +35,7 @@ _MOST_LINKS = 40
 Mode = Literal["read", "write", "hide"]
 
 
-class View(Struct, frozen=True, kw_only=True):
+class FilesystemView(Struct, frozen=True, kw_only=True):
     """Paths as they are outside: `read` and `write` appear with what is beneath them, `hide` is empty where it would appear.
 
     What is named deeper counts. `run`: programs can be run, and libraries loaded, from what appears. `loopback`: whether the own network
@@ -64,7 +64,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def enter(view: View) -> None:
+def enter(view: FilesystemView) -> None:
     """Leave the machine's namespaces for own ones. To be called by a process of one thread, which keeps what it has open.
 
     Raises OSError: PermissionError where the host does not let this process have namespaces, and nothing has changed then.
@@ -113,7 +113,7 @@ def _start_loopback() -> None:
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
 
 
-def _plan(view: View) -> tuple[dict[Path, str], dict[Path, Mode]]:
+def _plan(view: FilesystemView) -> tuple[dict[Path, str], dict[Path, Mode]]:
     """The links that lead to what is shown, and what appears where, outer before inner; paths that do not exist are left out."""
     links: dict[Path, str] = {}
     modes: dict[Path, Mode] = {}

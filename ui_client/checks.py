@@ -171,7 +171,7 @@ def _confinement(configuration: Configuration) -> Iterator[Check]:
         yield _confined(process)
 
 
-def _confined(process: inspection.Confined) -> Check:
+def _confined(process: inspection.ConfinedProcess) -> Check:
     held = ", ".join(f"{layer.name} ({layer.reason})" for layer in process.layers if layer.in_force)
     lacking = [f"{layer.name} ({layer.reason})" for layer in process.lacking]
     well = not process.untrue and not any(layer.required for layer in process.lacking)

@@ -17,11 +17,11 @@ from deploy import service
 from deploy.settings import Configuration
 from ui_client import child, explanation, model_choice, morphs, progress, recovery, report, terminal, values
 from ui_client.client.client import Client
-from ui_client.client.errors import ImageError, RemoteError
+from ui_client.client.errors import ClientError, RemoteError
 from ui_client.connection import listens
 from ui_client.morphs import Field
 from ui_client.report import Failure
-from ui_client.steps import Step, Steps
+from ui_client.steps import RunningStep, Steps
 from uvm.protocol import Reference
 
 SOCKET_DEADLINE_S = 60.0
@@ -155,7 +155,7 @@ def _step_line(line: str) -> tuple[str, str, bool]:
         return "awakening", line, False
 
 
-def _wait_for_socket(configuration: Configuration, steps: Steps, step: Step) -> None:
+def _wait_for_socket(configuration: Configuration, steps: Steps, step: RunningStep) -> None:
     path = str(configuration.home.zeo_socket)
 
     def there() -> bool:
@@ -166,7 +166,7 @@ def _wait_for_socket(configuration: Configuration, steps: Steps, step: Step) -> 
         raise _not_there(configuration, "image", f"nobody listens at {path} after {SOCKET_DEADLINE_S:.0f} s")
 
 
-def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> int:
+def _wait_for_uvms(configuration: Configuration, steps: Steps, step: RunningStep) -> int:
     wanted = configuration.settings.uvm.processes
     alive = 0
 
@@ -177,7 +177,7 @@ def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> in
         try:
             with Client(configuration=configuration) as client:
                 alive = len(client.status()["uvms"])
-        except ImageError:
+        except ClientError:
             alive = 0
         return alive >= wanted
 

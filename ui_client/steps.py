@@ -20,7 +20,7 @@ _FIRST_WORD_S = 2.0
 _NEXT_WORD_S = 15.0
 
 
-class Step(Struct):
+class RunningStep(Struct):
     """One step: `tick` while it runs, `outcome` for the line it leaves."""
 
     text: str
@@ -48,7 +48,7 @@ class Phase(Struct):
 
     name: str
     began: float
-    steps: list[Step] = []
+    steps: list[RunningStep] = []
     seconds: float = 0.0
 
 
@@ -70,10 +70,10 @@ class Steps:
         phase.seconds = time.monotonic() - phase.began
 
     @contextmanager
-    def step(self, text: str) -> Iterator[Step]:
+    def step(self, text: str) -> Iterator[RunningStep]:
         """A step of the current phase. An exception leaves it marked as failed and goes on."""
         now = time.monotonic()
-        step = Step(text, began=now, told=now - _NEXT_WORD_S + _FIRST_WORD_S)
+        step = RunningStep(text, began=now, told=now - _NEXT_WORD_S + _FIRST_WORD_S)
         spinner = Spinner("dots", text=step.running(now))
         # Transient: the live line is replaced by the one that stays.
         with Live(spinner, console=self.console, transient=True, refresh_per_second=8) as live:
@@ -91,7 +91,7 @@ class Steps:
         if self.phases:
             self.phases[-1].steps.append(step)
 
-    def tick(self, step: Step, detail: str = "") -> None:
+    def tick(self, step: RunningStep, detail: str = "") -> None:
         """The step still runs; `detail` is what it is at. Call it several times a second."""
         now = time.monotonic()
         if detail:

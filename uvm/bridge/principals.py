@@ -16,7 +16,7 @@ from msgspec import Struct
 from zmq.utils import z85
 
 from deploy import keys
-from deploy.keys import LOCAL, Record
+from deploy.keys import LOCAL, PrincipalRecord
 from deploy.settings import Configuration, QuotaSettings
 from uvm.rights import Right
 
@@ -76,7 +76,7 @@ class Principals:
         records, faults = keys.read(self._configuration.home, defaults)
         for fault in faults:
             self._log.error("a principal is left out", reason=fault)
-        own = records.pop(LOCAL, Record(rights=frozenset(self._configuration.settings.bridge.rights)))
+        own = records.pop(LOCAL, PrincipalRecord(rights=frozenset(self._configuration.settings.bridge.rights)))
         self._all = {LOCAL: Principal(LOCAL, LOCAL, own.rights, own.quota(defaults))}
         for name, record in records.items():
             self._all[name] = Principal(name, record.proof, record.rights, record.quota(defaults))
