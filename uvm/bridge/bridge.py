@@ -160,7 +160,7 @@ class Bridge:
             self._poller.register(socket, zmq.POLLIN)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
-        self._known = self._principals.names()
+        self._names = self._principals.names()
 
     # --- the loop ------------------------------------------------------------------------------------------------------
 
@@ -207,9 +207,9 @@ class Bridge:
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
             self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
             self._anew = True
-        if self._known != (known := self._principals.names()):
-            self._known = known
-            self._handle(traffic.PrincipalsChanged(known))
+        if self._names != (names := self._principals.names()):
+            self._names = names
+            self._handle(traffic.PrincipalsChanged(names))
         self._handle(traffic.Tick())
         self._carry_out()
         self._meters.queue(self._dispatch.held())
@@ -220,7 +220,7 @@ class Bridge:
                 identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
                 return
-            self._uvm_said(identity, _rest(self._uvms, self._uvms.recv()))
+            self._on_uvm_message(identity, _rest(self._uvms, self._uvms.recv()))
 
     def _read_events(self) -> None:
         for _ in range(ROUND):
@@ -248,7 +248,7 @@ class Bridge:
                 first = self._tools.recv()
             frames = _rest(self._tools, first)
             size += sum(map(len, frames))
-            self._tool_said(identity, frames, principal)
+            self._on_request(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:
         self._to_do += self._dispatch.handle(event, time.monotonic())
@@ -269,7 +269,7 @@ class Bridge:
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
                 case traffic.Answer(address, id, payload, waited_s):
-                    self._pass_on(address, id, payload, waited_s)
+                    self._forward_answer(address, id, payload, waited_s)
                 case traffic.RefuseMessage(address, answer):
                     self._answer(address, answer)
                 case traffic.DropJob(uvm, job):
@@ -280,16 +280,16 @@ class Bridge:
                     self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
                     self._peers.kill(uvm)
                 case traffic.UvmLost():
-                    self._bury(instruction)
+                    self._on_uvm_lost(instruction)
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
     def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
-        known = self._principals.named(principal)
-        rights, quota = (known.rights, known.quota) if known else (_NO_RIGHTS, self._configuration.settings.quotas)
+        sender = self._principals.named(principal)
+        rights, quota = (sender.rights, sender.quota) if sender else (_NO_RIGHTS, self._configuration.settings.quotas)
         return wire.Deliver(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
 
-    def _tool_said(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
+    def _on_request(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
         delimited = len(rest) == 2 and not rest[0]
         address = _Address(identity, delimited)
         if principal is None:
@@ -368,7 +368,7 @@ class Bridge:
         self._meters.reply(type(answer).__name__ if not isinstance(answer, Error) else answer.type)
         self._deliver(address, protocol.encode(answer))
 
-    def _pass_on(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
+    def _forward_answer(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
         try:
             head = _head.decode(payload)
             if id != head.id:
@@ -402,9 +402,9 @@ class Bridge:
         """What GetStatus is answered; times in seconds. Who may not administer sees itself alone."""
         result = self._dispatch.statistics(time.monotonic())
         use = result["principals"]
-        everybody = {name: {**known, **use.get(name, {})} for name, known in self._principals.statistics().items()}
-        shown = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
-        result["principals"] = shown
+        everybody = {name: {**account, **use.get(name, {})} for name, account in self._principals.statistics().items()}
+        visible = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
+        result["principals"] = visible
         for uvm in result["uvms"]:
             uvm["pid"] = self._peers.named(uvm["uvm"]).pid
         return {
@@ -418,7 +418,7 @@ class Bridge:
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
-    def _uvm_said(self, identity: bytes, frames: list[bytes]) -> None:
+    def _on_uvm_message(self, identity: bytes, frames: list[bytes]) -> None:
         try:
             message = wire.decode_from_uvm(b"".join(frames))
         except (msgspec.DecodeError, ValueError) as error:
@@ -486,7 +486,7 @@ class Bridge:
         if self._peers.ending(name, time.monotonic()):
             self._handle(traffic.UvmEnding(name))
 
-    def _bury(self, lost: traffic.UvmLost) -> None:
+    def _on_uvm_lost(self, lost: traffic.UvmLost) -> None:
         peer = self._peers.remove(lost.uvm)
         self._meters.lost(lost.clean)
         log = self._log.info if lost.clean else self._log.warning
@@ -499,7 +499,7 @@ class Bridge:
 @cache
 def _needed(kind: type) -> tuple[bool, Right | None]:
     """Whether such a request is listed, and the right that it needs."""
-    return next(((True, right) for one, right in _NEEDS.items() if issubclass(kind, one)), (False, None))
+    return next(((True, right) for request, right in _NEEDS.items() if issubclass(kind, request)), (False, None))
 
 
 def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:

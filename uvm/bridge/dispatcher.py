@@ -119,7 +119,7 @@ class Dispatch:
             case MessageCancelled():
                 out.extend(self._cancel(event))
             case PrincipalsChanged(names):
-                out.extend(self._turn_out(names))
+                out.extend(self._refuse_departed(names))
             case UvmReady(name, incarnation):
                 out.extend(self._welcome(name, incarnation, now))
             case Tick():
@@ -244,7 +244,7 @@ class Dispatch:
             out = [DropJob(message.uvm, message.number)]
         return [*out, RefuseMessage(event.address, Reply(event.id, state))]
 
-    def _turn_out(self, names: frozenset[str]) -> list[Instruction]:
+    def _refuse_departed(self, names: frozenset[str]) -> list[Instruction]:
         """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
         out: list[Instruction] = []
         gone = [m for m in self._messages.values() if not m.uvm and m.arrival.principal not in names]
@@ -257,11 +257,11 @@ class Dispatch:
 
     def _welcome(self, name: str, incarnation: str, now: float) -> list[Instruction]:
         out: list[Instruction] = []
-        known = self._uvms.get(name)
-        if known and known.incarnation != incarnation:
-            out.extend(self._lose(known, "replaced by a new process", now, died=True, may_have_run=True))
-        elif known:
-            out.extend(self._lose(known, "forgot its jobs", now, died=False, may_have_run=True))
+        uvm = self._uvms.get(name)
+        if uvm and uvm.incarnation != incarnation:
+            out.extend(self._lose(uvm, "replaced by a new process", now, died=True, may_have_run=True))
+        elif uvm:
+            out.extend(self._lose(uvm, "forgot its jobs", now, died=False, may_have_run=True))
         self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
         return out
 
