@@ -271,11 +271,11 @@ class Vocabulary:
     def _do_graph(self, title: Any, numbers: Any, /) -> dict[str, Any]:
         numbers = taken(numbers, self._charge)
         self._charge(12 * len(numbers))
-        shown = [self._plain(value) for value in numbers]
-        for value in shown:
+        plain = [self._plain(value) for value in numbers]
+        for value in plain:
             if type(value) not in NUMBERS:
                 raise TypeError(f"graph draws numbers, not a {bounds.kind_of(value)}")
-        return {"morph": "graph", "title": bounds.text(title, self._charge), "numbers": shown}
+        return {"morph": "graph", "title": bounds.text(title, self._charge), "numbers": plain}
 
     def _children(self, morph: str, children: tuple[Any, ...]) -> list[Any]:
         if len(children) > _WIDEST:

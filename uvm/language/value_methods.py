@@ -44,8 +44,8 @@ def plain_send(value: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, A
     """
     method = METHODS.get(type(value), {}).get(name)
     if method is None:
-        known = METHODS.get(type(value))
-        allowed = f"; it has {', '.join(sorted(known))}" if known else ""
+        methods = METHODS.get(type(value))
+        allowed = f"; it has {', '.join(sorted(methods))}" if methods else ""
         raise TypeError(f"a {bounds.kind_of(value)} has no method {name}{allowed}")
     return method(meter, value, *args, **kwargs)
 
@@ -379,9 +379,9 @@ def _with_sets(function: Method, cost: Callable[[str, Any, Any], int], symbol: s
     """A method of a set that takes other collections, at the cost of the operator for each; what is no set is paid by being hashed."""
 
     def call(meter: TickMeter, value: set[Any], *others: Any) -> Any:
-        sets = [other if type(other) is set else hashed(other, meter) for other in others]
+        sets = [operand if type(operand) is set else hashed(operand, meter) for operand in others]
         room_for_items(len(value) + sum(map(len, sets)), _free)
-        meter.charge(230 + sum(cost(symbol, value, other) if type(other) is set else places(value) >> 1 for other in sets))
+        meter.charge(230 + sum(cost(symbol, value, operand) if type(operand) is set else places(value) >> 1 for operand in sets))
         return function(value, *sets)
 
     return call
