@@ -81,14 +81,14 @@ def version() -> int:
         return 0
 
 
-def network_since(found: int) -> bool:
+def network_since(abi: int) -> bool:
     """Whether this version can refuse TCP."""
-    return found >= _TCP_SINCE
+    return abi >= _TCP_SINCE
 
 
-def scopes_since(found: int) -> bool:
+def scopes_since(abi: int) -> bool:
     """Whether this version can refuse signals and abstract sockets."""
-    return found >= _SCOPES_SINCE
+    return abi >= _SCOPES_SINCE
 
 
 def ruleset(
@@ -105,19 +105,19 @@ def ruleset(
     stays allowed; where the kernel is too old to refuse them they stay allowed anyway. Paths that do not exist are left out.
     Raises OSError without Landlock.
     """
-    found = version()
+    abi = version()
     handled = FileAccess(0)
     for right in FileAccess:
-        if found >= _SINCE.get(right, 1):
+        if abi >= _SINCE.get(right, 1):
             handled |= right
     scoped = (0 if foreign_signals else _SIGNALS) | (0 if abstract_sockets else _ABSTRACT_SOCKETS)
-    ports = {_BIND_TCP: listen, _CONNECT_TCP: connect} if network_since(found) else {}
+    ports = {_BIND_TCP: listen, _CONNECT_TCP: connect} if network_since(abi) else {}
     attributes = _Ruleset(
         files=int(handled),
         network=sum(right for right, allowed in ports.items() if allowed is not None),
-        scoped=scoped if scopes_since(found) else 0,
+        scoped=scoped if scopes_since(abi) else 0,
     )
-    size = 24 if scopes_since(found) else 16 if network_since(found) else 8
+    size = 24 if scopes_since(abi) else 16 if network_since(abi) else 8
     descriptor = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
         for path, rights in rules:

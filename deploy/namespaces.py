@@ -127,8 +127,8 @@ def _plan(view: FilesystemView) -> tuple[dict[Path, str], dict[Path, Mode]]:
         above = next((places[parent] for parent in path.parents if parent in places), None)
         if above != modes[path] and not (above is None and modes[path] == "hide"):
             places[path] = modes[path]
-    shown = [path for path, mode in places.items() if mode != "hide"]
-    return {link: target for link, target in links.items() if not any(path in link.parents for path in shown)}, places
+    visible = [path for path, mode in places.items() if mode != "hide"]
+    return {link: target for link, target in links.items() if not any(path in link.parents for path in visible)}, places
 
 
 def _follow(path: Path, links: dict[Path, str]) -> Path:
@@ -196,8 +196,8 @@ def _mount(source: str | None, target: Path, flags: int, kind: str | None = None
     _checked(_libc.mount(encoded[0], os.fsencode(target), encoded[1], ctypes.c_ulong(flags), options), f"mount on {target}")
 
 
-def _checked(result: int, what: str) -> int:
+def _checked(result: int, step: str) -> int:
     if result < 0:
         code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
+        raise OSError(code, f"{step}: {os.strerror(code)}")
     return result
