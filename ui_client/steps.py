@@ -28,7 +28,7 @@ class RunningStep(Struct):
     outcome: str = ""
     detail: str = ""
     seconds: float = 0.0
-    told: float = 0.0
+    printed_at: float = 0.0
 
     def running(self, now: float) -> Text:
         line = Text(f"{self.text}  {now - self.began:.0f} s")
@@ -73,7 +73,7 @@ class Steps:
     def step(self, text: str) -> Iterator[RunningStep]:
         """A step of the current phase. An exception leaves it marked as failed and goes on."""
         now = time.monotonic()
-        step = RunningStep(text, began=now, told=now - _NEXT_WORD_S + _FIRST_WORD_S)
+        step = RunningStep(text, began=now, printed_at=now - _NEXT_WORD_S + _FIRST_WORD_S)
         spinner = Spinner("dots", text=step.running(now))
         # Transient: the live line is replaced by the one that stays.
         with Live(spinner, console=self.console, transient=True, refresh_per_second=8) as live:
@@ -98,6 +98,6 @@ class Steps:
             step.detail = values.showable(detail)
         if self._live:
             self._live[1].update(text=step.running(now))
-        if not self.console.is_terminal and now - step.told >= _NEXT_WORD_S:
-            step.told = now
+        if not self.console.is_terminal and now - step.printed_at >= _NEXT_WORD_S:
+            step.printed_at = now
             self.console.print(Text("  … ").append_text(step.running(now)), soft_wrap=True)

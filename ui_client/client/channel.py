@@ -125,15 +125,15 @@ class Channel:
             return
 
     def _complete(self, ended: list[RequestSettled]) -> None:
-        for one in ended:
+        for settled in ended:
             with self._lock:
-                future = self._futures.pop(one.id)
+                future = self._futures.pop(settled.id)
             if not future.set_running_or_notify_cancel():
                 continue
-            if isinstance(one.outcome, ClientError):
-                future.set_exception(one.outcome)
+            if isinstance(settled.outcome, ClientError):
+                future.set_exception(settled.outcome)
             else:
-                future.set_result(one.outcome)
+                future.set_result(settled.outcome)
 
 
 def prove(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket", key: ClientKey | None) -> None:

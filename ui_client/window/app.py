@@ -165,8 +165,8 @@ class EntropicWindow(App):
     def press(self, button: Button) -> None:
         """Send what a button of the face says; without a target, to the object whose face it is."""
         target = button.target if button.target is not None else "genesis_obj"
-        shown = " ".join(values.show(part, self.view.names) for part in (target, button.selector, *button.args))
-        self.session.send(target, button.selector, button.args, shown)
+        text = " ".join(values.show(part, self.view.names) for part in (target, button.selector, *button.args))
+        self.session.send(target, button.selector, button.args, text)
 
     def _from_thread(self, event: Event) -> None:
         Clock.schedule_once(lambda _: self.happen(event))

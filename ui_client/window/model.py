@@ -203,8 +203,8 @@ def _take(view: View, event: Event) -> View:
             return _apply(view, event) if view.synced else _hold(view, event)
         case Progress():
             ended = event.stage in STAGES[-1:] or event.stage == "refused"
-            what = story.describe(event.detail) if event.stage == "refused" else ""
-            return change(view, generation=f"{event.selector}: {event.stage} {what}".rstrip(), face_stale=view.face_stale or ended)
+            reasons = story.describe(event.detail) if event.stage == "refused" else ""
+            return change(view, generation=f"{event.selector}: {event.stage} {reasons}".rstrip(), face_stale=view.face_stale or ended)
         case FaceSeen(value=value, understood=understood):
             return _show_face(change(view, face_asked=False), value, understood)
         case FaceFailed(reason=reason):
