@@ -110,12 +110,12 @@ class Mover:
     async def _fetch(self, digest: str) -> None:
         began = _now()
         try:
-            found = await self._attempt("fetch", digest, self._store.fetch(digest))
+            fetched = await self._attempt("fetch", digest, self._store.fetch(digest))
         except InferenceFailure as error:
             self._failed("fetch", digest, error)
         else:
             self._moved("fetch", began)
-            self._tell(WasFetched(_now(), digest, found.size, _now() - began))
+            self._tell(WasFetched(_now(), digest, fetched.size, _now() - began))
 
     async def _delete(self, digest: str) -> None:
         began = _now()

@@ -112,7 +112,7 @@ class InferenceServer:
         while True:
             frames = await self._socket.recv_multipart(copy=False)
             client, parts = frames[0].bytes, frames[1:]
-            self._forget_who_left()
+            self._end_jobs_of_departed()
             self._presence.seen(client, frames[0])
             try:
                 if len(parts) != 1:
@@ -128,13 +128,13 @@ class InferenceServer:
     async def _watch(self) -> None:
         while True:
             await self._presence.change()
-            self._forget_who_left()
+            self._end_jobs_of_departed()
 
-    def _forget_who_left(self) -> None:
+    def _end_jobs_of_departed(self) -> None:
         for client in self._presence.left():
-            self._gone(client)
+            self._end_jobs_of(client)
 
-    def _gone(self, client: bytes) -> None:
+    def _end_jobs_of(self, client: bytes) -> None:
         for job in [job for job in self._jobs.values() if job.client == client]:
             job.end(Cancelled("the client is gone"))
 
@@ -149,7 +149,7 @@ class InferenceServer:
         elif (earlier := self._jobs.get(job.key)) is not None:
             # The same request twice is a client that was not sure whether it had arrived; it gets the one answer. What it has
             # asked again for has less time left, and the first one can have come late: a socket keeps it while no worker is there.
-            if _but_for_time(earlier.request) != _but_for_time(request):
+            if _without_deadline(earlier.request) != _without_deadline(request):
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif self._pressure.is_full(len(self._jobs), request):
             measures.REQUESTS.labels("Busy").inc()
@@ -237,12 +237,12 @@ class InferenceServer:
         if (error := sending.exception()) is None:
             return
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EHOSTUNREACH:
-            self._gone(client)
+            self._end_jobs_of(client)
         else:
             log.warning("an answer was not sent", client=client.hex(), op=type(message).__struct_config__.tag, reason=str(error))
 
 
-def _but_for_time(request: protocol.Request) -> protocol.Request:
+def _without_deadline(request: protocol.Request) -> protocol.Request:
     return msgspec.structs.replace(request, deadline_ms=0) if isinstance(request, Generate) else request
 
 

@@ -80,8 +80,8 @@ class Serving:
 
     async def open(self) -> None:
         """Learn which adapters there are; then `tick` and `look` must run."""
-        for found in await self._store.open():
-            self._driver.register(found)
+        for adapter in await self._store.open():
+            self._driver.register(adapter)
 
     async def tick(self) -> None:
         """Let time pass for the scheduler, until cancelled."""
@@ -96,8 +96,8 @@ class Serving:
             except OSError as error:
                 log.error("the adapters' directory cannot be read", reason=str(error))
                 continue
-            for found in appeared:
-                self._driver.register(found)
+            for adapter in appeared:
+                self._driver.register(adapter)
             for digest in vanished:
                 self._driver.forget(digest, "its files were taken away")
 
@@ -160,13 +160,13 @@ class Serving:
             alone=again,
         )
         try:
-            found = await self._turn(job, arrived)
+            tier = await self._turn(job, arrived)
             began = self._driver.now()
             generated = await self._write(job, request, again)
         finally:
-            self._over(job)
+            self._end_turn(job)
         self._has_served = True
-        return self._accounts.completed(job, request, generated, found, began, self._driver.now(), self._driver.shape(request.adapter))
+        return self._accounts.completed(job, request, generated, tier, began, self._driver.now(), self._driver.shape(request.adapter))
 
     async def _turn(self, job: Job, arrived: RequestArrived) -> Tier | None:
         """Wait until the scheduler admits it; returns where its adapter was. Raises BadAdapter, EngineStartFailed."""
@@ -174,9 +174,9 @@ class Serving:
         self._turns[job.key] = job
         with measures.WAITING.track_inprogress():
             self._driver.tell(arrived)
-            found = await job.turn
+            tier = await job.turn
         measures.WAITS.observe(self._driver.now() - job.arrived)
-        return found
+        return tier
 
     async def _write(self, job: Job, request: Generate, again: bool) -> Generated:
         engine = self._host.engine
@@ -201,18 +201,18 @@ class Serving:
 
         return emit
 
-    def _over(self, job: Job) -> None:
+    def _end_turn(self, job: Job) -> None:
         self._turns.pop(job.key, None)
         job.is_running = False
         self._driver.tell(RequestEnded(self._driver.now(), job.key))
 
     # --- the scheduler's answers --------------------------------------------------------------------------------------
 
-    def _admitted(self, key: Key, found: Tier | None) -> None:
+    def _admitted(self, key: Key, tier: Tier | None) -> None:
         job = self._turns[key]
         job.is_running = True
         if job.turn is not None and not job.turn.done():
-            job.turn.set_result(found)
+            job.turn.set_result(tier)
 
     def _refused(self, key: Key, kind: str, reason: str) -> None:
         job = self._turns[key]
@@ -237,7 +237,7 @@ class Serving:
             try:
                 await self._turn(job, RequestArrived(at=self._driver.now(), key=job.key, model=model.digest, client=job.client))
             finally:
-                self._over(job)
+                self._end_turn(job)
         return await self._health(request.id)
 
     async def _health(self, identifier: str) -> Health:

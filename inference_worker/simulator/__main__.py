@@ -94,8 +94,8 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         return results.result(Simulated(options.trace, machine.name, outcomes))
     console = results.console()
-    for number in dict.fromkeys(one.adapters for one in outcomes):
-        compared = [one for one in outcomes if one.adapters == number]
+    for number in dict.fromkeys(outcome.adapters for outcome in outcomes):
+        compared = [outcome for outcome in outcomes if outcome.adapters == number]
         console.print(show.title(machine, compared[0]), soft_wrap=True)
         console.print(show.table(compared))
     return results.DONE
@@ -115,13 +115,13 @@ class RunProgress:
         self._next = time.monotonic() + _FIRST_WORD_S
         self._said = False
 
-    def __call__(self, what: str, share: float) -> None:
+    def __call__(self, stage: str, share: float) -> None:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _NEXT_WORD_S
             self._said = True
             terminal = sys.stderr.isatty()
-            sys.stderr.write(f"\r\x1b[K{what}: {share:.0%}" if terminal else f"{what}: {share:.0%}\n")
+            sys.stderr.write(f"\r\x1b[K{stage}: {share:.0%}" if terminal else f"{stage}: {share:.0%}\n")
             sys.stderr.flush()
 
     def end(self) -> None:
@@ -153,10 +153,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    found = tuple(int(number) for number in text.split(","))
-    if not all(1 <= number <= 1_000_000 for number in found):
+    counts = tuple(int(number) for number in text.split(","))
+    if not all(1 <= number <= 1_000_000 for number in counts):
         raise argparse.ArgumentTypeError(f"{text}: a number of adapters is 1 to 1,000,000")
-    return found
+    return counts
 
 
 if __name__ == "__main__":

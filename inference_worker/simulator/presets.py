@@ -33,9 +33,9 @@ _LAUNCH_S = 6e-6  # of a CUDA kernel outside a graph
 
 def seed_settings(slots: int = 6, rank: int = REFERENCE_RANK, **more: Any) -> InferenceSettings:
     """The settings of the worker on the seed's machine; slots are `max_loras`."""
-    told = {"max_loras": slots, "max_lora_rank": rank, "max_model_len": 2048}
+    engine = {"max_loras": slots, "max_lora_rank": rank, "max_model_len": 2048}
     room = {"vram_gib": VRAM_GIB, "ram_gib": 20 * GB / GIB, "disk_gib": 800 * GB / GIB}
-    return msgspec.convert(told | room | more, InferenceSettings)
+    return msgspec.convert(engine | room | more, InferenceSettings)
 
 
 def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSettings) -> SimulatedMachine:
@@ -138,19 +138,19 @@ def read_machine(name: str) -> SimulatedMachine:
         raise MachineError(f"there is no machine {name!r}; built in are {', '.join(BUILT_IN)}, else name a TOML or JSON file")
     try:
         text = file.read_text()
-        told: dict[str, Any] = tomllib.loads(text) if file.suffix == ".toml" else msgspec.json.decode(text, type=dict)
-        like = told.pop("like", None)
+        fields: dict[str, Any] = tomllib.loads(text) if file.suffix == ".toml" else msgspec.json.decode(text, type=dict)
+        like = fields.pop("like", None)
         if like is not None and like not in BUILT_IN:
             raise MachineError(f"{file}: like = {like!r} is no machine; built in are {', '.join(BUILT_IN)}")
         base = msgspec.to_builtins(BUILT_IN[like]) if like is not None else {}
-        return msgspec.convert(_merged(base, told | {"name": told.get("name", file.stem)}), SimulatedMachine)
+        return msgspec.convert(_merged(base, fields | {"name": fields.get("name", file.stem)}), SimulatedMachine)
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MachineError(f"{file}: {error}") from error
 
 
-def _merged(base: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for key, value in told.items():
+    for key, value in fields.items():
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged

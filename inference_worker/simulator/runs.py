@@ -49,4 +49,4 @@ def sweep(
         )
     parameters = trace.generated
     drawn = [generate(replace(parameters, adapters=number)) for number in adapters]
-    return [simulate(one, machine, policy, skip_s, progress) for one in drawn for policy in policies]
+    return [simulate(drawn_trace, machine, policy, skip_s, progress) for drawn_trace in drawn for policy in policies]

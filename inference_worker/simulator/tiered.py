@@ -83,9 +83,9 @@ class TieredWorker(SimulatedWorker):
     def _tell(self, event: Event) -> None:
         for instruction in self.core.handle(event):
             match instruction:
-                case Admit(key, found) if key != _WARM_UP:
+                case Admit(key, tier) if key != _WARM_UP:
                     job = self.jobs[int(key[1])]
-                    job.admitted, job.found = self.now, found.value if found else ""
+                    job.admitted, job.found = self.now, tier.value if tier else ""
                     self._entering.append(job)
                     self.wake()
                 case Admit():

@@ -48,8 +48,8 @@ class SimulatedWorker(ABC):
         self._moved = begins
         self._standing = True
 
-    def _rank(self, adapter: str | None, told: int) -> int:
-        return 0 if adapter is None else told or self.machine.rank_of(adapter)
+    def _rank(self, adapter: str | None, rank: int) -> int:
+        return 0 if adapter is None else rank or self.machine.rank_of(adapter)
 
     def size(self, job: SimulatedRequest) -> int:
         """Bytes of the request's adapter."""

@@ -57,7 +57,7 @@ class Admission:
             return None
         candidates = [self._waiting.at(order) for order in sorted(self._heads(group))]
         if self._by_age and candidates and candidates[0].level == OVERDUE:
-            candidates.sort(key=lambda one: not (one.asked.priority == Priority.INTERACTIVE and one.level >= 0))
+            candidates.sort(key=lambda request: not (request.asked.priority == Priority.INTERACTIVE and request.level >= 0))
         background_waits = False
         for place, request in enumerate(candidates):
             if self._is_held_back(request) or (request.is_background and background_waits):
@@ -159,17 +159,17 @@ class Admission:
         if paid is None or first.level < 0 or self._rank(first) <= paid or first.passed >= self._limits.window:
             return first
         place = self._waiting.distance(group, first.order)
-        for other in others:
+        for request in others:
             if (
-                other.level == first.level
-                and (other.asked.client == first.asked.client or other.order[1] <= first.order[1])
-                and self._rank(other) <= paid
-                and self._waiting.distance(group, other.order) - place <= self._limits.window
-                and not self._is_held_back(other)
-                and self._fits(other)
+                request.level == first.level
+                and (request.asked.client == first.asked.client or request.order[1] <= first.order[1])
+                and self._rank(request) <= paid
+                and self._waiting.distance(group, request.order) - place <= self._limits.window
+                and not self._is_held_back(request)
+                and self._fits(request)
             ):
                 first.passed += 1
-                return other
+                return request
         return first
 
     def _rank(self, request: Request) -> int:

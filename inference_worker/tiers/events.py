@@ -197,10 +197,10 @@ class Delete(Struct, frozen=True):
 
 
 class Admit(Struct, frozen=True):
-    """Run the request now. `found`: where its adapter was when the request arrived (None without adapter)."""
+    """Run the request now. `tier`: where its adapter was when the request arrived (None without adapter)."""
 
     key: Key
-    found: Tier | None = None
+    tier: Tier | None = None
 
 
 class Refuse(Struct, frozen=True):

@@ -156,8 +156,8 @@ class Moves:
         front = [self._adapter(entry) for entry in wanted[: self._places.slots]]
         self._slots.give_way(front, at)
         # Nobody is admitted to a slot that was promised: the promise is kept, also where others have come before since.
-        promised = (one.yields_to for one in self._places.hot.values() if one.yields_to is not None)
-        front += [one for one in promised if one not in front and one.tier is Tier.WARM and one.goal is None]
+        promised = (adapter.yields_to for adapter in self._places.hot.values() if adapter.yields_to is not None)
+        front += [candidate for candidate in promised if candidate not in front and candidate.tier is Tier.WARM and candidate.goal is None]
         for adapter in front:
             if self._places.moving_to(Tier.HOT) >= self._limits.commits:
                 break
@@ -231,7 +231,7 @@ class Moves:
         lacking = self._lacking(need, tier)
         if not lacking or self._evict(lacking, tier, adapter):
             return True
-        missing = lacking - self._spares[tier].bytes - sum(self._bytes(one, tier) for one in self._slots.spare() + adapter.takes)
+        missing = lacking - self._spares[tier].bytes - sum(self._bytes(giver, tier) for giver in self._slots.spare() + adapter.takes)
         while missing > 0 and (giving := self._slots.promise(adapter, at, foreign_only=tier is Tier.COLD)) is not None:
             missing -= self._bytes(giving, tier)
         return self._evict(lacking, tier, adapter)
@@ -267,8 +267,8 @@ class Moves:
 
     def _last_resort(self, tier: Tier, adapter: PlacedAdapter) -> Iterable[PlacedAdapter]:
         """Idle hot adapters that nobody waits for or that were promised; then those that only later requests wait for."""
-        idle = sorted(self._slots.spare() + [one for one in adapter.takes if one.is_idle], key=self._worth)
-        yield from (one for one in idle if one is not adapter and self._bytes(one, tier))
+        idle = sorted(self._slots.spare() + [giver for giver in adapter.takes if giver.is_idle], key=self._worth)
+        yield from (candidate for candidate in idle if candidate is not adapter and self._bytes(candidate, tier))
         head = self._waiting.head(adapter.digest)
         if head is None:
             return
@@ -279,9 +279,9 @@ class Moves:
             waited_for = [(self._head(digest), digest) for digest in self._waiting.adapters()]
             later = sorted(((order, digest) for order, digest in waited_for if order > head.order), reverse=True)
         for _, digest in later:
-            other = self._places.get(digest)
-            if other is not None and other.is_idle and other.tier is not Tier.HOT and self._bytes(other, tier):
-                yield other
+            candidate = self._places.get(digest)
+            if candidate is not None and candidate.is_idle and candidate.tier is not Tier.HOT and self._bytes(candidate, tier):
+                yield candidate
 
     def _head(self, digest: str) -> Order:
         head = self._waiting.head(digest)

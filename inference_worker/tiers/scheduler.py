@@ -214,7 +214,7 @@ class Tiers:
                 adapter.first_s = self._at
             self._moves.refresh(adapter)
         self._waits.append(self._at - request.asked.at)
-        self._out.append(Admit(request.asked.key, request.found))
+        self._out.append(Admit(request.asked.key, request.tier))
 
     # --- the engine ---------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Tiers:
             self._moves.lost(adapter)
             self._part(adapter)
 
-    def _mind_engine(self) -> None:
+    def _switch_engine(self) -> None:
         """Start the engine whose turn it is, or stop one that nobody needs."""
         wanted = self._admission.wanted_model()
         if wanted is not None or len(self._admission):
@@ -267,7 +267,7 @@ class Tiers:
             model = self._model if self._state is _State.READY else None
             while model is not None and (ready := self._admission.next(model)) is not None:
                 self._admit(ready)
-            self._mind_engine()
+            self._switch_engine()
             self._out += self._moves.decide(self._at)
             # Who is refused may have had the turn: others then have it.
             if not self._has_refused:
@@ -278,7 +278,7 @@ class Tiers:
     def statistics(self, limit: int = 100) -> Statistics:
         """The numbers; `limit`: adapters listed, the most recently asked for first. Without them it takes the time of 1,000 waits."""
         places = self._places
-        listed = nlargest(limit, places, key=lambda one: one.last_use if one.last_use is not None else float("-inf")) if limit else []
+        listed = nlargest(limit, places, key=_last_use) if limit else []
         used = {
             Tier.HOT: ((places.slots - places.free_slots) * places.slot_size, places.slots * places.slot_size),
             Tier.WARM: (places.ram_used, self._budgets.ram),
@@ -313,3 +313,7 @@ def _quantiles(waits: deque[float]) -> dict[str, float]:
         return {}
     ordered = sorted(waits)
     return {f"p{percent}": ordered[ceil(percent * len(ordered) / 100) - 1] for percent in (50, 90, 99)}
+
+
+def _last_use(adapter: PlacedAdapter) -> float:
+    return adapter.last_use if adapter.last_use is not None else float("-inf")

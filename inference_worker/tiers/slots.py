@@ -32,13 +32,13 @@ class Slots:
     def idle_for(self, adapter: PlacedAdapter) -> PlacedAdapter | None:
         """The hot adapter to retire for the wanted one: what it was promised, what is spare, or what one behind it was promised."""
         head = self._waiting.head(adapter.digest)
-        slots = (one for one in adapter.takes if one.is_idle)
+        slots = (giver for giver in adapter.takes if giver.is_idle)
         if (promised := next(slots, None)) is not None or head is None:
             return promised
         if spares := self.spare():
-            return min(spares, key=lambda one: self._policy.worth(one.digest))
-        idle = (one for one in self._places.hot.values() if one.is_idle and one.yields_to is not None)
-        return next((one for one in idle if self._is_promisable(one, head) and not self._is_ahead(one, head)), None)
+            return min(spares, key=lambda spare: self._policy.worth(spare.digest))
+        idle = (hot for hot in self._places.hot.values() if hot.is_idle and hot.yields_to is not None)
+        return next((hot for hot in idle if self._is_promisable(hot, head) and not self._is_ahead(hot, head)), None)
 
     def give_way(self, wanted: list[PlacedAdapter], at: float) -> None:
         """Have as many slots give way as the wanted adapters need beyond those that are free or spare."""
@@ -57,13 +57,13 @@ class Slots:
         if head is None or (head.level > OVERDUE and at - head.asked.at < self._limits.pass_s):
             return None
         candidates = [
-            one
-            for one in self._places.hot.values()
-            if self._is_promisable(one, head) and (one.foreign or not foreign_only) and self._must_yield(one, head, at)
+            hot
+            for hot in self._places.hot.values()
+            if self._is_promisable(hot, head) and (hot.foreign or not foreign_only) and self._must_yield(hot, head, at)
         ]
         if not candidates:
             return None
-        giving = min(candidates, key=lambda one: (one.yields_to is not None, one.last_s))
+        giving = min(candidates, key=lambda candidate: (candidate.yields_to is not None, candidate.last_s))
         if giving.yields_to is not None:
             giving.yields_to.takes.remove(giving)
         giving.yields_to = adapter
@@ -77,8 +77,8 @@ class Slots:
         """
         if adapter.yields_to is None:
             return True
-        other = self._waiting.head(adapter.yields_to.digest)
-        return other is None or head.order < other.order
+        awaiting = self._waiting.head(adapter.yields_to.digest)
+        return awaiting is None or head.order < awaiting.order
 
     def _is_ahead(self, adapter: PlacedAdapter, head: Request) -> bool:
         """Whether somebody before the request waits for the adapter."""
@@ -96,8 +96,8 @@ class Slots:
 
     def release(self, adapter: PlacedAdapter) -> None:
         """Nothing has to give way to the adapter, and it gives way to nothing."""
-        for one in adapter.takes:
-            one.yields_to = None
+        for giver in adapter.takes:
+            giver.yields_to = None
         adapter.takes = []
         if adapter.yields_to is not None:
             adapter.yields_to.takes.remove(adapter)
