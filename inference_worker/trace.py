@@ -142,9 +142,9 @@ def read_trace(file: Path) -> Trace:
 
 def in_order(records: Iterable[TraceRecord]) -> list[TraceRecord]:
     """By time, and shifted so that the first is at 0."""
-    found = sorted(records, key=lambda record: record.at)
-    start = found[0].at if found else 0.0
-    return [msgspec.structs.replace(record, at=record.at - start) for record in found] if start else found
+    ordered = sorted(records, key=lambda record: record.at)
+    start = ordered[0].at if ordered else 0.0
+    return [msgspec.structs.replace(record, at=record.at - start) for record in ordered] if start else ordered
 
 
 def write_trace(trace: Trace, lines: Any) -> None:

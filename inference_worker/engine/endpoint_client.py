@@ -136,8 +136,8 @@ class EndpointClient:
                         f"{self._server.base} sends us on to {where}; the key goes nowhere else, so set inference.endpoint to that address"
                     )
                 if response.status != 200:
-                    told = openai_wire.complaint(response.status, await self._read(response))
-                    raise openai_wire.Complaint(response.status, self._server.shown(str(told)))
+                    complaint = openai_wire.complaint(response.status, await self._read(response))
+                    raise openai_wire.Complaint(response.status, self._server.shown(str(complaint)))
                 yield response
             finally:
                 # What is not read to its end is not kept: the server sees that nobody listens.
@@ -161,8 +161,8 @@ class EndpointClient:
         except (aiohttp.ClientError, HttpProcessingError) as error:
             raise self._strange(f"{type(error).__name__}: {error}") from error
 
-    def _strange(self, what: str) -> EndpointFailed:
+    def _strange(self, symptom: str) -> EndpointFailed:
         return EndpointFailed(
-            f"{self._server.base} does not speak the protocol: {self._server.shown(what)};"
+            f"{self._server.base} does not speak the protocol: {self._server.shown(symptom)};"
             " inference.endpoint must be the address of a server like vLLM's"
         )

@@ -213,7 +213,7 @@ class Reader:
     # --- in the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        _stand_back()
+        _lower_priority()
         context = zmq.Context()
         sockets: dict[str, zmq.Socket[bytes]] = {}
         while True:
@@ -292,7 +292,7 @@ def adapter_bytes(lora: Any) -> int:
     )
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """Decoding goes first. On Linux a thread has a priority of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0: this thread

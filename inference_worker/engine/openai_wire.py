@@ -116,8 +116,8 @@ def _complaint(error: "_Error | str", otherwise: int) -> Complaint:
     return Complaint(error.code if isinstance(error.code, int) else otherwise, error.message)
 
 
-def _logprobs(told: "_Logprobs") -> list[float]:
-    chosen = [token.logprob for token in told.content] if told.content is not None else told.token_logprobs or []
+def _logprobs(logprobs: "_Logprobs") -> list[float]:
+    chosen = [token.logprob for token in logprobs.content] if logprobs.content is not None else logprobs.token_logprobs or []
     return [value for value in chosen if value is not None and math.isfinite(value)]
 
 

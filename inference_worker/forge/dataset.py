@@ -65,15 +65,15 @@ def _groups() -> list[str]:
 def digest(drawn: list[Task]) -> str:
     """SHA-256 over prompts and bodies, as hex: names the training data."""
     whole = hashlib.sha256()
-    for one in drawn:
-        whole.update(f"{one.prompt}{one.body}\0".encode())
+    for drawn_task in drawn:
+        whole.update(f"{drawn_task.prompt}{drawn_task.body}\0".encode())
     return whole.hexdigest()
 
 
-def encode(one: Task, tokenizer: Tokenizer) -> TrainingExample:
+def encode(task: Task, tokenizer: Tokenizer) -> TrainingExample:
     """A task as tokens. The prompt is tokenized alone, as it is when a model is asked."""
-    prompt = tokenizer.encode(one.prompt, add_special_tokens=True)
-    answer = tokenizer.encode(one.body, add_special_tokens=False)
+    prompt = tokenizer.encode(task.prompt, add_special_tokens=True)
+    answer = tokenizer.encode(task.body, add_special_tokens=False)
     return TrainingExample(tuple(prompt), (*answer, tokenizer.eos_token_id))
 
 

@@ -59,10 +59,10 @@ class Draw:
 
     def things(self, maker: Maker, pool: tuple[str, ...] = words.THINGS, modified: float = 0.15) -> tuple[str, str]:
         """A slot that holds many: its name (a plural) and the singular."""
-        one = self.noun(pool, modified)
-        many = words.plural(one)
+        noun = self.noun(pool, modified)
+        many = words.plural(noun)
         self.slot(many, maker)
-        return many, one
+        return many, noun
 
     def slot(self, name: str, maker: Maker) -> str:
         """Add a slot. Raises ValueError when it exists."""

@@ -58,17 +58,17 @@ def named(family: str, seed: int, side: Side) -> Task:
     return task(family, FAMILIES[family], seed, side) if family in FAMILIES else firsts.first(family, seed)
 
 
-def grade(one: Task, body: str) -> Verdict:
+def grade(task: Task, body: str) -> Verdict:
     """Run a draft on the shown values and on fresh ones, and compare result and effect with the family's expectation."""
-    finding = subset.finding(one.source(body))
+    finding = subset.finding(task.source(body))
     if finding:
         return Verdict(False, finding)
-    rng = Random(f"probe {one.family} {one.seed}")
+    rng = Random(f"probe {task.family} {task.seed}")
     forgotten = False
-    for slots, args in [(one.slots, one.args), *[one.probe(rng) for _ in range(PROBES)]]:
-        wanted = one.wanted(slots, args)
+    for slots, args in [(task.slots, task.args), *[task.probe(rng) for _ in range(PROBES)]]:
+        wanted = task.wanted(slots, args)
         try:
-            happened = one.happens(body, slots, args)
+            happened = task.happens(body, slots, args)
         except RecursionError:
             return Verdict(False, "endless recursion")
         if not wanted.agrees(happened):
@@ -134,10 +134,10 @@ def main() -> int:
     signal.signal(signal.SIGALRM, _expire)
     for line in sys.stdin:
         job = msgspec.json.decode(line, type=JudgedDraft)
-        one = named(job.family, job.seed, job.side)
+        task = named(job.family, job.seed, job.side)
         signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
         try:
-            verdict = grade(one, job.body)
+            verdict = grade(task, job.body)
         except (_OutOfTime, MemoryError) as error:
             verdict = Verdict(False, type(error).__name__)
         finally:

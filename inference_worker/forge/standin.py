@@ -17,7 +17,7 @@ class BodyDeclined(Exception):
 class StandIn(Opaque):
     """An object with slots. Reading a missing slot raises AttributeError."""
 
-    shown = "object"
+    bracketed = "object"
 
     def __init__(self, slots: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_slots", dict(slots))
@@ -47,7 +47,7 @@ class StandIn(Opaque):
 class KnownMethod(Opaque):
     """A method that the object already has: it is shown as `<method>` and answers `result` when it is sent."""
 
-    shown = "method"
+    bracketed = "method"
 
     def __init__(self, result: Any) -> None:
         self.result = result

@@ -48,9 +48,9 @@ class GroupedLoRA(PunicaWrapperCPU):
         `manager` is vLLM's LoRAModelManager, which has just written the slot. Without this call the results are the same.
         """
         owners: list[int | None] = manager.lora_index_to_id
-        changed = {other for other, owner in enumerate(owners) if other != slot and self._owners.get(other) != owner}
-        for other in changed:
-            self._owners[other] = None
+        changed = {index for index, owner in enumerate(owners) if index != slot and self._owners.get(index) != owner}
+        for index in changed:
+            self._owners[index] = None
         self._owners[slot] = owners[slot]
         for layer in manager.modules.values():
             if getattr(layer, "punica_wrapper", None) is self and (module := self._of_layer(layer)) is not None:

@@ -5,7 +5,7 @@ from inference_worker.forge.draw import Draw, Method
 from inference_worker.forge.standin import BodyDeclined
 
 
-def _declines(s: values.Slots, *given: object) -> None:
+def _declines(s: values.Slots, *args: object) -> None:
     raise BodyDeclined("nothing to go by")
 
 

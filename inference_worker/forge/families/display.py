@@ -117,8 +117,8 @@ def tree(d: Draw, layout: str) -> Method:
     body = f"return {layout}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
 
     def expectation(s: values.Slots) -> Any:
-        shown = [NAMES["label"](s[name]) for name in title] + [outcome(s[name]) for name, _, outcome in parts]
-        return {"morph": layout, "items": shown}
+        visible = [NAMES["label"](s[name]) for name in title] + [outcome(s[name]) for name, _, outcome in parts]
+        return {"morph": layout, "items": visible}
 
     selector = _selector(d)
     if layout == "row":
