@@ -11,7 +11,7 @@ from inference_worker.forge.render import Opaque
 
 
 class BodyDeclined(Exception):
-    """The body called `decline`."""
+    """The body called `decline`; an outcome says Declined, as the image does."""
 
 
 class StandIn(Opaque):
@@ -105,6 +105,10 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and bool(left == right)
 
 
+def _error_name(failure: BaseException) -> str:
+    return "Declined" if isinstance(failure, BodyDeclined) else type(failure).__name__
+
+
 class BodyOutcome:
     """What a run did: its result, the error it ended in (a type's name, or ''), the slots after it, and whether an
     in-place change went without its flag."""
@@ -128,7 +132,7 @@ def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[
     try:
         result, error = expectation(after, *[replicate(item) for item in args]), ""
     except Exception as failure:  # noqa: BLE001  # whatever kind a method may end in is part of what is compared
-        result, error = None, type(failure).__name__
+        result, error = None, _error_name(failure)
     return BodyOutcome(plain(result), error, plain(after), forgotten=False)
 
 
@@ -144,7 +148,7 @@ def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any
         )
         error = ""
     except Exception as failure:  # noqa: BLE001  # whatever a method ends in is its outcome
-        result, error = None, type(failure).__name__
+        result, error = None, _error_name(failure)
     after = plain(receiver._slots)
     now = _contents(receiver._slots)
     inside = [name for name in before if name in now and name not in receiver._assigned and not same(before[name], now[name])]

@@ -37,9 +37,11 @@ from uvm.protocol import (
     Changing,
     CreateMethod,
     Error,
+    Export,
     GetFullState,
     GetStatus,
     Hello,
+    Import,
     Inspect,
     Read,
     Release,
@@ -48,6 +50,7 @@ from uvm.protocol import (
     Subscribe,
     Subscribed,
     Transaction,
+    Upload,
     Welcome,
 )
 from uvm.rights import Right
@@ -88,6 +91,9 @@ _NEEDS: Mapping[type, Right | None] = {
     Release: "send",
     Cancel: "send",
     CreateMethod: "create",
+    Upload: "create",
+    Import: "create",
+    Export: "read",
     Inspect: "read",
     Read: "read",
     GetFullState: "read",
@@ -268,7 +274,7 @@ class Bridge:
                     if not self._tell(self._peers.named(uvm).identity, message):
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
-                case traffic.Answer(address, id, payload, waited_s):
+                case traffic.ForwardAnswer(address, id, payload, waited_s):
                     self._forward_answer(address, id, payload, waited_s)
                 case traffic.RefuseMessage(address, answer):
                     self._answer(address, answer)

@@ -26,11 +26,11 @@ from typing import Any
 
 from uvm.bridge import placing, quotas, refusals
 from uvm.bridge.events import (
-    Answer,
     Assign,
     DispatchEvent,
     DropJob,
     Finished,
+    ForwardAnswer,
     FromUvm,
     Instruction,
     JobsParked,
@@ -309,7 +309,7 @@ class Dispatch:
         self._shares.spent(message, spent, now)
         self._release(message)
         self._forget(message)
-        return [Answer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
+        return [ForwardAnswer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
 
     def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
         out: list[Instruction] = []

@@ -174,7 +174,7 @@ class KillUvm(Struct, frozen=True, gc=False):
     uvm: str
 
 
-class Answer(Struct, frozen=True, gc=False):
+class ForwardAnswer(Struct, frozen=True, gc=False):
     """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
 
     address: Any
@@ -199,4 +199,4 @@ class UvmLost(Struct, frozen=True, gc=False):
     clean: bool
 
 
-Instruction = Assign | DropJob | RecallJobs | KillUvm | Answer | RefuseMessage | UvmLost
+Instruction = Assign | DropJob | RecallJobs | KillUvm | ForwardAnswer | RefuseMessage | UvmLost

@@ -10,11 +10,11 @@ import pytest
 from deploy.settings import QuotaSettings
 from uvm.bridge.dispatcher import GRACE_S, PARKED_DEATHS, VIA_S, WAITERS, Dispatch
 from uvm.bridge.events import (
-    Answer,
     Assign,
     DispatchEvent,
     DropJob,
     Finished,
+    ForwardAnswer,
     Instruction,
     JobsParked,
     JobsReturned,
@@ -131,7 +131,7 @@ def test_an_answer_goes_to_every_arrival_under_its_own_id() -> None:
     (job,) = jobs(bench.arrive("s", 1))
     assert bench.arrive("s", 1) == [], "attached, not run again"
     answers = bench.do(Finished("a", job, b"done"))
-    assert [(i.id, i.payload) for i in answers if isinstance(i, Answer)] == [(1, b"done"), (2, b"done")]
+    assert [(i.id, i.payload) for i in answers if isinstance(i, ForwardAnswer)] == [(1, b"done"), (2, b"done")]
     assert bench.do(Finished("a", job, b"again")) == [], "a message is answered once"
 
 
@@ -152,7 +152,7 @@ def test_endless_resending_under_new_ids_keeps_the_newest_only() -> None:
     (job,) = jobs(bench.arrive("s", 1))
     for _ in range(100):
         bench.arrive("s", 1)
-    answered = [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)]
+    answered = [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]
     assert answered == list(range(102 - WAITERS, 102))
 
 
@@ -338,7 +338,7 @@ def test_a_deadline_drops_a_running_message_and_its_uvm_has_a_moment_to_answer()
     bench.ready("a")
     (job,) = jobs(bench.arrive("s", 1, deadline_s=3))
     assert bench.later(3.1) == [DropJob("a", job)]
-    assert len([i for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)]) == 1
+    assert len([i for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]) == 1
     (job,) = jobs(bench.arrive("s", 2, deadline_s=3))
     bench.later(3.1)
     (refuse,) = bench.later(GRACE_S)
@@ -354,7 +354,7 @@ def test_a_message_that_one_of_two_arrivals_still_waits_for_is_not_dropped() -> 
     bench.arrive("s", 1, deadline_s=30)
     assert bench.later(3.1) == []
     assert refusals(bench.later(GRACE_S)) == [(1, "DeadlineExceeded")]
-    assert [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)] == [2]
+    assert [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)] == [2]
 
 
 def test_a_bridge_that_ends_turns_away_what_was_not_run_and_keeps_what_may_have_been() -> None:

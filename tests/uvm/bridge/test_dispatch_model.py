@@ -9,10 +9,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from uvm.bridge.dispatcher import DEATHS, PARKED_DEATHS, WAITERS, Dispatch
 from uvm.bridge.events import (
-    Answer,
     Assign,
     DispatchEvent,
     Finished,
+    ForwardAnswer,
     JobsParked,
     MessageArrived,
     RefuseMessage,
@@ -167,7 +167,7 @@ class Model(RuleBasedStateMachine):
                     self.ending.discard(uvm)
                 case Assign():
                     self.assigned(instruction)
-                case Answer(id=id, payload=payload):
+                case ForwardAnswer(id=id, payload=payload):
                     assert payload == b"answer"
                     self.answer(id)
                 case RefuseMessage(answer=answer):

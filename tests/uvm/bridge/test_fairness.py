@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from uvm.bridge.dispatcher import Dispatch
 from uvm.bridge.events import (
-    Answer,
     Assign,
     DispatchEvent,
     Finished,
+    ForwardAnswer,
     JobsReturned,
     MessageArrived,
     RecallJobs,
@@ -106,7 +106,7 @@ class World:
                     self.queues[uvm].append(job)
                 case RecallJobs(uvm):
                     self.recalled.add(uvm)
-                case Answer(address=tool, id=identifier):
+                case ForwardAnswer(address=tool, id=identifier):
                     self.waits[tool.name].append(self.now - self.arrivals.pop(identifier)[1])
                     self.later(tool.think, tool)
                 case RefuseMessage(address=tool, answer=answer):
