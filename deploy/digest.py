@@ -13,8 +13,8 @@ _CHUNK = 1 << 22
 
 def directory_digest(directory: Path) -> str:
     """The digest of `directory`, 64 hexadecimal digits; links are followed. Raises OSError when a file cannot be read."""
-    found = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return listing_digest({file.relative_to(directory).as_posix(): file_digest(file) for file in found})
+    files = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return listing_digest({file.relative_to(directory).as_posix(): file_digest(file) for file in files})
 
 
 def listing_digest(digests: Mapping[str, str]) -> str:

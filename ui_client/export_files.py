@@ -36,7 +36,7 @@ _LARGEST: Final = 256_000_000
 """Bytes of one file of text that is read."""
 
 
-class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+class ExportManifest(Struct, frozen=True, forbid_unknown_fields=True):
     """What an export says of itself. `files`: path → sha256. `unfinished`: it was not written to its end. `without`: blobs left out."""
 
     format: int
@@ -72,7 +72,7 @@ class ExportWriter:
         if (directory / MANIFEST).exists():
             _manifest(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        self._write_manifest(Manifest(FORMAT, unfinished=True))
+        self._write_manifest(ExportManifest(FORMAT, unfinished=True))
         if not (directory / _ATTRIBUTES[0]).exists():
             (directory / _ATTRIBUTES[0]).write_text(_ATTRIBUTES[1])
 
@@ -115,7 +115,7 @@ class ExportWriter:
                 (self._directory / path).unlink()
         for name in _OWN:
             _remove_empty(self._directory / name)
-        self._write_manifest(Manifest(FORMAT, image, tid.hex(), roots, sorted(without), dict(sorted(self._files.items()))))
+        self._write_manifest(ExportManifest(FORMAT, image, tid.hex(), roots, sorted(without), dict(sorted(self._files.items()))))
 
     def _put(self, path: str, data: bytes) -> None:
         if path in self._files:
@@ -126,7 +126,7 @@ class ExportWriter:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
 
-    def _write_manifest(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: ExportManifest) -> None:
         fields = {name: value for name, value in msgspec.structs.asdict(manifest).items() if value or name != "unfinished"}
         staging = self._directory / f".{MANIFEST}"
         with staging.open("wb") as file:
@@ -209,14 +209,14 @@ def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> N
         )
 
 
-def _manifest(directory: Path) -> Manifest:
+def _manifest(directory: Path) -> ExportManifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise Failure(
             "NotAnExport", f"{directory} has no {MANIFEST}: it is no export, or a part of one", "name the directory that batos export wrote"
         )
     try:
-        manifest = msgspec.convert(_parsed(path), Manifest)
+        manifest = msgspec.convert(_parsed(path), ExportManifest)
     except msgspec.ValidationError as error:
         raise Failure(
             "NotAnExport", f"{path} is no manifest of an export: {error}", "name the directory that batos export wrote"
