@@ -124,10 +124,10 @@ def statuses(configuration: Configuration) -> list[ProgramStatus]:
 
 def restart(configuration: Configuration, program: str) -> None:
     """Stop one program as `stop` does, and start it again. Raises NotRunning, ServiceError for an unknown program."""
-    known = {status.name: status for status in statuses(configuration)}
-    if program not in known:
-        raise ServiceError(f"no program {program!r}; the service has {', '.join(known) or 'none'}")
-    if known[program].state in ("RUNNING", "STARTING", "BACKOFF"):
+    programs = {status.name: status for status in statuses(configuration)}
+    if program not in programs:
+        raise ServiceError(f"no program {program!r}; the service has {', '.join(programs) or 'none'}")
+    if programs[program].state in ("RUNNING", "STARTING", "BACKOFF"):
         _call(configuration, "stopProcess", program, True, patience=120.0)
     _call(configuration, "startProcess", program, True, patience=60.0)
 
@@ -249,9 +249,9 @@ def _kill_with_children(process: int) -> None:
     children: list[int] = []
     with suppress(OSError):
         children = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    for one in (process, *children):
+    for pid in (process, *children):
         with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def _until(holds: Callable[[], bool], timeout: float) -> bool:

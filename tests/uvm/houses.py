@@ -5,8 +5,10 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from deploy.settings import Configuration, Home, Settings, UvmSettings
-from inference_worker.protocol import Completed, Failed, Generate, Output
+from inference_worker.protocol import Completed, Generate, Output, RequestFailed
 from tests.uvm.images import Bench
 from uvm.generation.request import MethodRequest
 from uvm.generation.writers import Writers
@@ -37,7 +39,7 @@ class ScriptedModel:
         selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
         bodies = self.bodies.get(selector, self.bodies.get("*", []))
         if not bodies:
-            done(Failed(generate.id, "EngineDied", "no body is scripted"))
+            done(RequestFailed(generate.id, "EngineDied", "no body is scripted"))
             return
         texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
         outputs = [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)]
@@ -87,7 +89,7 @@ class House:
             (outcome,) = self.bench.run(work)
             if not isinstance(outcome, MethodRequest):
                 return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-            error = self.write(outcome)
+            error = self.write(_as_sent(work, outcome))
             if error is not None:
                 return error
 
@@ -120,4 +122,11 @@ def offer(house, target, selector, source, **options):
         (outcome,) = house.bench.run(work)
         if not isinstance(outcome, MethodRequest):
             return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-        house.write(outcome)
+        error = house.write(_as_sent(work, outcome))
+        if error is not None:
+            return error
+
+
+def _as_sent(delivery, request):
+    """As the machine passes a request on."""
+    return replace(request, session=delivery.session, seq=delivery.seq)

@@ -37,9 +37,11 @@ from uvm.protocol import (
     Changing,
     CreateMethod,
     Error,
+    Export,
     GetFullState,
     GetStatus,
     Hello,
+    Import,
     Inspect,
     Read,
     Release,
@@ -48,6 +50,7 @@ from uvm.protocol import (
     Subscribe,
     Subscribed,
     Transaction,
+    Upload,
     Welcome,
 )
 from uvm.rights import Right
@@ -88,6 +91,9 @@ _NEEDS: Mapping[type, Right | None] = {
     Release: "send",
     Cancel: "send",
     CreateMethod: "create",
+    Upload: "create",
+    Import: "create",
+    Export: "read",
     Inspect: "read",
     Read: "read",
     GetFullState: "read",
@@ -99,7 +105,7 @@ _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
 
 
-class Stopping(Protocol):
+class StopSignal(Protocol):
     """What ends the loop: `deploy.process.Stop`, or a test's own."""
 
     @property
@@ -160,11 +166,11 @@ class Bridge:
             self._poller.register(socket, zmq.POLLIN)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
-        self._known = self._principals.names()
+        self._names = self._principals.names()
 
     # --- the loop ------------------------------------------------------------------------------------------------------
 
-    def run(self, stop: Stopping) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Serve until `stop` is requested; then give what UVMs have a moment to be answered."""
         tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
         self._log.info("bridge serves", tools=tools, events=events, tools_tcp=self._tools_tcp, events_tcp=self._events_tcp)
@@ -207,9 +213,9 @@ class Bridge:
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
             self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
             self._anew = True
-        if self._known != (known := self._principals.names()):
-            self._known = known
-            self._handle(traffic.PrincipalsChanged(known))
+        if self._names != (names := self._principals.names()):
+            self._names = names
+            self._handle(traffic.PrincipalsChanged(names))
         self._handle(traffic.Tick())
         self._carry_out()
         self._meters.queue(self._dispatch.held())
@@ -220,7 +226,7 @@ class Bridge:
                 identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
                 return
-            self._uvm_said(identity, _rest(self._uvms, self._uvms.recv()))
+            self._on_uvm_message(identity, _rest(self._uvms, self._uvms.recv()))
 
     def _read_events(self) -> None:
         for _ in range(ROUND):
@@ -248,7 +254,7 @@ class Bridge:
                 first = self._tools.recv()
             frames = _rest(self._tools, first)
             size += sum(map(len, frames))
-            self._tool_said(identity, frames, principal)
+            self._on_request(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:
         self._to_do += self._dispatch.handle(event, time.monotonic())
@@ -268,28 +274,28 @@ class Bridge:
                     if not self._tell(self._peers.named(uvm).identity, message):
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
-                case traffic.Answer(address, id, payload, waited_s):
-                    self._pass_on(address, id, payload, waited_s)
-                case traffic.Refuse(address, answer):
+                case traffic.ForwardAnswer(address, id, payload, waited_s):
+                    self._forward_answer(address, id, payload, waited_s)
+                case traffic.RefuseMessage(address, answer):
                     self._answer(address, answer)
-                case traffic.Drop(uvm, job):
+                case traffic.DropJob(uvm, job):
                     self._tell(self._peers.named(uvm).identity, wire.Drop(job))
-                case traffic.Recall(uvm):
+                case traffic.RecallJobs(uvm):
                     self._tell(self._peers.named(uvm).identity, wire.Recall())
-                case traffic.Kill(uvm):
+                case traffic.KillUvm(uvm):
                     self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
                     self._peers.kill(uvm)
-                case traffic.Lost():
-                    self._bury(instruction)
+                case traffic.UvmLost():
+                    self._on_uvm_lost(instruction)
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
     def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
-        known = self._principals.named(principal)
-        rights, quota = (known.rights, known.quota) if known else (_NO_RIGHTS, self._configuration.settings.quotas)
+        sender = self._principals.named(principal)
+        rights, quota = (sender.rights, sender.quota) if sender else (_NO_RIGHTS, self._configuration.settings.quotas)
         return wire.Deliver(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
 
-    def _tool_said(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
+    def _on_request(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
         delimited = len(rest) == 2 and not rest[0]
         address = _Address(identity, delimited)
         if principal is None:
@@ -321,7 +327,7 @@ class Bridge:
                 topics = [protocol.TOPIC_STATE.decode(), protocol.TOPIC_PROGRESS.decode()]
                 self._answer(address, Subscribed(request.id, self._events_for(address), topics, self._publisher.newest_tid))
             case Cancel(id, session, seq):
-                self._handle(traffic.Cancelled(address, id, (principal.name, session, seq)))
+                self._handle(traffic.MessageCancelled(address, id, (principal.name, session, seq)))
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
@@ -338,7 +344,7 @@ class Bridge:
             return
         deadline_s = (changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S
         self._handle(
-            traffic.Arrived(
+            traffic.MessageArrived(
                 address=address,
                 id=request.id,
                 payload=frame,
@@ -368,7 +374,7 @@ class Bridge:
         self._meters.reply(type(answer).__name__ if not isinstance(answer, Error) else answer.type)
         self._deliver(address, protocol.encode(answer))
 
-    def _pass_on(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
+    def _forward_answer(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
         try:
             head = _head.decode(payload)
             if id != head.id:
@@ -402,9 +408,9 @@ class Bridge:
         """What GetStatus is answered; times in seconds. Who may not administer sees itself alone."""
         result = self._dispatch.statistics(time.monotonic())
         use = result["principals"]
-        everybody = {name: {**known, **use.get(name, {})} for name, known in self._principals.statistics().items()}
-        shown = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
-        result["principals"] = shown
+        everybody = {name: {**account, **use.get(name, {})} for name, account in self._principals.statistics().items()}
+        visible = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
+        result["principals"] = visible
         for uvm in result["uvms"]:
             uvm["pid"] = self._peers.named(uvm["uvm"]).pid
         return {
@@ -418,7 +424,7 @@ class Bridge:
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
-    def _uvm_said(self, identity: bytes, frames: list[bytes]) -> None:
+    def _on_uvm_message(self, identity: bytes, frames: list[bytes]) -> None:
         try:
             message = wire.decode_from_uvm(b"".join(frames))
         except (msgspec.DecodeError, ValueError) as error:
@@ -438,13 +444,13 @@ class Bridge:
             case wire.Done(job, payload, spent):
                 self._handle(traffic.Finished(name, job, payload, spent))
             case wire.Used(principal, spent):
-                self._handle(traffic.Used(name, principal, spent))
+                self._handle(traffic.UsageReported(name, principal, spent))
             case wire.Parked(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=True))
+                self._handle(traffic.JobsParked(name, jobs, parked=True))
             case wire.Resumed(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=False))
+                self._handle(traffic.JobsParked(name, jobs, parked=False))
             case wire.Returned(jobs):
-                self._handle(traffic.Returned(name, jobs))
+                self._handle(traffic.JobsReturned(name, jobs))
             case wire.Leaving():
                 self._handle(traffic.UvmLeft(name))
             case _:
@@ -461,10 +467,10 @@ class Bridge:
             return
         self._carry_out()
         instructions = self._dispatch.handle(traffic.UvmReady(ready.uvm, ready.incarnation), time.monotonic())
-        self._do([i for i in instructions if isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if isinstance(i, traffic.UvmLost)])
         self._peers.add(ready.uvm, identity, ready.pid, pidfd)
         self._log.info("a UVM is ready", uvm=ready.uvm, pid=ready.pid, incarnation=ready.incarnation)
-        self._do([i for i in instructions if not isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if not isinstance(i, traffic.UvmLost)])
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
@@ -486,7 +492,7 @@ class Bridge:
         if self._peers.ending(name, time.monotonic()):
             self._handle(traffic.UvmEnding(name))
 
-    def _bury(self, lost: traffic.Lost) -> None:
+    def _on_uvm_lost(self, lost: traffic.UvmLost) -> None:
         peer = self._peers.remove(lost.uvm)
         self._meters.lost(lost.clean)
         log = self._log.info if lost.clean else self._log.warning
@@ -499,7 +505,7 @@ class Bridge:
 @cache
 def _needed(kind: type) -> tuple[bool, Right | None]:
     """Whether such a request is listed, and the right that it needs."""
-    return next(((True, right) for one, right in _NEEDS.items() if issubclass(kind, one)), (False, None))
+    return next(((True, right) for request, right in _NEEDS.items() if issubclass(kind, request)), (False, None))
 
 
 def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:
