@@ -99,10 +99,10 @@ def stop(configuration: Configuration, timeout: float = 90.0) -> None:
     except NotRunning:
         _end_leftover(configuration)
         return
-    if _gone(process, timeout):
+    if _ends_within(process, timeout):
         return
     _kill_with_children(process)
-    if not _gone(process, _ANSWER_S):
+    if not _ends_within(process, _ANSWER_S):
         raise ServiceError(f"supervisord, process {process}, does not end; end it and remove {configuration.home.supervisor_socket}")
 
 
@@ -229,12 +229,12 @@ def _end_leftover(configuration: Configuration) -> None:
         return
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
-    if not _gone(process, _START_S):
+    if not _ends_within(process, _START_S):
         _kill_with_children(process)
-        _gone(process, _ANSWER_S)
+        _ends_within(process, _ANSWER_S)
 
 
-def _gone(process: int, timeout: float) -> bool:
+def _ends_within(process: int, timeout: float) -> bool:
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:

@@ -192,7 +192,7 @@ def file_name(text: str) -> str:
 def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> None:
     lost = sorted(set(listed) - set(seen))
     more = sorted(set(seen) - set(listed))
-    other = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
+    altered = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
     if lost:
         raise Failure(
             "BrokenExport",
@@ -200,12 +200,12 @@ def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> N
             "export again, or copy it as a whole",
             details={"missing": lost[:100]},
         )
-    if more or other:
+    if more or altered:
         raise Failure(
             "BrokenExport",
-            f"{len(more) + len(other)} files in {directory} are not as they were exported: {', '.join([*other, *more][:5])}",
+            f"{len(more) + len(altered)} files in {directory} are not as they were exported: {', '.join([*altered, *more][:5])}",
             "`--edited` imports them as they are now",
-            details={"changed": other[:100], "added": more[:100]},
+            details={"changed": altered[:100], "added": more[:100]},
         )
 
 

@@ -480,8 +480,10 @@ def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, 
 
 
 def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, here: bool, via: str) -> CreateMethod:
-    given = _examples(examples)
-    return CreateMethod(id=0, target=_target(target), selector=selector, source=source, examples=given, policy=policy, here=here, via=via)
+    expected = _examples(examples)
+    return CreateMethod(
+        id=0, target=_target(target), selector=selector, source=source, examples=expected, policy=policy, here=here, via=via
+    )
 
 
 def _examples(examples: Examples) -> list[Example]:

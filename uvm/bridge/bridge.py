@@ -8,8 +8,6 @@ nothing on disk: after a restart the tools send again, and the receipts in the i
 import gc
 import os
 import time
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -22,7 +20,7 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import protocol
 from uvm.bridge import events as traffic
-from uvm.bridge import heads, quotas, refusals
+from uvm.bridge import heads, quotas, refusals, requests
 from uvm.bridge import protocol as wire
 from uvm.bridge import sockets as listening
 from uvm.bridge.dispatcher import Dispatch
@@ -34,23 +32,12 @@ from uvm.bridge.quotas import RETRY_MS
 from uvm.protocol import (
     Busy,
     Cancel,
-    Changing,
-    CreateMethod,
     Error,
-    Export,
-    GetFullState,
     GetStatus,
     Hello,
-    Import,
-    Inspect,
-    Read,
-    Release,
     Reply,
-    Send,
     Subscribe,
     Subscribed,
-    Transaction,
-    Upload,
     Welcome,
 )
 from uvm.rights import Right
@@ -60,10 +47,6 @@ WINDOW = 128
 
 QUEUE_BYTES = 256_000_000
 """Bytes of messages held; past it a tool is answered Busy."""
-
-CHANGING_DEADLINE_S = 900.0
-READING_DEADLINE_S = 60.0
-"""Seconds a message may take that names no deadline, or cannot."""
 
 FAREWELL_S = 3.0
 """Seconds the bridge waits for answers when it is stopped."""
@@ -82,24 +65,6 @@ METRICS_OFFSET = 1
 _NOBLOCK = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
-
-_NEEDS: Mapping[type, Right | None] = {
-    Hello: None,
-    GetStatus: None,
-    Send: "send",
-    Transaction: "send",
-    Release: "send",
-    Cancel: "send",
-    CreateMethod: "create",
-    Upload: "create",
-    Import: "create",
-    Export: "read",
-    Inspect: "read",
-    Read: "read",
-    GetFullState: "read",
-    Subscribe: "read",
-}
-"""The right that a request needs; one that is not here is refused. GetStatus shows others to those alone who may administer."""
 
 _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
@@ -314,7 +279,7 @@ class Bridge:
             self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        listed, right = _needed(type(request))
+        listed, right = requests.needed(type(request))
         if not listed or (right is not None and right not in principal.rights):
             self._refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
@@ -331,34 +296,11 @@ class Bridge:
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
-                self._arrived(address, request, frame, principal)
-
-    def _arrived(self, address: _Address, request: protocol.Request, frame: bytes, principal: Principal) -> None:
-        changing = request if isinstance(request, Changing) else None
-        if changing and bool(changing.session) != bool(changing.seq):
-            self._refuse(address, refusals.bad_request(changing.id, "session and seq belong together, and seq counts from 1"))
-            return
-        if changing and changing.floor and changing.floor >= changing.seq:
-            seen = f"floor is {changing.floor}, and must be below seq, {changing.seq}: a message cannot say that its own answer has arrived"
-            self._refuse(address, refusals.bad_request(changing.id, seen))
-            return
-        deadline_s = (changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S
-        self._handle(
-            traffic.MessageArrived(
-                address=address,
-                id=request.id,
-                payload=frame,
-                principal=principal.name,
-                connection=address.identity,
-                quota=principal.quota,
-                session=getattr(request, "session", ""),
-                seq=changing.seq if changing else 0,
-                digest=protocol.payload_digest(changing) if changing and changing.session else b"",
-                via=changing.via if changing else "",
-                deadline_s=deadline_s,
-                repeatable=changing is None or bool(changing.session),
-            )
-        )
+                arrival = requests.arrival(request, frame, address, address.identity, principal)
+                if isinstance(arrival, Error):
+                    self._refuse(address, arrival)
+                else:
+                    self._handle(arrival)
 
     def _hello(self, hello: Hello, address: _Address) -> Welcome | Error:
         if protocol.VERSION not in hello.versions:
@@ -500,12 +442,6 @@ class Bridge:
         if not lost.clean:
             # It may have committed what it did not live to publish.
             self._publisher.leave_a_hole()
-
-
-@cache
-def _needed(kind: type) -> tuple[bool, Right | None]:
-    """Whether such a request is listed, and the right that it needs."""
-    return next(((True, right) for request, right in _NEEDS.items() if issubclass(kind, request)), (False, None))
 
 
 def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:

@@ -280,7 +280,7 @@ class Shares:
         if before is not None and before is not source:
             before.ready.pop(lane.key, None)
             if not before.ready:
-                self._leave(before)
+                self._leave_queue(before)
         lane.filed = source
         if source is not None:
             source.ready.setdefault(lane.key, lane)
@@ -313,7 +313,7 @@ class Shares:
                     best = (owner.used, owner.name, *top)
         if best is None:
             return None
-        self._leave(best[4])
+        self._leave_queue(best[4])
         return best[4]
 
     def began(self, source: Source, cost: float, now: float) -> None:
@@ -343,7 +343,7 @@ class Shares:
         if patient or source.used < owner.clock:
             source.used = owner.clock
 
-    def _leave(self, source: Source) -> None:
+    def _leave_queue(self, source: Source) -> None:
         if source.turn:
             source.turn = 0
             source.principal.waiting -= 1

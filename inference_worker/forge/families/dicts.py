@@ -11,16 +11,16 @@ _BOOK = values.dict_of(values.word, values.short_text, 1, 5)
 def _ledger(d: Draw) -> tuple[str, str]:
     slot = d.noun(words.LEDGERS, 0.15)
     d.slot(slot, _LEDGER)
-    return slot, _one(slot)
+    return slot, _singular(slot)
 
 
 def _book(d: Draw) -> tuple[str, str]:
     slot = d.noun(words.BOOKS, 0.15)
     d.slot(slot, _BOOK)
-    return slot, _one(slot)
+    return slot, _singular(slot)
 
 
-def _one(word: str) -> str:
+def _singular(word: str) -> str:
     if word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("sses", "xes")):

@@ -18,7 +18,7 @@ from deploy.settings import load
 from tests.uvm.bridge.service import ROOT, Service, until
 from ui_client.client.client import BridgeUnreachable, Client, ClientError, RemoteError
 from uvm import protocol
-from uvm.bridge.bridge import _NEEDS
+from uvm.bridge.requests import NEEDS
 
 NOBODY = 65_534
 
@@ -78,12 +78,12 @@ def test_each_right_is_needed_for_what_it_is_for(home: Service) -> None:
 
 
 def test_every_request_is_listed_with_the_right_that_it_needs():
-    assert set(_NEEDS) == set(get_args(protocol.Request))
+    assert set(NEEDS) == set(get_args(protocol.Request))
     for document in ("protocol.md", "security.md"):
         text = (ROOT / "docs" / document).read_text()
         rows = re.findall(r"^\| (none|`read`|`send`|`create`) \| ([^|]+) \|", text, re.MULTILINE)
         listed = {name: right.strip("`") for right, requests in rows for name in re.findall(r"`(\w+)`", requests)}
-        needed = {kind.__name__: right or "none" for kind, right in _NEEDS.items() if right or document == "security.md"}
+        needed = {kind.__name__: right or "none" for kind, right in NEEDS.items() if right or document == "security.md"}
         assert listed == needed, document
 
 
