@@ -130,6 +130,7 @@ CORE_MAY = (
     "uvm.language",
     "uvm.runtime.policy",
     "uvm.trial.protocol",
+    "uvm.values.examples",
     "inference_worker.protocol",
 )
 

@@ -56,7 +56,7 @@ class _Teller:
 
 def shown(line: Line) -> Text:
     """`✓ drafted  total_price  4 drafts  3.2 s`."""
-    mark = "✗" if line.stage == "refused" else "✓"
+    mark = "✗" if line.stage in ("refused", "failed") else "✓"
     text = Text(f"  {mark} ", style=_STYLES.get(line.stage, "cyan")).append(f"{line.stage:<10}", style="bold default")
     text.append(values.showable(line.selector), style="default")
     if line.detail:

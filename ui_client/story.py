@@ -12,6 +12,8 @@ from msgspec import Struct
 from ui_client import values
 from uvm.protocol import STAGES, Progress
 
+ENDS = frozenset({"installed", "shown", "refused", "held", "failed"})
+"""Stages after which a method's story is over: it was written, shown or neither; it was tested, and held, or did not."""
 _DETAIL_WIDTH = 100
 
 
@@ -47,7 +49,7 @@ class Story:
             self._selectors.add(needed)
         if self._began is None:
             self._began = now
-        ended = event.stage in ("installed", "refused")
+        ended = event.stage in ENDS
         if ended:
             self._open.pop(event.message, None)
         else:
@@ -74,7 +76,9 @@ class Story:
         event = list(self._open.values())[-1]
         if event.stage == "drafting":
             return f"{event.selector}: drafting {_shorten(_last_line(event.detail))}".rstrip()
-        following = STAGES[STAGES.index(event.stage) + 1] if event.stage in STAGES else event.stage
+        if event.stage not in STAGES:
+            return f"{event.selector}: {event.stage}"
+        following = STAGES[STAGES.index(event.stage) + 1]
         return f"{event.selector}: to be {following}"
 
 

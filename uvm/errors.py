@@ -57,6 +57,26 @@ class ParentCycle(ImageError):
     """The change would make an object its own ancestor."""
 
 
+class BadExample(ImageError):
+    """An example that cannot be tried on the receiver, such as one that names a slot which is not there."""
+
+
+class Contradiction(ImageError):
+    """Two examples that no method can both satisfy; `details["examples"]` has them."""
+
+
+class ExampleFailed(ImageError):
+    """A message does not do what its example says, and what answers it is not the image's to write again; nothing was run."""
+
+
+class PreviewGone(ImageError):
+    """What is accepted was not shown for this message, or too long ago."""
+
+
+class PreviewOutdated(ImageError):
+    """What is accepted was shown, and does not hold any more; `details["why"]` says why."""
+
+
 class AuditRefused(ImageError):
     """The source is not in the language, or breaks the covenant; `details["findings"]` has the lines."""
 

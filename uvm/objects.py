@@ -24,6 +24,8 @@ KIND: Final = "is*"
 ATOMIC: Final = "atomic*"
 NAMES: Final = "names*"
 CHARGED: Final = "charged*"
+VERSION: Final = "version*"
+"""The slot of a shared method that was corrected: the version that it is now (`uvm.image.methods`)."""
 
 
 ANCESTORS: Final = 256

@@ -8,7 +8,7 @@ import hashlib
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 VERSION = 1
 
@@ -24,6 +24,8 @@ SENDS = 64
 """Sends in one Transaction."""
 PATH = 64
 """Keys in the path of a Read."""
+EXAMPLE_SLOTS = 64
+"""Slots that an example replaces, and slots that it says have changed."""
 ENVELOPE = 4096
 """Bytes of a frame that are kept for what stands around a result."""
 
@@ -85,12 +87,29 @@ class Result:
         return hash(("result", self.number))
 
 
-class Example(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the sender expects of the method: with these arguments, this result."""
+ExampleSlots = Annotated[dict[Annotated[str, Meta(min_length=1, max_length=128)], Any], Meta(max_length=EXAMPLE_SLOTS)]
 
-    result: Any
+
+class Example(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the sender expects of a method: called with these arguments, on a copy of the receiver on which `slots` have these values.
+
+    It has a `result`, or ends in an error of the type that `raises` names. `changed`: the receiver's slots that differ afterwards, each
+    with its value then, and no others; an empty map: none. What is not there is not looked at, and does not count in a payload's digest.
+    """
+
+    result: Any | UnsetType = UNSET
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
+    slots: ExampleSlots | UnsetType = UNSET
+    changed: ExampleSlots | UnsetType = UNSET
+    raises: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*\Z")] | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.raises is not UNSET:
+            if self.result is not UNSET or self.changed is not UNSET:
+                raise ValueError("an example that raises has no result, and has changed nothing: leave result and changed out")
+        elif self.result is UNSET and self.changed is UNSET:
+            raise ValueError("an example says what is expected: result, changed, or raises")
 
 
 # --- from a tool to the bridge -------------------------------------------------------------------------------------
@@ -128,15 +147,23 @@ class Changing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Send `selector` with arguments to an object: a name, or a Reference."""
+    """Send `selector` with arguments to an object: a name, or a Reference.
+
+    `preview`: answer with what it would do, and change nothing; a missing method is written and shown. `accept`: the digest of a method
+    that a preview of this message has shown, which is installed first. Where neither is there, they are not encoded.
+    """
 
     target: Any
     selector: Selector
     args: Annotated[list[Any], Meta(max_length=64)] = []
     kwargs: Annotated[dict[str, Any], Meta(max_length=64)] = {}
+    preview: bool | UnsetType = UNSET
+    accept: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _check_target(self.target)
+        if self.accept and (self.preview or self.examples):
+            raise ValueError("accept installs what a preview has shown: preview and examples belong to the preview")
 
 
 class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -178,6 +205,18 @@ class Transaction(Changing, tag_field="op", tag="Transaction", frozen=True, kw_o
     def __post_init__(self) -> None:
         if self.examples:
             raise ValueError("examples of a Transaction stand in its sends")
+
+
+class Contract(Changing, tag_field="op", tag="Contract", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The examples that a method keeps: `examples` are added, once they are tested as those of a Send are, and those whose numbers
+    `remove` names are taken away. Answered with what it keeps then."""
+
+    target: Any
+    selector: Selector
+    remove: Annotated[list[Annotated[int, Meta(ge=1, le=2**53)]], Meta(max_length=32)] = []
+
+    def __post_init__(self) -> None:
+        _check_target(self.target)
 
 
 class GetFullState(Struct, tag_field="op", tag="GetFullState", frozen=True, forbid_unknown_fields=True):
@@ -501,8 +540,9 @@ STAGES: Final = ("reified", "reflected", "drafted", "audited", "tried", "install
 class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     """A step of a missing method's way. Topic `progress`.
 
-    `stage`: reified, reflected, drafted, audited, tried, installed or refused; `drafting` carries text as it is written. Who waits for the
-    method is not published; `detail.needs` is the selector of another missing method that this one waits for.
+    `stage`: reified, reflected, drafted, audited, tried, installed (in a preview: shown) or refused; `drafting` carries text as it is
+    written. `testing` and then `held` or `failed` are of a method that is there and gets examples: `message` is the method then. Who
+    waits for it is not published; `detail.needs` is the selector of another missing method that this one waits for.
     """
 
     message: Any
@@ -517,6 +557,7 @@ Request = (
     | Send
     | Transaction
     | CreateMethod
+    | Contract
     | GetFullState
     | Inspect
     | Read

@@ -11,7 +11,8 @@ from random import Random
 from typing import Any
 
 from inference_worker.forge import distractors, heldout, render, words
-from inference_worker.forge.standin import BodyOutcome, StandIn, expect, plain, replicate, run
+from inference_worker.forge.render import Opaque
+from inference_worker.forge.standin import BodyOutcome, StandIn, expect, plain, replicate, run, same
 from inference_worker.forge.values import Maker, Slots
 from inference_worker.forge.words import Side
 
@@ -141,15 +142,16 @@ class Task:
         return run(self.source(body), self.selector, slots, positional, kwargs)
 
 
-def task(name: str, family: Family, seed: int, side: Side) -> Task:
+def task(name: str, family: Family, seed: int, side: Side, told: float = 0.0) -> Task:
     """The task of a family for a seed: always the same one. Held-out ones are drawn again.
 
+    `told`: how many of the tasks have examples that also say what the object was before and what changed, or which error it ends in.
     Raises ValueError when the family only makes held-out tasks.
     """
-    return drawn(name, family, seed, side, kept_out=True)
+    return drawn(name, family, seed, side, kept_out=True, told=told)
 
 
-def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool) -> Task:
+def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool, told: float = 0.0) -> Task:
     """As `task`; `kept_out` False lets held-out tasks pass, which is for evaluation alone."""
     rng = Random(f"{name} {seed} {side}")
     for _ in range(MOST_TRIES):
@@ -158,7 +160,7 @@ def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool) -> T
         makers = draw.slots if draw.complete else _among_others(draw, method.selector)
         if kept_out and heldout.reason(method.selector, makers):
             continue
-        return _complete(name, seed, draw, method, makers)
+        return _complete(name, seed, draw, method, makers, told)
     raise ValueError(f"the family {name} makes nothing but held-out tasks: {heldout.reason(method.selector, makers)}")
 
 
@@ -184,11 +186,13 @@ def _among_others(draw: Draw, selector: str) -> dict[str, Maker]:
     return dict(mixed)
 
 
-def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str, Maker]) -> Task:
+def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str, Maker], told: float) -> Task:
     body = "\n".join(f"    {line}" for line in method.body.splitlines())
     bare = Task(name, seed, draw.side, method.selector, makers, tuple(draw.arguments), draw.keyworded, {}, (), (), body, method.expectation)
     slots, args = bare.probe(draw.rng)
     examples = _examples(bare, slots, draw) if draw.rng.random() < draw.exampled else ()
+    if told and draw.rng.random() < told:  # nothing is drawn where nothing is told: tasks of before stay what they are
+        examples = (*examples, *_told(bare, slots, draw.rng))
     return Task(
         name, seed, draw.side, method.selector, makers, bare.arguments, draw.keyworded, slots, args, examples, body, method.expectation
     )
@@ -207,6 +211,28 @@ def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:
         if result is None or isinstance(result, StandIn) or not _presentable(result):
             continue
         lines.append(f"{render.call(bare.selector, *bare.shape(args))} -> {render.value(result)}")
+    return tuple(dict.fromkeys(lines))
+
+
+def _told(bare: Task, slots: Slots, rng: Random) -> tuple[str, ...]:
+    """What a caller might say of the message to this object in another state: what changes and what is answered, or the error."""
+    lines = []
+    for _ in range(rng.randint(1, 3)):
+        other, args = bare.probe(rng)
+        before = {name: item for name, item in other.items() if rng.random() < 0.5 and not isinstance(item, Opaque) and _presentable(item)}
+        whole = {name: before.get(name, slots[name]) for name in slots}
+        outcome, shown = bare.wanted(whole, args), plain(whole)
+        called = render.call(bare.selector, *bare.shape(args))
+        if outcome.error:
+            lines.append(render.example(called, slots=before, raises=outcome.error))
+            continue
+        if outcome.slots.keys() != shown.keys():
+            continue  # an example names slots that are there, before and after
+        changed = {name: item for name, item in outcome.slots.items() if not same(item, shown[name])}
+        result = "" if outcome.result is None or not _presentable(outcome.result) else render.value(outcome.result)
+        says = changed or not result or rng.random() < 0.3
+        if all(map(_presentable, changed.values())):
+            lines.append(render.example(called, result=result, slots=before, changed=changed if says else None))
     return tuple(dict.fromkeys(lines))
 
 

@@ -17,6 +17,7 @@ MOST_SLOTS = 24
 MOST_CHARACTERS = 40
 MOST_ITEMS = 4
 MOST_EXAMPLES = 4
+MOST_EXAMPLE_SLOTS = 6
 
 
 class Opaque:
@@ -55,6 +56,29 @@ def _items(texts: Iterable[str]) -> str:
 def call(selector: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The message as a call: `move_by(3, dy=4)`."""
     return f"{selector}({', '.join([value(item) for item in args] + [f'{name}={value(item)}' for name, item in kwargs.items()])})"
+
+
+def example(
+    called: str,
+    *,
+    result: str = "",
+    slots: Mapping[str, Any] | None = None,
+    changed: Mapping[str, Any] | None = None,
+    raises: str = "",
+) -> str:
+    """What a caller expects of a call, in a line: `with price=2: total(3) -> 6, then price=6`. `result` is rendered already.
+
+    `slots`: values that the object has before; `changed`: those that differ after it, `{}` for none; `raises`: the type of an error.
+    """
+    before = f"with {_assigned(slots)}: " if slots else ""
+    ends = f" raises {raises}" if raises else f" -> {result}" if result else ""
+    after = "" if changed is None else f", then {_assigned(changed) or 'nothing changed'}"
+    return f"{before}{called}{ends}{after}"
+
+
+def _assigned(slots: Mapping[str, Any]) -> str:
+    texts = [f"{name}={value(item)}" for name, item in list(slots.items())[:MOST_EXAMPLE_SLOTS]]
+    return ", ".join(texts if len(slots) <= MOST_EXAMPLE_SLOTS else [*texts, "…"])
 
 
 def parameters(positional: int, keywords: Iterable[str]) -> list[str]:

@@ -34,7 +34,7 @@ from inference_worker.forge.dataset import TrainingExample
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what is learned. `rate` is the highest learning rate; `warmup` is counted in steps;
-    `emphasis` multiplies the weight of families or groups in the data."""
+    `emphasis` multiplies the weight of families or groups in the data; `told`: see `dataset.tasks`."""
 
     seed: int = 1
     steps: int = 600
@@ -44,6 +44,7 @@ class Recipe:
     rate: float = 5e-4
     warmup: int = 30
     emphasis: dict[str, int] = field(default_factory=dict)
+    told: float = 0.0
 
 
 def rate_at(step: int, recipe: Recipe) -> float:
@@ -173,6 +174,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--start", type=Path, help="adapter to go on from; give another seed, so that the data is new")
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="examples a step")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
+    parser.add_argument(
+        "--told", type=float, default=0.0, metavar="SHARE", help="tasks whose examples also tell of slots and errors, 0 to 1"
+    )
     parser.add_argument("--emphasis", nargs="*", default=[], metavar="NAME=N", help="draw a family or group N times as often")
     parser.add_argument("--threads", type=int, default=1, help="on a busy machine one thread is as fast as two")
     parser.add_argument("--snapshot", type=int, default=0, help="write OUT-STEP every so many steps; 0: never")
@@ -182,9 +186,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     torch.set_num_threads(options.threads)
     recipe = Recipe(
-        seed=options.seed, steps=options.steps, batch=options.batch, rate=options.rate, emphasis=dict(map(_multiple, options.emphasis))
+        seed=options.seed,
+        steps=options.steps,
+        batch=options.batch,
+        rate=options.rate,
+        emphasis=dict(map(_multiple, options.emphasis)),
+        told=options.told,
     )
-    drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train", recipe.emphasis)
+    drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train", recipe.emphasis, recipe.told)
     model, tokenizer = prepared(options.model, recipe, options.start)
     examples = [dataset.encode(task, tokenizer) for task in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")

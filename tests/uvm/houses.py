@@ -84,12 +84,18 @@ class House:
 
     def send(self, target, selector, *args, **options):
         """Send, have what is missing written, and send again, as the machine does."""
-        work = self.bench.delivery(target, selector, *args, **options)
+        return self.finish(self.bench.delivery(target, selector, *args, **options))
+
+    def carry_out(self, request):
+        """Carry out any request that may change the image, likewise."""
+        return self.finish(Delivery(1, encode(request), "local", False, 0.0, 60.0))
+
+    def finish(self, work):
         while True:
             (outcome,) = self.bench.run(work)
             if not isinstance(outcome, MethodRequest):
                 return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-            error = self.write(_as_sent(work, outcome))
+            error = work.ended(outcome, self.write(_as_sent(work, outcome)))
             if error is not None:
                 return error
 

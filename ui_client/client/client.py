@@ -31,6 +31,7 @@ from uvm.protocol import (
     Answer,
     Bundle,
     Changing,
+    Contract,
     CreateMethod,
     Event,
     Example,
@@ -160,11 +161,45 @@ class Client(_Base):
     ) -> Any:
         """Send a message and return its result. `deadline` in seconds (default: the longest a missing method may take).
 
-        `examples` say what a method that is not written yet should answer; `via` names the UVM that is to run it. `keywords` are
+        `examples` say what its method should do: one that is not written yet is written so, one that is there is tested, and written
+        again if the image wrote it. `via` names the UVM that is to run it. `keywords` are
         more keyword arguments of the message, for those whose names are parameters here.
         """
         request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
+
+    def preview(
+        self,
+        target: Target,
+        selector: str,
+        /,
+        *args: Any,
+        deadline: float | None = None,
+        examples: Examples = (),
+        keywords: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """What a message would do, as a map {result, slots, made}; nothing is changed.
+
+        Where its method is missing it is written, tried, and shown in `method`; `accept` is the digest under which `accept` installs it.
+        """
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "")
+        return _told(self._ask(msgspec.structs.replace(request, preview=True), self._deadline(deadline)))
+
+    def accept(
+        self,
+        shown: str,
+        target: Target,
+        selector: str,
+        /,
+        *args: Any,
+        deadline: float | None = None,
+        keywords: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Send a message for which a preview has shown a method under this digest: the method is installed, and the message runs."""
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, (), "")
+        return _expect(Reply, self._ask(msgspec.structs.replace(request, accept=shown), self._deadline(deadline))).result
 
     def create_method(
         self,
@@ -185,6 +220,21 @@ class Client(_Base):
         """
         request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
+
+    def contract(
+        self,
+        target: Target,
+        selector: str,
+        *,
+        add: Examples = (),
+        remove: Iterable[int] = (),
+        deadline: float | None = None,
+    ) -> dict[str, Any]:
+        """The examples that a method keeps, as a map {selector, method, examples}, after some were added or, by number, removed.
+
+        Those that are added are tested first; a generated method that does not satisfy them is written again.
+        """
+        return _told(self._ask(_contract(target, selector, add, remove), self._deadline(deadline)))
 
     def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
         """Several sends of which all have their effect or none; their results, in order. A send is a Step, or a tuple of target, selector
@@ -254,7 +304,7 @@ class Client(_Base):
 
     def status(self) -> dict[str, Any]:
         """The bridge's queue, UVMs and counters; see docs/protocol.md."""
-        return _status(self._ask(GetStatus(0), LOOK_S))
+        return _told(self._ask(GetStatus(0), LOOK_S))
 
     def release(self, references: Iterable[Target]) -> Any:
         """Let go of objects; those that nothing else reaches may vanish."""
@@ -312,6 +362,36 @@ class AsyncClient(_Base):
         request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
+    async def preview(
+        self,
+        target: Target,
+        selector: str,
+        /,
+        *args: Any,
+        deadline: float | None = None,
+        examples: Examples = (),
+        keywords: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
+        """As Client.preview."""
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "")
+        return _told(await self._ask(msgspec.structs.replace(request, preview=True), self._deadline(deadline)))
+
+    async def accept(
+        self,
+        shown: str,
+        target: Target,
+        selector: str,
+        /,
+        *args: Any,
+        deadline: float | None = None,
+        keywords: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """As Client.accept."""
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, (), "")
+        return _expect(Reply, await self._ask(msgspec.structs.replace(request, accept=shown), self._deadline(deadline))).result
+
     async def create_method(
         self,
         target: Target,
@@ -327,6 +407,18 @@ class AsyncClient(_Base):
         """As Client.create_method."""
         request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
+
+    async def contract(
+        self,
+        target: Target,
+        selector: str,
+        *,
+        add: Examples = (),
+        remove: Iterable[int] = (),
+        deadline: float | None = None,
+    ) -> dict[str, Any]:
+        """As Client.contract."""
+        return _told(await self._ask(_contract(target, selector, add, remove), self._deadline(deadline)))
 
     async def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
         """As Client.transaction."""
@@ -383,7 +475,7 @@ class AsyncClient(_Base):
 
     async def status(self) -> dict[str, Any]:
         """As Client.status."""
-        return _status(await self._ask(GetStatus(0), LOOK_S))
+        return _told(await self._ask(GetStatus(0), LOOK_S))
 
     async def release(self, references: Iterable[Target]) -> Any:
         """As Client.release."""
@@ -486,6 +578,14 @@ def _create_method(target: Target, selector: str, source: str, examples: Example
     )
 
 
+def _contract(target: Target, selector: str, add: Examples, remove: Iterable[int]) -> Contract:
+    return Contract(id=0, target=_target(target), selector=selector, examples=_examples(add), remove=list(remove))
+
+
+def _told(answer: Answer) -> dict[str, Any]:
+    return msgspec.convert(_expect(Reply, answer).result, dict[str, Any])
+
+
 def _examples(examples: Examples) -> list[Example]:
     return [example if isinstance(example, Example) else msgspec.convert(dict(example), Example) for example in examples]
 
@@ -502,7 +602,3 @@ def _expect(kind: type[_T], answer: Answer) -> _T:
 
 def _object(answer: Answer) -> ObjectState:
     return msgspec.convert(_expect(Reply, answer).result, ObjectState)
-
-
-def _status(answer: Answer) -> dict[str, Any]:
-    return msgspec.convert(_expect(Reply, answer).result, dict[str, Any])

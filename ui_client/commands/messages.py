@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -22,7 +23,17 @@ Target = Annotated[str, typer.Argument(help="A name, or a reference such as @2a.
 Selector = Annotated[str, typer.Argument(help="The message.")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
 _SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
-Examples = Annotated[list[str] | None, typer.Option("--example", help='What is expected: {"result": …, "args": […], "kwargs": {…}}.')]
+_EXAMPLE_SHAPE = '{"args": [3], "result": 7}'
+_EXAMPLE = f"{_EXAMPLE_SHAPE}, with kwargs, slots before, slots changed, or the error it raises"
+_MAPS = ("kwargs", "slots", "changed")
+Examples = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--example",
+        help='What is expected: {"args": […], "kwargs": {…}, "result": …}. "slots": {…} are values that the receiver has before, '
+        '"changed": {…} those that differ afterwards ({}: none), "raises": "ValueError" an error in place of a result.',
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +45,7 @@ def register(app: typer.Typer) -> None:
     app.command()(source)
     app.command()(objects)
     app.command()(method)
+    app.command()(examples)
 
 
 def send(
@@ -42,19 +54,31 @@ def send(
     args: Annotated[list[str] | None, typer.Argument(help="JSON, else text; @2a is a reference, '\"@2a\"' the text.")] = None,
     kw: Annotated[list[str] | None, typer.Option(help="A keyword argument, NAME=JSON.")] = None,
     example: Examples = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show what it would do, and change nothing.")] = False,
+    accept: Annotated[str, typer.Option(metavar="DIGEST", help="Install the method that a preview of it has shown, and send it.")] = "",
     deadline: Deadline = None,
     via: Annotated[str, typer.Option(help="The UVM that shall run it, such as uvm-1.")] = "",
     as_json: Json = False,
 ) -> None:
     """Send a message to an object and print the reply. What nothing understands becomes a method first."""
+    if accept and (preview or example):
+        raise typer.BadParameter("--accept is for what a preview has shown; leave out --preview and --example")
     with answering(as_json):
         aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
-        examples = _examples(example or [])
+        expected = _examples(example or [])
         with connect() as client:
             with progress.following(client, selector) as story:
-                result = client.send(aim, selector, *positional, deadline=deadline, examples=examples, via=via, keywords=keywords)
+                if preview:
+                    result = client.preview(aim, selector, *positional, deadline=deadline, examples=expected, keywords=keywords)
+                elif accept:
+                    result = client.accept(accept, aim, selector, *positional, deadline=deadline, keywords=keywords)
+                else:
+                    result = client.send(aim, selector, *positional, deadline=deadline, examples=expected, via=via, keywords=keywords)
             if as_json:
                 report.result(result)
+                return
+            if preview:
+                _print_preview(client, result)
                 return
             _print_new_methods(client, story)
             report.out.print(terminal.render_value(result, names_for(client, result)), soft_wrap=True)
@@ -149,10 +173,10 @@ def method(
     A method that the library gave to TARGET is corrected for every object that has it, and those to come; with --here, for TARGET alone.
     """
     with answering(as_json):
-        aim, examples = values.target(target), _examples(example or [])
+        aim, expected = values.target(target), _examples(example or [])
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
         with connect() as client:
-            result = client.create_method(aim, selector, text, examples=examples, policy=policy, here=here)
+            result = client.create_method(aim, selector, text, examples=expected, policy=policy, here=here)
             if as_json:
                 report.result(result)
             else:
@@ -160,6 +184,30 @@ def method(
                 shared = ", for every object that shares it and those of its shape to come" if known.get("shared") else ""
                 report.note(f"{selector} is installed{shared}", style="green")
                 report.out.print(explanation.source_panel(known.get("source") or text, selector))
+
+
+def examples(
+    target: Target,
+    selector: Selector,
+    add: Annotated[list[str] | None, typer.Option(help="An example to keep, as for batos send --example; it is tested first.")] = None,
+    remove: Annotated[list[int] | None, typer.Option(help="The number of a kept example to take away.", min=1)] = None,
+    deadline: Deadline = None,
+    as_json: Json = False,
+) -> None:
+    """List the examples that a method keeps and whatever replaces it has to satisfy; add and remove some."""
+    with answering(as_json):
+        aim, added = values.target(target), _examples(add or [], "--add")
+        with connect() as client:
+            with progress.following(client, selector) as story:
+                told = client.contract(aim, selector, add=added, remove=remove or [], deadline=deadline)
+            if as_json:
+                report.result(told)
+                return
+            _print_new_methods(client, story)
+            for one in told["examples"]:
+                report.out.print(Text(values.showable(f"{one['number']:>3}  {one['line']}")), soft_wrap=True)
+            if not told["examples"]:
+                report.note(f"{selector} keeps no examples: batos examples {target} {selector} --add '{_EXAMPLE_SHAPE}'")
 
 
 def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:
@@ -178,14 +226,34 @@ def _print_new_methods(client: Client, story: Story) -> None:
             report.err.print(explanation.source_panel(told["source"], event.selector))
 
 
-def names_for(client: Client, value: object) -> dict[Reference, str]:
-    """Names of the references in `value`, as far as a few questions tell."""
+def _print_preview(client: Client, told: dict[str, Any]) -> None:
+    """What a message would do."""
+    new = {one["object"]: f"new object {number}" for number, one in enumerate(told["made"], 1)}
+    names = {**names_for(client, told, frozenset(new)), **new}
+    method = told.get("method")
+    if method is not None:
+        report.err.print(explanation.source_panel(method["source"], method["selector"]))
+    report.out.print(terminal.render_value(told["result"], names), soft_wrap=True)
+    for slot in told["slots"]:
+        before, after = (values.show(slot[part], names) if part in slot else "nothing" for part in ("before", "after"))
+        text = f"{values.show(slot['object'], names)}.{slot['slot']}: {before} → {after}"
+        report.out.print(Text(values.showable(text)), soft_wrap=True)
+    for one in told["made"]:
+        slots = ", ".join(f"{name}: {values.show(value, names)}" for name, value in one["slots"].items())
+        text = f"{new[one['object']]}, of {values.show(one['parents'], names)}: {slots}"
+        report.out.print(Text(values.showable(text)), soft_wrap=True)
+    way = "" if method is None else f"; to install the method and send: the same with --accept {told['accept']}"
+    report.note(f"nothing was changed{way}")
+
+
+def names_for(client: Client, value: object, without: frozenset[Reference] = frozenset()) -> dict[Reference, str]:
+    """Names of the references in `value`, as far as a few questions tell; `without`: of objects that are not there."""
     found: dict[Reference, None] = {}
     pending: list[object] = [value]
     while pending and len(found) < 16:
         one = pending.pop()
         if isinstance(one, Reference):
-            found[one] = None
+            found |= {} if one in without else {one: None}
         elif isinstance(one, Mapping):
             pending += one.values()
         elif isinstance(one, list | tuple):
@@ -222,8 +290,8 @@ def _keywords(texts: list[str]) -> dict[str, Any]:
     return keywords
 
 
-def _examples(texts: list[str]) -> list[Example]:
-    return [_example(text) for text in texts]
+def _examples(texts: list[str], option: str = "--example") -> list[Example]:
+    return [_example(text, option) for text in texts]
 
 
 def _sends(text: str) -> list[tuple[Any, ...]]:
@@ -244,15 +312,17 @@ def _with_results(value: Any) -> Any:
     return values.from_json({key: _with_results(item) for key, item in value.items()} if isinstance(value, dict) else value)
 
 
-def _example(text: str) -> Example:
-    shape = 'an example is JSON such as {"result": 7, "args": [3, 4]}'
+def _example(text: str, option: str) -> Example:
     try:
-        parsed = values.from_json(json.loads(text))
+        parsed = json.loads(text)
+        if not isinstance(parsed, dict):
+            raise values.BadArgument("it is no map")
+        # What stands in the maps of an example are values; the maps themselves are none.
+        told = {
+            name: {key: values.from_json(item) for key, item in value.items()} if name in _MAPS and isinstance(value, dict) else value
+            for name, value in parsed.items()
+        }
+        told |= {name: values.from_json(parsed[name]) for name in ("result", "args") if name in parsed}
+        return msgspec.convert(told, Example)
     except ValueError as error:
-        raise values.BadArgument(f"--example {text!r}: {error}; {shape}") from error
-    if not isinstance(parsed, dict) or "result" not in parsed or set(parsed) - {"result", "args", "kwargs"}:
-        raise values.BadArgument(f"--example {text!r}: {shape}")
-    args, kwargs = parsed.get("args", []), parsed.get("kwargs", {})
-    if not isinstance(args, list) or not isinstance(kwargs, dict):
-        raise values.BadArgument(f"--example {text!r}: args is a list and kwargs a map; {shape}")
-    return Example(result=parsed["result"], args=args, kwargs=kwargs)
+        raise values.BadArgument(f"{option} {text!r}: {error}; an example is JSON such as {_EXAMPLE}") from error

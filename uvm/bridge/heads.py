@@ -15,7 +15,7 @@ from uvm.values import exact
 WHOLE: Final = 65_536
 """Bytes of a frame that the bridge reads whole."""
 
-_INSIDE: Final = ("target", "args", "kwargs", "examples", "source", "sends", "references", "path")
+_INSIDE: Final = ("target", "args", "kwargs", "examples", "source", "sends", "references", "path", "remove")
 """Fields that may hold any amount of what the bridge need not know."""
 
 _EMPTY: Final = {list: Raw(b"\x90"), dict: Raw(b"\x80")}
@@ -45,7 +45,10 @@ def _head_of(kind: Any) -> Any:
     )
 
 
-_KINDS: Final = (protocol.Send, protocol.Transaction, protocol.CreateMethod, protocol.Inspect, protocol.Read, protocol.Release)
+_KINDS: Final = (
+    *(protocol.Send, protocol.Transaction, protocol.CreateMethod, protocol.Contract),
+    *(protocol.Inspect, protocol.Read, protocol.Release),
+)
 _OTHERS: Final = (
     *(protocol.Hello, protocol.GetFullState, protocol.Subscribe, protocol.Cancel, protocol.GetStatus),
     # What they carry is bytes, which cost nothing to decode; what is in those is for the UVM.

@@ -10,6 +10,7 @@ from uvm.bridge.principals import Principal
 from uvm.protocol import (
     Cancel,
     Changing,
+    Contract,
     CreateMethod,
     Error,
     Export,
@@ -40,6 +41,7 @@ NEEDS: Mapping[type, Right | None] = {
     Transaction: "send",
     Release: "send",
     Cancel: "send",
+    Contract: "send",
     CreateMethod: "create",
     Upload: "create",
     Import: "create",

@@ -36,11 +36,12 @@ def find(image: Image, key: str) -> UvmObject | None:
     return None if message is ABSENT else message
 
 
-def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: float, fulfilled: bool) -> Claim:
+def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: float, fulfilled: bool, counted: bool = True) -> Claim:
     """Take the message, in the current transaction, or say why it cannot be taken.
 
     `asked_at`: when the message arrived that needs the method (seconds since the epoch): a refusal that came after it is its answer,
-    an older one is not. `fulfilled`: whether the receiver understands the selector by now.
+    an older one is not. `fulfilled`: whether the receiver understands the selector by now. `counted`: whether
+    the image's counter of messages is moved.
     """
     message = find(image, key)
     if message is None:
@@ -48,7 +49,8 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
         message.put("stage", "reified")
         image.enter("messages", key, message)
         _hold(message, owner)
-        count(image, "messages")
+        if counted:
+            count(image, "messages")
         return Claim("mine", image.reference(message).oid, "reified")
     oid = image.reference(message).oid
     stage = message.own("stage")
@@ -100,6 +102,16 @@ def advance(image: Image, oid: bytes, owner: str, before: str, after: str, **slo
         message.put("waits_for", [])
     _hold(message, owner)
     return message
+
+
+def enter(image: Image, key: str, message: UvmObject, method: UvmObject, holder: UvmObject) -> None:
+    """A method that was shown is installed: its message is the one of this key, in the current transaction, unless another is under way."""
+    known = find(image, key)
+    if known is None or known.own("stage") in TERMINAL:
+        image.enter("messages", key, message)
+    message.put("stage", "installed")
+    message.put("method", method)
+    message.put("installed_on", holder)
 
 
 def back_to_trial(image: Image, oid: bytes, owner: str) -> None:

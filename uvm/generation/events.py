@@ -17,6 +17,7 @@ from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Plan
 from uvm.trial.protocol import Need, NeededThought, TrialOutcome
+from uvm.values.examples import Clause
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
@@ -62,11 +63,12 @@ class StepFailed(Struct, frozen=True):
 
 
 class LibraryFound(Struct, frozen=True):
-    """A method of this selector on an object of this shape, and its author; an empty source where there is none."""
+    """A method of this selector on an object of this shape, its author, and the examples it keeps; an empty source where there is none."""
 
     generation: int
     source: str = ""
     author: str = ""
+    clauses: list[Clause] = []
 
 
 class Commissioned(Struct, frozen=True):
@@ -185,6 +187,12 @@ class ObjectsChanged(Struct, frozen=True):
     generation: int
 
 
+class ClausesKept(Struct, frozen=True):
+    """The method that was tested keeps the examples, or there is another one by now."""
+
+    generation: int
+
+
 class TimePassed(Struct, frozen=True):
     """Some time went by: many times a second while the driver lives."""
 
@@ -211,6 +219,7 @@ StepEvent = (
     | MendingFound
     | Installed
     | ObjectsChanged
+    | ClausesKept
 )
 """What happened to one generation."""
 
@@ -277,7 +286,10 @@ class CancelQuestion(Struct, frozen=True):
 
 
 class BeginTrial(Struct, frozen=True):
-    """Try a draft, with what it asked the model before. Answered by TrialEnded or TrialBusy."""
+    """Try a draft, or, where `source` is empty, the method that is there, with what it asked the model before.
+
+    Answered by TrialEnded or TrialBusy.
+    """
 
     generation: int
     request: MethodRequest
@@ -341,7 +353,7 @@ class LookUpMending(Struct, frozen=True):
 
 
 class Install(Struct, frozen=True):
-    """Commit method, proof and message, if what the trial saw (`read`: oid → transaction) is as it was.
+    """Commit method, proof and message, if what the trial saw (`read`: oid → transaction) is as it was; `looked` as in KeepClauses.
 
     Answered by Installed or ObjectsChanged.
     """
@@ -354,6 +366,18 @@ class Install(Struct, frozen=True):
     proof: dict[str, Any]
     read: dict[bytes, bytes]
     drafts: list[Any]
+    looked: list[list[str] | None] = []
+
+
+class KeepClauses(Struct, frozen=True):
+    """Have the tested method keep the examples that have held. `looked`: for each, the slots that its run looked at, if that was all.
+
+    Answered by ClausesKept.
+    """
+
+    generation: int
+    request: MethodRequest
+    looked: list[list[str] | None]
 
 
 class BackToTrial(Struct, frozen=True):
@@ -405,6 +429,7 @@ GenerationInstruction = (
     | ApplyRule
     | LookUpMending
     | Install
+    | KeepClauses
     | BackToTrial
     | Learn
     | PublishProgress

@@ -17,6 +17,7 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    ClausesKept,
     Commissioned,
     ConflictsLost,
     Installed,
@@ -66,6 +67,7 @@ class Awaited(StrEnum):
     BLAMING = "blaming"  # how the image's own method is mended that has failed on it
     INSTALLING = "installing"  # the commit of the method
     RETURNING = "returning"  # the commit of its way back to the trial
+    KEEPING = "keeping"  # the commit of examples that have held
 
 
 _FAILURES: Final = frozenset[type]({ClaimLost, ConflictsLost, StepFailed})
@@ -87,6 +89,7 @@ TAKES: Final[dict[Awaited, frozenset[type]]] = {
     Awaited.BLAMING: frozenset({MendingFound}) | _FAILURES,
     Awaited.INSTALLING: frozenset({Installed, ObjectsChanged}) | _FAILURES,
     Awaited.RETURNING: frozenset({StepStored}) | _FAILURES,
+    Awaited.KEEPING: frozenset({ClausesKept, ConflictsLost, StepFailed}),
 }
 """What may happen in each step."""
 
@@ -126,8 +129,8 @@ class Generation:
     """One request on its way.
 
     `stage` is stored in the message object at `oid`, `storing` the one whose commit is waited for. `trying`: the number of the draft that
-    is tried. `withdrawn`: what no draft may mean. `read`: what each draft's trial saw. `retrials` are of one draft; `rounds` of questions
-    and `needs` of all of them. `error`: why it is refused, or will be.
+    is tried; `begun`: one was. `withdrawn`: what no draft may mean. `read`: what each draft's trial saw, `looked` what each of its examples
+    looked at. `retrials` are of one draft; `rounds` of questions and `needs` of all of them. `error`: why it is refused, or will be.
     """
 
     def __init__(self, number: int, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> None:
@@ -144,6 +147,7 @@ class Generation:
         self.plan: Plan | None = None
         self.commission: Commission | None = None
         self.questions: dict[str, Question] = {}
+        self.begun = False
         self.written: list[Draft] = []
         self.failures: list[str] = []
         self.trying = -1
@@ -151,8 +155,14 @@ class Generation:
         self.retrials = self.needs = self.rounds = 0
         self.thoughts: dict[str, str] = {}
         self.read: dict[int, dict[bytes, bytes]] = {}
+        self.looked: dict[int, list[list[str] | None]] = {}
         self.text = ""
         self.renew_at = self.publish_at = self.started = 0.0
+
+    @property
+    def testing(self) -> bool:
+        """Whether it tests a method that is there; it claims no message then, and stores no stage."""
+        return bool(self.request.tested)
 
     @property
     def draft(self) -> Draft:

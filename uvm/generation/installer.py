@@ -1,28 +1,31 @@
 """What writing a method does to the image, step by step, each inside the caller's transaction. Owned by one UVM's writers."""
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
+from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
 from deploy.settings import UvmSettings
-from uvm.errors import ImageError, NotUnderstood, Refused
-from uvm.generation import claims
+from uvm.errors import Contention, ImageError, NotUnderstood, Refused
+from uvm.generation import claims, placing, proposals
 from uvm.generation.drafting import Materialize, commission
-from uvm.generation.events import Advance, Install
+from uvm.generation.events import Advance, Install, KeepClauses
 from uvm.generation.misses import probe
 from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Plan
 from uvm.history import chronicle
-from uvm.image import authors, library, revocations
+from uvm.image import authors, contract, library, revocations
 from uvm.image.image import Image
 from uvm.image.kept import kept
 from uvm.image.message_object import is_method
-from uvm.image.methods import SHAPE, VERSION, correction, install, is_shared, method, runs, shared_with, takes, written_for
+from uvm.image.methods import install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.language.syntax import parse
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Reference
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
@@ -33,6 +36,7 @@ from uvm.runtime.policy import CHOICE
 from uvm.runtime.runtime import Runtime
 from uvm.trial.arguments import made_up, sample
 from uvm.trial.protocol import Call, Need
+from uvm.values.examples import Clause
 from uvm.values.slot_values import copied
 
 _SEEN: Final = 64
@@ -55,21 +59,24 @@ class Installer:
         """Claim the message. Raises NotUnderstood where nothing could hold the method, Revoked where nobody takes it from who offers it."""
         receiver = self._receiver(request)
         self._check_author(request)
-        fulfilled = request.offered is None and receiver is not None and self._understands(receiver, request.selector)
+        fulfilled = request.offered is None and receiver is not None and self._understands(receiver, request)
         if request.offered is None and self.holder(request) is None:
             raise NotUnderstood(
                 f"{request.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
             )
+        if request.preview and proposals.shown_since(self._image, request.key, request.asked_at):
+            return Claim("installed", request.receiver, "shown")  # another process has shown it meanwhile
         facts = self._facts(request, receiver)
-        claim = claims.claim(self._image, request.key, facts, self._owner, request.asked_at, fulfilled)
+        claim = claims.claim(self._image, request.key, facts, self._owner, request.asked_at, fulfilled, counted=not request.preview)
         if claim.state != "mine":
             return claim
         Accounts(self._image).check(request.principal, request.limits.stored, len(request.offered or "") + 1)
-        return replace(claim, withdrawn=library.withdrawn(self._image, request.key))
+        return replace(claim, withdrawn=library.withdrawn(self._image, request.key.removeprefix(proposals.PREFIX)))
 
     def _facts(self, request: MethodRequest, receiver: UvmObject | None) -> dict[str, Any]:
         """What is kept of what was sent. The message runs by its own arguments; these are to be looked at."""
         image = self._image
+        examples = [asdict(clause.example) for clause in request.clauses if not clause.number]
         return {
             **request.reified,
             "selector": request.selector,
@@ -77,7 +84,7 @@ class Installer:
             "arguments": kept(image, request.args),
             "keywords": kept(image, request.kwargs),
             "caller": self._at(request.caller),
-            "expected": kept(image, [asdict(example) for example in request.examples]),
+            "expected": kept(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
             "principal": request.principal,
             "session": request.session,
             "seq": request.seq,
@@ -85,9 +92,12 @@ class Installer:
             "waits_for": [],
         }
 
-    def _understands(self, receiver: UvmObject, selector: str) -> bool:
-        value = receiver.lookup(selector)
-        return value is not ABSENT and (not is_method(value) or runs(value))
+    def _understands(self, receiver: UvmObject, request: MethodRequest) -> bool:
+        """Whether the receiver has what answers the message by now; the method that is to be replaced does not count."""
+        value = receiver.lookup(request.selector)
+        if value is ABSENT or not is_method(value):
+            return value is not ABSENT
+        return runs(value) and not (value._p_oid == request.replaces and value.own("digest", "") == request.version)
 
     def _at(self, oid: bytes) -> UvmObject | None:
         try:
@@ -98,7 +108,7 @@ class Installer:
     def advance(self, order: Advance) -> None:
         """Store the message's next stage. Raises LostClaim."""
         message = claims.advance(self._image, order.oid, self._owner, order.before, order.after, **order.slots)
-        if order.after == "refused":
+        if order.after == "refused" and not order.request.preview:
             self._charge(order.request, order.oid)
             chronicle.record(
                 self._image,
@@ -135,6 +145,8 @@ class Installer:
         """Where the method goes: on the receiver or its first committed parent; on traits_obj only what a tool offers for it."""
         if request.offered is not None:
             return request.receiver
+        if request.home:
+            return request.home
         receiver = self._receiver(request)
         traits = self._image.named("traits_obj")
         policy = "policy" in request.rights
@@ -154,12 +166,14 @@ class Installer:
         slots = {name: sample(value, self._image.reference) for name, value in data.items()}
         return made_up(tree, slots, request.examples, self._image.reference(receiver))
 
-    def from_library(self, request: MethodRequest) -> tuple[str, str] | None:
-        """Search before writing: source and author of a method for this selector on an object of this shape."""
-        method = library.current(self._image, request.key)
+    def from_library(self, request: MethodRequest) -> tuple[str, str, list[Clause]] | None:
+        """Search before writing: source, author and examples of a method for this selector on an object of this shape."""
+        method = library.current(self._image, request.key.removeprefix(proposals.PREFIX))
         if method is None or not takes(method, request.positional, request.kwargs):
             return None
-        return method.own("source"), method.own("author")
+        if request.replaces and method.own("digest") == request.version:
+            return None  # it is the one that does not do what is expected
+        return method.own("source"), method.own("author"), contract.kept(method)
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
@@ -193,7 +207,7 @@ class Installer:
     def corrected(self, request: MethodRequest) -> tuple[bytes, str] | None:
         """The message and the persona of the generated method that a tool's offer is about to replace, if there is one."""
         receiver = self._receiver(request)
-        before = receiver.own(request.selector) if receiver is not None and request.offered is not None else None
+        before = receiver.own(request.selector) if receiver is not None and (request.offered is not None or request.replaces) else None
         return written_for(before) if isinstance(before, UvmObject) and is_method(before) else None
 
     # --- the method --------------------------------------------------------------------------------------------------
@@ -201,24 +215,26 @@ class Installer:
     def put(self, order: Install) -> bool:
         """Method, proof and message. False: not done, because what the trial saw has changed. Raises LostClaim, NotAllowed."""
         request = order.request
-        for oid, serial in order.read.items():
-            record = self._image.connection.get(oid)
-            record._p_activate()
-            if record._p_serial != serial and self._matters(record, request):
-                return False
+        if not proposals.unchanged(self._image, order.read.items(), request.receiver):
+            return False
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
         before = holder.own(request.selector)
+        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in contract.kept(before)):
+            raise Contention(
+                f"{request.selector} of {holder!r} has got other examples meanwhile", "send it again: they are tried as well then"
+            )
+        if request.preview:
+            self._show(order, holder)
+            return True
         if order.proof["mode"] == "found":
             made = self._from_library(order, holder)
         elif request.offered is not None:
             made = self._offered(order, holder)
         else:
-            made = self._made(order, order.proof)
-            install(holder, made)
-            if not self._image.is_primordial(holder):
-                library.publish(self._image, request.key, made)
-            authors.enter(self._image, made, holder._p_oid)
+            made = placing.written(
+                self._image, holder, self._made(order, order.proof), request.key, request.principal, bool(request.replaces)
+            )
         count(self._image, "methods")
         slots = {"method": made, "installed_on": holder, "drafts": order.drafts}
         claims.advance(self._image, order.oid, self._owner, "tried", "installed", **slots)
@@ -232,11 +248,7 @@ class Installer:
             slot=request.selector,
             method=made,
             # Where the method was corrected that is in the slot, what changed is which of its versions it is.
-            effects=[
-                (holder, request.selector, before, made, None)
-                if made is not before
-                else (made, VERSION, made.own("replaced"), made.own(VERSION), None)
-            ],
+            effects=[placing.effect(holder, request.selector, before if is_method(before) else None, made)],
             facts={
                 **({"from": "library"} if order.proof["mode"] == "found" else {}),
                 "digest": made.own("digest"),
@@ -245,6 +257,23 @@ class Installer:
             },
         )
         return True
+
+    def _show(self, order: Install, holder: UvmObject) -> None:
+        """Keep the method for whoever accepts it. What becomes of its message object is what becomes of it."""
+        request = order.request
+        made = self._found(order, holder) if order.proof["mode"] == "found" else self._made(order, order.proof)
+        message = claims.advance(self._image, order.oid, self._owner, "tried", "shown", drafts=order.drafts)
+        self._image.shard("messages", request.key).drop(request.key)
+        proposals.propose(self._image, request.key, made, holder, message, order.read, request.receiver)
+
+    def keep(self, order: KeepClauses) -> None:
+        """Have the method that was tested keep the examples; not one that has taken its place."""
+        request = order.request
+        holder = self._image.at(Reference(request.home))
+        method = holder.own(request.selector)
+        if is_method(method) and method._p_oid == request.tested and method.own("digest", "") == request.version:
+            contract.keep(method, looked_at(request.clauses, order.looked), self._image.visible)
+            self._charge(request, request.tested)
 
     def _charge(self, request: MethodRequest, oid: bytes, *made: UvmObject) -> None:
         """What is kept of the writing of a method is charged to who requested it: how much that is, is known when it is done."""
@@ -255,7 +284,9 @@ class Installer:
 
     def _made(self, order: Install, proof: dict[str, Any]) -> UvmObject:
         request = order.request
-        return method(request.selector, order.source, request.positional, order.author or "tool", proof, request.policy)
+        made = method(request.selector, order.source, request.positional, order.author or "tool", proof, request.policy)
+        contract.keep(made, looked_at(request.clauses, order.looked), self._image.visible)
+        return made
 
     def _from_library(self, order: Install, holder: UvmObject) -> UvmObject:
         """The library's method itself, in one more slot.
@@ -264,21 +295,25 @@ class Installer:
         object might have it.
         """
         request = order.request
-        shared = library.current(self._image, request.key)
+        found = self._found(order, holder)
+        if is_shared(found):
+            contract.keep(found, looked_at(request.clauses, order.looked), self._image.visible)
+            holder.put(request.selector, found)
+            return found
+        return placing.written(self._image, holder, found, request.key, request.principal, False)
+
+    def _found(self, order: Install, holder: UvmObject) -> UvmObject:
+        """What the library gives, if it is what was tried: the shared method, or a copy for this object."""
+        request = order.request
+        shared = library.current(self._image, request.key.removeprefix(proposals.PREFIX))
         if shared is None or shared.own("source") != order.source:
             text = f"the library's {request.selector} was corrected or taken back while it was tried for {holder!r}"
             raise Refused(text, "send it again")
-        if self._image.is_primordial(holder) or not is_shared(shared):
-            origin = shared.own("proof")
-            how = {"of": str(self._image.reference(shared)), "message": order.proof["message"], "trial": order.proof["trial"]}
-            made = self._made(order, {**(origin if isinstance(origin, dict) else {}), "copied": how})
-            install(holder, made)
-            if not self._image.is_primordial(holder):
-                library.publish(self._image, request.key, made)
-            authors.enter(self._image, made, holder._p_oid)
-            return made
-        holder.put(request.selector, shared)
-        return shared
+        if not self._image.is_primordial(holder) and is_shared(shared):
+            return shared
+        origin = shared.own("proof")
+        how = {"of": str(self._image.reference(shared)), "message": order.proof["message"], "trial": order.proof["trial"]}
+        return self._made(order, {**(origin if isinstance(origin, dict) else {}), "copied": how})
 
     def _offered(self, order: Install, holder: UvmObject) -> UvmObject:
         """What a tool offers: where the object's method is shared, a correction for all who use it, unless it is for this object alone."""
@@ -287,7 +322,8 @@ class Installer:
         made = self._made(order, order.proof)
         shared = shared_with(holder, request.selector)
         if shared is not None and not request.alone:
-            self._correct(shared, made, order)
+            by = request.principal or "a tool"
+            placing.correct(image, shared, made, by, f"{request.selector} was corrected by {by}")
             return shared
         install(holder, made)
         authors.enter(image, made, holder._p_oid)
@@ -301,16 +337,7 @@ class Installer:
             for author in authors.offering(request.principal, request.session):
                 revocations.check(self._image, author)
 
-    def _correct(self, shared: UvmObject, made: UvmObject, order: Install) -> None:
-        by = order.request.principal or "a tool"
-        library.turn(self._image, shared, correction(shared, made), by, f"{order.request.selector} was corrected by {by}")
-        library.publish(self._image, str(shared.own(SHAPE)), shared)
 
-    def _matters(self, record: Any, request: MethodRequest) -> bool:
-        """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.
-
-        Nor a message object, of which a method sees what never changes (`uvm.runtime.authority.check_look`).
-        """
-        if not isinstance(record, UvmObject) or record.own(KIND) == "message":
-            return False
-        return record is not self._image.named("genesis_obj") or record._p_oid == request.receiver
+def looked_at(clauses: Sequence[Clause], looked: Sequence[list[str] | None]) -> list[Clause]:
+    """Each example with what its run looked at."""
+    return [replace(one, looked=slots) for one, slots in zip_longest(clauses, looked[: len(clauses)])]

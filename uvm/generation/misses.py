@@ -6,7 +6,8 @@ from ZODB.serialize import ObjectWriter
 
 from deploy.settings import UvmSettings
 from uvm.errors import AttemptEnded, ImageError
-from uvm.generation.request import MethodRequest
+from uvm.generation.proposals import PREFIX
+from uvm.generation.request import MethodRequest, expected_error
 from uvm.image.image import Image
 from uvm.image.message_object import SHOWN, shape
 from uvm.objects import UvmObject
@@ -28,8 +29,12 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
     scale = Scale(attempt.limits.bytes)
     args = [to_wire(scale.copy(value), image.reference) for value in message.own("arguments")]
     kwargs = {name: to_wire(scale.copy(value), image.reference) for name, value in message.own("keywords").items()}
+    clauses = list(attempt.clauses) if message.own("examples") else []
+    replaced = attempt.anew if message.own("examples") else None
+    home = receiver.holder(message.own("selector")) if replaced is not None else None
+    prefix = PREFIX if attempt.preview else ""
     return MethodRequest(
-        key=shape(receiver, message.own("selector"), len(args), list(kwargs)),
+        key=prefix + shape(receiver, message.own("selector"), len(args), list(kwargs)),
         receiver=image.reference(receiver).oid,
         selector=message.own("selector"),
         asked_at=asked_at,
@@ -37,14 +42,21 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
         args=args,
         kwargs=kwargs,
         positional=len(args),
-        examples=attempt.examples if message.own("examples") else [],
+        clauses=clauses,
+        raises=expected_error(clauses, args, kwargs),
+        send=attempt.sent,
         caller=_committed(message.own("caller")),
-        overlay=_records(image, attempt, receiver, scale),
+        overlay=records(image, attempt, receiver, scale),
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
         principal=principal,
         rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
         limits=attempt.limits,
+        step=attempt.step,
+        preview=attempt.preview,
+        replaces=replaced._p_oid if replaced is not None else b"",
+        version=replaced.own("digest", "") if replaced is not None else "",
+        home=home._p_oid if home is not None else b"",
     )
 
 
@@ -74,7 +86,7 @@ def probe(image: Image, runtime: Runtime, settings: UvmSettings, need: Need) -> 
     return f"{need.selector} is understood by now"
 
 
-def _records(image: Image, attempt: Attempt, receiver: UvmObject, scale: Scale) -> dict[bytes, bytes]:
+def records(image: Image, attempt: Attempt, receiver: UvmObject, scale: Scale) -> dict[bytes, bytes]:
     """Records of what the attempt changed or made, as they would be stored: the trial sees them instead of the database's.
 
     None of it has passed the gate, which stands at the end of a message; so it is weighed here.

@@ -9,6 +9,9 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
 * Then it waits for one thing at a time (`Awaited`), and does the next one when that has come. What may come is `TAKES`'s.
 * A draft that sends what nobody understands waits for that method, which is a request like any other. What the draft asks the model is
   answered, and the trial runs again. How often all this may happen is bounded: `RETRIALS`, `NEEDS`, `AGAIN`, and the depth of the chain.
+* What a message expects of a method that is there is tried by itself, without a claim; if it holds, the method keeps the examples.
+* What others expect who come before the first trial is tried as well; what contradicts is answered at once. Who comes later runs again, and
+  has the method tested.
 * No two drafts for one receiver are tried at once: they could not both be installed, since each trial would be untrue of the other.
 * Whatever fails refuses the message, with the reason stored; where a policy method of the image has failed, also with how it is mended.
   Who has lost its claim watches the new owner. Where not even the refusal can be stored, the message stays as it is, for whoever sends it
@@ -35,6 +38,7 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    ClausesKept,
     Commissioned,
     ConflictsLost,
     DrawCommission,
@@ -42,6 +46,7 @@ from uvm.generation.events import (
     GenerationInstruction,
     Install,
     Installed,
+    KeepClauses,
     Learn,
     LibraryFound,
     LookUpLibrary,
@@ -75,10 +80,11 @@ from uvm.generation.events import (
 from uvm.generation.generation import LASTING, Awaited, Generation, Needing, Question, Waiting
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Draft, storable_drafts
-from uvm.generation.verdicts import examine, judge, proof, refusal_of, storable, verdict
+from uvm.generation.verdicts import contradiction, examine, judge, proof, refusal_of, storable, tested, verdict, with_clauses
 from uvm.protocol import Reference
 from uvm.runtime.policy import CHOICE, MIND
-from uvm.trial.protocol import Need, NeededThought, TrialOutcome
+from uvm.trial.protocol import Need, NeededThought, TrialError, TrialOutcome
+from uvm.values.examples import merged
 
 MOST: Final = 64
 """Messages that one UVM carries to their methods, or watches, at a time."""
@@ -159,17 +165,27 @@ class GenerationProcess:
 
     def _request(self, request: MethodRequest, waiter: Waiting) -> None:
         generation = self._by_key.get(request.key)
-        if request.offered is None and not self._may_write:
+        clash = contradiction(generation.request, request) if generation is not None else None
+        if request.offered is None and not request.tested and not self._may_write:
+            why = "does not do what its examples say" if request.replaces else "is not understood"
             error: ImageError = GenerationOff(
-                f"{request.selector} is not understood, and writing methods is off here",
+                f"{request.selector} {why}, and writing methods is off here",
                 "batos doctor says which layer of confinement the host lacks; uvm.generation = 'always' goes without",
             )
             self._answer(waiter, error)
+        elif clash is not None:
+            self._answer(waiter, clash)
         elif generation is not None:
             generation.waiters.append(waiter)
+            if not generation.begun:  # who comes later finds out when it runs again
+                generation.request = with_clauses(generation.request, request.clauses)
         elif len(self._by_key) >= MOST:
             text = f"{MOST} methods are being written here already, and {request.selector} was not begun"
             self._answer(waiter, GenerationBusy(text, "send it again in a moment"))
+        elif request.tested:
+            generation = self._begin(request, [waiter], Awaited.QUEUED)
+            self._publish(generation, stage="testing", examples=len(request.clauses))
+            self._try(generation)
         else:
             generation = self._begin(request, [waiter], Awaited.CLAIMING)
             self._out.append(TakeClaim(generation.number, request))
@@ -194,6 +210,8 @@ class GenerationProcess:
             request = generation.request
             self._publish(generation, call=request.reified.get("call", request.selector), resumed=claim.stage != "reified")
             if generation.drafts:
+                for draft in generation.drafts:  # another process tried them, on what it had to satisfy
+                    draft.outcome = "" if draft.outcome == "ok" else draft.outcome
                 self._audit(generation)
             else:
                 self._reflect(generation)
@@ -205,7 +223,7 @@ class GenerationProcess:
         for generation in list(self._by_number.values()):
             if generation.step is Awaited.QUEUED:
                 self._try(generation)
-            if generation.step in LASTING and self._now > generation.renew_at:
+            if generation.step in LASTING and not generation.testing and self._now > generation.renew_at:
                 generation.renew_at = self._now + RENEW_EVERY_S
                 self._out.append(RenewLease(generation.number, generation.oid, generation.stage))
             elif generation.step is Awaited.WATCHING and watch:
@@ -266,6 +284,8 @@ class GenerationProcess:
                 self._installed(generation, event)
             case ObjectsChanged():
                 self._changed(generation)
+            case ClausesKept():
+                self._end(generation, None)
             case _:
                 assert_never(event)
 
@@ -325,7 +345,8 @@ class GenerationProcess:
         self._out.append(LookUpLibrary(generation.number, request))
 
     def _searched(self, generation: Generation, event: LibraryFound) -> None:
-        if event.source:
+        if event.source and not any(one.contradicts(other) for one in event.clauses for other in generation.request.clauses):
+            generation.request = msgspec.structs.replace(generation.request, clauses=merged(generation.request.clauses, event.clauses))
             self._drafted(generation, [Draft(source=event.source, persona=event.author)])
         else:
             self._commission(generation)
@@ -419,26 +440,55 @@ class GenerationProcess:
             self._store(generation, "tried", drafts=storable_drafts(generation.drafts))
 
     def _try(self, generation: Generation) -> None:
-        request, draft = generation.request, generation.draft
-        running = (other for other in self._by_number.values() if other.step is Awaited.TRYING and other is not generation)
+        request = generation.request
+        if generation.testing:
+            generation.begun = True
+            generation.go(Awaited.TRYING)
+            self._out.append(BeginTrial(generation.number, request, "", "", dict(generation.thoughts)))
+            return
+        draft = generation.draft
+        trying = (other for other in self._by_number.values() if other.step is Awaited.TRYING and other is not generation)
+        running = (other for other in trying if not other.testing)
         if any(other.request.receiver == request.receiver for other in running):
             generation.go(Awaited.QUEUED)
             return
+        generation.begun = True
         generation.go(Awaited.TRYING)
         self._out.append(BeginTrial(generation.number, request, draft.source, draft.persona, dict(generation.thoughts)))
 
     def _tried(self, generation: Generation, outcome: TrialOutcome) -> None:
         if outcome.kind == "thought" and outcome.thought is not None and generation.retrials < RETRIALS:
             self._think(generation, outcome.thought)
+        elif generation.testing:
+            self._tested(generation, outcome)
+        elif outcome.kind == "need" and outcome.need is not None and generation.request.preview:
+            needed = outcome.need.selector
+            self._unfit(generation, "NotUnderstood", f"needs {needed}, which nobody understands, and a preview writes one method alone")
         elif outcome.kind == "need" and outcome.need is not None and generation.retrials < RETRIALS and not outcome.need.made:
             self._probe(generation, outcome.need)
         else:
             generation.read[generation.trying] = dict(outcome.read)
+            generation.looked[generation.trying] = list(outcome.looked)
             judge(generation.draft, outcome)
             self._verdict(generation)
 
+    def _tested(self, generation: Generation, outcome: TrialOutcome) -> None:
+        """What a trial says of a method that is there, and of the examples that it is to satisfy."""
+        request, failure = generation.request, tested(generation.request, outcome)
+        why = {} if failure is None else {"why": failure.message}
+        stage = "failed" if why else "held"
+        self._publish(generation, stage=stage, examples=outcome.examples, passed=outcome.examples_passed, **why)
+        generation.go(Awaited.KEEPING)
+        if failure is None and request.keeps:
+            self._out.append(KeepClauses(generation.number, request, list(outcome.looked)))
+        else:
+            self._end(generation, failure)
+
     def _unfit(self, generation: Generation, outcome: str, why: str) -> None:
         """The draft that is tried cannot be tried to its end."""
+        if generation.testing:
+            self._tested(generation, TrialOutcome(kind="failed", error=TrialError(outcome, why)))
+            return
         generation.draft.outcome, generation.draft.why = outcome, why
         self._verdict(generation)
 
@@ -540,6 +590,7 @@ class GenerationProcess:
                 proof(generation, chosen),
                 generation.read.get(chosen, {}),
                 storable_drafts(generation.drafts),
+                generation.looked.get(chosen, []),
             )
         )
 
@@ -556,6 +607,10 @@ class GenerationProcess:
 
     def _installed(self, generation: Generation, event: Installed) -> None:
         draft = generation.draft
+        if generation.request.preview:
+            self._publish(generation, stage="shown", source=draft.source, author=draft.persona, seconds=self._now - generation.started)
+            self._end(generation, None)
+            return
         generation.stage = "installed"
         self.counters["installed"] += 1
         if event.corrected is not None:
@@ -629,4 +684,6 @@ class GenerationProcess:
 
     def _publish(self, generation: Generation, stage: str = "", **detail: object) -> None:
         request = generation.request
-        self._out.append(PublishProgress(generation.oid, request.selector, request.receiver, stage or generation.stage, detail))
+        self._out.append(
+            PublishProgress(generation.oid or request.tested, request.selector, request.receiver, stage or generation.stage, detail)
+        )

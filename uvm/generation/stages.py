@@ -9,8 +9,9 @@ import msgspec
 
 from uvm.protocol import STAGES
 
-TERMINAL: Final = frozenset({"installed", "refused"})
+TERMINAL: Final = frozenset({"installed", "shown", "refused"})
 _NEXT: Final = {stage: frozenset({STAGES[number + 1], "refused"}) for number, stage in enumerate(STAGES[:-1])}
+_NEXT["tried"] |= {"shown"}
 
 
 class IllegalStage(Exception):
@@ -136,7 +137,7 @@ def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     for draft in drafts:
         why = draft.why or "; ".join(draft.findings) or draft.outcome or "not tried"
         if draft.outcome == "ok" and draft.examples_passed < draft.examples:
-            why = f"passed {draft.examples_passed} of {draft.examples} examples"
+            why = f"passed {draft.examples_passed} of {draft.examples} examples: {why}"
         listed.append({"source": draft.source, "outcome": draft.outcome or "not tried", "why": why})
     return listed
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from uvm.errors import AuditRefused, ImageError, Refused, TrialFailed
+from uvm.errors import AuditRefused, Contradiction, ExampleFailed, ImageError, Refused, TrialFailed
 from uvm.generation import stages
 from uvm.generation.generation import Generation
 from uvm.generation.request import MethodRequest
@@ -14,6 +14,7 @@ from uvm.generation.stages import Draft
 from uvm.language.audit import audit, meaning
 from uvm.protocol import Reference, encode_value
 from uvm.trial.protocol import Effect, TrialOutcome
+from uvm.values.examples import Clause, agree, merged
 
 KEPT_BYTES: Final = 16_384
 """Bytes of a trial's result, and of its effects, that are kept as they are."""
@@ -104,6 +105,39 @@ def _kept(value: Any) -> Any:
     """What a trial brought about, as a proof keeps it: a copy is kept with each draft and each step, so a large one is only weighed."""
     size = len(encode_value(value))
     return storable(value) if size <= KEPT_BYTES else f"{size:,} bytes, too many to keep"
+
+
+def tested(request: MethodRequest, outcome: TrialOutcome) -> ImageError | None:
+    """Why a method that is there does not do what is expected of it; None if it does."""
+    if outcome.kind == "ok" and outcome.examples_passed == outcome.examples:
+        return None
+    why = "; ".join(outcome.examples_missed)
+    if outcome.kind == "killed":
+        why = outcome.killed_by
+    elif outcome.need is not None:
+        why = f"needs {outcome.need.selector}, which nobody understands"
+    elif outcome.error is not None:
+        why = f"{outcome.error.type}: {outcome.error.message}"
+    return ExampleFailed(
+        f"{request.selector} does not do what is expected of it: {why or 'it asks the model too often'}",
+        "mend the example, or offer another method (batos method TARGET SELECTOR FILE); nothing was run",
+        reasons=list(outcome.examples_missed),
+        method=str(Reference(request.tested)),
+    )
+
+
+def contradiction(request: MethodRequest, other: MethodRequest) -> Contradiction | None:
+    """What is said to the one whose examples contradict those that a method is being written for."""
+    try:
+        agree(request.selector, [*request.clauses, *other.clauses])
+    except Contradiction as error:
+        return error
+    return None
+
+
+def with_clauses(request: MethodRequest, clauses: Sequence[Clause]) -> MethodRequest:
+    """The request with what others expect of the same method."""
+    return msgspec.structs.replace(request, clauses=merged(request.clauses, clauses))
 
 
 def refusal_of(stored: dict[str, Any]) -> ImageError:

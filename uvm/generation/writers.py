@@ -33,6 +33,7 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    ClausesKept,
     Commissioned,
     ConflictsLost,
     DrawCommission,
@@ -40,6 +41,7 @@ from uvm.generation.events import (
     GenerationInstruction,
     Install,
     Installed,
+    KeepClauses,
     Learn,
     LibraryFound,
     LookUpLibrary,
@@ -83,6 +85,7 @@ from uvm.protocol import TOPIC_PROGRESS, Progress, Reference, encode
 from uvm.runtime.runtime import Runtime
 from uvm.trial.client import Trial, TrialsBusy, TrialServer, TrialUnavailable
 from uvm.trial.protocol import TrialOutcome, TrialRequest
+from uvm.values.examples import labels
 
 _LOGGED: Final = frozenset({"installed", "refused"})
 """Stages that go into the log."""
@@ -156,6 +159,7 @@ class Writers:
             ApplyRule: self._apply_rule,
             LookUpMending: self._look_up_mending,
             Install: self._install,
+            KeepClauses: self._keep_clauses,
             BackToTrial: self._back_to_trial,
             Learn: self._learn,
             PublishProgress: self._publish_progress,
@@ -302,6 +306,10 @@ class Writers:
         done = self._transactor.run(lambda: self._installer.put(order))
         return Installed(order.generation, corrected) if done else ObjectsChanged(order.generation)
 
+    def _keep_clauses(self, order: KeepClauses) -> ClausesKept:
+        self._transactor.run(lambda: self._installer.keep(order))
+        return ClausesKept(order.generation)
+
     # --- what the image says -----------------------------------------------------------------------------------------
 
     def _look_up_library(self, order: LookUpLibrary) -> LibraryFound:
@@ -377,6 +385,8 @@ class Writers:
             args=request.args,
             kwargs=request.kwargs,
             examples=request.examples,
+            labels=labels(request.clauses),
+            raises=request.raises,
             made_up=made_up,
             overlay=request.overlay,
             thoughts=order.thoughts,
@@ -389,8 +399,7 @@ class Writers:
             rights=request.rights,
             policy=request.policy,
             alone=request.alone,
-            # An offer without an example has no arguments of its own.
-            send=request.offered is None or request.positional == 0 or bool(request.examples),
+            send=request.send and not request.tested,
             unconfined=self._settings.uvm.generation == "always",
         )
         try:

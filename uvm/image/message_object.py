@@ -13,7 +13,7 @@ from typing import Any
 
 from uvm.errors import BadArguments
 from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
-from uvm.protocol import Example
+from uvm.values.examples import call
 from uvm.values.slot_values import checked, literal
 
 MIRROR = "mirror_"
@@ -24,7 +24,6 @@ _PARAMETERS = "abcdefghijklmnop"
 SHOWN = ("selector", "positional", "slots", "call", "signature", "examples")
 """The slots that say in plain values what was sent."""
 SHOWN_SLOTS = 24
-SHOWN_EXAMPLES = 4
 
 
 def reify(
@@ -35,11 +34,11 @@ def reify(
     *,
     caller: UvmObject | None,
     mind: UvmObject,
-    examples: Sequence[Example],
+    examples: Sequence[str],
     traits: UvmObject,
     covenant: str,
 ) -> UvmObject:
-    """The message object. Raises BadArguments for what no method can be called, or take."""
+    """The message object; `examples` in lines (`uvm.image.examples`). Raises BadArguments for what no method can be called, or take."""
     for word in (selector, *kwargs):
         if keyword.iskeyword(word) or not is_name(word):
             raise BadArguments(
@@ -64,7 +63,7 @@ def reify(
             "slots": [[name, shown(receiver.own(name))] for name in receiver.names()[:SHOWN_SLOTS]],
             "call": call(selector, args, kwargs),
             "signature": f"def {selector}({', '.join(['self', *parameters])}):",
-            "examples": [f"{call(selector, tuple(one.args), one.kwargs)} -> {literal(one.result)}" for one in examples[:SHOWN_EXAMPLES]],
+            "examples": list(examples),
         }
     )
 
@@ -75,12 +74,6 @@ def parameters_of(positional: int, keywords: list[str]) -> list[str]:
     if positional > len(letters):
         raise BadArguments(f"a method takes at most {len(letters)} positional arguments, not {positional}", "pass a list or a dict")
     return [*letters[:positional], *keywords]
-
-
-def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """The call as the prompt shows it."""
-    shown = [literal(value) for value in args] + [f"{name}={literal(value)}" for name, value in kwargs.items()]
-    return f"{selector}({', '.join(shown)})"
 
 
 def shown(value: Any) -> str:

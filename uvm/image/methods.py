@@ -1,7 +1,8 @@
 """Methods as objects: how one is made, put into a slot, corrected for all who use it, kept from running, and explained.
 
 A method's slots: `source`, `selector`, `positional`, `keywords`, `defaults` (names of parameters with a default),
-`digest` (sha256 of the source), `author`, `born` (UTC), `proof` (see docs/architecture.md) and `replaced`, the method that it replaced.
+`digest` (sha256 of the source), `author`, `born` (UTC), `proof` (see docs/architecture.md), `examples` (see `uvm.image.contract`) and
+`replaced`, the method that it replaced.
 
 One method object may be in the slots of many objects. The library's (`shape`: its key there, `uvm.image.library`) is shared by design: a
 correction changes that object, and so reaches all of them. What it was before stays as an object of its own, a version, first in the chain
@@ -21,12 +22,13 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from uvm.errors import LONGEST
+from uvm.image import contract
 from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
+from uvm.objects import VERSION as VERSION
 from uvm.protocol import Reference
 from uvm.values.slot_values import copied
 
 SHAPE: Final = "shape"
-VERSION: Final = "version*"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
 REVOKED: Final = "revoked"
@@ -224,6 +226,12 @@ def _with_version(one: UvmObject) -> list[UvmObject]:
 # --- where it comes from ----------------------------------------------------------------------------------------------
 
 
+def generated(one: UvmObject) -> bool:
+    """Whether the image wrote this method: it may write it again."""
+    proof = one.own("proof")
+    return isinstance(proof, dict) and proof.get("mode", "offered") not in ("offered", "imported")
+
+
 def written_for(one: UvmObject) -> tuple[bytes, str] | None:
     """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
     proof = one.own("proof")
@@ -242,6 +250,8 @@ def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     told = {key: copied(one.own(key)) for key in _SHOWN if one.own(key) is not ABSENT}
     if quarantined(one):
         told["digest"] = digest_of(one)
+    if one.own("examples") is not ABSENT:
+        told["examples"] = contract.described(one)
     if one.own("primitive") is not ABSENT:
         told["primitive"] = one.own("primitive")
         told["source"] = f"# {one.own('primitive')} is a primitive of the kernel\n"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+import msgspec
 import structlog
 from transaction.interfaces import NoTransaction, TransientError
 from ZEO.Exceptions import ClientDisconnected
@@ -19,7 +20,7 @@ from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, Deadlin
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
 from uvm.history import chronicle
-from uvm.image import library, nursery, queries
+from uvm.image import contract, examples, library, nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
@@ -29,11 +30,14 @@ from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
 from uvm.image.stored import Accounts
 from uvm.image.transactor import back_off, disk_full
+from uvm.machine import previews
 from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
+from uvm.machine.expected import Untested, expect
 from uvm.machine.stopwatch import Stopwatch
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import (
     Changing,
+    Contract,
     CreateMethod,
     Export,
     GetFullState,
@@ -51,11 +55,12 @@ from uvm.protocol import (
 )
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt, Miss, Thought
-from uvm.runtime.authority import check_offer
+from uvm.runtime.authority import check_offer, check_removed_examples
 from uvm.runtime.runtime import Runtime
 from uvm.transporter import importer, uploads
 from uvm.transporter.exporter import Exports
 from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
+from uvm.values.examples import agree
 from uvm.values.slot_values import copied
 
 LONG_S: Final = 0.05
@@ -288,6 +293,8 @@ class Batch:
             return self._carry_out(delivery, attempt)
         except Miss as miss:
             outcome = self._missed(delivery, attempt, miss)
+        except Untested as test:
+            outcome = test.request
         except Thought as thought:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
@@ -307,6 +314,8 @@ class Batch:
 
     def _missed(self, delivery: Delivery, attempt: Attempt, miss: Miss) -> Outcome:
         """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
+        if attempt.preview and miss.reified.own("selector") != _selector(delivery.request):
+            return Failed(previews.one_method_alone(delivery.request, miss.reified.own("selector")))
         try:
             attempt.unflagged()
             gate.look(self._image, attempt)
@@ -336,13 +345,44 @@ class Batch:
             return self._upload(delivery, attempt, request)
         if isinstance(request, Import):
             return self._import(delivery, attempt, request)
+        if isinstance(request, Contract):
+            return self._contract(delivery, attempt, request)
         shown: list[UvmObject] = []
         room = Room(self._capacity)
+        if isinstance(request, Send) and request.preview:
+            return self._previewed(delivery, attempt, request, room)
+        accepted = None
+        if isinstance(request, Send) and request.accept:
+            attempt.touch()
+            accepted, installed = previews.accept(self._image, self._accounts, delivery, attempt.message, request)
+            self._changes.take({}, [installed])
         if isinstance(request, Transaction):
-            answer = self._send_all(attempt, request, shown, room)
+            answer = self._send_all(delivery, attempt, request, shown, room)
         else:
-            answer = self._carried(self._send(attempt, request, self._resolve), attempt, shown, room)
-        return self._changed(delivery, attempt, encode_value(answer), shown)
+            answer = self._carried(self._send(delivery, attempt, request, self._resolve), attempt, shown, room)
+        answered = self._changed(delivery, attempt, encode_value(answer), shown)
+        answered.accepted = accepted
+        return answered
+
+    def _previewed(self, delivery: Delivery, attempt: Attempt, request: Send, room: Room) -> Answered:
+        """What the message would do. It is carried out like any other, and then all of it is taken back."""
+        attempt.touch()  # all that is made from here on goes with the savepoint, new objects too
+        attempt.preview = True
+        proposal = previews.written(self._image, request)
+        method, digest = None, ""
+        if proposal is not None:
+            previews.put_in_place(self._image, proposal, delivery, previews.key_of(self._image.target(request.target), request))
+            method, digest = proposal.own("method"), proposal.own("digest")
+            request = msgspec.structs.replace(request, examples=[])  # the method was tried on them
+        result = self._send(delivery, attempt, request, self._resolve)
+        attempt.unflagged()
+        gate.look(self._image, attempt)
+        told = previews.shown(self._image, attempt, result, method, digest)
+        answered = Answered(encode_value(self._carried(told, attempt, [], room)))
+        if self._savepoint is not None:
+            self._savepoint.rollback()
+        attempt.forget_changes()
+        return answered
 
     def _look(self, request: GetFullState | Read | Inspect | Export | Release, attempt: Attempt) -> Answered:
         """What sends nothing."""
@@ -359,7 +399,7 @@ class Batch:
         gone = nursery.release(self._image, [one.oid for one in request.references if isinstance(one, Reference)])
         return Answered(encode_value(gone), changed=gone > 0)
 
-    def _send_all(self, attempt: Attempt, request: Transaction, shown: list[UvmObject], room: Room) -> list[Any]:
+    def _send_all(self, delivery: Delivery, attempt: Attempt, request: Transaction, shown: list[UvmObject], room: Room) -> list[Any]:
         results: list[Any] = []
         answer: list[Any] = []
 
@@ -368,8 +408,8 @@ class Batch:
                 return results[value.number]
             return self._resolve(value, len(results))
 
-        for step in request.sends:
-            result = self._send(attempt, step, resolve)
+        for number, step in enumerate(request.sends):
+            result = self._send(delivery, attempt, step, resolve, number)
             answer.append(self._carried(result, attempt, shown, room))
             # A later send gets the value: what it does to its argument must not change a slot that the value came from.
             results.append(copied(result, attempt.walk))
@@ -381,13 +421,15 @@ class Batch:
             return self._image.visible(value)
         raise BadValue(f"{value!r} stands in send {number}; a send may have the results of earlier sends of its Transaction")
 
-    def _send(self, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any]) -> Any:
-        attempt.examples = step.examples
-        if len(self._sent) < TALLIED:
+    def _send(self, delivery: Delivery, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any], number: int = 0) -> Any:
+        attempt.step, attempt.clauses, attempt.examples, attempt.anew = number, [], [], None
+        if len(self._sent) < TALLIED and not attempt.preview:
             self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
+        if step.examples:
+            expect(self._image, attempt, delivery, receiver, step)
         args = tuple([from_wire(value, resolve) for value in step.args])
         kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
         return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
@@ -463,16 +505,46 @@ class Batch:
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
+    # --- what methods keep ----------------------------------------------------------------------------------------------
+
+    def _contract(self, delivery: Delivery, attempt: Attempt, request: Contract) -> Answered:
+        """Examples that a method keeps: shown, added once they are tested, taken away."""
+        target = self._image.target(request.target)
+        attempt.sent = attempt.writable = False
+        if request.examples:
+            expect(self._image, attempt, delivery, target, request, keeping=True)
+            if attempt.clauses:  # there is no method, or it does not hold: the first example shows how it is called
+                first = request.examples[0]
+                args, kwargs = (from_wire(part, self._image.visible) for part in (first.args, first.kwargs))
+                self._runtime.run(attempt, target, request.selector, tuple(args), kwargs)
+        method = target.lookup(request.selector)
+        if not is_method(method):
+            raise BadArguments(f"{request.selector} is no method of {target!r}, and keeps no examples", "batos inspect lists the methods")
+        if request.remove:
+            holder = target.holder(request.selector) or target
+            check_removed_examples(self._image, holder, delivery.rights)
+            attempt.touch()
+            contract.remove(method, request.remove, self._image.visible)
+        told = {"selector": request.selector, "method": method, "examples": contract.described(method)}
+        result = encode_value(self._carried(told, attempt, [], Room(self._capacity)))
+        if request.remove:
+            self._keep(delivery, result)
+        return Answered(result, changed=bool(request.remove))
+
     # --- methods that are not there yet --------------------------------------------------------------------------------
 
     def _create_method(self, delivery: Delivery, attempt: Attempt, request: CreateMethod) -> Outcome:
         target = self._image.target(request.target)
         check_offer(self._image, target, request.selector, delivery.rights, request.policy)
+        examples.check(target, request.examples, self._image.visible)
+        held = target.own(request.selector)
+        clauses = [contract.clause(target, example) for example in request.examples] + (contract.kept(held) if is_method(held) else [])
         key = f"offer:{delivery.token}:{delivery.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):
+            agree(request.selector, clauses)
             return offered(
-                request, key, self._image.reference(target).oid, delivery.now, delivery.rights, delivery.limits, delivery.principal
+                request, key, self._image.reference(target).oid, delivery.now, delivery.rights, delivery.limits, delivery.principal, clauses
             )
         if message.own("stage") == "refused":
             kind = next((one for one in ImageError.__subclasses__() if one.__name__ == message.own("refusal")["type"]), ImageError)

@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from uvm.bridge import heads
-from uvm.errors import AttemptEnded, ImageError
+from uvm.errors import AttemptEnded, ExampleFailed, ImageError
 from uvm.generation.request import MethodRequest
 from uvm.protocol import (
     Answer,
     Changing,
+    Contract,
     CreateMethod,
     Error,
     Export,
@@ -32,14 +33,15 @@ from uvm.runtime.attempt import Thought
 
 _DEFAULT = Limits()
 
-Runnable = Send | Transaction | CreateMethod | Import | Upload | Export | Inspect | Read | GetFullState | Release
+Runnable = Send | Transaction | CreateMethod | Contract | Import | Upload | Export | Inspect | Read | GetFullState | Release
 
 
 class Delivery:
     """A message that the bridge has delivered. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
 
     `exactly_once`: the tool gave it a session and a number; such a message, and an offered method, has a `digest`. `cpu_s` and
-    `generations` are what it used until now, all attempts together.
+    `generations` are what it used until now, all attempts together. Of its sends, by number: `met` has the methods that its examples were
+    tested on, `failed` those that they did not hold of, `waited` the sends that a method was written for.
     """
 
     __slots__ = (
@@ -50,9 +52,11 @@ class Delivery:
         "digest",
         "dropped",
         "exactly_once",
+        "failed",
         "generations",
         "job",
         "limits",
+        "met",
         "now",
         "principal",
         "request",
@@ -61,6 +65,7 @@ class Delivery:
         "seq",
         "session",
         "thoughts",
+        "waited",
     )
 
     def __init__(
@@ -88,6 +93,9 @@ class Delivery:
         limit = getattr(request, "deadline_ms", 0) / 1000
         self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
         self.thoughts: dict[str, str] = {}
+        self.met: set[tuple[int, bytes, str]] = set()
+        self.failed: set[tuple[int, bytes, str]] = set()
+        self.waited: set[int] = set()
         self.restarts = 0
         self.cpu_s = 0.0
         self.generations = 0
@@ -98,6 +106,17 @@ class Delivery:
         # Of what is kept by it; most messages only look, and are known by nothing.
         kept = self.exactly_once or isinstance(request, CreateMethod)
         self.digest = payload_digest(request) if kept and isinstance(request, Changing) else b""
+
+    def ended(self, request: MethodRequest, error: ImageError | None) -> ImageError | None:
+        """What it waited for has come to an end. Answers the error that ends the message as well; None: it is to run again."""
+        if isinstance(error, ExampleFailed) and request.rewritable:
+            self.failed.add((request.step, request.tested, request.version))
+            return None
+        if error is None and request.tested:
+            self.met.add((request.step, request.tested, request.version))
+        elif error is None:
+            self.waited.add(request.step)
+        return error
 
     @property
     def token(self) -> str:
@@ -112,10 +131,11 @@ class Answered:
     """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
     `stored`: bytes of the records that it changed or made. `held`: what its principal holds of the image after it, where that is counted.
+    `accepted`: the message, as its oid, that an accepted method was written for, and its author.
     `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
     """
 
-    __slots__ = ("changed", "changes", "held", "replayed_tid", "result", "state", "stored", "taken_back")
+    __slots__ = ("accepted", "changed", "changes", "held", "replayed_tid", "result", "state", "stored", "taken_back")
 
     def __init__(
         self,
@@ -136,6 +156,7 @@ class Answered:
         self.state = state
         self.taken_back = taken_back or []
         self.stored = stored
+        self.accepted: tuple[bytes, str] | None = None
         self.held = held
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:

@@ -243,6 +243,8 @@ class Machine:
                 log.exception("a fault while a message was settled", job=delivery.job)
                 self._fail(delivery, fault(error))
             if isinstance(outcome, Answered):
+                if outcome.accepted is not None:
+                    self._writers.learner.accepted(*outcome.accepted)
                 for message, author in outcome.taken_back:
                     self._writers.learner.rejected(message, [author])
                 if outcome.changes:
@@ -265,9 +267,9 @@ class Machine:
         self._parked[delivery.job] = delivery
         self._say(wire.Parked([delivery.job]))
         if isinstance(outcome, MethodRequest):
-            delivery.generations += outcome.offered is None
+            delivery.generations += outcome.offered is None and not outcome.tested
             request = msgspec.structs.replace(outcome, session=delivery.session, seq=delivery.seq)
-            self._writers.request(request, lambda error: self._resume(delivery, error))
+            self._writers.request(request, lambda error: self._resume(delivery, delivery.ended(request, error)))
         else:
             self._think(delivery, outcome)
 
@@ -359,7 +361,7 @@ class Machine:
 def _named(outcome: Outcome) -> str:
     """What the metrics call an outcome."""
     if isinstance(outcome, MethodRequest):
-        return "missing" if outcome.offered is None else "offered"
+        return "tested" if outcome.tested else "missing" if outcome.offered is None else "offered"
     return type(outcome).__name__.lower()
 
 

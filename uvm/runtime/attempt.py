@@ -59,11 +59,17 @@ class Attempt(Budget):
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
     left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
     may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`).
+    `clauses`: what the send of number `step` expects of its method, and `examples` as its prompt shows them; `anew`: a method that is to be
+    written again; `sent` false: for its examples alone; `preview`: nothing of it is to last.
     """
 
     asked = 0
     depth = 0
     wrote = False
+    step = 0
+    sent = True
+    preview = False
+    anew: UvmObject | None = None
     _secured = False
 
     def __init__(
@@ -87,6 +93,7 @@ class Attempt(Budget):
         self.thoughts = thoughts or {}
         self.now = time.time() if now is None else now
         self.examples = examples or []
+        self.clauses: list[Any] = []
         self.writable = writable
         self.guarded = guarded
         self.rights = rights

@@ -131,6 +131,13 @@ def check_offer(image: Image, target: UvmObject, selector: str, rights: frozense
     check_install(image, target, selector, "policy" in rights)
 
 
+def check_removed_examples(image: Image, holder: UvmObject, rights: frozenset[Right]) -> None:
+    """Examples that a method of `holder` keeps are about to be taken away: it has to satisfy less then."""
+    if "create" not in rights:
+        raise NotAllowed("taking examples of a method away needs the right `create`")
+    check_change(image, holder, "policy" in rights)
+
+
 def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) -> None:
     """A method is about to be put on an object."""
     check_change(image, holder, policy)

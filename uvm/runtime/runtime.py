@@ -35,6 +35,7 @@ from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.behaviour import method_holder, primitive_of
 from uvm.runtime.blame import blame, culprit, failed_in
 from uvm.runtime.policy import HANDLER, MIND
+from uvm.values.examples import lines
 from uvm.values.slot_values import checked, copied, is_mutable
 
 DEPTH = 100
@@ -132,6 +133,8 @@ class Runtime:
         if value is ABSENT:
             return self._not_understood(receiver, selector, args, kwargs)
         if is_method(value):
+            if value is self.attempt.anew and not self.attempt.frames:
+                return self._not_understood(receiver, selector, args, kwargs)
             try:
                 return self._invoke(receiver, selector, value, args, kwargs)
             except MethodQuarantined:
@@ -311,7 +314,7 @@ class Runtime:
             kwargs,
             caller=frames[-1].receiver if frames else None,
             mind=method_holder(receiver, MIND) or receiver,  # who has none does not understand reflectOn_ either, and is told so
-            examples=self.attempt.examples if not frames else [],
+            examples=lines(selector, self.attempt.examples) if not frames else [],
             traits=self.image.root["message_traits"],
             covenant=views.covenant(self.image),
         )

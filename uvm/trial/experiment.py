@@ -5,9 +5,9 @@ come from. What it finds is an opinion about one draft.
 """
 
 import hashlib
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import transaction
@@ -29,15 +29,17 @@ from uvm.errors import (
     TooLarge,
 )
 from uvm.image.image import Database, Image
+from uvm.image.message_object import is_method
 from uvm.image.methods import correct, install, method, shared_with
 from uvm.image.tally import count
-from uvm.objects import ABSENT, UvmObject, same_value
-from uvm.protocol import Example, Reference
+from uvm.objects import ABSENT, Counter, MergingQueue, MergingSet, UvmObject, same_value
+from uvm.protocol import EXAMPLE_SLOTS, Example, Reference
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.gate import look
 from uvm.runtime.policy import LASTING
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
+from uvm.trial.expectations import ExampleRun, difference
 from uvm.trial.protocol import (
     LONGEST_SAID,
     Call,
@@ -53,10 +55,11 @@ from uvm.trial.protocol import (
 )
 from uvm.trial.storage import Records, Stored, TrialStorage
 from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
-from uvm.values.slot_values import literal
+from uvm.values.slot_values import checked, literal
 
 Load = Callable[[bytes], Stored | None]
 
+EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TEXT = 500
 _LARGE = 65_536
 _LIVE_OBJECTS = 1_000_000  # the connection must not drop an object before it has been compared with what was stored
@@ -103,7 +106,26 @@ class _Attempt(Attempt):
 
 
 class _Runtime(Runtime):
-    """A runtime in which the flag alone makes a change inside a value last: that is what is being tried."""
+    """A runtime in which the flag alone makes a change inside a value last: that is what is being tried. It knows what a run looked at."""
+
+    _watched: tuple[UvmObject | None, str] = (None, "")
+    _looked: dict[str, None] | None = None
+
+    def watch(self, receiver: UvmObject, selector: str) -> None:
+        """The message `selector` is about to be sent to the receiver, and what it looks at is to be known."""
+        self._watched, self._looked = (receiver, selector), {}
+
+    def looked(self) -> list[str] | None:
+        """The data slots of the receiver that were looked at since; None if anything else was, or more than are counted."""
+        return None if self._looked is None or len(self._looked) > EXAMPLE_SLOTS else list(self._looked)
+
+    def send(self, receiver: Any, selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if type(receiver) is UvmObject and self._looked is not None and (self.attempt.frames or selector != self._watched[1]):
+            if receiver is self._watched[0] and not is_method(receiver.lookup(selector)):
+                self._looked[selector] = None
+            else:
+                self._looked = None
+        return super().send(receiver, selector, args, kwargs)
 
     def changed(self, receiver: Any) -> None:
         super().changed(receiver)
@@ -134,8 +156,12 @@ class _Trial:
     def outcome(self) -> TrialOutcome:
         """Run the message, the examples, and what was made up. Raises whatever the message raises."""
         request = self._request
-        message = self._carried(Call(request.args, request.kwargs)) if request.send else None
-        missed = [text for example in request.examples if (text := self._missed(example)) is not None]
+        message = self._message() if request.send else None
+        missed, looked = [], []
+        for number, example in enumerate(request.examples, 1):
+            label = request.labels[number - 1] if number <= len(request.labels) else f"example {number}"
+            missed += [text] if (text := self._missed(label, example)) else []
+            looked.append(self._runtime.looked() if self._runtime is not None else None)
         made_up = self._made_up(alone=message is None and not request.examples)
         fit = made_up.kind == "ok" and not made_up.amnesia
         return replace(
@@ -145,13 +171,26 @@ class _Trial:
             examples=len(request.examples),
             examples_passed=len(request.examples) - len(missed),
             examples_missed=missed,
+            looked=looked,
         )
 
     # --- the ways to run the draft ---------------------------------------------------------------------------------
 
-    def _carried(self, call: Call) -> TrialOutcome:
-        """One call, carried out and stored as service would."""
-        image, attempt, result = self._run(call)
+    def _message(self) -> TrialOutcome:
+        """The message itself, which an example may expect to fail. Raises whatever it raises."""
+        request = self._request
+        try:
+            return self._carried(Call(request.args, request.kwargs))
+        except (Miss, Thought):
+            raise
+        except (AttemptEnded, ImageError) as error:
+            if request.raises and request.raises in (error.type, _explained(error).type):
+                return TrialOutcome(kind="ok")
+            raise
+
+    def _carried(self, call: Call, slots: Mapping[str, Any] = EMPTY) -> TrialOutcome:
+        """One call, carried out and stored as service would, on a receiver on which `slots` have these values."""
+        image, attempt, result = self._run(call, slots)
         shown = self._answer(image, result)
         attempt.unflagged()
         look(image, attempt)
@@ -171,21 +210,24 @@ class _Trial:
         except NoRoom:
             raise TooLarge(f"the answer would have more than {room.limit:,} bytes", "ask for less") from None
 
-    def _missed(self, example: Example) -> str | None:
-        """None if the draft gives this example's result, else what it gave instead."""
+    def _missed(self, label: str, example: Example) -> str:
+        """What the draft did otherwise than this example says; nothing if it kept to it."""
         call = Call(example.args, example.kwargs)
-        expected, called = literal(example.result), _call(call)
         try:
-            one = self._carried(call)
+            one = self._carried(call, example.slots or {})
         except (Miss, Thought):
             raise
         except (AttemptEnded, ImageError) as error:
-            return _printable(f"{called} ended in {error.type}: {error.message}, not in {expected}")
-        if one.error is not None:
-            return _printable(f"{called} ended in {one.error.type}: {one.error.message}, not in {expected}")
-        if one.amnesia:
-            return _printable(f"{called} would forget its change of {', '.join(one.amnesia)}")
-        return None if same_wire(one.result, example.result) else _printable(f"{called} gave {literal(one.result)}, not {expected}")
+            run = ExampleRun(error=f"{error.type}: {error.message}", types=frozenset({error.type, _explained(error).type}))
+        else:
+            if one.error is not None:
+                run = ExampleRun(error=f"{one.error.type}: {one.error.message}", types=frozenset({one.error.type}))
+            elif one.amnesia:
+                return _printable(f"{label}: {_call(call)} would forget its change of {', '.join(one.amnesia)}")
+            else:
+                run = ExampleRun(result=one.result, effects=one.effects)
+        unlike = difference(_as_said(example), Reference(self._request.receiver), _call(call), run)
+        return _printable(f"{label}: {unlike}") if unlike else ""
 
     def _made_up(self, alone: bool) -> TrialOutcome:
         """Calls with made-up arguments: the first one that had a result, or a failure when one did harm.
@@ -226,10 +268,10 @@ class _Trial:
             return replace(failed(TrialError("NoExample", _printable(text))), made_up=tried)
         return replace(shown, made_up=tried, made_up_ended=ended)
 
-    def _run(self, call: Call) -> tuple[Image, Attempt, Any]:
+    def _run(self, call: Call, slots: Mapping[str, Any]) -> tuple[Image, Attempt, Any]:
         """Send the message in a fresh image; its transaction is left open."""
         request = self._request
-        image = self._image = self._prepared()
+        image = self._image = self._prepared(slots)
         runtime = self._runtime = self._runtime or _Runtime(image, PRIMITIVES)
         runtime.image = image  # compiled methods stay; the objects are new
         image.manager.begin()
@@ -245,6 +287,7 @@ class _Trial:
         )
         attempt.made_before = self._made_before()
         receiver = image.at(Reference(request.receiver))
+        runtime.watch(receiver, request.selector)
         values = tuple(from_wire(value, image.visible) for value in call.args)
         named = {name: from_wire(value, image.visible) for name, value in call.kwargs.items()}
         try:
@@ -252,13 +295,27 @@ class _Trial:
         finally:
             self.ticks_used += request.ticks - attempt.ticks
 
-    def _prepared(self) -> Image:
-        """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`)."""
+    def _prepared(self, slots: Mapping[str, Any]) -> Image:
+        """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`).
+
+        On the receiver, `slots` have these values in it.
+        """
         request = self._request
         database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
         image = Image(database)
         image.manager.begin()
         holder = image.at(Reference(request.holder))
+        if request.source:
+            self._place(image, holder)
+        receiver = image.at(Reference(request.receiver))
+        for name, value in slots.items():
+            receiver.put(name, _in_place_of(receiver.lookup(name), checked(from_wire(value, image.visible))))
+        image.manager.commit()
+        return image
+
+    def _place(self, image: Image, holder: UvmObject) -> None:
+        """Put the draft where it is to be."""
+        request = self._request
         made = method(request.selector, request.source, request.positional, request.author, {}, request.policy)
         shared = None if request.alone else shared_with(holder, request.selector)
         if shared is not None:
@@ -268,8 +325,6 @@ class _Trial:
         if request.holder in request.overlay:
             self._reorder(image, holder)
         count(image, "methods")
-        image.manager.commit()
-        return image
 
     def _reorder(self, image: Image, holder: UvmObject) -> None:
         """The message will run again from its start and find the method there: slots that it makes come after it."""
@@ -337,17 +392,18 @@ def amnesia(image: Image, changed: list[UvmObject]) -> list[str]:
     return forgotten
 
 
-def same_wire(got: Any, expected: Any) -> bool:
-    """Whether a result is the one that an example names. Numbers are compared as numbers: 7 is 7.0, but no truth value is a number."""
-    if isinstance(got, bool) or isinstance(expected, bool):
-        return got is expected
-    if isinstance(got, int | float) and isinstance(expected, int | float):
-        return got == expected or math.isclose(got, expected, rel_tol=1e-9) or (got != got and expected != expected)
-    if isinstance(got, list) and isinstance(expected, list):
-        return len(got) == len(expected) and all(same_wire(a, b) for a, b in zip(got, expected, strict=True))
-    if isinstance(got, dict) and isinstance(expected, dict):
-        return got.keys() == expected.keys() and all(same_wire(value, expected[key]) for key, value in got.items())
-    return type(got) is type(expected) and bool(got == expected)
+def _in_place_of(held: Any, value: Any) -> Any:
+    """A value for a slot that holds `held`: what merges goes on to merge."""
+    if isinstance(held, Counter) and type(value) in (int, float):
+        return Counter(value)
+    return type(held)(value) if isinstance(held, MergingSet | MergingQueue) and type(value) is list else value
+
+
+def _as_said(example: Example) -> Example:
+    """The example with large values as effects tell them (`_said`)."""
+    if not example.changed:
+        return example
+    return replace(example, changed={name: _short(value) for name, value in example.changed.items()})
 
 
 def _effect(image: Image, owner: UvmObject, slot: str, before: Any, after: Any, _method: UvmObject | None) -> Effect:
@@ -361,7 +417,10 @@ def _effect(image: Image, owner: UvmObject, slot: str, before: Any, after: Any, 
 
 def _said(image: Image, value: Any) -> Any:
     """A slot's value, or, where it is large, what tells it from another one: service stores more than a trial can say."""
-    shown = to_wire(value, image.reference)
+    return _short(to_wire(value, image.reference))
+
+
+def _short(shown: Any) -> Any:
     packed = encode(TrialOutcome(kind="ok", result=shown))
     return shown if len(packed) <= _LARGE else f"{len(packed):,} bytes, {hashlib.sha256(packed).hexdigest()}"
 

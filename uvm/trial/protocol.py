@@ -48,8 +48,9 @@ class Call(Struct, frozen=True):
 class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_only=True):
     """A draft and the message to run with it.
 
-    `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial; `receiver` gets
-    the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
+    `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial, unless `source` is empty and the
+    method that is there is tried; `receiver` gets the message. `positional`: how many parameters after `self` are given by place. Arguments
+    and examples are wire values; `labels` says what the examples are called, `raises` the type of the error in which the message is to end.
     `alone` false: where the holder's method is shared, the draft corrects that one, for all who use it.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
     `rights` and `limits`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
@@ -69,6 +70,8 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
     examples: list[Example] = []
+    labels: list[str] = []
+    raises: str = ""
     made_up: list[Call] = []
     overlay: dict[Oid, bytes] = {}
     thoughts: dict[str, str] = {}
@@ -146,7 +149,8 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     `kind`: `ok` (the message has a result; look at `amnesia` and the examples), `failed` (`error`), `need`, `thought`, or
     `killed` (`killed_by`). References to objects made in the trial name nothing outside of it; there are `made` of them, and
     `made_digest` is the same for two drafts that made the same. `amnesia`: slots whose change would have been
-    forgotten, as `@oid.slot`. `made_up` calls with made-up arguments were run, of which `made_up_ended` had a result; without a message,
+    forgotten, as `@oid.slot`. `looked`: for each example the data slots of the receiver that its run looked at, nil where it did more than
+    that. `made_up` calls with made-up arguments were run, of which `made_up_ended` had a result; without a message,
     what is shown is the first of these. The UVM itself fills in `read` (the records served from the database, with their
     transaction ids), `layers`, `fully_confined` and `killed_by`.
     """
@@ -160,6 +164,7 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     examples: int = 0
     examples_passed: int = 0
     examples_missed: list[str] = []
+    looked: list[list[str] | None] = []
     made_up: int = 0
     made_up_ended: int = 0
     error: TrialError | None = None

@@ -77,3 +77,14 @@ def test_every_batch_holds_examples_of_like_length_and_none_is_lost() -> None:
     cut = list(dataset.batches(examples, 10, Random(1)))
     assert sorted(len(example) for batch in cut for example in batch) == list(range(2, 102))
     assert all(max(map(len, batch)) - min(map(len, batch)) < 10 for batch in cut)
+
+
+def test_examples_that_tell_of_slots_and_errors_are_drawn_where_they_are_asked_for_and_nowhere_else() -> None:
+    plain, told = (dataset.tasks(5, 300, "train", told=share) for share in (0.0, 1.0))
+    assert not any("with " in line or ", then " in line or " raises " in line for one in plain for line in one.examples)
+    assert [(one.selector, one.body) for one in plain] == [(one.selector, one.body) for one in told]
+    lines = [line for one in told for line in one.examples]
+    assert sum(line.startswith("with ") for line in lines) > 200
+    assert sum(", then " in line for line in lines) > 100
+    assert any(" raises " in line for line in lines)
+    assert not any("<" in line.partition("with ")[2].partition(": ")[0] for line in lines)

@@ -93,6 +93,8 @@ def test_a_uvm_can_be_named(batos: Command) -> None:
         (["send", "cart", "echo", "--kw", "colour"], "NAME=JSON"),
         (["send", "cart", "echo", "--example", '{"args": [1]}'], "an example is JSON"),
         (["send", "cart", "echo", "--example", "7 7"], "an example is JSON"),
+        (["send", "cart", "echo", "--example", '{"result": 1, "raises": "E"}'], "an example that raises has no result"),
+        (["send", "cart", "echo", "--example", '{"result": 1, "before": {}}'], "unknown field `before`"),
         (["send", "cart", "echo", "@nothex"], "not a reference"),
         (["watch", "--topic", "weather"], "allowed: state, progress"),
     ],
@@ -105,6 +107,27 @@ def test_wrong_usage_is_said_with_status_2_and_no_traceback(batos: Command, argu
 
 def test_an_example_reaches_the_image(batos: Command) -> None:
     assert batos("send", "cart", "echo", "--example", '{"result": 7, "args": [3, 4]}', "--json").status == 0
+
+
+def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Command) -> None:
+    added = batos("examples", "cart", "total", "--add", '{"slots": {"price": 2}, "result": 6, "changed": {}}')
+    assert added.out.strip() == "1  with price=2: total() -> 6, then nothing changed"
+    told = batos("examples", "cart", "total", "--remove", "3", "--remove", "4", "--json").json["result"]
+    assert told["removed"] == [3, 4] and told["examples"] == []
+    assert "--add '{" in batos("examples", "cart", "total").err
+    assert "--add" in batos("examples", "cart", "total", "--add", "7").err
+
+
+def test_a_preview_shows_what_would_change_and_how_it_is_accepted(batos: Command) -> None:
+    shown = batos("send", "cart", "raise_", "1", "--preview")
+    lines = shown.out.splitlines()
+    assert lines[0] == "new object 1"
+    assert lines[1].endswith(".price: 3 → 4")
+    assert lines[2].startswith("new object 1, of [") and lines[2].endswith("price: 1")
+    assert "nothing was changed" in shown.err and f"--accept {'ab' * 16}" in " ".join(shown.err.split()) and "def raise_" in shown.err
+    assert batos("send", "cart", "raise_", "1", "--preview", "--json").json["result"]["accept"] == "ab" * 16
+    assert batos("send", "cart", "raise_", "1", "--accept", "ab" * 16, "--json").json["result"] == ["accepted", "ab" * 16]
+    assert "leave out" in batos("send", "cart", "raise_", "--preview", "--accept", "ab" * 16).err
 
 
 def test_inspect_shows_slots_parents_and_methods(batos: Command) -> None:

@@ -22,6 +22,7 @@ from uvm.bridge import protocol as wire
 from uvm.protocol import (
     TOPIC_STATE,
     Change,
+    Contract,
     CreateMethod,
     Error,
     GetFullState,
@@ -36,6 +37,7 @@ from uvm.protocol import (
     decode_request,
     encode,
 )
+from uvm.values.examples import line
 
 SCHEMA = """
 create table if not exists runs (uvm text, pid int, session text, seq int, floor int, selector text, alone int);
@@ -135,6 +137,9 @@ class FakeUvm:
                 answer = Reply(request.id, {field: getattr(one, field) for field in one.__struct_fields__})
             case Release():
                 answer = Reply(request.id, len(request.references), uvm=self.name)
+            case Contract():
+                told = [{"number": number, "line": line(request.selector, one)} for number, one in enumerate(request.examples, 1)]
+                answer = Reply(request.id, {"selector": request.selector, "examples": told, "removed": request.remove}, uvm=self.name)
             case CreateMethod():
                 answer = Reply(request.id, request.source, uvm=self.name)
             case Send():
@@ -148,6 +153,16 @@ class FakeUvm:
         row = (self.name, os.getpid(), request.session, request.seq, request.floor, request.selector, job.alone)
         self.database.execute("insert into runs values (?, ?, ?, ?, ?, ?, ?)", row)
         reply = Reply(request.id, None, uvm=self.name)
+        if request.preview:
+            changed = {"object": thing(3).reference, "names": ["cart"], "slot": "price", "before": 3, "after": 4}
+            made = {"object": thing(900).reference, "parents": [thing(3).reference], "slots": {"price": 1}}
+            method = {"selector": request.selector, "source": "def raise_(self, a):\n    return 4\n", "author": "brick", "digest": ""}
+            told = {"result": thing(900).reference, "slots": [changed], "made": [made], "method": method, "accept": "ab" * 16}
+            self.say(wire.Done(job.job, encode(Reply(request.id, told, uvm=self.name))))
+            return
+        if request.accept:
+            self.say(wire.Done(job.job, encode(Reply(request.id, ["accepted", request.accept], uvm=self.name))))
+            return
         match request.selector:
             case "echo":
                 reply = Reply(request.id, [request.target, *request.args, request.kwargs], uvm=self.name)

@@ -19,8 +19,9 @@ from tests.uvm.bridge.service import Service
 from uvm import errors, protocol
 from uvm.bridge import dispatcher as dispatch
 from uvm.bridge import refusals
+from uvm.generation import proposals
 from uvm.history import chronicle, listing, takings
-from uvm.image import changes, journal, nursery
+from uvm.image import changes, contract, journal, nursery
 from uvm.image import receipts as ledger
 from uvm.language import source_limits as limits
 from uvm.machine import batch
@@ -128,6 +129,8 @@ BOUNDS = {
     "bytes of one encoded ObjectDocument": [plan.DOCUMENT_BYTES],
     "names, methods and replaced objects that the answer to an Import lists": [importer.LISTED],
     "imports that a method remembers": [methods.HOPS],
+    "examples that a method keeps, and about their bytes": [contract.KEPT, contract.BYTES],
+    "previews whose methods are kept, and their minutes": [proposals.KEPT, proposals.LASTS_S // 60],
     "changes in one StateUpdate": [changes.MOST],
 }
 

@@ -18,6 +18,7 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    ClausesKept,
     Commissioned,
     ConflictsLost,
     DrawCommission,
@@ -25,6 +26,7 @@ from uvm.generation.events import (
     GenerationInstruction,
     Install,
     Installed,
+    KeepClauses,
     LibraryFound,
     LookUpLibrary,
     LookUpMending,
@@ -59,7 +61,7 @@ PLAN = {"prompt": "def m(self):", "personas": ["brick"], "drafts": 2}
 COMMISSION = Commission({"brick": Voice("0" * 64)}, ["cost", "tags"], ["clone"], [])
 ANSWERABLE = (
     *(TakeClaim, Advance, LookUpLibrary, DrawCommission, ProbeNeed, NoteWait, ResolveNeed),
-    *(ApplyRule, LookUpMending, Install, BackToTrial),
+    *(ApplyRule, LookUpMending, Install, BackToTrial, KeepClauses),
 )
 """Instructions that a real driver answers before anything else happens; the questions and the trials are the others."""
 
@@ -153,7 +155,8 @@ class Played:
                 self.waiting.discard(waiter)
                 self.answers[waiter] = error
             case BeginTrial(generation=generation, request=request):
-                others = [running for running in self.trials.values() if running.request.receiver == request.receiver]
+                drafts = [running for running in self.trials.values() if not running.request.tested]
+                others = [running for running in drafts if running.request.receiver == request.receiver and not request.tested]
                 assert not others, "two trials of one receiver"
                 self.trials[generation] = instruction
             case CancelTrial():
@@ -222,6 +225,8 @@ class Played:
                 return MendingFound(number, f"mend {failed}")
             case Install(number):
                 return Installed(number)
+            case KeepClauses(number):
+                return ClausesKept(number)
         raise AssertionError(order)
 
     def would_wait_for_itself(self, key: str, needed: str) -> bool:

@@ -65,7 +65,7 @@ def test_method_proof_message_and_library_are_one_step(desk):
     assert made.own("source") == SOURCE and made.own("proof") == {"mode": "base"}
     message = desk.image.at(Reference(oid))
     assert message.own("stage") == "installed" and message.own("method") is made
-    assert desk.installer.from_library(desk.request) == (SOURCE, "brick")
+    assert desk.installer.from_library(desk.request) == (SOURCE, "brick", [])
 
 
 def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk):

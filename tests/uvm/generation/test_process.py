@@ -3,7 +3,17 @@
 import pytest
 
 from tests.uvm.generation.played import BODY, OK, Played, needs, request_for, thinks
-from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageFull, KernelFault, NoSuchObject, Refused
+from uvm.errors import (
+    Contention,
+    Contradiction,
+    ExampleFailed,
+    GenerationBusy,
+    GenerationOff,
+    ImageFull,
+    KernelFault,
+    NoSuchObject,
+    Refused,
+)
 from uvm.generation.events import (
     Advance,
     AskThought,
@@ -17,6 +27,7 @@ from uvm.generation.events import (
     ConflictsLost,
     DrawCommission,
     Install,
+    KeepClauses,
     Learn,
     LibraryFound,
     LookUpLibrary,
@@ -37,8 +48,11 @@ from uvm.generation.events import (
 from uvm.generation.generation import LASTING, TAKES, Awaited, InvalidTransition
 from uvm.generation.process import AGAIN, MOST, NEEDS, RETRIALS
 from uvm.generation.stages import Claim, Draft
+from uvm.protocol import Example
 from uvm.trial.protocol import TrialError, TrialOutcome
+from uvm.values.examples import Clause
 
+METHOD = bytes(7) + b"\x09"
 FAILED = TrialOutcome(kind="failed", error=TrialError("TypeError", "no"))
 
 
@@ -417,3 +431,89 @@ def test_a_renewal_is_asked_for_by_what_is_stored():
     (order,) = world.happens(TimePassed())
     assert order == RenewLease(1, order.oid, "audited")
     assert isinstance(world.trials[1], BeginTrial)
+
+
+def test_a_method_that_is_there_is_tried_by_itself_and_keeps_what_has_held():
+    world = Played()
+    waiter = world.request(request_for("test:1", tested=METHOD, keeps=True))
+    assert [type(order) for order in world.asked] == [] and len(world.trials) == 1, "nothing is claimed, stored or asked"
+    (trial,) = world.trials.values()
+    assert trial.source == ""
+    world.passes(60.0)
+    del world.trials[1]
+    world.happens(TrialEnded(1, TrialOutcome(kind="ok", examples=2, examples_passed=2, looked=[["cost"], None])))
+    (keep,) = world.asked
+    assert isinstance(keep, KeepClauses) and keep.looked == [["cost"], None]
+    world.goes_well()
+    assert world.answers == {waiter: None}
+    assert [(one.stage, one.oid) for one in world.published] == [("testing", METHOD), ("held", METHOD)]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "why"),
+    [
+        (TrialOutcome(kind="ok", examples=1, examples_missed=["example 1: () gave 1, not 2"]), "example 1: () gave 1, not 2"),
+        (FAILED, "TypeError: no"),
+        (TrialOutcome(kind="killed", killed_by="trial.wall_s, 10"), "trial.wall_s, 10"),
+        (needs("other"), "needs other, which nobody understands"),
+    ],
+)
+def test_a_method_that_does_not_hold_keeps_nothing_and_its_message_is_told(outcome, why):
+    world = Played(may_write=False)
+    waiter = world.request(request_for("test:1", tested=METHOD, keeps=True))
+    world.tried(outcome)
+    error = world.answers[waiter]
+    assert isinstance(error, ExampleFailed) and why in error.message
+    assert world.published[-1].stage == "failed"
+    assert not world.asked
+
+
+def test_a_method_that_asks_the_model_is_tested_with_its_answer():
+    world = Played()
+    waiter = world.request(request_for("test:1", tested=METHOD))
+    world.tried(thinks())
+    world.answered("because")
+    (trial,) = world.trials.values()
+    assert trial.thoughts == {"1:why": "because"}
+    world.tried(OK)
+    assert world.answers == {waiter: None}
+
+
+def test_what_others_expect_is_tried_as_well_until_the_trials_begin():
+    first, second, third = (Clause(Example(cost, slots={"cost": cost})) for cost in (1, 2, 3))
+    world = begun(clauses=[first])
+    world.request(request_for("worth", clauses=[second]))
+    wrong = world.request(request_for("worth", clauses=[Clause(Example(9, slots={"cost": 2}))]))
+    assert isinstance(world.answers[wrong], Contradiction)
+    world.answered(BODY)
+    world.request(request_for("worth", clauses=[third]))
+    (trial,) = world.trials.values()
+    assert trial.request.clauses == [first, second]
+    world.tried(TrialOutcome(kind="ok", examples=2, examples_passed=2, looked=[["cost"], ["cost"]]))
+    (install,) = world.installed
+    assert install.request.clauses == [first, second] and install.looked == [["cost"], ["cost"]]
+    assert [error for error in world.answers.values() if error is None] == [None] * 3
+
+
+def test_a_method_of_the_library_brings_its_examples_along_unless_they_contradict():
+    mine, its = Clause(Example(1, slots={"cost": 1})), Clause(Example(2, slots={"cost": 2}), number=4)
+    for clauses, tried in (([its], [mine, its]), ([Clause(Example(9, slots={"cost": 1}))], [mine])):
+        world = Played()
+        world.request(request_for("worth", clauses=[mine]))
+        while not isinstance(world.asked[0], LookUpLibrary):
+            world.end(world.asked[0], world.well(world.asked[0]))
+        world.end(world.asked[0], LibraryFound(1, "def worth(self):\n    return self.cost\n", "brick", clauses))
+        world.goes_well()
+        if world.questions:
+            world.answered(BODY)
+        (trial,) = world.trials.values()
+        assert trial.request.clauses == tried
+
+
+def test_drafts_of_a_process_that_died_are_tried_on_what_this_message_expects():
+    world = Played()
+    world.request(request_for("worth", clauses=[Clause(Example(1))]))
+    drafts = [Draft(source="def worth(self):\n    return 1\n", outcome="ok"), Draft(source="no", outcome="unfit")]
+    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "drafted", drafts)))
+    world.goes_well()
+    assert [trial.source for trial in world.trials.values()] == ["def worth(self):\n    return 1\n"]

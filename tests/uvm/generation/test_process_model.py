@@ -21,6 +21,7 @@ from uvm.generation.events import (
     ClaimLost,
     DrawCommission,
     Install,
+    KeepClauses,
     LibraryFound,
     LookUpLibrary,
     NeedProbed,
@@ -65,6 +66,10 @@ class Model(RuleBasedStateMachine):
         request = request_for(selector, receiver, offered=source, plan={"prompt": plan, "personas": ["brick"], "drafts": DRAFTS})
         self.world.request(request)
 
+    @rule(selector=selectors, receiver=st.integers(1, 2), keeps=st.booleans())
+    def request_a_test(self, selector: str, receiver: int, keeps: bool) -> None:
+        self.world.request(request_for(f"test:{selector}:{receiver}", receiver, selector=selector, tested=bytes(8), keeps=keeps))
+
     @rule(seconds=st.sampled_from((0.05, 0.3, 6.0)))
     def wait(self, seconds: float) -> None:
         self.world.passes(seconds)
@@ -100,7 +105,7 @@ class Model(RuleBasedStateMachine):
             case ResolveNeed():
                 return
         wrong = [self.world.wrong(order, error) for error in (KernelFault("a fault"), ImageFull("no room"), None)]
-        ways = [*others, *others, *wrong, *([] if isinstance(order, TakeClaim) else [ClaimLost(number)])]
+        ways = [*others, *others, *wrong, *([] if isinstance(order, TakeClaim | KeepClauses) else [ClaimLost(number)])]
         self.world.end(order, ways[way % len(ways)])
 
     @precondition(lambda self: self.world.questions)
@@ -140,7 +145,9 @@ class Model(RuleBasedStateMachine):
     @rule(pick=picks)
     def lose(self, pick: int) -> None:
         """A renewal finds another owner."""
-        mine = sorted({order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]})
+        generations = self.world.process._by_number
+        held = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
+        mine = sorted(number for number in held if not generations[number].testing)
         if mine:
             self.world.happens(ClaimLost(mine[pick % len(mine)]))
 

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 from ZODB.serialize import ObjectWriter
 
 from tests.uvm.trial.conftest import World
-from uvm.objects import PARENTS, UvmObject
+from uvm.objects import PARENTS, Counter, UvmObject
 from uvm.protocol import Example, Reference
 from uvm.trial.client import Effect, TrialServer
 
@@ -167,6 +167,57 @@ def test_an_example_that_fails_is_a_missed_one(world: World, server: TrialServer
     outcome = world.run(server, world.request(source, 1, examples=[Example(3.5, [1]), Example(0, [0])]))
     assert (outcome.kind, outcome.examples_passed) == ("ok", 1)
     assert "MethodFailed" in outcome.examples_missed[0]
+
+
+SELL = """def sell(self, a):
+    if a > self.quantity:
+        raise ValueError('too few')
+    self.quantity -= a
+    self.tags.append('sold')
+    self._p_changed = True
+    return self.quantity * self.price
+"""
+
+
+def test_an_example_says_what_the_receiver_was_before_and_what_changed(world: World, server: TrialServer) -> None:
+    examples = [
+        Example(35.0, [2], slots={"quantity": 12}, changed={"quantity": 10, "tags": ["red", "sold"]}),
+        Example(args=[2], slots={"quantity": 12, "tags": []}, changed={"tags": ["sold"], "quantity": 11}),
+        Example(args=[2], slots={"quantity": 12}, changed={}),
+        Example(args=[2], slots={"quantity": 12}, changed={"price": 3, "quantity": 10.0, "tags": ["red", "sold"]}),
+    ]
+    outcome = world.run(server, world.request(SELL, 1, examples=examples))
+    assert (outcome.kind, outcome.result, outcome.examples_passed) == ("ok", 3.5, 1), outcome.error
+    assert outcome.examples_missed == [
+        "example 2: quantity must become 11, became 10",
+        "example 3: quantity must not change, and became 10; tags must not change, and became ['red', 'sold']",
+        "example 4: price must become 3, and did not change",
+    ]
+    assert world.thing.own("quantity") == 2
+
+
+def test_an_example_says_which_error_a_call_ends_in(world: World, server: TrialServer) -> None:
+    examples = [Example(args=[3], raises="ValueError"), Example(args=[1], raises="ValueError"), Example(args=[3], raises="KeyError")]
+    outcome = world.run(server, world.request(SELL, 1, examples=examples))
+    assert (outcome.kind, outcome.examples_passed) == ("ok", 1)
+    assert outcome.examples_missed[0] == "example 2: (1) must raise ValueError, and gave 3.5"
+    assert outcome.examples_missed[1].startswith("example 3: (3) must raise KeyError, and ended in MethodFailed: sell failed in line 3")
+
+
+def test_a_message_that_is_expected_to_fail_may(world: World, server: TrialServer) -> None:
+    examples = [Example(args=[3], raises="ValueError")]
+    outcome = world.run(server, world.request(SELL, 3, examples=examples, raises="ValueError"))
+    assert (outcome.kind, outcome.examples_passed, outcome.effects) == ("ok", 1, [])
+    assert world.run(server, world.request(SELL, 3)).kind == "failed"
+
+
+def test_slots_that_merge_go_on_to_merge_in_an_example(world: World, server: TrialServer) -> None:
+    world.thing.put("hits", Counter(4))
+    world.image.manager.commit()
+    world.image.manager.begin()
+    source = "def hit(self):\n    self.hits.add(1)\n    self._p_changed = True\n    return self.hits.value()\n"
+    outcome = world.run(server, world.request(source, examples=[Example(8, slots={"hits": 7}, changed={"hits": 8})]))
+    assert (outcome.kind, outcome.examples_missed, outcome.result) == ("ok", [], 5), outcome.error
 
 
 def test_only_the_examples_are_run_where_there_is_no_message(world: World, server: TrialServer) -> None:

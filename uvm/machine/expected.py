@@ -1,0 +1,137 @@
+"""What a message expects of its method, before it is sent: looked up in what the method keeps, or to be tested, or written anew.
+
+Called by the batch within its transaction, in the UVM's main thread. An example on a message that nothing understands goes to those who
+write the method. One on a message whose method exists is a test of that method: unless what the method keeps shows that it holds, the
+attempt ends (`Untested`), the method is tried on it, and the message runs again from its start; then the test is in the delivery's notes.
+"""
+
+import hashlib
+from typing import Protocol
+
+from msgspec import UNSET
+
+from uvm.errors import AttemptEnded, ExampleFailed, NotAllowed, QuotaExceeded
+from uvm.generation.misses import records
+from uvm.generation.request import MethodRequest
+from uvm.image import contract, examples
+from uvm.image.image import Image
+from uvm.image.message_object import is_method
+from uvm.image.methods import generated, quarantined
+from uvm.machine.delivery import Delivery
+from uvm.objects import ABSENT, UvmObject
+from uvm.protocol import Example, encode_value
+from uvm.runtime.attempt import Attempt
+from uvm.trial.expectations import ExampleRun, difference
+from uvm.values.crossing import to_wire
+from uvm.values.examples import Clause, agree
+from uvm.values.slot_values import Scale
+
+
+class Untested(AttemptEnded):
+    """The method that is there has to be tried on the message's examples first."""
+
+    def __init__(self, request: MethodRequest) -> None:
+        super().__init__(f"{request.selector} is not tested")
+        self.request = request
+
+
+class Expecting(Protocol):
+    """A send, or what else says what is expected of a method."""
+
+    @property
+    def selector(self) -> str: ...
+
+    @property
+    def examples(self) -> list[Example]: ...
+
+
+def expect(image: Image, attempt: Attempt, delivery: Delivery, receiver: UvmObject, send: Expecting, *, keeping: bool = False) -> None:
+    """See to what a send expects of its method. `attempt.step` is the send's number; `keeping`: it is for the examples to be kept.
+
+    Raises Untested, BadExample, Contradiction, ExampleFailed; with `keeping` NotAllowed and QuotaExceeded too.
+    """
+    examples.check(receiver, send.examples, image.visible)
+    clauses = [contract.clause(receiver, example) for example in send.examples]
+    held = receiver.lookup(send.selector)
+    if held is not ABSENT and not is_method(held):
+        _compare(image, receiver, send, held, clauses)
+        return
+    kept = contract.kept(held) if held is not ABSENT else []
+    agree(send.selector, [*clauses, *kept])
+    if held is ABSENT or quarantined(held):
+        _write(attempt, receiver, [*clauses, *kept])
+        return
+    new = [one for one in clauses if not any(other.covers(one) for other in kept)]
+    here = attempt.step, held._p_oid, held.own("digest", "")
+    if here in delivery.failed:
+        attempt.anew = held
+        _write(attempt, receiver, [*clauses, *kept])
+    elif new and here not in delivery.met and not (attempt.step in delivery.waited and _has(kept, new)):
+        raise Untested(_test(image, attempt, delivery, receiver, send.selector, held, new, keeping))
+
+
+def _write(attempt: Attempt, receiver: UvmObject, clauses: list[Clause]) -> None:
+    attempt.clauses = clauses
+    attempt.examples = contract.prompted(receiver, clauses)
+
+
+def _has(kept: list[Clause], clauses: list[Clause]) -> bool:
+    return all(any(one.same(other) for other in kept) for one in clauses)
+
+
+def _compare(image: Image, receiver: UvmObject, send: Expecting, held: object, clauses: list[Clause]) -> None:
+    """A data slot does nothing but hold its value."""
+    for number, one in enumerate(clauses, 1):
+        value = (one.example.slots or {}).get(send.selector, UNSET)
+        run = ExampleRun(result=to_wire(held, image.reference) if value is UNSET else value)
+        unlike = difference(one.example, image.reference(receiver), send.selector, run)
+        if unlike:
+            raise ExampleFailed(
+                f"{send.selector} of {receiver!r} is a value and not what is expected of it: example {number}: {unlike}",
+                f"mend the example, or set the slot with setSlot_value_('{send.selector}', …); nothing was run",
+                reasons=[unlike],
+            )
+
+
+def _test(
+    image: Image,
+    attempt: Attempt,
+    delivery: Delivery,
+    receiver: UvmObject,
+    selector: str,
+    held: UvmObject,
+    new: list[Clause],
+    keeping: bool,
+) -> MethodRequest:
+    """The request that the method be tried."""
+    holder = receiver.holder(selector) or receiver
+    mine = "policy" in attempt.rights or not image.is_primordial(holder)
+    room = contract.room(held, new)
+    if keeping and not mine:
+        raise NotAllowed(
+            f"{selector} is a method of {holder!r}, which is primordial: what it keeps is changed with the right `policy` alone"
+        )
+    if keeping and not room:
+        raise QuotaExceeded(
+            f"{selector} keeps as many examples as it may: {contract.KEPT}, and about {contract.BYTES:,} bytes",
+            f"take one away first: batos examples TARGET {selector} --remove N",
+        )
+    oid = image.reference(receiver).oid
+    told = encode_value([[one.situation, one.expectation] for one in new])
+    return MethodRequest(
+        key=f"test:{oid.hex()}:{held._p_oid.hex()}:{hashlib.blake2b(told, digest_size=16).hexdigest()}",
+        receiver=oid,
+        selector=selector,
+        asked_at=delivery.now,
+        clauses=new,
+        overlay=records(image, attempt, receiver, Scale(attempt.limits.bytes)),
+        rights=attempt.rights,
+        limits=attempt.limits,
+        principal=delivery.principal,
+        step=attempt.step,
+        tested=held._p_oid,
+        version=held.own("digest", ""),
+        rewritable=mine and generated(held),
+        keeps=mine and not attempt.preview and held.own("primitive") is ABSENT,
+        home=image.reference(holder).oid,
+    )

@@ -1,0 +1,128 @@
+"""Previews: what a message would do, shown and taken back; and the message that accepts a method which was written for one.
+
+Called by the batch, in the UVM's main thread, within the attempt at the message: what happens here to the image is the attempt's, and goes
+with it. References to objects that a previewed attempt made name nothing outside of the answer.
+"""
+
+from typing import Any
+
+from uvm.errors import NotUnderstood
+from uvm.generation import claims, placing, proposals
+from uvm.history import chronicle
+from uvm.image import contract
+from uvm.image.image import Image
+from uvm.image.journal import Effect
+from uvm.image.message_object import is_method, shape
+from uvm.image.methods import is_shared, quarantined, written_for
+from uvm.image.stored import Accounts, charged
+from uvm.image.tally import count
+from uvm.machine.delivery import Delivery
+from uvm.objects import ABSENT, UvmObject
+from uvm.protocol import Send
+from uvm.runtime import gate
+from uvm.runtime.attempt import Attempt
+from uvm.runtime.authority import check_install
+
+
+def key_of(receiver: UvmObject, request: Send) -> str:
+    """What a method is kept under that is written for a preview of this message."""
+    return proposals.PREFIX + shape(receiver, request.selector, len(request.args), list(request.kwargs))
+
+
+def written(image: Image, request: Send) -> UvmObject | None:
+    """What was written for a preview of this message, whose method is missing or does not do what is expected of it, if anything was."""
+    receiver = image.target(request.target)
+    proposal = proposals.find(image, key_of(receiver, request))
+    if proposal is None or proposals.why_not(image, proposal):
+        return None
+    expected = [contract.clause(receiver, example) for example in request.examples]
+    tried = contract.kept(proposal.own("method"))
+    if not all(any(one.same(other) for other in tried) for one in expected):
+        return None
+    held = receiver.lookup(request.selector)
+    if held is ABSENT:
+        return proposal
+    failed = is_method(held) and bool(expected) and (bool(quarantined(held)) or held is proposal.own("replaces"))
+    return proposal if failed else None
+
+
+def put_in_place(image: Image, proposal: UvmObject, delivery: Delivery, key: str) -> Effect:
+    """Have a written method where it belongs, for as long as the attempt's effects last. Raises NotAllowed."""
+    holder, method = proposal.own("holder"), proposal.own("method")
+    selector, before = method.own("selector"), proposal.own("replaces")
+    check_install(image, holder, selector, "policy" in delivery.rights)
+    if is_shared(method):
+        holder.put(selector, method)
+        made = method
+    else:
+        made = placing.written(image, holder, method, key, delivery.principal, before is not None)
+    apart(image)
+    return placing.effect(holder, selector, before, made)
+
+
+def apart(image: Image) -> None:
+    """Have what the kernel did until now kept apart from what the message itself changes, which the gate looks at."""
+    image.manager.savepoint(optimistic=True)
+
+
+def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, request: Send) -> tuple[tuple[bytes, str] | None, Effect]:
+    """Install what a preview of this message has shown: for which message and by whom it was written, and the effect.
+
+    Raises PreviewGone, PreviewOutdated, NotAllowed, QuotaExceeded.
+    """
+    key = key_of(image.target(request.target), request)
+    proposal = proposals.accepted(image, key, str(request.accept))
+    holder, method, message = (proposal.own(name) for name in ("holder", "method", "message"))
+    installed = put_in_place(image, proposal, delivery, key)
+    made = holder.own(request.selector)
+    proposals.forget(image, key)
+    claims.enter(image, key.removeprefix(proposals.PREFIX), message, made, holder)
+    count(image, "methods")
+    chronicle.record(
+        image,
+        "install" if proposal.own("replaces") is None else "correction",
+        author=method.own("author"),
+        cause=message,
+        object=holder,
+        slot=request.selector,
+        method=made,
+        effects=[installed],
+        facts={"digest": made.own("digest"), "asked_by": delivery.principal, "message": cause},
+    )
+    grown = [(one, gate.weight(one) - charged(one)) for one in (message, *([] if is_shared(method) else [made]))]
+    accounts.charge(delivery.principal, delivery.limits.stored, grown)
+    apart(image)
+    return written_for(method), installed
+
+
+def shown(image: Image, attempt: Attempt, result: Any, method: UvmObject | None, accept: str) -> dict[str, Any]:
+    """The answer of a preview, as slot values. `method`: one that was written for it, under the digest `accept`."""
+    effects = [effect for effect in attempt.effects() if not attempt.is_new(effect[0])]
+    told: dict[str, Any] = {
+        "result": result,
+        "slots": [_slot(image, effect) for effect in effects],
+        "made": [_made(one) for one in attempt.created.values()],
+    }
+    if method is not None:
+        told["method"] = {key: method.own(key) for key in ("selector", "source", "author", "digest")}
+        told["accept"] = accept
+    return told
+
+
+def one_method_alone(request: Any, needed: str) -> NotUnderstood:
+    """Why a preview of a message that sends what nobody understands shows nothing."""
+    return NotUnderstood(
+        f"{request.selector} sends {needed}, which nobody understands; a preview writes the method of its own message alone",
+        f"preview {needed} first, or send it",
+    )
+
+
+def _slot(image: Image, effect: Effect) -> dict[str, Any]:
+    owner, slot, before, after, _ = effect
+    values = {name: value for name, value in (("before", before), ("after", after)) if value is not ABSENT}
+    return {"object": owner, "names": image.names_of(owner), "slot": slot, **values}
+
+
+def _made(one: UvmObject) -> dict[str, Any]:
+    data = {name: one.own(name) for name in one.names() if not is_method(one.own(name))}
+    return {"object": one, "parents": one.parents(), "slots": data}

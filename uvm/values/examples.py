@@ -1,0 +1,142 @@
+"""Examples as values: what one says in which state, which of them contradict each other, and how they read in a line. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Any, Final
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from uvm.errors import Contradiction
+from uvm.protocol import Example, encode_value
+from uvm.values.slot_values import literal
+
+LINES: Final = 4
+"""Examples that a prompt shows."""
+SHOWN: Final = 6
+"""Slots of an example that a line shows."""
+
+
+class Clause(Struct, frozen=True):
+    """An example and the state in which it was given. `number`: of one that a method keeps; from 1."""
+
+    example: Example
+    held: dict[str, Any] = {}
+    number: int = 0
+    looked: list[str] | None = None
+
+    @property
+    def whole(self) -> Example:
+        """The example in its state, whatever the receiver is by now."""
+        slots = {**self.held, **(self.example.slots or {})}
+        return msgspec.structs.replace(self.example, slots=slots) if slots else self.example
+
+    @property
+    def situation(self) -> bytes:
+        """What is called in which state."""
+        one = self.whole
+        return _bytes([one.args, sorted(one.kwargs.items()), sorted((one.slots or {}).items())])
+
+    @property
+    def expectation(self) -> bytes:
+        """What is to come of it."""
+        one = self.example
+        return _bytes([[] if part is UNSET else [part] for part in (one.result, one.changed, one.raises)])
+
+    def same(self, other: "Clause") -> bool:
+        """Whether it says what the other one says."""
+        return self.situation == other.situation and self.expectation == other.expectation
+
+    def covers(self, other: "Clause") -> bool:
+        """Whether a run that held for this one shows that the other one holds: it looked at nothing in which they differ."""
+        mine, theirs = self.whole, other.whole
+        if self.looked is None or self.expectation != other.expectation or mine.args != theirs.args or mine.kwargs != theirs.kwargs:
+            return False
+        before, now = mine.slots or {}, theirs.slots or {}
+        return all(slot in before and slot in now and _bytes(before[slot]) == _bytes(now[slot]) for slot in self.looked)
+
+    def contradicts(self, other: "Clause") -> bool:
+        """Whether no method can satisfy both."""
+        mine, theirs = self.example, other.example
+        if self.situation != other.situation:
+            return False
+        if mine.raises or theirs.raises:
+            return mine.raises != theirs.raises
+        pairs = ((mine.result, theirs.result), (mine.changed, theirs.changed))
+        return any(a is not UNSET and b is not UNSET and _bytes(a) != _bytes(b) for a, b in pairs)
+
+
+def agree(selector: str, clauses: Sequence[Clause]) -> None:
+    """Raises Contradiction where two of them cannot both be satisfied; it shows both."""
+    for one, other in combinations(clauses, 2):
+        if one.contradicts(other):
+            texts = [_shown(selector, part) for part in (one, other)]
+            kept = next((part.number for part in (one, other) if part.number), 0)
+            raise Contradiction(
+                f"no {selector} can satisfy both {texts[0]} and {texts[1]}",
+                f"leave one of them out; batos examples TARGET {selector} --remove {kept} takes the kept one away"
+                if kept
+                else "leave one of them out, or say with slots in which state each of them holds",
+                examples=texts,
+            )
+
+
+def labels(clauses: Sequence[Clause]) -> list[str]:
+    """What each of them is called in the verdict of a trial."""
+    new = 0
+    names = []
+    for one in clauses:
+        new += not one.number
+        names.append(f"kept example {one.number}" if one.number else f"example {new}")
+    return names
+
+
+def merged(before: Sequence[Clause], clauses: Iterable[Clause]) -> list[Clause]:
+    """The examples of both, each once."""
+    together = list(before)
+    for one in clauses:
+        if not any(one.same(other) for other in together):
+            together.append(one)
+    return together
+
+
+def call(selector: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """The call as the prompt shows it."""
+    shown = [literal(value) for value in args] + [f"{name}={literal(value)}" for name, value in kwargs.items()]
+    return f"{selector}({', '.join(shown)})"
+
+
+def lines(selector: str, examples: Sequence[Example]) -> list[str]:
+    """The first examples, as a prompt shows them."""
+    return [line(selector, example) for example in examples[:LINES]]
+
+
+def line(selector: str, example: Example) -> str:
+    """An example as a prompt and a person read it: `with price=2: total(3) -> 6, then price=6`."""
+    before = f"with {_assigned(example.slots)}: " if example.slots else ""
+    ends = f" raises {example.raises}" if example.raises else "" if example.result is UNSET else f" -> {literal(example.result)}"
+    after = "" if example.changed is UNSET else f", then {_assigned(example.changed) or 'nothing changed'}"
+    return f"{before}{call(selector, tuple(example.args), example.kwargs)}{ends}{after}"
+
+
+def _assigned(slots: Mapping[str, Any]) -> str:
+    shown = [f"{name}={literal(value)}" for name, value in list(slots.items())[:SHOWN]]
+    return ", ".join(shown if len(slots) <= SHOWN else [*shown, "…"])
+
+
+def _shown(selector: str, one: Clause) -> str:
+    text = line(selector, one.example)
+    return f"kept example {one.number}, {text}" if one.number else text
+
+
+def _bytes(value: Any) -> bytes:
+    return encode_value(_numbers(value))
+
+
+def _numbers(value: Any) -> Any:
+    """The value with whole floats as integers: 7 is 7.0 in an example."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+        return int(value)
+    if isinstance(value, list | tuple):
+        return [_numbers(item) for item in value]
+    return {key: _numbers(item) for key, item in value.items()} if isinstance(value, dict) else value
