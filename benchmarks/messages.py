@@ -1,4 +1,7 @@
-"""Messages per second through the real bridge and UVMs, 64 in flight, against a synchronous ROUTER echo in the same run."""
+"""Messages per second through the real bridge and UVMs, 64 in flight, against a synchronous ROUTER echo in the same run.
+
+Of writes also how many share a commit: the fewer, the more of their time is the image's disk.
+"""
 
 import os
 import subprocess
@@ -6,12 +9,13 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import zmq
 
-from deploy import service, supervision
+from deploy import metrics, service, supervision
 from deploy.settings import Configuration, load
 from ui_client import Client
 from uvm.protocol import Reply, Send, decode_answer, encode
@@ -70,6 +74,14 @@ def floor(directory: Path) -> float:
         context.term()
 
 
+def commits(configuration: Configuration) -> float:
+    """Transactions that the image's server has committed since its start."""
+    port = metrics.port("image", configuration.home.run)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("batos_image_commits_total "))
+
+
 def awaken(configuration: Configuration, environment: dict[str, str]) -> None:
     """Give the image its first objects, without a model."""
     subprocess.run([sys.executable, "-m", "uvm.awakening"], env={**os.environ, **environment}, check=True, timeout=120)
@@ -111,8 +123,11 @@ def main() -> None:
                 ),
             }
             for label, make in rows.items():
+                before = commits(configuration)
                 found = rate(endpoint, make)
-                print(f"{label:<20} {found:>8,.0f} messages/s ({found / base:.3f})")
+                made = commits(configuration) - before
+                each = f"   {found * SECONDS / made:.1f} messages a commit" if "write" in label else ""
+                print(f"{label:<20} {found:>8,.0f} messages/s ({found / base:.3f}){each}")
         finally:
             service.stop(configuration, 60)
 
