@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from deploy import endpoint
 from deploy.capabilities import Capability
 from deploy.confinement import LAYERS, LayerName, Profile
 from deploy.settings import Configuration, Home, is_tcp
@@ -31,6 +32,7 @@ _READ_BY_TOOLS = (
     *("/usr", "/bin", "/sbin", "/proc", "/sys"),
     *("/etc/alternatives", "/etc/passwd", "/etc/nsswitch.conf", "/etc/hosts", "/etc/resolv.conf"),
 )
+_READ_TO_FIND_HOSTS = ("/etc/hosts", "/etc/resolv.conf", "/run/systemd/resolve", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf")
 _DEVICES_OF_GPUS = ("nvidia*", "dri", "kfd")
 
 
@@ -148,9 +150,13 @@ def bridge_profile(configuration: Configuration) -> Profile:
 def inference_profile(configuration: Configuration, traces: Iterable[Path] = ()) -> Profile:
     """The inference worker with its engine's processes: models, adapters, a cache of compiled code, programs that compile it.
 
-    With nobody configured to fetch from or to be asked by, it has a network of its own, in which its processes meet.
+    With nobody configured to fetch from or to be asked by, it has a network of its own, in which its processes meet. Where a server
+    elsewhere writes (`inference.endpoint`), there is no engine: it needs no programs, processes or new code, and connects to that
+    server's port and its peers' alone.
     """
     home, settings = configuration.home, configuration.settings.inference
+    if settings.endpoint:
+        return _endpoint_profile(configuration, traces)
     address = _Address.of(configuration.inference_endpoint)
     peers = [_Address.of(peer).directory for peer in settings.peers]
     alone = not settings.peers and address.port is None and not address.abstract
@@ -174,6 +180,27 @@ def inference_profile(configuration: Configuration, traces: Iterable[Path] = ())
             signals="children",
             native_code=True,
             # Address space says little here: a GPU's driver reserves all there is.
+            data_mb=settings.memory_mb or _share_of_machine(),
+        ),
+    )
+
+
+def _endpoint_profile(configuration: Configuration, traces: Iterable[Path]) -> Profile:
+    home, settings = configuration.home, configuration.settings.inference
+    own, peers = _Address.of(configuration.inference_endpoint), [_Address.of(peer) for peer in settings.peers]
+    _, port = endpoint.address(settings)
+    directories = filter(None, [own.directory, *(peer.directory for peer in peers)])
+    return _server(
+        configuration,
+        Profile(
+            read=(*map(Path, _READ_TO_FIND_HOSTS), home.models),
+            write=(home.adapters, home.scratch, home.inference_run, *directories, *traces),
+            shown=(home.path,),
+            network="tcp",
+            listen=() if own.port is None else (own.port,) if own.port else None,
+            connect=_ports(port, *(peer.port for peer in peers)),
+            abstract=own.abstract or any(peer.abstract for peer in peers),
+            resolve=True,
             data_mb=settings.memory_mb or _share_of_machine(),
         ),
     )
@@ -229,6 +256,11 @@ def _server(configuration: Configuration, profile: Profile) -> Profile:
         memory_mb=None if memory_mb is None else min(memory_mb, _share_of_machine()),
         layers=_layers(view=configuration.settings.confinement.view),
     )
+
+
+def _ports(*ports: int | None) -> tuple[int, ...] | None:
+    """Those that are ports; None, any, where one is not known."""
+    return None if 0 in ports else tuple(sorted({port for port in ports if port is not None}))
 
 
 def _layers(*, view: bool) -> tuple[LayerName, ...]:

@@ -123,7 +123,44 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The inference worker."""
 
     start: Annotated[Literal["lazy", "eager"], Meta(description="start the engine at the first thought, or with the process")] = "lazy"
-    endpoint: Annotated[str, Meta(description="address of the worker; empty: a Unix socket in the run directory")] = ""
+    address: Annotated[str, Meta(description="address of the worker; empty: a Unix socket in the run directory")] = ""
+    endpoint: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^\s/@?#]+(/[^\s@?#]*)?)?\Z",
+            description="server like vLLM's that writes the texts in place of an engine here, http(s)://HOST[:PORT][/PATH]; empty: none",
+        ),
+    ] = ""
+    endpoint_model: Annotated[
+        str,
+        Meta(max_length=512, description="the model's name at the server; empty: the image's model by its digest, else the only one there"),
+    ] = ""
+    endpoint_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|/.*)?\Z",
+            description="where the server's API key is: the absolute path of a file closed to others, or env:NAME; empty: it wants none",
+        ),
+    ] = ""
+    endpoint_ca: Annotated[str, Meta(description="PEM file of the certificates that vouch for the server; empty: the system's")] = ""
+    endpoint_dialect: Annotated[
+        Literal["vllm", "openai"],
+        Meta(description="what the server takes beside OpenAI's requests: vLLM's grammars, priorities and samplings, or nothing"),
+    ] = "vllm"
+    endpoint_adapters: Annotated[
+        Literal["load", "served", "ignore"],
+        Meta(
+            description="adapters there: loaded as they are asked for (vLLM), served under their digests already, or left out (mode base)",
+        ),
+    ] = "load"
+    endpoint_adapters_path: Annotated[
+        str, Meta(description="directory in which the server finds adapters by digest; empty: the home's own, under the same path")
+    ] = ""
+    endpoint_connect_s: Annotated[Seconds, Meta(description="longest a connection to the server may take, seconds")] = 5.0
+    endpoint_silence_s: Annotated[Seconds, Meta(description="longest the server may send nothing while it owes something, seconds")] = 120.0
+    endpoint_patience_s: Annotated[
+        Seconds, Meta(description="how long a request waits for a server that is away or has no room, seconds")
+    ] = 15.0
     model: Annotated[str, Meta(description="directory of a Hugging Face model to import at the awakening; empty: the default model")] = ""
     adapter: Annotated[
         str,
@@ -341,7 +378,7 @@ class Configuration(Struct, frozen=True):
 
     @property
     def inference_endpoint(self) -> str:
-        return self.settings.inference.endpoint or f"ipc://{self.home.inference_run}/inference.sock"
+        return self.settings.inference.address or f"ipc://{self.home.inference_run}/inference.sock"
 
 
 def is_tcp(endpoint: str) -> bool:
@@ -365,6 +402,11 @@ def load(environment: Mapping[str, str] | None = None, directory: Path | None = 
     file = _configuration_file(env, here, home)
     tables, origins = _read_file(file)
     _override(tables, origins, env)
+    if str(named := tables["inference"].get("endpoint", "")).startswith(("ipc:", "tcp:")):
+        raise SettingsError(
+            f"inference.endpoint is {named!r}, an address of the worker itself, which is inference.address; an endpoint is a"
+            " server that writes the texts: http(s)://HOST[:PORT][/PATH]"
+        )
     try:
         settings = msgspec.convert(tables, Settings)
     except msgspec.ValidationError as error:

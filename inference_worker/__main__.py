@@ -1,6 +1,7 @@
 """`python -m inference_worker`: the inference worker as a process.
 
-`--engine fake --script FILE` answers by rules instead of a model (see fake.py); the default is vLLM. `--trace FILE` appends
+`--engine fake --script FILE` answers by rules instead of a model (see fake_engine.py); the default is vLLM here, or the server that
+`inference.endpoint` names. `--trace FILE` appends
 what each request asked for and got, one line each, for `batos simulate` (see simulator/trace.py).
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from deploy import confinement, logs, metrics, process, profiles, settings
+from deploy import confinement, endpoint, logs, metrics, process, profiles, settings
 from inference_worker.engine.engine import Engine
 from inference_worker.engine.fake_engine import FakeEngine, read_script
 from inference_worker.engine.vllm_arguments import on_cpu
@@ -42,9 +43,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         log = logs.start("inference", configuration.settings.logs.level)
         stop = held.enter_context(process.Stop())
-        endpoint = metrics.listen("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
+        exporter = metrics.listen("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
         _confine(configuration)
-        endpoint.start()
+        exporter.start()
         worker = Worker(configuration.home, configuration.settings.inference, make, trace)
         try:
             asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
@@ -55,18 +56,18 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-async def _serve(worker: Worker, endpoint: str, stop: process.Stop) -> None:
+async def _serve(worker: Worker, address: str, stop: process.Stop) -> None:
     requested = asyncio.Event()
     asyncio.get_running_loop().add_reader(stop.fileno(), requested.set)
     try:
-        await worker.serve(endpoint, requested)
+        await worker.serve(address, requested)
     finally:
         asyncio.get_running_loop().remove_reader(stop.fileno())
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m inference_worker", description="the inference worker of BAT OS")
-    parser.add_argument("--engine", choices=("vllm", "fake"), default="vllm", help="what writes the text (default: vllm)")
+    parser.add_argument("--engine", choices=("model", "fake"), default="model", help="what writes the text (default: the model)")
     parser.add_argument("--script", type=Path, help="the fake engine's rules, a JSON file")
     parser.add_argument("--trace", type=Path, help="append one line per finished request to this file")
     options = parser.parse_args(arguments)
@@ -80,6 +81,12 @@ def _maker(options: argparse.Namespace, configuration: settings.Configuration) -
     if options.engine == "fake":
         script = read_script(options.script)
         return lambda: FakeEngine(script)
+    if inference.endpoint:
+        # A quarter of a second of imports that no other engine needs.
+        from inference_worker.engine.endpoint_engine import EndpointEngine
+
+        server = endpoint.take(inference)
+        return lambda: EndpointEngine(server, inference, configuration.home)
     if inference.lora == "stock" and on_cpu():
         raise settings.SettingsError(
             "inference.lora is 'stock': on a CPU vLLM's own operations answer requests without an adapter with that of another request; "

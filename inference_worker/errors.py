@@ -45,6 +45,10 @@ class LibrariesFailed(EngineStartFailed):
     """The engine's libraries do not load, and what did load of them cannot be loaded twice: only another process can try again."""
 
 
+class EndpointFailed(InferenceFailure):
+    """The server that writes in place of an engine here failed under the request, and goes on for others as far as is known."""
+
+
 class WorkerFault(InferenceFailure):
     """A fault of the worker itself."""
 

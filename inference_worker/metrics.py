@@ -24,6 +24,7 @@ WAITS = Histogram("batos_inference_tier_wait_seconds", "Seconds from arrival to 
 WAITING = Gauge("batos_inference_waiting", "Requests that wait")
 RUNNING = Gauge("batos_inference_running", "Requests in the engine")
 ENGINE_STARTS = Counter("batos_inference_engine_starts", "How often an engine was started")
+ENDPOINT_RETRIES = Counter("batos_inference_endpoint_retries", "Questions asked of the endpoint again, by why", ["reason"])
 MOVES = Counter("batos_inference_tier_moves", "Adapters moved between tiers; failed moves by name_failed", ["move"])
 MOVE_SECONDS = Histogram("batos_inference_tier_move_seconds", "Seconds that a move of an adapter took", ["move"], buckets=_SHORT_SECONDS)
 

@@ -120,6 +120,8 @@ class Completed(Struct, tag_field="op", tag="Completed", frozen=True):
     `first_token_s`: seconds from arrival to the first token of any output. `found`: where the adapter was when the request
     arrived (hot, warm, cold, remote; empty without adapter). `mode`: how the outputs were computed: base (no adapter),
     adapter (its product added by the side), or merged (its product in the weights).
+    `endpoint`, `endpoint_model`: the address of the server that wrote them, and what it calls its model, which need not be `model`;
+    empty: an engine here, from that model's files.
     """
 
     id: str
@@ -130,11 +132,13 @@ class Completed(Struct, tag_field="op", tag="Completed", frozen=True):
     first_token_s: float = 0.0
     found: str = ""
     mode: str = ""
+    endpoint: str = ""
+    endpoint_model: str = ""
 
 
 class Failed(Struct, tag_field="op", tag="Failed", frozen=True):
     """A typed failure: BadRequest, UnknownModel, BadAdapter, BadGrammar, DeadlineExceeded, Cancelled, EngineDied,
-    EngineStartFailed, WorkerFault (a fault of ours) or Stopping."""
+    EngineStartFailed, EndpointFailed, WorkerFault (a fault of ours) or Stopping."""
 
     id: str
     type: str

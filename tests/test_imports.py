@@ -21,6 +21,7 @@ FLOORS = {
         "language",
         "values",
         "image",
+        "history",
         "runtime",
         "trial inference",
         "generation",

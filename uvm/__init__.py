@@ -7,6 +7,7 @@ The tour, in the order in which a message travels. Every room's `__init__` says 
 | `protocol` | what a tool may send and what it gets back: the contract, which imports nothing of ours |
 | `bridge` | a Send arrives, becomes a QueuedRequest, and goes to a UVM as a Delivery |
 | `machine` | a UVM takes Deliveries, runs them in one transaction, and answers after the commit |
+| `history` | what mattered, what was changed by whom, and how it is taken back |
 | `runtime` | one Attempt at one message: lookup, sends, rights, the gate |
 | `values`, `language` | what may be stored and what may be said: no database, no process |
 | `image` | ZODB as this product uses it: receipts, journal, names, methods as objects |

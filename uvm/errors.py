@@ -93,6 +93,14 @@ class PayloadMismatch(ImageError):
     """The same session and sequence number arrived with another payload."""
 
 
+class NotRecorded(ImageError):
+    """No journal and no chronicle has what was asked for: it changed nothing, or its entry went when a journal was full."""
+
+
+class UndoConflict(ImageError):
+    """What a message did cannot be taken back, or not all of it; `details["conflicts"]` says slot by slot why."""
+
+
 class KernelFault(ImageError):
     """A fault of ours, not of the message: the log of the UVM has the rest."""
 

@@ -420,6 +420,10 @@ class MergingQueue(Merging):
     def merged(self, theirs: Any, ours: Any) -> "MergingQueue":
         if theirs.taken != self.taken and ours.taken != self.taken:
             raise ConflictError("both sides took from the queue")
+        for side in (theirs, ours):
+            stayed = self.items[max(0, side.taken - self.taken) :]
+            if side.taken < self.taken or not same_value(side.items[: len(stayed)], stayed):
+                raise ConflictError("one side put back or took out what was in the queue, as an undo does")
         taken = max(theirs.taken, ours.taken)
         length = len(self.items)
         put_theirs = theirs.items[max(0, length - (theirs.taken - self.taken)) :]

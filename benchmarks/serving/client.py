@@ -36,7 +36,7 @@ class Worker:
         self._log = home / "worker.log"
         endpoint = f"ipc://{home}/bench.sock"
         environment = {key: value for key, value in os.environ.items() if not key.startswith("BATOS_")}
-        environment |= {"BATOS_HOME": str(home), "BATOS_METRICS_BASE_PORT": "0", "BATOS_INFERENCE_ENDPOINT": endpoint, "TMPDIR": str(home)}
+        environment |= {"BATOS_HOME": str(home), "BATOS_METRICS_BASE_PORT": "0", "BATOS_INFERENCE_ADDRESS": endpoint, "TMPDIR": str(home)}
         environment |= {f"BATOS_INFERENCE_{key.upper()}": str(value) for key, value in settings.items()}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(

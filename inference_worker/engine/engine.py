@@ -1,7 +1,7 @@
 """The interface behind which text is made: one engine holds one base model, for as long as it lives.
 
-The worker's event loop calls all of it. `VllmEngine` is the real one, `FakeEngine` answers by rules; one conformance
-suite runs over both.
+The worker's event loop calls all of it. `VllmEngine` is the real one, `EndpointEngine` asks a server elsewhere, `FakeEngine`
+answers by rules; one conformance suite runs over all of them.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,16 @@ Emit = Callable[[int, str], None]
 
 
 class Generated(Struct, frozen=True):
-    """The outputs of one request, in the order of its samplings. `mode`: base, adapter or merged (see protocol.Completed)."""
+    """The outputs of one request, in the order of its samplings.
+
+    `mode`, `endpoint`, `endpoint_model`: who wrote them, and how (see protocol.Completed).
+    """
 
     outputs: list[Output]
     prompt_tokens: int
     mode: str = "base"
+    endpoint: str = ""
+    endpoint_model: str = ""
 
 
 class Engine(ABC):
@@ -57,12 +62,15 @@ class Engine(ABC):
     async def generate(self, request: Generate, adapter: Adapter | None, emit: Emit) -> Generated:
         """All outputs of one request, whose adapter is hot; cancelling the task ends them in the engine too.
 
-        Raises BadRequest (the prompt does not fit), BadGrammar, EngineDied.
+        Raises BadRequest (the prompt does not fit), BadGrammar, EndpointFailed (this request alone), EngineDied.
         """
 
     @abstractmethod
     async def probe(self) -> None:
-        """Ask the engine's processes something that only they can answer. Raises EngineDied. The caller sets the deadline."""
+        """Ask the engine's processes something that only they can answer. The caller sets the deadline.
+
+        Raises EngineDied, or EndpointFailed when they live and did not answer.
+        """
 
     @abstractmethod
     async def died(self) -> str:

@@ -68,8 +68,8 @@ def engine_arguments(settings: InferenceSettings, model: BaseModel, cpu: bool) -
 
 
 def engine_slots(settings: InferenceSettings, model: BaseModel, cpu: bool) -> int:
-    """Adapters that the engine holds hot: `max_loras`, or fewer where `vram_gib` has no room for them."""
-    return settings.max_loras if cpu or not settings.vram_gib else gpu_memory_plan(settings, model).slots
+    """Adapters that the engine holds hot: `max_loras`, or fewer where `vram_gib` has no room for them; of an endpoint `max_loras`."""
+    return settings.max_loras if cpu or settings.endpoint or not settings.vram_gib else gpu_memory_plan(settings, model).slots
 
 
 def context_length(settings: InferenceSettings, model: BaseModel) -> int:

@@ -39,6 +39,8 @@ class Accounts:
             first_token_s=(job.first_token if job.first_token is not None else ended) - job.arrived,
             found=found.value if found is not None else "",
             mode=generated.mode,
+            endpoint=generated.endpoint,
+            endpoint_model=generated.endpoint_model,
         )
         written = sum(output.tokens for output in answer.outputs)
         measures.QUEUED.observe(answer.queued_s)
@@ -52,6 +54,7 @@ class Accounts:
             adapter=request.adapter_name or (request.adapter or "")[:12],
             found=answer.found,
             mode=answer.mode,
+            endpoint_model=answer.endpoint_model,
             outputs=len(answer.outputs),
             prompt_tokens=answer.prompt_tokens,
             tokens=written,

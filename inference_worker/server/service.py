@@ -19,7 +19,7 @@ from inference_worker.engine.engine import Emit, Engine, Generated
 from inference_worker.engine.host import EngineHost
 from inference_worker.engine.memory_plan import slot_bytes
 from inference_worker.engine.vllm_arguments import engine_slots, on_cpu
-from inference_worker.errors import BadAdapter, EngineDied, EngineStartFailed, InferenceFailure
+from inference_worker.errors import BadAdapter, EndpointFailed, EngineDied, EngineStartFailed, InferenceFailure
 from inference_worker.loading.driver import Driver
 from inference_worker.protocol import (
     Adapters,
@@ -250,6 +250,8 @@ class Serving:
                 answers_now = engine is self._host.engine
             except TimeoutError:
                 silence = f"the engine did not answer within {PROBE_S:.0f} s"
+            except EndpointFailed as error:
+                silence = str(error)
             except EngineDied as error:
                 self._host.lost(engine, str(error))
         statistics = self._tiers.statistics(_MOST_LISTED)

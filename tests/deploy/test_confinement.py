@@ -6,6 +6,7 @@ A child runs `confine(PROFILE)` and then an attack; it prints `refused: …` whe
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import confinement
+from deploy import confinement, landlock
 from deploy.confinement import Layer, Profile
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,27 @@ import xml.dom.minidom
 """
     done = child(tmp_path, work, IMAGE)
     assert done.stdout.startswith("succeeded"), (done.stdout, done.stderr)
+
+
+CONNECT = "socket.create_connection(('127.0.0.1', {port}), timeout=5).close()\nreturn 'connected'"
+
+
+@pytest.mark.skipif(not landlock.network_since(landlock.version()), reason="this kernel's landlock cannot refuse TCP")
+def test_an_inference_worker_with_an_endpoint_reaches_its_port_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as allowed, socket.create_server(("127.0.0.1", 0)) as other:
+        port = allowed.getsockname()[1]
+        variables = f"{{{{'BATOS_HOME': {{home!r}}, 'BATOS_INFERENCE_ENDPOINT': 'http://127.0.0.1:{port}'}}}}"
+        profile = f"inference_profile(load({variables}, Path({{home!r}})))"
+        assert child(tmp_path, CONNECT.format(port=port), profile).stdout == "succeeded: connected"
+        refused = child(tmp_path, CONNECT.format(port=other.getsockname()[1]), profile).stdout
+        assert refused.startswith("refused: PermissionError")
+
+
+@pytest.mark.parametrize("attack", ["fork", "start a program", "make memory that can be run", "read a file", "link a file out"])
+def test_an_inference_worker_with_an_endpoint_needs_no_engines_rights(attack: str, tmp_path: Path) -> None:
+    profile = "inference_profile(load({{'BATOS_HOME': {home!r}, 'BATOS_INFERENCE_ENDPOINT': 'https://gpu.example/v1'}}, Path({home!r})))"
+    done = child(tmp_path, ATTACKS[attack], profile)
+    assert done.stdout.startswith("refused: "), (done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("profile", [TRIAL, IMAGE])

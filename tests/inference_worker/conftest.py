@@ -1,4 +1,4 @@
-"""One worker with a fake engine and one with the real one, each started once, for the suite that both must pass."""
+"""Workers for the suite that all must pass, each started once: with a fake engine, the real one, and one that asks vLLM's server."""
 
 import json
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pytest
 
 from tests.inference_worker import files
 from tests.inference_worker.service import Client, WorkerProcess, running_worker
+from tests.inference_worker.vllm_server import KEY, ModelServer, running_server
 from tests.model import converted_model
 
 QUEUE = 8
@@ -61,16 +62,41 @@ def fake_scene(
 
 
 def real_scene(home: Path, **settings: object) -> Iterator[Scene]:
-    base = converted_model()
-    model = files.put(base, home / "models")
-    shapes = files.read(base)
-    adapters = [
-        files.put(files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8), home / "adapters") for n in range(3)
-    ]
+    model, adapters = real_files(home)
     # In bfloat16 the size of a batch decides near ties, and a random adapter has many.
     options = {"dtype": "float32", "max_loras": 2, "kv_cache_gib": 0.25, "max_model_len": 1024} | settings
     with running_worker(home, **options) as worker, worker.client() as client:
         yield Scene(worker, client, model, adapters, real=True)
+
+
+def endpoint_scene(home: Path, server: ModelServer, **settings: object) -> Iterator[Scene]:
+    """A worker whose texts are written by vLLM's server."""
+    model, adapters = real_files(home)
+    key = home / "endpoint.key"
+    key.write_text(KEY)
+    key.chmod(0o600)
+    with running_worker(home, endpoint=server.url, endpoint_key=key, max_loras=2, **settings) as worker, worker.client() as client:
+        yield Scene(worker, client, model, adapters, real=True)
+
+
+def real_files(home: Path) -> tuple[str, list[str]]:
+    """The default model, and three adapters that make it say something else, put into a home."""
+    base = converted_model()
+    shapes = files.read(base)
+    made = [files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8) for n in range(3)]
+    return files.put(base, home / "models"), [files.put(directory, home / "adapters") for directory in made]
+
+
+@pytest.fixture(scope="session")
+def model_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+    model = converted_model()
+    with running_server(tmp_path_factory.mktemp("server"), model, ["tiny", files.read(model).digest]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def endpoint_worker(tmp_path_factory: pytest.TempPathFactory, model_server: ModelServer) -> Iterator[Scene]:
+    yield from endpoint_scene(tmp_path_factory.mktemp("endpoint"), model_server, queue=QUEUE)
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +109,7 @@ def fake_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     yield from fake_scene(tmp_path_factory.mktemp("fake"), [], {"slots": 2}, adapters=3, queue=QUEUE, max_loras=2)
 
 
-@pytest.fixture(params=["fake_worker", pytest.param("real_worker", marks=pytest.mark.model)])
+@pytest.fixture(params=["fake_worker", *(pytest.param(name, marks=pytest.mark.model) for name in ("real_worker", "endpoint_worker"))])
 def scene(request: pytest.FixtureRequest) -> Scene:
     """The conformance suite's worker, with a client of its own and nothing under way."""
     found: Scene = request.getfixturevalue(request.param)

@@ -165,7 +165,7 @@ def running_worker(home: Path, *arguments: str, **settings: object) -> Iterator[
     environment |= {"BATOS_HOME": str(home), "BATOS_METRICS_BASE_PORT": "0"}
     environment |= {f"BATOS_INFERENCE_{key.upper()}": str(value) for key, value in settings.items()}
     endpoint = f"ipc://{home}/test.sock"
-    environment["BATOS_INFERENCE_ENDPOINT"] = endpoint
+    environment["BATOS_INFERENCE_ADDRESS"] = endpoint
     home.mkdir(parents=True, exist_ok=True)
     log = home / "worker.log"
     with log.open("ab") as stderr:

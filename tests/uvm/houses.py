@@ -20,10 +20,11 @@ _UNTIL_S = 60.0
 
 
 class ScriptedModel:
-    """Stands where the InferenceClient stands: bodies by selector, in the order in which they are drafted."""
+    """Stands where the InferenceClient stands: bodies by selector, in the order in which they are drafted; `wrote`: by whom, and how."""
 
     def __init__(self, bodies):
         self.bodies = bodies
+        self.wrote = {"mode": "merged"}
         self.asked = []
         self.numbered = 0
 
@@ -40,7 +41,7 @@ class ScriptedModel:
             return
         texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
         outputs = [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)]
-        done(Completed(generate.id, outputs, 100, 0.0, 0.1, mode="merged"))
+        done(Completed(generate.id, outputs, 100, 0.0, 0.1, **self.wrote))
 
     def cancel(self, identifier):
         pass

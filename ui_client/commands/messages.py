@@ -57,7 +57,7 @@ def send(
                 report.result(result)
                 return
             _print_new_methods(client, story)
-            report.out.print(terminal.render_value(result, _names_for(client, result)), soft_wrap=True)
+            report.out.print(terminal.render_value(result, names_for(client, result)), soft_wrap=True)
 
 
 def transaction(
@@ -73,7 +73,7 @@ def transaction(
             if as_json:
                 report.result(results)
             else:
-                report.out.print(terminal.render_value(results, _names_for(client, results)), soft_wrap=True)
+                report.out.print(terminal.render_value(results, names_for(client, results)), soft_wrap=True)
 
 
 def get(
@@ -87,7 +87,7 @@ def get(
         if as_json:
             report.result(value)
         else:
-            report.out.print(terminal.render_value(value, _names_for(client, value)), soft_wrap=True)
+            report.out.print(terminal.render_value(value, names_for(client, value)), soft_wrap=True)
 
 
 def inspect(target: Target, as_json: Json = False) -> None:
@@ -97,7 +97,7 @@ def inspect(target: Target, as_json: Json = False) -> None:
         if as_json:
             report.result(state)
         else:
-            report.out.print(terminal.render(object_morph(state), _names_for(client, state.parents)))
+            report.out.print(terminal.render(object_morph(state), names_for(client, state.parents)))
             for slot, large in state.large.items():
                 report.note(f"{slot} is too large to show ({large.kind}, {large.length:,}): batos get {target} {slot}")
 
@@ -172,7 +172,7 @@ def _print_new_methods(client: Client, story: Story) -> None:
             report.err.print(explanation.source_panel(told["source"], event.selector))
 
 
-def _names_for(client: Client, value: object) -> dict[Reference, str]:
+def names_for(client: Client, value: object) -> dict[Reference, str]:
     """Names of the references in `value`, as far as a few questions tell."""
     found: dict[Reference, None] = {}
     pending: list[object] = [value]

@@ -60,7 +60,13 @@ def status(as_json: Json = False) -> None:
         configuration = settings.load()
         programs = _programs(configuration)
         bridge = _ask_bridge(configuration) if programs else {}
-        told = {"endpoints": _endpoints(configuration), "home": str(configuration.home.path), "programs": programs, "bridge": bridge}
+        told = {
+            "endpoints": _endpoints(configuration),
+            "home": str(configuration.home.path),
+            "model": _model(configuration),
+            "programs": programs,
+            "bridge": bridge,
+        }
         unwell = [f"{one.name} is {one.state}" for one in programs if one.state not in _WELL]
         if not programs:
             raise Failure("NotRunning", f"no service runs for {configuration.home.path}", "start it: batos up", details=told)
@@ -93,6 +99,12 @@ def _endpoints(configuration: Configuration) -> dict[str, str]:
     return {"bridge": configuration.bridge_endpoint, "events": configuration.events_endpoint, **tcp}
 
 
+def _model(configuration: Configuration) -> dict[str, str]:
+    """Who writes the image's texts: `endpoint` is empty where it is an engine here, with the image's own model."""
+    inference = configuration.settings.inference
+    return {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
+
+
 def _phases(steps: Steps) -> list[dict[str, Any]]:
     return [
         {
@@ -112,6 +124,8 @@ def _print(told: dict[str, Any], programs: list[service.ProgramStatus], bridge: 
     report.out.print(table)
     for name, endpoint in told["endpoints"].items():
         report.out.print(Text(f"{name}: {endpoint}"), soft_wrap=True)
+    if (model := told["model"])["endpoint"]:
+        report.out.print(Text(f"model: {model['endpoint_model'] or 'what it serves'} at {model['endpoint']}"), soft_wrap=True)
     shown = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
     report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in shown.items())), soft_wrap=True)
     uvms = bridge.get("uvms")

@@ -22,14 +22,14 @@ from uvm.awakening import renewal
 from uvm.awakening.check import check
 from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
+from uvm.history import chronicle
 from uvm.image import codex
 from uvm.image.blobs import import_directory
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
 from uvm.image.views import COVENANT
 from uvm.language.compiler import POLICY
-from uvm.objects import KIND, PARENTS, Counter, UvmObject
+from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
 from uvm.startup import confine
 
@@ -63,6 +63,7 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
 
 
 def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str) -> bool:
+    image.writer = "awakening"
     image.manager.begin()
     if image.awake:
         checked = check(image, configuration.home.blobs)
@@ -71,6 +72,8 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
         digest = codex.verify(image)
         tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
         added = renewal.renew(image)
+        if added:
+            chronicle.record(image, "renewal", author="awakening", facts={"added": added})
         image.manager.commit()
         if added:
             tell("image renewed", ", ".join(added), True)
@@ -90,7 +93,9 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
         pllm.put("adapter", proxy)
         tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
     identity = codex.verify(image)
-    chronicle(image, "birth", codex=identity)
+    chronicle.record(image, "birth", author="awakening", facts={"codex": identity})
+    born_with = [(pllm, slot, ABSENT, pllm.own(slot), None) for slot in ("model", "adapter")]
+    chronicle.record_effects(image, born_with, "awakening", "birth")
     image.manager.commit()
     tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
     return True

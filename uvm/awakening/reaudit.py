@@ -14,8 +14,8 @@ from typing import Final
 from transaction.interfaces import TransientError
 
 from uvm.errors import DamagedRecord
+from uvm.history import chronicle
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
 from uvm.image.methods import quarantine, quarantined, release
 from uvm.image.queries import reachable
@@ -116,8 +116,9 @@ def _mark(image: Image, verdicts: dict[bytes, str]) -> None:
             quarantine(method, reason)
         else:
             release(method)
-        facts = {"selector": method.own("selector"), "method": str(Reference(oid)), "policy": POLICY, "why": reason}
-        chronicle(image, "quarantine" if reason else "release", **facts)
+        facts = {"policy": POLICY, "why": reason}
+        kind: chronicle.Kind = "quarantine" if reason else "release"
+        chronicle.record(image, kind, author="awakening", cause="audit", slot=method.own("selector"), method=method, facts=facts)
 
 
 def _record(image: Image) -> None:

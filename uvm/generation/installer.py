@@ -11,8 +11,8 @@ from uvm.generation.misses import probe
 from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Plan
+from uvm.history import chronicle
 from uvm.image.image import Image
-from uvm.image.journal import chronicle
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, method, quarantined, written_for
 from uvm.image.stored import Accounts, charged
@@ -70,9 +70,18 @@ class Installer:
 
     def advance(self, order: Advance) -> None:
         """Store the message's next stage. Raises LostClaim."""
-        claims.advance(self._image, order.oid, self._owner, order.before, order.after, **order.slots)
+        message = claims.advance(self._image, order.oid, self._owner, order.before, order.after, **order.slots)
         if order.after == "refused":
             self._charge(order.request, order.oid)
+            chronicle.record(
+                self._image,
+                "refusal",
+                author=order.request.principal or "tool",
+                cause=message,
+                object=self._receiver(order.request),
+                slot=order.request.selector,
+                facts={"type": order.slots["refusal"]["type"], "why": order.slots["refusal"]["message"]},
+            )
 
     def renew(self, oid: bytes, stage: str) -> None:
         """Renew the lease. Raises LostClaim."""
@@ -173,6 +182,7 @@ class Installer:
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
         made = method(request.selector, order.source, request.positional, order.author or "tool", order.proof, request.policy)
+        before = holder.own(request.selector)
         install(holder, made)
         if request.offered is None:
             self._image.enter("library", request.key, made)
@@ -180,13 +190,20 @@ class Installer:
         slots = {"method": made, "installed_on": holder, "drafts": order.drafts}
         claims.advance(self._image, order.oid, self._owner, "tried", "installed", **slots)
         self._charge(request, order.oid, made)
-        chronicle(
+        chronicle.record(
             self._image,
-            "install",
-            selector=request.selector,
-            on=str(self._image.reference(holder)),
-            author=order.author,
-            digest=made.own("digest"),
+            "install" if before is ABSENT else "correction",
+            author=(request.principal if request.offered is not None else order.author) or "tool",
+            cause=self._image.at(Reference(order.oid)),
+            object=holder,
+            slot=request.selector,
+            method=made,
+            effects=[(holder, request.selector, before, made, None)],
+            facts={
+                "digest": made.own("digest"),
+                "asked_by": request.principal,
+                "message": f"{request.session}/{request.seq}" if request.session else "",
+            },
         )
         return True
 

@@ -133,6 +133,8 @@ def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answe
             logprob=output.logprob,
             tokens=output.tokens,
             mode=answer.mode or "base",
+            endpoint=answer.endpoint,
+            endpoint_model=answer.endpoint_model,
             why="" if output.finish == "stop" else "cut off at the longest answer",
         )
         for sampling, output in zip(samplings, answer.outputs, strict=False)

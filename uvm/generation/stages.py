@@ -28,7 +28,8 @@ class Draft(msgspec.Struct, kw_only=True):
 
     `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type.
     `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats). `mode`: how it
-    was computed: base, adapter (its product added by the side) or merged (its product in the weights).
+    was computed: base, adapter (its product added by the side) or merged (its product in the weights). `endpoint`, `endpoint_model`:
+    the server elsewhere that wrote it, and what that calls its model; empty: the image's own.
     """
 
     source: str
@@ -38,6 +39,8 @@ class Draft(msgspec.Struct, kw_only=True):
     logprob: float = 0.0
     tokens: int = 0
     mode: str = ""
+    endpoint: str = ""
+    endpoint_model: str = ""
     findings: list[str] = []
     outcome: str = ""
     why: str = ""

@@ -112,7 +112,10 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
     return {
         "prompt": generation.plan.prompt if generation.plan is not None else "",
         "model": voice.model if voice is not None else "",
-        "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter else "",
+        # An endpoint may have left the adapter out.
+        "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter and draft.mode != "base" else "",
+        "endpoint": draft.endpoint,
+        "endpoint_model": draft.endpoint_model,
         "seed": draft.seed,
         "temperature": draft.temperature,
         "mode": draft.mode or ("offered" if generation.request.offered is not None else "found"),

@@ -3,7 +3,7 @@
 In: reads and writes inside a caller's transaction. Out: objects, receipts, journal entries, and what changed, for followers.
 
 Read `image` (a connection and its roots) and `client` (how a process comes to it), `transactor` (short transactions of the kernel), then
-the books: `tables`, `receipts`, `journal`, `nursery`, `stored`, `large`. Objects that mean something to the kernel: `methods`,
-`message_object`, `codex`, `blobs`, read by type through `views`. What tools see: `queries`, `changes`. `clock`, `entropy` and `tally` are
-small.
+the books: `tables`, `receipts`, `pages`, `journal`, `left` (what a message left in a slot), `nursery`, `stored`, `large`. Objects that mean
+something to the kernel: `methods`, `message_object`, `codex`, `blobs`, read by type through `views`. What tools see: `queries`, `changes`.
+`clock`, `entropy` and `tally` are small.
 """

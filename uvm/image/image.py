@@ -3,7 +3,7 @@
 Owned by one thread. `Image.open` is a ZEO client; the trial child builds an Image on a storage of its own.
 
 Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's tables (`tables`): `receipts`, `messages`, `library`,
-`nursery`, `journals`, `chronicle`, `accounts`.
+`nursery`, `journals`, `chronicle`, `undone`, `accounts`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ from uvm.image import tables
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, STORED, UvmObject
 from uvm.protocol import Reference
 
-KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle", "accounts")
+KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle", "undone", "accounts")
 
 
 VISIBLE: Final = frozenset({ABSENT, "codex", "method", "message", "model", "adapter"})
@@ -114,6 +114,8 @@ class Image:
         self.manager = transaction.TransactionManager(explicit=True)
         self.connection: Connection = database.open(self.manager, before=before)
         self._primordial: frozenset[bytes] | None = None
+        self.writer = "kernel"
+        """Who writes through this connection: a UVM's name, or a program's. Its books in the image are its own."""
 
     @contextmanager
     def as_of(self, tid: bytes) -> Iterator["Image"]:
@@ -220,9 +222,20 @@ class Image:
 
     def reference(self, one: UvmObject) -> Reference:
         """The reference of an object; a new object gets its oid now."""
+        return Reference(self.oid_of(one))
+
+    def oid_of(self, one: Any) -> bytes:
+        """The oid of an object; a new one gets it now."""
         if one._p_oid is None:
             self.connection.add(one)
-        return Reference(one._p_oid)
+        oid: bytes = one._p_oid
+        return oid
+
+    def read_current(self, objects: Iterable[UvmObject]) -> None:
+        """Have the commit fail with a conflict if the record of one of these changed meanwhile."""
+        for one in objects:
+            if one._p_jar is not None:
+                one._p_jar.readCurrent(one)
 
     def shard(self, root: str, key: str) -> UvmObject:
         """The kernel object in whose slots the record of `key` is, if there is one. To add a record, use `enter`."""
@@ -231,6 +244,10 @@ class Image:
     def enter(self, root: str, key: str, value: Any) -> None:
         """Write the record of `key` into a kernel table, in the current transaction."""
         tables.enter(self.root[root], key, value)
+
+    def strike(self, root: str, key: str) -> None:
+        """Remove the record of `key` from a kernel table, if there is one, in the current transaction."""
+        tables.strike(self.root[root], key)
 
     def shards(self, root: str, numbers: Iterable[int] = range(tables.SHARDS)) -> Iterator[UvmObject]:
         """All kernel objects of one root that hold records, or those of some of its shards."""

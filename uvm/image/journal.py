@@ -1,34 +1,35 @@
-"""What each changing message changed: the ground for undo, blame and lineage. And the chronicle of what mattered.
+"""What each changing message changed: the ground for undo, blame and lineage.
 
-One journal per UVM name, so that two UVMs never write the same record. Layout: table `journals`, key name of the UVM → head with the slots
-`batch`, `pages` (BTree: number → page), `bytes` (of all pages), `tally` (BTree: selector → count), `spoken`, `asked`. The id of the newest
-batch says, after a commit whose acknowledgement was lost, whether it happened. A page has the slots `entries` and `bytes`; it is full with
-`PAGE` bytes, so that an entry costs about half of that, and a large value has a record of its own (`uvm.image.large`).
+One journal per UVM name, so that two UVMs never write the same record. Layout: table `journals`, key name of the UVM → head of a book
+(`uvm.image.pages`) with the slots `batch`, `tally` (BTree: selector → count), `spoken` and `asked` besides. The id of the newest
+batch says, after a commit whose acknowledgement was lost, whether it happened. A large value has a record of its own (`uvm.image.large`).
+
+An entry has `principal`, `session`, `seq`, `selector`, `at` (seconds since the epoch), `undid` where it took something back
+(`uvm.history.marks`), and `effects`: lists of the object, the slot, whether there was a value, which, the method that did it, and what was
+left in the slot (`uvm.image.left`). Entries of earlier versions lack `principal` and what was left.
 
 In images of earlier versions `pages` is a list and `tally` a dict until the journal is written.
 """
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import msgspec
 from BTrees.OOBTree import OOBTree
 
+from uvm.image import left, pages
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
 from uvm.image.large import loaded, stored, weight
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.values.slot_values import copied
 
-PAGE: Final = 2048
-"""Bytes from which a page is full."""
-_ENTRY: Final = 64
-_EFFECT: Final = 48
+_ENTRY: Final = 96
+_EFFECT: Final = 64
 """Bytes of an entry and of an effect in it, besides their texts and values."""
 PAGES: Final = 8000
 KEPT: Final = 64_000_000
-"""Pages and bytes that a journal keeps; the oldest pages go first."""
+"""Pages and bytes that a journal keeps; the oldest pages go first, and what they tell of can be undone no longer."""
 TALLIED: Final = 1000
 """Selectors that a journal counts; later ones are left out of the entropy."""
 ASKED: Final = 64
@@ -86,34 +87,13 @@ class Journal:
         """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
         if not entries:
             return
-        head = self._head()
-        pages: OOBTree = head.own("pages")
-        page: UvmObject | None = pages[pages.maxKey()] if pages else None
-        total = head.own("bytes", 0)
-        sizes = list(map(_bytes, entries))
-        first = 0
-        while first < len(entries):
-            if page is None or page.own("bytes", PAGE) >= PAGE:
-                page = UvmObject({KIND: "journal", "entries": [], "bytes": 0})
-                pages[pages.maxKey() + 1 if pages else 0] = page
-            end, octets = first, page.own("bytes")
-            while end < len(entries) and octets < PAGE:
-                octets += sizes[end]
-                end += 1
-            page.put("entries", [*page.own("entries"), *entries[first:end]])
-            page.put("bytes", octets)
-            first = end
-        total += sum(sizes)
-        while len(pages) > PAGES or (total > KEPT and len(pages) > 1):
-            total -= pages.pop(pages.minKey()).own("bytes", 0)
-        head.put("bytes", total)
+        for number in pages.append(self._head(), [(written, _bytes(written)) for written in entries], PAGES, KEPT):
+            self._image.strike("undone", f"{self._uvm}/{number}")
 
     def entries(self) -> Iterable[dict[str, Any]]:
         """All entries that are kept, newest first."""
         head = self._image.shard("journals", self._uvm).own(self._uvm)
-        pages = head.own("pages") if head is not ABSENT else []
-        for page in reversed(pages if isinstance(pages, list) else list(pages.values())):
-            yield from reversed(page.own("entries"))
+        return (located.entry for located in pages.newest_first(head)) if head is not ABSENT else ()
 
     def _head(self) -> UvmObject:
         known = self._image.shard("journals", self._uvm).own(self._uvm)
@@ -127,27 +107,37 @@ class Journal:
         return head
 
 
-def entry(message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
-    """One message with its effects: object, slot, whether there was a value and which, and the method that did it.
+def entry(image: Image, message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
+    """One message with its effects, in the layout above.
 
     Of a new object only that it was made is worth keeping, and the nursery or its parents show that.
     """
     new = set(map(id, made))
-    kept = [
-        [owner, slot, before is not ABSENT, None if before is ABSENT else stored(copied(before)), method]
-        for owner, slot, before, _, method in effects
-        if id(owner) not in new
+    return {**message, "effects": effects_kept(image, [effect for effect in effects if id(effect[0]) not in new])}
+
+
+def effects_kept(image: Image, effects: Iterable[Effect]) -> list[list[Any]]:
+    """Effects as an entry keeps them."""
+    return [
+        [
+            owner,
+            slot,
+            before is not ABSENT,
+            None if before is ABSENT else stored(copied(before)),
+            method,
+            *left.of(before, after, image.oid_of),
+        ]
+        for owner, slot, before, after, method in effects
     ]
-    return {**message, "effects": kept}
 
 
 def _bytes(written: dict[str, Any]) -> int:
     """About what an entry takes, with the large values that have records of their own."""
-    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str)
-    for _, slot, _, before, _ in written["effects"]:
+    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str) + weight(loaded(written.get("undid", 0)), KEPT)
+    for _, slot, _, before, _, *left_there in written["effects"]:
         if type(before) is UvmObject and before._p_jar is None:
             before = loaded(before)
-        total += _EFFECT + len(slot) + weight(before, KEPT)
+        total += _EFFECT + len(slot) + weight(before, KEPT) + weight(left_there, KEPT)
     return total
 
 
@@ -169,9 +159,3 @@ def _heads(image: Image) -> Iterator[UvmObject]:
     for shard in image.shards("journals"):
         for name in shard.names():
             yield shard.own(name)
-
-
-def chronicle(image: Image, kind: str, **facts: Any) -> None:
-    """Write down what mattered: a birth, an install, an undo. A pack does not erase it."""
-    moment = f"{time.time():.6f}"
-    image.enter("chronicle", f"{moment}:{kind}", {"at": moment, "kind": kind, **facts})

@@ -45,6 +45,13 @@ def enter(table: UvmObject, key: str, value: Any) -> None:
     found.put(key, value)
 
 
+def strike(table: UvmObject, key: str) -> None:
+    """Remove the record of `key`, if there is one, in the current transaction."""
+    found = leaf(table, key)
+    if key in found._slots:
+        found.drop(key)
+
+
 def leaves(table: UvmObject, shards: Iterable[int] = range(SHARDS)) -> Iterator[UvmObject]:
     """All leaves, or those of some shards, each with its records."""
     pending = [table.own(str(number)) for number in shards]

@@ -62,6 +62,7 @@ class Transactor:
 
     def __init__(self, image: Image, uvm: str, idle: Callable[[], None] = lambda: None, publish: Publish | None = None) -> None:
         self._image = image
+        self._image.writer = uvm
         self._journal = Journal(image, uvm)
         self._idle = idle
         self._publish = publish

@@ -17,7 +17,7 @@ from inference_worker.protocol import Answer, AskHealth, Busy, Cancel, Completed
 from uvm.inference.balancer import Worker, choose
 
 HEALTH_EVERY_S: Final = 1.0
-ELSEWHERE: Final = frozenset({"UnknownModel", "BadAdapter", "EngineStartFailed"})
+ELSEWHERE: Final = frozenset({"UnknownModel", "BadAdapter", "EngineStartFailed", "EndpointFailed"})
 """Failures that another worker need not have: its files and its engine are its own."""
 
 log = structlog.get_logger()

@@ -18,10 +18,12 @@ from deploy.settings import BridgeSettings, UvmSettings
 from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, DeadlineExceeded, ImageError, ImageFull, KernelFault, TooLarge
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
+from uvm.history import chronicle
 from uvm.image import nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
+from uvm.image.large import stored
 from uvm.image.message_object import is_method
 from uvm.image.methods import explanation, written_for
 from uvm.image.receipts import Ledger
@@ -77,6 +79,7 @@ class Batch:
     ) -> None:
         """`frame`: the most bytes that an answer may have."""
         self._image = image
+        self._image.writer = uvm
         self._runtime = runtime
         self._settings = settings
         self._uvm = uvm
@@ -268,6 +271,8 @@ class Batch:
             ticks=min(self._settings.ticks, delivery.limits.ticks),
             rights=delivery.rights,
             limits=delivery.limits,
+            principal=delivery.principal,
+            message=f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "",
             seconds=min(self._settings.message_limit_s, left),
             before_write=self._before_write,
             thoughts=delivery.thoughts,
@@ -411,8 +416,16 @@ class Batch:
         self._accounts.charge(delivery.principal, delivery.limits.stored, weight.grown)
         effects = attempt.effects()
         self._changes.take(attempt.created, effects)
-        said = {"session": delivery.session, "seq": delivery.seq, "selector": _selector(delivery.request), "at": int(delivery.now)}
-        self._keep(delivery, result, entry(said, effects, attempt.created.values()))
+        said = {
+            "principal": delivery.principal,
+            "session": delivery.session,
+            "seq": delivery.seq,
+            "selector": _selector(delivery.request),
+            "at": int(delivery.now),
+            **({"undid": stored(attempt.undid)} if attempt.undid else {}),
+        }
+        self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
+        chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 

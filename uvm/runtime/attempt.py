@@ -58,7 +58,7 @@ class Attempt(Budget):
     that change something. `writable` false: setting a slot is refused, and
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
     left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
-    may store.
+    may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`).
     """
 
     asked = 0
@@ -79,6 +79,8 @@ class Attempt(Budget):
         guarded: bool = True,
         rights: frozenset[Right] = ALL,
         limits: Limits | None = None,
+        principal: str = "",
+        message: str = "",
     ) -> None:
         super().__init__(ticks, seconds)
         self._before_write = before_write
@@ -89,6 +91,9 @@ class Attempt(Budget):
         self.guarded = guarded
         self.rights = rights
         self.limits = limits or Limits()
+        self.principal = principal
+        self.message = message
+        self.undid: list[list[Any]] = []
         self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
         self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}

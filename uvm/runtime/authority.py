@@ -3,15 +3,17 @@
 Three kinds of objects. The kernel's own (with `is*`) are changed by the kernel alone. The primordial ones (those that the image was born
 with, under names that cannot be taken away) are changed by the right `policy`. All others by whoever may send.
 
-`policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`history.may_change_policy`).
+`policy` says whether what runs now has that right: the sender has it, and so has every method on the stack (`methods.may_change_policy`).
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from uvm.errors import NotAllowed
+from uvm.errors import NotAllowed, ParentCycle
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.image.methods import may_change_policy
+from uvm.objects import ABSENT, ANCESTORS, KIND, UvmObject
 from uvm.rights import Right
 from uvm.runtime.policy import LASTING
 
@@ -48,8 +50,7 @@ def check_look(one: UvmObject, selector: str) -> None:
 def check_data(image: Image, owner: UvmObject, slot: str) -> None:
     """A data slot is about to be set. It may hide what its owner inherits, as in Self; it takes the place of no method that was written.
 
-    Primordial objects are what all others inherit from: no right puts data before a primitive or a policy method of theirs. Where a clone
-    of one has a primitive of its own, as every clone of genesis_obj has `objects`, it is a word like others.
+    Where a clone of a primordial object has a primitive of its own, as every clone of genesis_obj has `objects`, it is a word like others.
     """
     own = owner.own(slot)
     if is_method(own) and own.own("primitive") is ABSENT:
@@ -57,6 +58,13 @@ def check_data(image: Image, owner: UvmObject, slot: str) -> None:
             f"{slot} is a method of {owner!r} and cannot be assigned as data",
             f"remove it first with removeSlot_('{slot}'), or offer a new method",
         )
+    check_hiding(image, owner, slot)
+
+
+def check_hiding(image: Image, owner: UvmObject, slot: str) -> None:
+    """Data is about to stand in a slot. Primordial objects are what all others inherit from: no right puts data before a primitive or a
+    policy method of theirs.
+    """
     # Whichever of them has it: what stands on one of them stands before another one's for most objects.
     if image.is_primordial(owner) and any(_lasts(each.own(slot), slot) for each in image.primordial()):
         raise NotAllowed(f"{slot} keeps the image alive, and no data stands before it on {owner!r}", "use another name, or another object")
@@ -72,6 +80,36 @@ def check_parent_removal(image: Image, owner: UvmObject, parent: UvmObject) -> N
     """A parent is about to be removed: primordial objects keep those that they were born with."""
     if image.is_primordial(owner) and image.is_primordial(parent):
         raise NotAllowed(f"{owner!r} was born with the parent {parent!r} and keeps it")
+
+
+def check_new_parent(owner: UvmObject, parent: UvmObject, charge: Callable[[int], None]) -> list[UvmObject]:
+    """An object is about to delegate to another one; the ancestors that it gets. Raises ParentCycle as well."""
+    if KIND in parent._slots:
+        raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
+    ancestors = list(parent.chain())
+    charge(40 * len(ancestors))
+    if len(ancestors) + sum(1 for _ in owner.chain()) > ANCESTORS + 1:
+        raise NotAllowed(
+            f"{owner!r} would delegate to more than {ANCESTORS} objects",
+            "keep chains of parents short: put what several parents have in common into one of them",
+        )
+    if owner in ancestors:
+        raise ParentCycle(f"{parent!r} already delegates to {owner!r}; a cycle is refused")
+    return ancestors
+
+
+def check_name_loss(image: Image, name: str) -> None:
+    """An object is about to lose a name: the primordial ones stay."""
+    if name in image.root["primordial"]:
+        raise NotAllowed(f"{name!r} is one of the primordial names")
+
+
+def check_return(method: UvmObject, rights: frozenset[Right]) -> None:
+    """A method is about to be put back into a slot where it stood: that is offering it once more."""
+    if "create" not in rights:
+        raise NotAllowed("putting a method back needs the right `create`")
+    if may_change_policy(method) and "policy" not in rights:
+        raise NotAllowed("a method that may change primordial objects is put back with the right `policy`")
 
 
 def check_offer(image: Image, target: UvmObject, selector: str, rights: frozenset[Right], policy: bool) -> None:

@@ -7,15 +7,15 @@ it appears. Everything here is mechanism; what the system decides is in `primord
 import time
 from typing import Any, NoReturn
 
-from uvm.errors import BadArguments, Declined, NotAllowed, ParentCycle
+from uvm.errors import BadArguments, Declined, NotAllowed
 from uvm.image import views
 from uvm.image.large import weight
 from uvm.image.message_object import MIRROR, is_method, is_word
 from uvm.image.methods import explanation
 from uvm.language.weights import PRIMITIVE
-from uvm.objects import ABSENT, ANCESTORS, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
-from uvm.runtime import router
-from uvm.runtime.authority import check_parent_removal
+from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
+from uvm.runtime import recollection, router
+from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
 from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
@@ -127,24 +127,11 @@ def add_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> UvmO
     """Add a last parent. Raises ParentCycle; two processes that each add the other as a parent cannot both commit."""
     if type(parent) is not UvmObject:
         raise BadArguments("addParent_ takes an object")
-    if KIND in parent._slots:
-        raise NotAllowed(f"{parent!r} is a {parent.own(KIND)} of the image, and nothing delegates to it", "send to it instead")
     runtime.check_writable(receiver)
-    ancestors = list(parent.chain())
-    runtime.attempt.charge(_STEP * len(ancestors))
-    if len(ancestors) + sum(1 for _ in receiver.chain()) > ANCESTORS + 1:
-        raise NotAllowed(
-            f"{receiver!r} would delegate to more than {ANCESTORS} objects",
-            "keep chains of parents short: put what several parents have in common into one of them",
-        )
-    if receiver in ancestors:
-        raise ParentCycle(f"{parent!r} already delegates to {receiver!r}; a cycle is refused")
+    ancestors = check_new_parent(receiver, parent, runtime.attempt.charge)
     if parent in receiver.parents():
         raise NotAllowed(f"{parent!r} is already a parent of {receiver!r}")
-    for ancestor in ancestors:
-        if ancestor._p_jar is not None:
-            # The commit fails with a conflict if an ancestor's own record changed meanwhile.
-            ancestor._p_jar.readCurrent(ancestor)
+    runtime.image.read_current(ancestors)
     runtime.attempt.writing(receiver, PARENTS)
     receiver.put(PARENTS, [*receiver.parents(), parent])
     return receiver
@@ -194,8 +181,7 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     known: UvmObject | None = names.get(name) if type(name) is str else None
     if known is not receiver:
         raise NotAllowed(f"{shown(name)} is not a name of {receiver!r}")
-    if name in runtime.image.root["primordial"]:
-        raise NotAllowed(f"{shown(name)} is one of the primordial names")
+    check_name_loss(runtime.image, name)
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.take_name(receiver, name)
     return receiver
@@ -310,9 +296,10 @@ TRAITS: dict[str, Primitive] = {
     "explain_": explain,
     MIRROR: mirror,
     "decline_": decline,
+    **recollection.EVERYWHERE,
 }
 PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
-GENESIS: dict[str, Primitive] = {"objects": named_objects}
+GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS}
 
 PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.settings import Home
 from inference_worker.protocol import Completed, Failed, Health, Warm
 from tests.inference_worker import files
 from tests.inference_worker.conftest import LONG, Scene, fake_scene
@@ -154,7 +155,7 @@ def test_what_is_used_is_measured(scene: Scene) -> None:
 
 
 def measured(home: Path) -> str:
-    port = next(home.rglob("inference.port")).read_text().strip()
+    port = (Home(home).run / "metrics" / "inference.port").read_text().strip()
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as response:
         text: str = response.read().decode()
     return text

@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from deploy.confinement import Layer
+from tests.inference_worker.openai_server import OpenAiServer, in_a_thread
 from tests.ui_client.commands.conftest import Command
 from ui_client import checks
 from ui_client.cli import app
@@ -51,6 +53,25 @@ def test_doctor_fails_where_the_trial_cannot_be_confined(batos_alone: Command, m
     assert answer.err.startswith("MachineUnfit: essential and missing: ") and "confinement: files" in answer.err
     monkeypatch.setenv("BATOS_UVM_GENERATION", "always")
     assert "confinement: files" not in batos_alone("doctor").err
+
+
+def test_doctor_asks_the_models_endpoint_and_says_what_it_serves(batos_alone: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    with in_a_thread(OpenAiServer(models=[{"id": "llama-70b"}])) as elsewhere:
+        monkeypatch.setenv("BATOS_INFERENCE_ENDPOINT", elsewhere.server.url)
+        check = endpoint_check(batos_alone)
+        assert check["well"] and "llama-70b" in check["seen"]
+        monkeypatch.setenv("BATOS_INFERENCE_ENDPOINT_MODEL", "qwen")
+        check = endpoint_check(batos_alone)
+        assert not check["well"] and "llama-70b" in check["seen"] and "inference.endpoint_model" in check["remedy"]
+    check = endpoint_check(batos_alone)
+    assert not check["well"] and elsewhere.server.url in check["seen"] and "inference.endpoint" in check["remedy"]
+
+
+def endpoint_check(batos_alone: Command) -> dict[str, Any]:
+    answer = batos_alone("doctor", "--json").json
+    checks = answer["result"]["checks"] if "result" in answer else answer["error"]["details"]["checks"]
+    found: dict[str, Any] = next(check for check in checks if check["name"] == "model's endpoint")
+    return found
 
 
 def test_doctor_names_a_missing_package_with_its_remedy(batos_alone: Command, monkeypatch: pytest.MonkeyPatch) -> None:

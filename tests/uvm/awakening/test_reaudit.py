@@ -6,6 +6,7 @@ from tests.uvm.houses import make_shop
 from tests.uvm.images import Bench, awakened
 from uvm.awakening import reaudit
 from uvm.awakening.reaudit import audit_again
+from uvm.history import entries
 from uvm.image.image import Image
 from uvm.image.methods import install, method, quarantine, quarantined, release
 from uvm.language.compiler import POLICY
@@ -50,7 +51,7 @@ def reason(image: Image, selector: str) -> str:
 def kinds(image: Image) -> list[str]:
     image.manager.begin()
     try:
-        return [shard.own(key)["kind"] for shard in image.shards("chronicle") for key in shard.names()]
+        return [recorded.entry["kind"] for recorded in entries.newest_first(image, chronicle=True)]
     finally:
         image.manager.abort()
 

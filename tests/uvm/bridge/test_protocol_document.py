@@ -19,7 +19,8 @@ from tests.uvm.bridge.service import Service
 from uvm import errors, protocol
 from uvm.bridge import dispatcher as dispatch
 from uvm.bridge import refusals
-from uvm.image import changes, nursery
+from uvm.history import chronicle, listing, takings
+from uvm.image import changes, journal, nursery
 from uvm.image import receipts as ledger
 from uvm.language import source_limits as limits
 from uvm.machine import batch
@@ -118,6 +119,9 @@ BOUNDS = {
     "days that a reference is kept for a tool": [nursery.LEASE_S // 86_400],
     "tries of a message that loses conflicts": [batch.TRIES],
     "UVMs that die on a message": [dispatch.DEATHS],
+    "entries that a page of history looks at": [listing.LOOKED],
+    "entries that an undo looks through for a message": [takings.LOOKED],
+    "pages of a process's journal, and of its chronicle": [journal.PAGES, chronicle.PAGES],
     "changes in one StateUpdate": [changes.MOST],
 }
 

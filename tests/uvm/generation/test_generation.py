@@ -31,6 +31,16 @@ def test_a_missing_method_is_written_and_the_message_answered(house):
     assert one.send("traits_obj", "respondsTo_", "worth") is False
 
 
+def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_left_out(house):
+    one = house(worth=["    return self.cost * self.pieces"])
+    one.model.wrote = {"mode": "base", "endpoint": "https://gpu.example", "endpoint_model": "llama"}
+    shop = make_shop(one)
+    assert one.send(shop, "worth") == 12
+    proof = one.send(shop, "explain_", "worth")["proof"]
+    assert (proof["mode"], proof["endpoint"], proof["endpoint_model"], proof["adapter"]) == ("base", "https://gpu.example", "llama", "")
+    assert {draft["endpoint_model"] for draft in proof["drafts"]} == {"llama"}
+
+
 def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(house):
     one = house(worth=["    import os\n    return os.getpid()", "    return self.cost"])
     shop = make_shop(one)
@@ -53,6 +63,21 @@ def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(house):
     assert one.stages()[-1] == "refused"
     one.model.bodies["worth"] = ["    return self.cost"]
     assert one.send(shop, "worth") == 4
+
+
+def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_takes_it_back(house):
+    one = house(worth=["    return self.cost"], price=["    return 1 / 0"])
+    shop = make_shop(one)
+    one.send(shop, "worth", session="s", seq=7)
+    offer(one, shop, "worth", "def worth(self):\n    return self.pieces\n")
+    one.send(shop, "price")
+    refusal, correction, install = one.send("genesis_obj", "recent_", "", 10, True)["entries"]
+    assert [entry["kind"] for entry in (install, correction, refusal)] == ["install", "correction", "refusal"]
+    assert install["author"] in ("robin", "brick", "babs", "alfred") and correction["author"] == "local"
+    assert correction["changes"][0]["before"] == install["method"] and refusal["facts"]["type"] == "Refused"
+    assert one.send(install["cause"], "selector") == "worth" and refusal["object"] == shop
+    one.send("genesis_obj", "undo_", correction["entry"])
+    assert one.send(shop, "worth") == 4 and one.send(shop, "explain_", "worth")["author"] == install["author"]
 
 
 def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(house):

@@ -191,7 +191,7 @@ def play(street: Street, dice: random.Random, things: list[Reference]) -> None:
     twin = dice.choice([street.one, street.other])
     thing, other = dice.choice(things), dice.choice(things)
     slot = dice.choice("abcd")
-    match dice.randrange(16):
+    match dice.randrange(18):
         case 0:
             made = twin.send(thing, "clone")
             if made is not None:
@@ -234,6 +234,10 @@ def play(street: Street, dice: random.Random, things: list[Reference]) -> None:
             twin.send(thing, "compareAndSet_", slot, 1, 2)
         case 15:
             twin.run(Release(1, [other]))
+        case _:
+            listed = twin.send("genesis_obj", "recent_", "", 30)["entries"]
+            entry = dice.choice([one for one in listed if "tags" not in [change["slot"] for change in one.get("changes", ())]])
+            twin.send("genesis_obj", "undo_", entry["entry"], False, False, dice.random() < 0.5)
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -92,7 +92,7 @@ def test_a_loaded_engine_is_preferred_to_one_that_would_have_to_start():
 
 def test_addresses_of_further_workers_are_checked_and_each_is_asked_once(tmp_path):
     def addresses(*workers):
-        settings = Settings(inference=InferenceSettings(endpoint="ipc://a", workers=list(workers)))
+        settings = Settings(inference=InferenceSettings(address="ipc://a", workers=list(workers)))
         return endpoints(Configuration(Home(tmp_path), settings, {}))
 
     assert addresses("tcp://there:5555", "ipc://a") == ["ipc://a", "tcp://there:5555"]
