@@ -23,7 +23,10 @@ from uvm.language.transformer import OPERATOR_GUARDS
 from uvm.objects import PARENTS, Counter, MergingQueue, MergingSet, UvmObject
 from uvm.rights import Limits
 from uvm.runtime.attempt import Attempt
+from uvm.runtime.personas import PERSONAS
 from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.recollection import EVERYWHERE, GENESIS
+from uvm.runtime.revoking import AUTHORS
 from uvm.runtime.runtime import Runtime
 
 BUDGET: Final = Limits().ticks
@@ -467,6 +470,8 @@ ELSEWHERE: Final = {
     "primitive beWritten_": "ends the attempt",
     "primitive routed_": "needs a message object; charged per persona",
     "primitive fineTuneWith_": "needs a persona; costs what setSlot_value_ costs",
+    **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in {**PERSONAS, **AUTHORS}},
+    **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in {**EVERYWHERE, **GENESIS}},
 }
 """What no case can repeat, and why."""
 

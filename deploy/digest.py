@@ -5,8 +5,10 @@ and a line feed; files whose name begins with a dot are left out.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+_CHUNK = 1 << 22
 
 
 def directory_digest(directory: Path) -> str:
@@ -20,7 +22,12 @@ def listing_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
-def file_digest(file: Path) -> str:
-    """The sha256 of one file's content, 64 hexadecimal digits."""
+def file_digest(file: Path, told: Callable[[int], None] = lambda octets: None) -> str:
+    """The sha256 of one file's content, 64 hexadecimal digits. `told`: how many bytes were read so far."""
+    digest, octets = hashlib.sha256(), 0
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+            octets += len(chunk)
+            told(octets)
+    return digest.hexdigest()

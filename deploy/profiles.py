@@ -122,6 +122,23 @@ def awakening_profile(configuration: Configuration, sources: Iterable[Path]) -> 
     return msgspec.structs.replace(profile, read=(*profile.read, *(source.absolute() for source in sources)))
 
 
+def importer_profile(configuration: Configuration) -> Profile:
+    """The importer of models and adapters: like the heartbeat. What it imports was opened by whoever started it, who may read it."""
+    return heartbeat_profile(configuration)
+
+
+def check_profile(configuration: Configuration, sources: Iterable[Path]) -> Profile:
+    """The check of a model or an adapter before its import: reads these files and the image's models, whosever they are, and computes."""
+    home = configuration.home
+    return Profile(
+        read=(*python_paths(home.path), home.models, *(source.absolute() for source in sources)),
+        write=(_NULL,),
+        keep=(Capability.DAC_OVERRIDE,),
+        memory_mb=_share_of_machine(),
+        layers=_layers(view=False),
+    )
+
+
 def bridge_profile(configuration: Configuration) -> Profile:
     """The bridge: listens, and ends UVMs that hang. It has no way to the image or to the model but through UVMs."""
     home, settings = configuration.home, configuration.settings.bridge

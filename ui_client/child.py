@@ -4,6 +4,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,17 +31,20 @@ def run(
     deadline_s: float,
     on_line: Callable[[str], None],
     on_tick: Callable[[], None],
+    stdin: bytes = b"",
 ) -> None:
-    """`python -m module arguments`: each line of its stdout goes to `on_line`, its stderr to the file `log`.
+    """`python -m module arguments`: each line of its stdout goes to `on_line`, its stderr to the file `log`. `stdin`: what it reads.
 
     Raises Failure with the end of the log when it fails or takes longer than `deadline_s` seconds (it is killed then).
     """
     ends = time.monotonic() + deadline_s
-    with log.open("ab") as errors:
+    with log.open("ab") as errors, tempfile.TemporaryFile() as reads:
         start = errors.tell()
+        reads.write(stdin)
+        reads.seek(0)
         child = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            stdin=subprocess.DEVNULL,
+            stdin=reads,
             stdout=subprocess.PIPE,
             stderr=errors,
             env=os.environ | {"BATOS_HOME": str(configuration.home.path), "PYTHONUNBUFFERED": "1"},

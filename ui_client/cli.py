@@ -5,7 +5,21 @@ Exit status: 0 done, 1 an error (one line says what and what to do), 2 wrong usa
 
 import typer
 
-from ui_client.commands import adapters, events, history, image, keys, logs, machine, messages, service, window
+from ui_client.commands import (
+    adapters,
+    events,
+    history,
+    image,
+    keys,
+    logs,
+    machine,
+    messages,
+    models,
+    revocation,
+    service,
+    transport,
+    window,
+)
 
 app = typer.Typer(
     name="batos",
@@ -15,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (service, messages, history, events, machine, adapters, logs, image, keys, window):
+for group in (service, messages, history, revocation, transport, events, machine, models, adapters, logs, image, keys, window):
     group.register(app)
 
 

@@ -54,6 +54,9 @@ def _facts(explanation: Mapping[str, Any], proof: Mapping[str, Any], names: Mapp
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     shown = {"author": explanation.get("author"), "installed on": explanation.get("installed_on")}
+    if explanation.get("shared"):
+        shown["shared"] = "with objects of its shape: batos method corrects it for all of them, with --here for one"
+    shown |= {"revoked": explanation.get("revoked"), "from the library": explanation.get("came")}
     shown |= {key: proof.get(key) for key in ("audit", "trial", *_FACTS)}
     known = {"prompt", "drafts", "audit", "trial", *_FACTS}
     shown |= {str(key): value for key, value in proof.items() if key not in known}

@@ -11,6 +11,7 @@ The tour, in the order in which a message travels. Every room's `__init__` says 
 | `runtime` | one Attempt at one message: lookup, sends, rights, the gate |
 | `values`, `language` | what may be stored and what may be said: no database, no process |
 | `image` | ZODB as this product uses it: receipts, journal, names, methods as objects |
+| `transporter` | objects leave the image as documents, and come into another one |
 | `generation` | a message that nobody understood becomes a MethodRequest, a Claim, a Generation, a method |
 | `trial`, `inference` | where drafts are tried, and who writes them |
 | `awakening` | the first objects of an image, and whether an older one still boots |

@@ -69,6 +69,10 @@ class Refused(ImageError):
     """No draft of the missing method was good enough; `details["reasons"]` says why for each."""
 
 
+class Revoked(ImageError):
+    """An adapter or an author was asked for that is revoked; `details` says by whom, when and why."""
+
+
 class GenerationOff(ImageError):
     """A method is missing, and this host or its configuration does not write methods."""
 
@@ -113,8 +117,32 @@ class QuotaExceeded(ImageError):
     """More than one message may store, or than a record may hold."""
 
 
+class NoSuchModel(ImageError):
+    """The image has no model of this name or digest."""
+
+
+class NoSuchAdapter(ImageError):
+    """The image has no adapter of this name or digest."""
+
+
+class UnfitAdapter(ImageError):
+    """The adapter belongs to another base model than the persona's, or is revoked."""
+
+
+class InUse(ImageError):
+    """A model or an adapter that somebody uses is not removed; `details["users"]` says who."""
+
+
 class ImageFull(ImageError):
     """The image's disk had no room for what the message changed; nothing changed."""
+
+
+class BadExport(ImageError):
+    """What is to be imported is no export, or a broken one; `details["object"]` says where."""
+
+
+class MissingReference(ImageError):
+    """What is to be imported refers to what is not there; `details["missing"]` says to what, and from where."""
 
 
 class AttemptEnded(BaseException):

@@ -248,7 +248,7 @@ def _both_charged(before: dict[str, int], theirs: dict[str, int], ours: dict[str
     return {name: held for name, held in both.items() if held}
 
 
-_NEVER_MERGED = frozenset({"message", "lease", "codex"})
+_NEVER_MERGED = frozenset({"message", "method", "lease", "codex"})
 
 
 def same_value(one: Any, other: Any) -> bool:

@@ -142,13 +142,15 @@ class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forb
 class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Offer the source of a method; it passes the same audit and trial as a generated one.
 
-    `policy`: the method may change primordial objects, in messages of senders who may; who offers it needs that right.
+    `policy`: the method may change primordial objects, in messages of senders who may; who offers it needs that right. `here`: it is for
+    the target alone; else, where the target's method is shared with objects of the same shape, it corrects that one for all of them.
     """
 
     target: Any
     selector: Selector
     source: Annotated[str, Meta(min_length=1, max_length=65_536)]
     policy: bool = False
+    here: bool = False
 
     def __post_init__(self) -> None:
         _check_target(self.target)
@@ -213,6 +215,52 @@ class Read(Struct, tag_field="op", tag="Read", frozen=True, forbid_unknown_field
 
     def __post_init__(self) -> None:
         _check_target(self.target)
+
+
+class Export(Struct, tag_field="op", tag="Export", frozen=True, forbid_unknown_fields=True):
+    """Objects with all that they reach, exactly, as of one transaction, in parts. docs/export.md says what is exported.
+
+    `targets`: empty: all named objects. The first part fixes `tid`; the others repeat it and the targets, with `number` and `offset` of the
+    answer before. `blob`: the bytes of the file with that digest, from `offset`, in place of objects.
+    """
+
+    id: Identifier
+    targets: Annotated[list[Any], Meta(max_length=1000)] = []
+    tid: bytes = b""
+    number: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    offset: Annotated[int, Meta(ge=0, le=2**53)] = 0
+    blob: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+
+    def __post_init__(self) -> None:
+        for target in self.targets:
+            _check_target(target)
+
+
+class Upload(Changing, tag_field="op", tag="Upload", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A piece of what an Import will take in, where that does not fit in a frame. Answered with a reference to what was uploaded so far.
+
+    `upload`: that reference; nil: a new one. `blob`: the digest of the file that the piece is of; empty: of the bundle. `offset`: how
+    much of that was uploaded before. What no Import takes in is forgotten after a day.
+    """
+
+    data: bytes
+    upload: Any = None
+    blob: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
+    offset: Annotated[int, Meta(ge=0, le=2**53)] = 0
+
+
+class Import(Changing, tag_field="op", tag="Import", frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take in exported objects: all of them, in one transaction, or none.
+
+    `bundle`: an encoded Bundle; empty: the one in `upload`. `rename`: exported name → another one. `replace`: an object that has the name
+    of an exported one becomes what that was. `preview`: say what would be done, and do nothing.
+    """
+
+    bundle: bytes = b""
+    upload: Any = None
+    rename: Annotated[dict[Name, Name], Meta(max_length=1000)] = {}
+    replace: bool = False
+    preview: bool = False
 
 
 class Subscribe(Struct, tag_field="op", tag="Subscribe", frozen=True, forbid_unknown_fields=True):
@@ -348,6 +396,68 @@ class Part(Struct, tag_field="op", tag="Part", frozen=True):
     next: int
 
 
+class Exported(Struct, tag_field="op", tag="Exported", frozen=True):
+    """A part of an export of the image `image`, as of the transaction `tid`.
+
+    `data`: pieces of encoded ObjectDocuments, one of each; the first one goes on where the request asked. `number` and `offset`: where
+    the next part begins: with which of `objects` documents, at which of its bytes. The first `roots` documents are those of the
+    targets. Of a blob: one piece, and `offset` 0 after the last.
+    """
+
+    id: int
+    tid: bytes
+    image: str
+    objects: int
+    roots: int
+    data: list[bytes]
+    number: int = 0
+    offset: int = 0
+
+
+# --- exported objects ---------------------------------------------------------------------------------------------
+#
+# Their values are trees of what JSON can say, with tags for the rest; docs/export.md has the table.
+
+Key = Annotated[str, Meta(min_length=1, max_length=256)]
+"""What an object is called within an export: its first name, or its reference in text where it has none."""
+
+
+class MethodDocument(Struct, frozen=True, forbid_unknown_fields=True):
+    """A method. `positional`: how many parameters after `self` are given by place. `proof`, and who wrote it, are what the image that it
+    comes from claims; `imports`: the images it came through, the newest last. `examples`: those that it has to satisfy. `quarantined`: why
+    it is out of use."""
+
+    selector: Annotated[str, Meta(min_length=1, max_length=128)]
+    source: Annotated[str, Meta(min_length=1, max_length=65_536)]
+    positional: Annotated[int, Meta(ge=0, le=255)] = 0
+    policy: bool = False
+    author: Annotated[str, Meta(max_length=256)] = ""
+    born: Annotated[str, Meta(max_length=64)] = ""
+    imports: Annotated[list[Any], Meta(max_length=64)] = []
+    proof: Any = None
+    examples: Any = None
+    quarantined: Annotated[str, Meta(max_length=2000)] = ""
+
+
+class ObjectDocument(Struct, frozen=True, forbid_unknown_fields=True):
+    """An object. `slots` in their order, methods among them; `methods`: label → each method that has its place in this object."""
+
+    key: Key
+    names: Annotated[list[Name], Meta(max_length=10_000)] = []
+    parents: Annotated[list[Any], Meta(max_length=256)] = []
+    slots: dict[str, Any] = {}
+    methods: dict[str, MethodDocument] = {}
+
+
+class Bundle(Struct, frozen=True, forbid_unknown_fields=True):
+    """What an Import takes in: encoded ObjectDocuments, and what their export said of itself."""
+
+    image: Annotated[str, Meta(max_length=64)]
+    tid: bytes
+    roots: Annotated[list[Key], Meta(max_length=1000)]
+    objects: list[bytes]
+
+
 # --- published ------------------------------------------------------------------------------------------------------
 
 TOPIC_STATE = b"state"
@@ -402,8 +512,23 @@ class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     detail: dict[str, Any] = {}
 
 
-Request = Hello | Send | Transaction | CreateMethod | GetFullState | Inspect | Read | Subscribe | Release | Cancel | GetStatus
-Answer = Welcome | Reply | Error | Busy | Subscribed | State | Part
+Request = (
+    Hello
+    | Send
+    | Transaction
+    | CreateMethod
+    | GetFullState
+    | Inspect
+    | Read
+    | Export
+    | Upload
+    | Import
+    | Subscribe
+    | Release
+    | Cancel
+    | GetStatus
+)
+Answer = Welcome | Reply | Error | Busy | Subscribed | State | Part | Exported
 Event = StateUpdate | Progress
 
 
@@ -463,6 +588,20 @@ def decode_with(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
         if isinstance(error, msgspec.DecodeError):
             raise
         raise msgspec.DecodeError(str(error)) from error
+
+
+_bundles: msgspec.msgpack.Decoder[Bundle] = msgspec.msgpack.Decoder(Bundle)
+_documents: msgspec.msgpack.Decoder[ObjectDocument] = msgspec.msgpack.Decoder(ObjectDocument)
+
+
+def decode_bundle(data: bytes) -> Bundle:
+    """What an Import takes in. Raises msgspec.DecodeError."""
+    return decode_with(_bundles, data)
+
+
+def decode_document(data: bytes) -> ObjectDocument:
+    """One object of a bundle, or of an Exported. Raises msgspec.DecodeError."""
+    return decode_with(_documents, data)
 
 
 def payload_digest(message: Changing) -> bytes:

@@ -235,6 +235,13 @@ def _read_object(file: Path) -> dict[str, Any]:
     return value
 
 
+def named_base(config: Path, training: Path | None) -> str:
+    """The digest of the model that an adapter says it was made for; empty: it does not say. Raises BadAdapter, OSError."""
+    documents = [_read_object(file) for file in (config, training) if file is not None]
+    named = [document.get("base_model_digest") for document in documents]
+    return next((str(base)[:80] for base in named if base), "")
+
+
 def _check_base(config: Mapping[str, Any], trained: Path | None, model: BaseModel) -> None:
     named = [config.get("base_model_digest")]
     if trained is not None:

@@ -1,7 +1,7 @@
 """The image and the inference worker name a directory alike."""
 
 from deploy.digest import directory_digest as worker_digest
-from uvm.image.blobs import _copy_synced, directory_digest, files_of
+from uvm.image.blobs import copy_synced, directory_digest, files_of
 
 
 def test_both_sides_give_a_directory_the_same_digest(tmp_path):
@@ -9,7 +9,8 @@ def test_both_sides_give_a_directory_the_same_digest(tmp_path):
     (made / "deep").mkdir(parents=True)
     for name, text in (("a.json", "{}"), ("deep/b", "x" * 1000), ("Z", ""), (".left-out", "1")):
         (made / name).write_text(text)
-    digests = {
-        path.relative_to(made).as_posix(): _copy_synced(path, tmp_path / f"copy-{number}") for number, path in enumerate(files_of(made))
-    }
+    digests = {}
+    for number, path in enumerate(files_of(made)):
+        with path.open("rb") as reader:
+            digests[path.relative_to(made).as_posix()] = copy_synced(reader, tmp_path / f"copy-{number}")
     assert worker_digest(made) == directory_digest(digests)

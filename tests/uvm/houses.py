@@ -5,6 +5,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from deploy.settings import Configuration, Home, Settings, UvmSettings
 from inference_worker.protocol import Completed, Failed, Generate, Output
 from tests.uvm.images import Bench
@@ -87,7 +89,7 @@ class House:
             (outcome,) = self.bench.run(work)
             if not isinstance(outcome, MethodRequest):
                 return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-            error = self.write(outcome)
+            error = self.write(_as_sent(work, outcome))
             if error is not None:
                 return error
 
@@ -120,4 +122,11 @@ def offer(house, target, selector, source, **options):
         (outcome,) = house.bench.run(work)
         if not isinstance(outcome, MethodRequest):
             return outcome.error if hasattr(outcome, "error") else decode_value(outcome.result)
-        house.write(outcome)
+        error = house.write(_as_sent(work, outcome))
+        if error is not None:
+            return error
+
+
+def _as_sent(delivery, request):
+    """As the machine passes a request on."""
+    return replace(request, session=delivery.session, seq=delivery.seq)

@@ -15,7 +15,7 @@ import uuid
 import weakref
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, BinaryIO, Self, TypeVar
 
 import msgspec
 
@@ -26,8 +26,11 @@ from ui_client.client.channel import Channel
 from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
 from ui_client.client.outbox import Outbox
 from ui_client.client.subscription import EventStream, Missed, stream
+from ui_client.client.transport import Conversation, ExportedObjects, Tell, exporting, exporting_blob, importing
 from uvm.protocol import (
     Answer,
+    Bundle,
+    Changing,
     CreateMethod,
     Event,
     Example,
@@ -75,6 +78,10 @@ Examples = Iterable[Example | Mapping[str, Any]]
 _T = TypeVar("_T")
 
 
+def _silent(done: int, whole: int) -> None:
+    """Nobody asked for progress."""
+
+
 class _Base:
     """What both clients are made of: a connection, a session, and how long things may take."""
 
@@ -110,6 +117,9 @@ class _Base:
     def _key_for(self, endpoint: str) -> ClientKey | None:
         path = self.configuration.settings.bridge.key if is_tcp(endpoint) else ""
         return read_client_key(Path(path)) if path else None
+
+    def _patience_for(self, request: Any) -> float:
+        return self._deadline(None) if isinstance(request, Changing) else LOOK_S
 
     def _deadline(self, deadline: float | None) -> float:
         if deadline is not None and deadline <= 0:
@@ -164,14 +174,16 @@ class Client(_Base):
         *,
         examples: Examples = (),
         policy: bool = False,
+        here: bool = False,
         deadline: float | None = None,
         via: str = "",
     ) -> Any:
         """Offer the source of a method, which is audited and tried before it is installed; returns what the image says of it.
 
-        `policy`: it may change primordial objects, in messages of senders who may.
+        `policy`: it may change primordial objects, in messages of senders who may. `here`: it is for the target alone; else, where the
+        target's method is shared with objects of the same shape, that one is corrected for all of them.
         """
-        request = _create_method(target, selector, source, examples, policy, via)
+        request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
@@ -199,6 +211,31 @@ class Client(_Base):
         while pages.more:
             pages.add(_expect(State, self._ask(pages.next(), LOOK_S)))
         return pages.whole()
+
+    def export(self, *targets: Target, tell: Tell = _silent) -> ExportedObjects:
+        """Objects with all that they reach, exactly, as of one transaction; without targets, all that have names (docs/export.md)."""
+        return self._carry_on(exporting([_target(target) for target in targets], tell))
+
+    def export_blob(self, exported: ExportedObjects, digest: str, file: BinaryIO) -> None:
+        """Write a file that exported objects have, by its digest."""
+        self._carry_on(exporting_blob(exported, digest, file))
+
+    def import_objects(
+        self,
+        bundle: Bundle,
+        blobs: Mapping[str, Path] | None = None,
+        *,
+        rename: Mapping[str, str] | None = None,
+        replace: bool = False,
+        preview: bool = False,
+        tell: Tell = _silent,
+    ) -> dict[str, Any]:
+        """Take in exported objects, all or none; what the image says of it. `blobs`: files that they have, by digest.
+
+        `rename`: exported name → another one. `replace`: an object of an exported name becomes what was exported. `preview`: say what would
+        be done, and do nothing.
+        """
+        return self._carry_on(importing(bundle, blobs or {}, rename or {}, replace, preview, self.session, tell))
 
     def events(self, topics: Sequence[str] = TOPICS, stop: threading.Event | None = None, *, missed: bool = False) -> EventStream:
         """Follow what is published, from now on: the subscription is in force when this returns.
@@ -235,6 +272,20 @@ class Client(_Base):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def _carry_on(self, conversation: Conversation[_T]) -> _T:
+        try:
+            request = next(conversation)
+            while True:
+                try:
+                    answer = self._ask(request, self._patience_for(request))
+                except ImageError as error:
+                    request = conversation.throw(error)
+                else:
+                    request = conversation.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
     def _ask(self, request: Any, deadline_s: float) -> Answer:
         return self._channel.ask(request, deadline_s).result()
 
@@ -269,11 +320,12 @@ class AsyncClient(_Base):
         *,
         examples: Examples = (),
         policy: bool = False,
+        here: bool = False,
         deadline: float | None = None,
         via: str = "",
     ) -> Any:
         """As Client.create_method."""
-        request = _create_method(target, selector, source, examples, policy, via)
+        request = _create_method(target, selector, source, examples, policy, here, via)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
@@ -297,6 +349,27 @@ class AsyncClient(_Base):
         while pages.more:
             pages.add(_expect(State, await self._ask(pages.next(), LOOK_S)))
         return pages.whole()
+
+    async def export(self, *targets: Target, tell: Tell = _silent) -> ExportedObjects:
+        """As Client.export."""
+        return await self._carry_on(exporting([_target(target) for target in targets], tell))
+
+    async def export_blob(self, exported: ExportedObjects, digest: str, file: BinaryIO) -> None:
+        """As Client.export_blob."""
+        await self._carry_on(exporting_blob(exported, digest, file))
+
+    async def import_objects(
+        self,
+        bundle: Bundle,
+        blobs: Mapping[str, Path] | None = None,
+        *,
+        rename: Mapping[str, str] | None = None,
+        replace: bool = False,
+        preview: bool = False,
+        tell: Tell = _silent,
+    ) -> dict[str, Any]:
+        """As Client.import_objects."""
+        return await self._carry_on(importing(bundle, blobs or {}, rename or {}, replace, preview, self.session, tell))
 
     async def events(self, topics: Sequence[str] = TOPICS, *, missed: bool = False) -> AsyncIterator[Event | Missed]:
         """As Client.events; the subscription comes into force when the iteration begins."""
@@ -325,6 +398,20 @@ class AsyncClient(_Base):
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    async def _carry_on(self, conversation: Conversation[_T]) -> _T:
+        try:
+            request = next(conversation)
+            while True:
+                try:
+                    answer = await self._ask(request, self._patience_for(request))
+                except ImageError as error:
+                    request = conversation.throw(error)
+                else:
+                    request = conversation.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
 
     async def _ask(self, request: Any, deadline_s: float) -> Answer:
         return await asyncio.wrap_future(self._channel.ask(request, deadline_s))
@@ -392,10 +479,9 @@ def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, 
     return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
 
 
-def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, via: str) -> CreateMethod:
-    return CreateMethod(
-        id=0, target=_target(target), selector=selector, source=source, examples=_examples(examples), policy=policy, via=via
-    )
+def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, here: bool, via: str) -> CreateMethod:
+    given = _examples(examples)
+    return CreateMethod(id=0, target=_target(target), selector=selector, source=source, examples=given, policy=policy, here=here, via=via)
 
 
 def _examples(examples: Examples) -> list[Example]:

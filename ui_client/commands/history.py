@@ -106,6 +106,7 @@ def diff(
 ) -> None:
     """Show what differed of an object between two transactions, slot by slot, as far back as the last pack."""
     with answering(as_json), connect() as client:
+        # Through its mirror, here as below: the object may call a slot of its own so.
         slots = client.send(values.target(target), "mirror_", "diff_", first, second)
         if as_json:
             report.result(slots)

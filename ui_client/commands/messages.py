@@ -141,19 +141,25 @@ def method(
     file: Annotated[str, typer.Argument(help="A file with the source, or - for stdin.")],
     example: Examples = None,
     policy: Annotated[bool, typer.Option("--policy", help="The method may change primordial objects, for senders who may.")] = False,
+    here: Annotated[bool, typer.Option("--here", help="For TARGET alone, also where it shares the method with others.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Offer a method: it is audited and tried like a generated one, then installed."""
+    """Offer a method: it is audited and tried like a generated one, then installed.
+
+    A method that the library gave to TARGET is corrected for every object that has it, and those to come; with --here, for TARGET alone.
+    """
     with answering(as_json):
         aim, examples = values.target(target), _examples(example or [])
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
         with connect() as client:
-            result = client.create_method(aim, selector, text, examples=examples, policy=policy)
+            result = client.create_method(aim, selector, text, examples=examples, policy=policy, here=here)
             if as_json:
                 report.result(result)
             else:
-                report.note(f"{selector} is installed", style="green")
-                report.out.print(explanation.source_panel(explain(client, aim, selector).get("source") or text, selector))
+                known = explain(client, aim, selector)
+                shared = ", for every object that shares it and those of its shape to come" if known.get("shared") else ""
+                report.note(f"{selector} is installed{shared}", style="green")
+                report.out.print(explanation.source_panel(known.get("source") or text, selector))
 
 
 def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:

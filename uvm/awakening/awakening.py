@@ -12,9 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import structlog
 from BTrees.OOBTree import OOBTree
 from transaction.interfaces import TransientError
-from ZODB.POSException import StorageError
+from ZODB.POSException import POSKeyError, StorageError
 
 from deploy import logs, profiles
 from deploy.settings import Configuration, SettingsError, load
@@ -23,8 +24,8 @@ from uvm.awakening.check import check
 from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
 from uvm.history import chronicle
-from uvm.image import codex
-from uvm.image.blobs import import_directory
+from uvm.image import codex, model_registry
+from uvm.image.blobs import import_directory, materializer
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.views import COVENANT
@@ -36,6 +37,8 @@ from uvm.startup import confine
 DRAFTS = 4
 _TRIES = 10
 _AGAIN_S = 0.5
+
+log = structlog.get_logger()
 
 
 class ImageBroken(Exception):
@@ -52,7 +55,9 @@ def awaken(image: Image, configuration: Configuration, model: Path | None, adapt
     """
     for again in range(_TRIES):
         try:
-            return _awaken(image, configuration, model, adapter, tell, name)
+            born = _awaken(image, configuration, model, adapter, tell, name)
+            _show_models(image, configuration)
+            return born
         except (TransientError, StorageError) as error:
             image.manager.abort()
             if again == _TRIES - 1:
@@ -81,17 +86,18 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
     tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
     primordial(image)
     staging = configuration.home.blobs / "tmp"
-    traits, pllm = image.named("traits_obj"), image.named("pLLM_obj")
+    traits, pllm, now = image.named("traits_obj"), image.named("pLLM_obj"), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if model is not None:
-        facts = {"name": name or model_name(model)}
+        facts = {"name": name or model_name(model), "imported": now}
         proxy = import_directory("model", model, traits, staging, facts, lambda file: tell("model", file, False))
         pllm.put("model", proxy)
         tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
     if model is not None and adapter is not None:
-        facts = {"name": "covenant", "base": pllm.own("model").own("digest")}
+        facts = {"name": "covenant", "base": pllm.own("model").own("digest"), "imported": now}
         proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: tell("adapter", file, False))
         pllm.put("adapter", proxy)
         tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
+    model_registry.gather(image)
     identity = codex.verify(image)
     chronicle.record(image, "birth", author="awakening", facts={"codex": identity})
     born_with = [(pllm, slot, ABSENT, pllm.own(slot), None) for slot in ("model", "adapter")]
@@ -99,6 +105,20 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
     image.manager.commit()
     tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
     return True
+
+
+def _show_models(image: Image, configuration: Configuration) -> None:
+    """Have the files of the models in the home: what an import is checked against, and what an eager worker starts with."""
+    show = materializer(image, configuration.home)
+    image.manager.begin()
+    try:
+        for proxy in model_registry.proxies(image, "model"):
+            try:
+                show(proxy, "model")
+            except (ImageError, OSError, POSKeyError) as error:
+                log.error("a model's files cannot be shown; `batos image check` says what is wrong", error=str(error))
+    finally:
+        image.manager.abort()
 
 
 def image_names(image: Image) -> list[str]:

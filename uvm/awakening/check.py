@@ -92,7 +92,10 @@ def check(image: Image, blobs: Path, digests: Callable[[Path], str] | None = Non
         if name not in objects:
             found.objects += 1
             _guarded(found, f"{name} {_reference(one)}", partial(UvmObject.names, one), fatal=False)
-    _files(found, [*objects.values(), *(names or {}).values()], blobs, digests)
+    kept = [
+        leaf for table in ("models", "adapters") if table in root for leaf in _guarded(found, table, partial(_leaves, root[table])) or []
+    ]
+    _files(found, [*objects.values(), *(names or {}).values(), *kept], blobs, digests)
     return found
 
 

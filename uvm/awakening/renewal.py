@@ -8,7 +8,7 @@ replaced stays as it is.
 
 from collections.abc import Iterator
 
-from uvm.image import codex, tables
+from uvm.image import authors, codex, model_registry, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import BORN, install, is_born, method, primitive
@@ -58,12 +58,17 @@ def has_primitive(holder: UvmObject, selector: str) -> bool:
 
 
 def renew(image: Image) -> list[str]:
-    """Add what the image lacks, in the current transaction; returns the names of that. Nothing is written when nothing is lacking."""
+    """Add what the image lacks, in the current transaction; returns the names of that. Nothing is written when nothing is lacking.
+
+    A model or an adapter that somebody uses is kept under its digest from then on: images of earlier versions have no tables of them.
+    """
     added: list[str] = []
     for name in KERNEL_ROOTS:
         if name not in image.root:
             image.root[name] = tables.new(name)
             added.append(name)
+    if "authors" in added:
+        authors.gather(image)
     for holder, made in policy(image):
         selector = made.own("selector")
         if _is_to_be(holder.own(selector), made):
@@ -73,4 +78,4 @@ def renew(image: Image) -> list[str]:
         if not has_primitive(holder, selector):
             install(holder, primitive(selector, _SHOWN.get(selector, "")))
             added.append(selector)
-    return added
+    return added + [digest[:12] for digest in model_registry.gather(image)]

@@ -46,7 +46,11 @@ def _head_of(kind: Any) -> Any:
 
 
 _KINDS: Final = (protocol.Send, protocol.Transaction, protocol.CreateMethod, protocol.Inspect, protocol.Read, protocol.Release)
-_OTHERS: Final = (protocol.Hello, protocol.GetFullState, protocol.Subscribe, protocol.Cancel, protocol.GetStatus)
+_OTHERS: Final = (
+    *(protocol.Hello, protocol.GetFullState, protocol.Subscribe, protocol.Cancel, protocol.GetStatus),
+    # What they carry is bytes, which cost nothing to decode; what is in those is for the UVM.
+    *(protocol.Export, protocol.Upload, protocol.Import),
+)
 _heads: msgspec.msgpack.Decoder[protocol.Request] = msgspec.msgpack.Decoder(cast(Any, Union[(*map(_head_of, _KINDS), *_OTHERS)]))
 
 

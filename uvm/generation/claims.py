@@ -3,6 +3,9 @@
 Layout: `messages` shard of the key, slot `<key>` → message object. Besides what was sent (`message_object`) it has `stage`, `owner`
 (the incarnation of a UVM), `lease` (seconds since the epoch until which the owner need not be doubted), `round`, `depth`, `waits_for`
 (keys of messages whose methods it needs), and then, stage by stage, `plan`, `drafts`, `method` or `refusal`.
+
+When the selector is missed again, another round begins, and what the message was until then becomes an object of its own: `rounds` has
+them, the oldest first, at most `ROUNDS`; `rounds_dropped` says how many went for newer ones.
 """
 
 import time
@@ -17,6 +20,10 @@ from uvm.objects import ABSENT, KIND, PARENTS, UvmObject
 from uvm.protocol import Reference
 
 LEASE_S: Final = 15.0
+ROUNDS: Final = 16
+"""Earlier rounds that a message keeps."""
+_LASTING: Final = frozenset({PARENTS, KIND, "round", "rounds", "rounds_dropped"})
+"""Slots that are the message's, not a round's."""
 
 
 class LostClaim(Exception):
@@ -50,10 +57,10 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
     if stage == "refused" and message.own("ended", 0) > asked_at:
         return Claim("refused", oid, stage, refusal=dict(message.own("refusal")))
     if stage in TERMINAL:
+        _next_round(message)
         for name, value in facts.items():
             message.put(name, value)
         message.put("stage", "reified")
-        message.put("round", message.own("round") + 1)
         message.put("drafts", [])
         _hold(message, owner)
         return Claim("mine", oid, "reified")
@@ -66,6 +73,19 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
         return Claim("mine", oid, "drafted", drafts)
     message.put("stage", "reified")
     return Claim("mine", oid, "reified")
+
+
+def _next_round(message: UvmObject) -> None:
+    """Keep what a message was, and make it ready to begin anew."""
+    kept = ("rounds", "rounds_dropped", "owner", "lease")
+    past = UvmObject({name: value for name, value in message._slots.items() if name not in kept})
+    rounds = [*message.own("rounds", []), past]
+    for name in [name for name in message._slots if name not in _LASTING]:
+        message.drop(name)
+    message.put("round", message.own("round") + 1)
+    message.put("rounds", rounds[-ROUNDS:])
+    if len(rounds) > ROUNDS:
+        message.put("rounds_dropped", message.own("rounds_dropped", 0) + len(rounds) - ROUNDS)
 
 
 def advance(image: Image, oid: bytes, owner: str, before: str, after: str, **slots: Any) -> UvmObject:

@@ -8,11 +8,13 @@ from uvm.errors import ImageError
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
-from uvm.image import views
+from uvm.image import revocations, views
+from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.message_object import data_slots, is_method, parameters_of
+from uvm.image.methods import runs
 from uvm.language.grammar import candidate_slots
-from uvm.objects import UvmObject
+from uvm.objects import KIND, UvmObject
 from uvm.protocol import Reference
 
 _EVERYBODYS: Final = ("clone", "slotNames")
@@ -27,8 +29,14 @@ class NoModel(ImageError):
 
 
 def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Materialize) -> Commission:
-    """Voices of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel."""
-    voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in plan.personas}
+    """Voices of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel, Revoked.
+
+    A persona that is revoked is not asked; where all of them are, nobody is.
+    """
+    trusted = [persona for persona in plan.personas if revocations.find(image, Author("persona", persona)) is None]
+    if not trusted:
+        revocations.check(image, Author("persona", plan.personas[0]))
+    voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in trusted}
     slots = [pair[0] for pair in request.reified["slots"]]
     selectors = _selectors(image, request)
     slots = list(dict.fromkeys([*slots, *candidate_slots(request.selector)]))
@@ -38,27 +46,41 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
-    """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue."""
+    """Model and adapter that an object has or inherits; their files are made available to the worker. Raises NoModel, BadValue.
+
+    An adapter that is revoked is passed by: the next one up the chain of parents speaks. One of another model, or removed, is left out: the
+    model then speaks as it is.
+    """
     one = image.at(Reference(persona))
     model = views.nearest(one, "model", "model")
     # A persona that shall speak without the adapter that it inherits says so with None.
-    adapter = None if one.lookup("adapter") is None else views.nearest(one, "adapter", "adapter")
+    adapter = None if one.lookup("adapter") is None else _adapter(image, one)
     if model is None:
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
         )
     thinks = views.weights(model, "model")
+    if thinks.state == "removed":
+        raise NoModel(f"the model {thinks.name} was removed from the image", "batos model use another one, or import it again")
     materialize(model, "model")
     if adapter is None:
         return Voice(thinks.digest)
     speaks = views.weights(adapter, "adapter")
-    if speaks.base != thinks.digest:
-        raise NoModel(
-            f"the adapter {speaks.name} belongs to another model than {thinks.name}",
-            "remove the slot adapter, or train one for this model",
-        )
+    if not speaks.serves(thinks.digest):
+        return Voice(thinks.digest)
     materialize(adapter, "adapter")
     return Voice(thinks.digest, speaks.digest, speaks.name)
+
+
+def _adapter(image: Image, persona: UvmObject) -> UvmObject | None:
+    """The nearest adapter up the chain of parents that is not revoked."""
+    for each in persona.chain():
+        adapter = each.own("adapter")
+        if type(adapter) is not UvmObject or adapter.own(KIND) != "adapter":
+            continue  # somebody's word, as the adapter of a camera
+        if revocations.find(image, Author("adapter", str(adapter.own("digest")))) is None:
+            return adapter
+    return None
 
 
 def _selectors(image: Image, request: MethodRequest) -> list[str]:
@@ -68,7 +90,7 @@ def _selectors(image: Image, request: MethodRequest) -> list[str]:
     except ImageError:
         return list(_EVERYBODYS)
     data = data_slots(receiver)
-    own = [name for name in receiver.names() if name not in data and name != request.selector]
+    own = [name for name in receiver.names() if name not in data and name != request.selector and runs(receiver.own(name))]
     # Where the receiver or its family calls something else so, a draft that sends it would get that.
     everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
     return [*own, *everybodys, *data[24:]]

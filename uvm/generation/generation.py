@@ -126,8 +126,8 @@ class Generation:
     """One request on its way.
 
     `stage` is stored in the message object at `oid`, `storing` the one whose commit is waited for. `trying`: the number of the draft that
-    is tried. `read`: what each draft's trial saw. `retrials` are of one draft; `rounds` of questions and `needs` of all of them.
-    `error`: why it is refused, or will be.
+    is tried. `withdrawn`: what no draft may mean. `read`: what each draft's trial saw. `retrials` are of one draft; `rounds` of questions
+    and `needs` of all of them. `error`: why it is refused, or will be.
     """
 
     def __init__(self, number: int, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> None:
@@ -140,6 +140,7 @@ class Generation:
         self.stage = self.storing = ""
         self.error: ImageError | None = None
         self.drafts: list[Draft] = []
+        self.withdrawn: dict[str, str] = {}
         self.plan: Plan | None = None
         self.commission: Commission | None = None
         self.questions: dict[str, Question] = {}

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+from msgspec.structs import asdict, replace
+
 from deploy.settings import UvmSettings
-from uvm.errors import ImageError, NotUnderstood
+from uvm.errors import ImageError, NotUnderstood, Refused
 from uvm.generation import claims
 from uvm.generation.drafting import Materialize, commission
 from uvm.generation.events import Advance, Install
@@ -12,9 +14,11 @@ from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Plan
 from uvm.history import chronicle
+from uvm.image import authors, library, revocations
 from uvm.image.image import Image
+from uvm.image.kept import kept
 from uvm.image.message_object import is_method
-from uvm.image.methods import install, method, quarantined, written_for
+from uvm.image.methods import SHAPE, VERSION, correction, install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.language.syntax import parse
@@ -48,25 +52,48 @@ class Installer:
     # --- the message object ------------------------------------------------------------------------------------------
 
     def claim(self, request: MethodRequest) -> Claim:
-        """Claim the message. Raises NotUnderstood where nothing could hold the method."""
+        """Claim the message. Raises NotUnderstood where nothing could hold the method, Revoked where nobody takes it from who offers it."""
         receiver = self._receiver(request)
-        facts = {
-            **request.reified,
-            "selector": request.selector,
-            "receiver": receiver,
-            "depth": request.depth,
-            "waits_for": [],
-        }
-        answer: Any = receiver.lookup(request.selector) if request.offered is None and receiver is not None else ABSENT
-        fulfilled = answer is not ABSENT and not (is_method(answer) and quarantined(answer))
+        self._check_author(request)
+        fulfilled = request.offered is None and receiver is not None and self._understands(receiver, request.selector)
         if request.offered is None and self.holder(request) is None:
             raise NotUnderstood(
                 f"{request.selector} is not understood, and only a primordial object could hold it", "send it to an object of your own"
             )
+        facts = self._facts(request, receiver)
         claim = claims.claim(self._image, request.key, facts, self._owner, request.asked_at, fulfilled)
-        if claim.state == "mine":
-            Accounts(self._image).check(request.principal, request.limits.stored, len(request.offered or "") + 1)
-        return claim
+        if claim.state != "mine":
+            return claim
+        Accounts(self._image).check(request.principal, request.limits.stored, len(request.offered or "") + 1)
+        return replace(claim, withdrawn=library.withdrawn(self._image, request.key))
+
+    def _facts(self, request: MethodRequest, receiver: UvmObject | None) -> dict[str, Any]:
+        """What is kept of what was sent. The message runs by its own arguments; these are to be looked at."""
+        image = self._image
+        return {
+            **request.reified,
+            "selector": request.selector,
+            "receiver": receiver,
+            "arguments": kept(image, request.args),
+            "keywords": kept(image, request.kwargs),
+            "caller": self._at(request.caller),
+            "expected": kept(image, [asdict(example) for example in request.examples]),
+            "principal": request.principal,
+            "session": request.session,
+            "seq": request.seq,
+            "depth": request.depth,
+            "waits_for": [],
+        }
+
+    def _understands(self, receiver: UvmObject, selector: str) -> bool:
+        value = receiver.lookup(selector)
+        return value is not ABSENT and (not is_method(value) or runs(value))
+
+    def _at(self, oid: bytes) -> UvmObject | None:
+        try:
+            return self._image.at(Reference(oid)) if oid else None
+        except ImageError:
+            return None
 
     def advance(self, order: Advance) -> None:
         """Store the message's next stage. Raises LostClaim."""
@@ -129,10 +156,10 @@ class Installer:
 
     def from_library(self, request: MethodRequest) -> tuple[str, str] | None:
         """Search before writing: source and author of a method for this selector on an object of this shape."""
-        entry = self._image.shard("library", request.key).own(request.key)
-        if entry is ABSENT or not is_method(entry) or quarantined(entry):
+        method = library.current(self._image, request.key)
+        if method is None or not takes(method, request.positional, request.kwargs):
             return None
-        return entry.own("source"), entry.own("author")
+        return method.own("source"), method.own("author")
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
@@ -181,15 +208,21 @@ class Installer:
                 return False
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
-        made = method(request.selector, order.source, request.positional, order.author or "tool", order.proof, request.policy)
         before = holder.own(request.selector)
-        install(holder, made)
-        if request.offered is None:
-            self._image.enter("library", request.key, made)
+        if order.proof["mode"] == "found":
+            made = self._from_library(order, holder)
+        elif request.offered is not None:
+            made = self._offered(order, holder)
+        else:
+            made = self._made(order, order.proof)
+            install(holder, made)
+            if not self._image.is_primordial(holder):
+                library.publish(self._image, request.key, made)
+            authors.enter(self._image, made, holder._p_oid)
         count(self._image, "methods")
         slots = {"method": made, "installed_on": holder, "drafts": order.drafts}
         claims.advance(self._image, order.oid, self._owner, "tried", "installed", **slots)
-        self._charge(request, order.oid, made)
+        self._charge(request, order.oid, *([] if order.proof["mode"] == "found" else [made]))
         chronicle.record(
             self._image,
             "install" if before is ABSENT else "correction",
@@ -198,8 +231,14 @@ class Installer:
             object=holder,
             slot=request.selector,
             method=made,
-            effects=[(holder, request.selector, before, made, None)],
+            # Where the method was corrected that is in the slot, what changed is which of its versions it is.
+            effects=[
+                (holder, request.selector, before, made, None)
+                if made is not before
+                else (made, VERSION, made.own("replaced"), made.own(VERSION), None)
+            ],
             facts={
+                **({"from": "library"} if order.proof["mode"] == "found" else {}),
                 "digest": made.own("digest"),
                 "asked_by": request.principal,
                 "message": f"{request.session}/{request.seq}" if request.session else "",
@@ -213,6 +252,59 @@ class Installer:
         grown = [(record, gate.weight(record) - charged(record)) for record in (self._image.at(Reference(oid)), *made)]
         accounts.charge(request.principal, request.limits.stored, grown, settled=True)
         accounts.write()
+
+    def _made(self, order: Install, proof: dict[str, Any]) -> UvmObject:
+        request = order.request
+        return method(request.selector, order.source, request.positional, order.author or "tool", proof, request.policy)
+
+    def _from_library(self, order: Install, holder: UvmObject) -> UvmObject:
+        """The library's method itself, in one more slot.
+
+        A primordial object has its own: it is nobody's to correct without `policy`. One of an earlier version is copied, too: a primordial
+        object might have it.
+        """
+        request = order.request
+        shared = library.current(self._image, request.key)
+        if shared is None or shared.own("source") != order.source:
+            text = f"the library's {request.selector} was corrected or taken back while it was tried for {holder!r}"
+            raise Refused(text, "send it again")
+        if self._image.is_primordial(holder) or not is_shared(shared):
+            origin = shared.own("proof")
+            how = {"of": str(self._image.reference(shared)), "message": order.proof["message"], "trial": order.proof["trial"]}
+            made = self._made(order, {**(origin if isinstance(origin, dict) else {}), "copied": how})
+            install(holder, made)
+            if not self._image.is_primordial(holder):
+                library.publish(self._image, request.key, made)
+            authors.enter(self._image, made, holder._p_oid)
+            return made
+        holder.put(request.selector, shared)
+        return shared
+
+    def _offered(self, order: Install, holder: UvmObject) -> UvmObject:
+        """What a tool offers: where the object's method is shared, a correction for all who use it, unless it is for this object alone."""
+        request, image = order.request, self._image
+        self._check_author(request)
+        made = self._made(order, order.proof)
+        shared = shared_with(holder, request.selector)
+        if shared is not None and not request.alone:
+            self._correct(shared, made, order)
+            return shared
+        install(holder, made)
+        authors.enter(image, made, holder._p_oid)
+        if not (request.alone or image.is_primordial(holder)):
+            for key in library.keys_for(image, holder, made)[:1]:
+                library.publish(image, key, made)
+        return made
+
+    def _check_author(self, request: MethodRequest) -> None:
+        if request.offered is not None:
+            for author in authors.offering(request.principal, request.session):
+                revocations.check(self._image, author)
+
+    def _correct(self, shared: UvmObject, made: UvmObject, order: Install) -> None:
+        by = order.request.principal or "a tool"
+        library.turn(self._image, shared, correction(shared, made), by, f"{order.request.selector} was corrected by {by}")
+        library.publish(self._image, str(shared.own(SHAPE)), shared)
 
     def _matters(self, record: Any, request: MethodRequest) -> bool:
         """Whether a changed record can change the verdict: an object's own, not the counters that every message moves.

@@ -38,6 +38,7 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
         kwargs=kwargs,
         positional=len(args),
         examples=attempt.examples if message.own("examples") else [],
+        caller=_committed(message.own("caller")),
         overlay=_records(image, attempt, receiver, scale),
         reified={name: message.own(name) for name in SHOWN},
         plan=miss.plan,
@@ -45,6 +46,12 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
         rights=attempt.rights if miss.policy else attempt.rights - {"policy"},
         limits=attempt.limits,
     )
+
+
+def _committed(caller: object) -> bytes:
+    """The oid of the object whose method sent a message; empty where none did, or it exists in the attempt alone."""
+    stored = isinstance(caller, UvmObject) and caller._p_jar is not None and caller._p_serial != _UNSAVED
+    return caller._p_oid if stored and isinstance(caller, UvmObject) else b""
 
 
 def probe(image: Image, runtime: Runtime, settings: UvmSettings, need: Need) -> MethodRequest | str:

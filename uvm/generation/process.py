@@ -189,6 +189,7 @@ class GenerationProcess:
             self._end(generation, refusal_of(claim.refusal))
         else:
             generation.oid, generation.stage, generation.drafts = claim.oid, claim.stage, claim.drafts
+            generation.withdrawn = claim.withdrawn
             generation.started, generation.renew_at = self._now, self._now + RENEW_EVERY_S
             request = generation.request
             self._publish(generation, call=request.reified.get("call", request.selector), resumed=claim.stage != "reified")
@@ -395,12 +396,12 @@ class GenerationProcess:
         """More drafts, after none of the first ones survived."""
         before = len(generation.drafts)
         generation.drafts = stages.unique([*generation.drafts, *generation.written])
-        examine(generation.drafts[before:], generation.request)
+        examine(generation.drafts[before:], generation.request, generation.withdrawn)
         self._publish(generation, stage="drafting", again=len(generation.drafts) - before)
         self._try_next(generation)
 
     def _audit(self, generation: Generation) -> None:
-        examine(generation.drafts, generation.request)
+        examine(generation.drafts, generation.request, generation.withdrawn)
         self._store(generation, "audited", drafts=storable_drafts(generation.drafts))
 
     # --- trials --------------------------------------------------------------------------------------------------------

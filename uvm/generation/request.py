@@ -17,7 +17,8 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
 
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
     slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
-    `offered`: the source that a tool offers in place of drafts. `depth`: how many messages wait for this one, in a chain.
+    `offered`: the source that a tool offers in place of drafts; `here`: for its object alone. `depth`: how many messages wait for this
+    one, in a chain. `caller`: the oid of the object whose method sent it, if one did.
     `rights`: those it was sent with, without `policy` where a method on the way had it not; `limits`: those of its sender, `principal`.
     `policy`: the method shall have it.
     """
@@ -37,12 +38,19 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     depth: int = 0
     offered: str | None = None
     author: str = ""
+    here: bool = False
+    caller: bytes = b""
     principal: str = ""
     session: str = ""
     seq: int = 0
     rights: frozenset[Right] = frozenset()
     limits: Limits = Limits()
     policy: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether its method is for its object alone, also where that has one which it shares with others."""
+        return self.offered is None or self.here or self.policy
 
 
 def offered(
@@ -77,4 +85,5 @@ def offered(
         rights=rights,
         limits=limits or Limits(),
         policy=request.policy,
+        here=request.here,
     )

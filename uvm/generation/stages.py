@@ -58,7 +58,8 @@ def storable_drafts(drafts: Sequence[Draft]) -> list[Any]:
 class Claim(msgspec.Struct, frozen=True):
     """What a process found when it asked for a message.
 
-    `state`: `mine`, `theirs`, `installed` or `refused`; `drafts` are those of an owner that died, to go on from.
+    `state`: `mine`, `theirs`, `installed` or `refused`; `drafts` are those of an owner that died, to go on from. `withdrawn`: what no draft
+    may mean again (`uvm.language.audit.meaning`), and why.
     """
 
     state: str
@@ -66,6 +67,7 @@ class Claim(msgspec.Struct, frozen=True):
     stage: str = ""
     drafts: list[Draft] = []
     refusal: dict[str, Any] = {}
+    withdrawn: dict[str, str] = {}
 
 
 PROMPT: Final = 65_536

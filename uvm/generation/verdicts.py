@@ -1,7 +1,7 @@
 """What is said of drafts: by a trial, in a method's proof, and when none was good enough. Pure, but for the draft that is judged."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from uvm.generation import stages
 from uvm.generation.generation import Generation
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
-from uvm.language.audit import audit
+from uvm.language.audit import audit, meaning
 from uvm.protocol import Reference, encode_value
 from uvm.trial.protocol import Effect, TrialOutcome
 
@@ -19,8 +19,12 @@ KEPT_BYTES: Final = 16_384
 """Bytes of a trial's result, and of its effects, that are kept as they are."""
 
 
-def examine(drafts: Sequence[Draft], request: MethodRequest) -> None:
-    """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts."""
+def examine(drafts: Sequence[Draft], request: MethodRequest, withdrawn: Mapping[str, str] | None = None) -> None:
+    """Audit drafts: forgotten marks go into the sources, and what is not in the language is unfit. Changes the drafts.
+
+    So is what means the same as a method that was taken back (`withdrawn`: what it means → why), unless the sender has an example to tell
+    by: a draft that passes it is what somebody wants.
+    """
     for draft in drafts:
         # What a tool offers has the parameters that its author gave it, whatever way an example passes them.
         keywords = [] if request.offered is not None else list(request.kwargs)
@@ -28,6 +32,9 @@ def examine(drafts: Sequence[Draft], request: MethodRequest) -> None:
         draft.findings = [f"line {finding.line}: {finding.message}" if finding.line else finding.message for finding in audited.findings]
         if audited.ok:
             draft.source = audited.source
+            why = withdrawn.get(meaning(draft.source)) if withdrawn and request.offered is None and not request.examples else None
+            if why is not None:
+                draft.outcome, draft.why = "withdrawn", f"{why}; with an example it may be tried again"
         else:
             draft.outcome, draft.why = (
                 "unfit",
@@ -107,7 +114,7 @@ def refusal_of(stored: dict[str, Any]) -> ImageError:
 
 def proof(generation: Generation, chosen: int) -> dict[str, Any]:
     """What a method can show for itself: prompt, voice, seed, every draft with its fate, audit and trial."""
-    draft, commission = generation.drafts[chosen], generation.commission
+    draft, commission, request = generation.drafts[chosen], generation.commission, generation.request
     voice = commission.personas.get(draft.persona) if commission is not None else None
     return {
         "prompt": generation.plan.prompt if generation.plan is not None else "",
@@ -118,13 +125,14 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
         "endpoint_model": draft.endpoint_model,
         "seed": draft.seed,
         "temperature": draft.temperature,
-        "mode": draft.mode or ("offered" if generation.request.offered is not None else "found"),
+        "mode": draft.mode or ("offered" if request.offered is not None else "found"),
         "grammar": hashlib.sha256(commission.grammar().encode()).hexdigest() if commission is not None else "",
         "drafts": stages.storable_drafts(generation.drafts),
         "chosen": chosen,
         "audit": draft.findings,
         "trial": draft.trial,
         "message": str(Reference(generation.oid)),
+        **({"principal": request.principal, "session": request.session} if request.offered is not None else {}),
     }
 
 

@@ -388,6 +388,7 @@ class Writers:
             author=order.author or "tool",
             rights=request.rights,
             policy=request.policy,
+            alone=request.alone,
             # An offer without an example has no arguments of its own.
             send=request.offered is None or request.positional == 0 or bool(request.examples),
             unconfined=self._settings.uvm.generation == "always",

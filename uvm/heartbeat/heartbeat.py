@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
@@ -21,14 +22,15 @@ from deploy.settings import Configuration, SettingsError, load
 from uvm.errors import ImageError
 from uvm.heartbeat.announcer import Announcer
 from uvm.image import clock as image_time
-from uvm.image import codex, nursery, stored, views
-from uvm.image.blobs import sweep
+from uvm.image import codex, model_registry, nursery, stored, views
+from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
 from uvm.image.image import Image
 from uvm.image.journal import said, tallies
 from uvm.image.queries import reachable, view_tid
 from uvm.image.receipts import Ledger
+from uvm.image.staging import sweep_staging
 from uvm.image.tables import SHARDS
 from uvm.image.transactor import ImageAway, Publish, Transactor
 from uvm.objects import KIND, UvmObject
@@ -72,6 +74,7 @@ class Heartbeat:
         self._before = _Tallies({}, {}, Spoken())
         self._beaten = time.monotonic()
         self._count_at = 0.0
+        self._unnamed: dict[Path, float] = {}
         # Anywhere: heartbeats that live for a few beats only come round as well.
         self._shard = random.randrange(SHARDS)
 
@@ -83,9 +86,12 @@ class Heartbeat:
         ENTROPY.set(measured["selector_entropy"])
         PERSONAS.set(measured["persona_entropy"])
         TOKENS.set(measured["token_entropy"])
-        removed = self._transactor.look(self._sweep)
+        removed = self._sweep(self._transactor.look(self._unnamed_files))
+        if sweep_staging(self._configuration.home):
+            log.warning("removed what an import that died had left")
         if time.monotonic() >= self._count_at:
             self._count_stored()
+            sweep_unfinished(self._configuration.home.blobs)
             self._count_at = time.monotonic() + _COUNT_S
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
@@ -148,15 +154,23 @@ class Heartbeat:
             self._transactor.run(correct)
             log.info("stored bytes were counted anew", corrected=found)
 
-    def _sweep(self) -> list[str]:
-        """Linked files that no object of the image names any more."""
-        kinds: dict[str, set[str]] = {"model": set(), "adapter": set()}
+    def _unnamed_files(self) -> list[Path]:
+        """Linked files of models and adapters that the image does not keep, and no object refers to."""
+        home = self._configuration.home
+        used: dict[model_registry.Kind, set[str]] = {kind: set(model_registry.digests(self._image, kind)) for kind in model_registry.KINDS}
         for one in reachable(self._image.names.values(), []):
             for value in one._slots.values():
-                if type(value) is UvmObject and (kind := value.own(KIND)) in kinds:
-                    kinds[kind].add(views.slot(value, "digest", str, ""))
-        home = self._configuration.home
-        return sweep(kinds["model"], home.models) + sweep(kinds["adapter"], home.adapters)
+                for kind in model_registry.KINDS:
+                    if type(value) is UvmObject and value.own(KIND) == kind:
+                        used[kind].add(views.slot(value, "digest", str, ""))
+        return unnamed(used["model"], home.models) + unnamed(used["adapter"], home.adapters)
+
+    def _sweep(self, directories: list[Path]) -> list[str]:
+        """Remove files that nobody has named for as long as a request may take that was begun when somebody did."""
+        now = time.monotonic()
+        self._unnamed = {path: self._unnamed.get(path, now) for path in directories}
+        longest = self._configuration.settings.uvm.generation_deadline_s
+        return sweep(path for path, since in self._unnamed.items() if now - since > longest)
 
 
 def beat_until(stop: Stop, configuration: Configuration, image: Image) -> None:

@@ -10,6 +10,7 @@ from uvm.history import entries, marks
 from uvm.history.entries import Recorded
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
+from uvm.image.methods import VERSION
 from uvm.image.pages import Position
 from uvm.objects import UvmObject
 
@@ -34,9 +35,10 @@ def whole(image: Image, recorded: Recorded) -> Taking:
     """All effects of an entry that were not taken back yet. Raises NotRecorded for one that has none, UndoConflict."""
     count = len(recorded.entry.get("effects", ()))
     if not count:
-        raise NotRecorded(
-            f"{recorded.id} changed no slot that could be taken back", "what it made stays until nothing refers to it", entry=recorded.id
-        )
+        remedy = "what it made stays until nothing refers to it"
+        if "revokeAuthor_" in recorded.entry.get("selector", "").split(","):
+            remedy = "`batos restore`, or `batos adapters restore`, takes a revocation back"
+        raise NotRecorded(f"{recorded.id} changed no slot that could be taken back", remedy, entry=recorded.id)
     gone = marks.taken_back(image, recorded.id)
     numbers = tuple(number for number in reversed(range(count)) if number not in gone)
     if not numbers:
@@ -97,7 +99,9 @@ def of_method(image: Image, holder: UvmObject | None, selector: str, method: Uvm
         for number, (owner, slot, _, _, _, *left_there) in enumerate(recorded.entry.get("effects", ())):
             place = id(owner), slot
             wanted = left_there == ["=", method] and (holder is None or (owner is holder and slot == selector))
-            if wanted and place not in places and owner.own(slot) is method and number not in marks.taken_back(image, recorded.id):
+            # One that is shared may have been corrected where it stands: then that was what became of it last.
+            wanted = wanted or (owner is method and slot == VERSION and left_there[:1] == ["="])
+            if wanted and place not in places and owner.own(slot) is left_there[1] and number not in marks.taken_back(image, recorded.id):
                 places.add(place)
                 takings.append(Taking(recorded, (number,)))
         if takings and holder is not None:

@@ -7,9 +7,10 @@ with a dot are left out. The inference worker computes the same (docs/inference.
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Final
 
 from ZODB.blob import Blob
 
@@ -18,6 +19,10 @@ from uvm.image.client import link_or_copy
 from uvm.image.image import Image
 from uvm.image.views import weights
 from uvm.objects import KIND, PARENTS, UvmObject
+
+_UNFINISHED: Final = "BUC"
+"""How the names begin of the files in which ZODB keeps blobs until their commit."""
+_UNFINISHED_S: Final = 86_400.0
 
 
 def files_of(directory: Path) -> list[Path]:
@@ -46,14 +51,21 @@ def import_directory(
         name = path.relative_to(directory).as_posix()
         told(name)
         copy = staging / f"{os.getpid()}-{len(digests)}"
-        digests[name] = _copy_synced(path, copy)
+        with path.open("rb") as reader:
+            digests[name] = copy_synced(reader, copy)
         size += copy.stat().st_size
         blobs[name] = Blob()
         blobs[name].consumeFile(str(copy))
-    _sync_directory(staging)
-    return UvmObject(
-        {PARENTS: [traits], KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs, **facts}
-    )
+    sync_directory(staging)
+    return blob_proxy(kind, traits, digests, size, blobs, facts)
+
+
+def blob_proxy(
+    kind: str, traits: UvmObject, digests: dict[str, str], size: int, blobs: dict[str, Blob], facts: Mapping[str, Any]
+) -> UvmObject:
+    """The object of a model or an adapter: its files as blobs by path, their digests, the sum of their bytes, and what else is known."""
+    made = {KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs}
+    return UvmObject({PARENTS: [traits], **made, **facts})
 
 
 def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
@@ -90,21 +102,41 @@ def materializer(image: Image, home: Home) -> Callable[[UvmObject, str], None]:
     return made_available
 
 
-def sweep(named: set[str], home: Path) -> list[str]:
-    """Remove materialized directories whose digest no object names any more; those that a worker fetched are the worker's."""
+def unnamed(named: set[str], home: Path) -> list[Path]:
+    """Materialized directories whose digest no object names any more; those that a worker fetched are the worker's."""
     ours = (path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
-    gone = [path for path in ours if path.name not in named and not (path / ".fetched").exists()]
+    return [path for path in ours if path.name not in named and not (path / ".fetched").exists()]
+
+
+def sweep(directories: Iterable[Path]) -> list[str]:
+    """Remove materialized directories; the digests of those."""
+    gone = list(directories)
     for path in gone:
         shutil.rmtree(path, ignore_errors=True)
     return [path.name for path in gone]
 
 
-def _copy_synced(source: Path, target: Path) -> str:
-    digest = hashlib.sha256()
-    with source.open("rb") as reader, open(target, "wb", opener=_read_only) as writer:
+def sweep_unfinished(blobs: Path) -> int:
+    """Remove files that a process which died was writing, a day and more ago; how many those were."""
+    old = time.time() - _UNFINISHED_S
+    gone = [path for path in (blobs / "tmp").glob(f"{_UNFINISHED}*") if path.is_file() and path.stat().st_mtime < old]
+    for path in gone:
+        path.unlink(missing_ok=True)
+    return len(gone)
+
+
+def copy_synced(reader: BinaryIO, target: Path, told: Callable[[int], None] = lambda octets: None) -> str:
+    """Copy a file to one that nobody can write to, safely on the disk; the digest of its bytes. `told`: how many there are so far.
+
+    Raises OSError.
+    """
+    digest, copied = hashlib.sha256(), 0
+    with open(target, "wb", opener=_read_only) as writer:
         while chunk := reader.read(1 << 22):
             digest.update(chunk)
             writer.write(chunk)
+            copied += len(chunk)
+            told(copied)
         writer.flush()
         os.fsync(writer.fileno())
     return digest.hexdigest()
@@ -115,7 +147,8 @@ def _read_only(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_EXCL, 0o444)
 
 
-def _sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Have the names in a directory safely on the disk."""
     handle = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -3,7 +3,7 @@
 Owned by one thread. `Image.open` is a ZEO client; the trial child builds an Image on a storage of its own.
 
 Layout of the root: `names` (BTree: name → object), `codex`, and the kernel's tables (`tables`): `receipts`, `messages`, `library`,
-`nursery`, `journals`, `chronicle`, `undone`, `accounts`.
+`nursery`, `journals`, `chronicle`, `undone`, `accounts`, `models`, `adapters`, `authors`, `revocations`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,20 @@ from uvm.image import tables
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, STORED, UvmObject
 from uvm.protocol import Reference
 
-KERNEL_ROOTS: Final = ("receipts", "messages", "library", "nursery", "journals", "chronicle", "undone", "accounts")
+KERNEL_ROOTS: Final = (
+    "receipts",
+    "messages",
+    "library",
+    "nursery",
+    "journals",
+    "chronicle",
+    "undone",
+    "accounts",
+    "models",
+    "adapters",
+    "authors",
+    "revocations",
+)
 
 
 VISIBLE: Final = frozenset({ABSENT, "codex", "method", "message", "model", "adapter"})

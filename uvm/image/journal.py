@@ -21,7 +21,7 @@ from uvm.image import left, pages
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
 from uvm.image.large import loaded, stored, weight
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.objects import ABSENT, KIND, NAMES, UvmObject
 from uvm.values.slot_values import copied
 
 _ENTRY: Final = 96
@@ -110,10 +110,11 @@ class Journal:
 def entry(image: Image, message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
     """One message with its effects, in the layout above.
 
-    Of a new object only that it was made is worth keeping, and the nursery or its parents show that.
+    Of a new object only that it was made is worth keeping, and the nursery or its parents show that; and its names, by which an undo
+    lets go of it.
     """
     new = set(map(id, made))
-    return {**message, "effects": effects_kept(image, [effect for effect in effects if id(effect[0]) not in new])}
+    return {**message, "effects": effects_kept(image, [effect for effect in effects if id(effect[0]) not in new or effect[1] == NAMES])}
 
 
 def effects_kept(image: Image, effects: Iterable[Effect]) -> list[list[Any]]:

@@ -98,6 +98,11 @@ def is_word(name: Any) -> bool:
     return type(name) is str and len(name) <= _LONGEST_NAME and name.isidentifier() and not name.startswith("_")
 
 
+def is_object_name(name: Any) -> bool:
+    """Whether an object can be known by this name."""
+    return type(name) is str and 1 <= len(name) <= 256 and not name.startswith(("@", "_")) and name.isprintable()
+
+
 def is_method(value: Any) -> bool:
     """Whether a slot's value is behaviour."""
     return type(value) is UvmObject and value.own(KIND) == "method"

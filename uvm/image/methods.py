@@ -1,24 +1,45 @@
-"""Methods as objects: how one is made, put into a slot, and explained.
+"""Methods as objects: how one is made, put into a slot, corrected for all who use it, kept from running, and explained.
 
 A method's slots: `source`, `selector`, `positional`, `keywords`, `defaults` (names of parameters with a default),
 `digest` (sha256 of the source), `author`, `born` (UTC), `proof` (see docs/architecture.md) and `replaced`, the method that it replaced.
-With a slot `quarantined`, which says why, it is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
+
+One method object may be in the slots of many objects. The library's (`shape`: its key there, `uvm.image.library`) is shared by design: a
+correction changes that object, and so reaches all of them. What it was before stays as an object of its own, a version, first in the chain
+of `replaced`; `version*` is the version that it is now, once it was ever corrected. Only the library's methods are shared so. They are
+never in the slots of primordial objects, and never have `policy`: who may correct them could have changed each of their users.
+
+With a slot `quarantined`, which says why, a method is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
+It has no `digest` meanwhile: what is compiled is looked up by that, so that a send that finds nothing asks why, and any other asks no more
+than before. With a slot `revoked` (`reason`, `by`, `at` (UTC), and `author`, as in `uvm.image.authors`) it is out of use because its
+author is not trusted any more; then a message that comes to it is one that nobody understands, and is written anew.
 """
 
 import ast
 import hashlib
 import time
+from collections.abc import Collection
 from typing import Any, Final
 
 from uvm.errors import LONGEST
-from uvm.objects import ABSENT, KIND, UvmObject
+from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
 from uvm.protocol import Reference
 from uvm.values.slot_values import copied
 
 BORN: Final = "primordial"
 """The author of the methods that the kernel brought."""
+SHAPE: Final = "shape"
+VERSION: Final = "version*"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
+REVOKED: Final = "revoked"
+_REVOKED: Final = "revoked: "
+"""How the reason begins that a revocation gives."""
+_ITS_OWN: Final = frozenset({KIND, SHAPE, VERSION, CHARGED, "replaced"})
+"""Slots of a shared method that stay when it is corrected."""
+_SHOWN: Final = ("selector", "source", "author", "born", "digest", "policy", QUARANTINED, REVOKED, "proof")
+_OLDER: Final = ("source", "author", "born", "digest", QUARANTINED)
+_HISTORY: Final = 100
+"""Methods that an explanation tells of, of those that a method replaced."""
 
 
 def primitive(selector: str, shown: str = "") -> UvmObject:
@@ -51,11 +72,16 @@ def method(selector: str, source: str, positional: int, author: str, proof: dict
             "defaults": names[len(names) - len(arguments.defaults) :] if arguments.defaults else [],
             "digest": hashlib.sha256(source.encode()).hexdigest(),
             "author": author,
-            "born": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "born": now(),
             "proof": proof,
             **({"policy": True} if policy else {}),
         }
     )
+
+
+def now() -> str:
+    """UTC, as methods and what befalls them are dated."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def may_change_policy(one: UvmObject) -> bool:
@@ -71,21 +97,16 @@ def is_born(one: UvmObject) -> bool:
     return one.own("author") == BORN and isinstance(proof, dict) and "mode" not in proof
 
 
-def quarantine(one: UvmObject, reason: str) -> None:
-    """Put a method out of use, in the current transaction: it stays to be read, and whoever sends it is told the reason."""
-    one.put(QUARANTINED, reason[:LONGEST])
+def takes(one: UvmObject, positional: int, keywords: Collection[str]) -> bool:
+    """Whether a method can be called with so many arguments by place and these by name."""
+    names = [*one.own("positional"), *one.own("keywords")]
+    by_place = names[:positional]
+    if positional > len(names) or not set(keywords) <= set(names[positional:]):
+        return False
+    return all(name in by_place or name in keywords or name in one.own("defaults") for name in names)
 
 
-def release(one: UvmObject) -> None:
-    """Put a method back into use, in the current transaction."""
-    if one.own(QUARANTINED) is not ABSENT:
-        one.drop(QUARANTINED)
-
-
-def quarantined(one: UvmObject) -> str:
-    """Why a method is out of use; nothing if it is in use."""
-    reason: str = one.own(QUARANTINED, "")
-    return reason
+# --- in slots ---------------------------------------------------------------------------------------------------------
 
 
 def install(holder: UvmObject, one: UvmObject) -> None:
@@ -97,10 +118,122 @@ def install(holder: UvmObject, one: UvmObject) -> None:
     holder.put(selector, one)
 
 
+def is_shared(value: Any) -> bool:
+    """Whether a slot's value is a method of the library, which other objects may use."""
+    return type(value) is UvmObject and value.own(KIND) == "method" and value.own(SHAPE) is not ABSENT
+
+
+def shared_with(holder: UvmObject, selector: str) -> UvmObject | None:
+    """The method in an object's slot, if others may have it in theirs: then an offer corrects it for all of them."""
+    value = holder.own(selector)
+    return value if is_shared(value) and isinstance(value, UvmObject) else None
+
+
+def correct(shared: UvmObject, one: UvmObject) -> None:
+    """Have a shared method be like another one, for all who use it."""
+    become(shared, correction(shared, one))
+
+
+def correction(shared: UvmObject, one: UvmObject) -> UvmObject:
+    """The version of a shared method that is like another one; before it comes the one that it is now."""
+    newer = _version(one)
+    newer.put("replaced", version_of(shared))
+    return newer
+
+
+def version_of(shared: UvmObject) -> UvmObject:
+    """What a method is now, as an object that stays so."""
+    version = shared.own(VERSION)
+    if type(version) is not UvmObject:
+        version = _version(shared)
+        shared.put(VERSION, version)
+    return version
+
+
+def become(shared: UvmObject, version: UvmObject) -> None:
+    """Have a shared method be one of its versions."""
+    now = version_of(shared)
+    if shared.own(CHARGED) is not ABSENT:  # who is charged for a method is charged for what it was
+        now.put(CHARGED, {**now.own(CHARGED, {}), **shared.own(CHARGED)})
+        shared.drop(CHARGED)
+    for name in [name for name in shared._slots if name not in _ITS_OWN and name not in version._slots]:
+        shared.drop(name)
+    for name, value in version._slots.items():
+        if name not in _ITS_OWN:
+            shared.put(name, copied(value))
+    shared.put(VERSION, version)
+    if version.own("replaced") is not ABSENT:
+        shared.put("replaced", version.own("replaced"))
+    elif shared.own("replaced") is not ABSENT:
+        shared.drop("replaced")
+
+
+def _version(one: UvmObject) -> UvmObject:
+    return UvmObject({name: copied(value) for name, value in one._slots.items() if name not in (SHAPE, VERSION, CHARGED)})
+
+
+# --- out of use -------------------------------------------------------------------------------------------------------
+
+
+def runs(value: Any) -> bool:
+    """Whether a slot's value is a method, and in use."""
+    return type(value) is UvmObject and value.own(KIND) == "method" and QUARANTINED not in value._slots
+
+
+def quarantined(one: UvmObject) -> str:
+    """Why a method is out of use; nothing if it is in use."""
+    reason: str = one.own(QUARANTINED, "")
+    return reason
+
+
+def quarantine(one: UvmObject, reason: str) -> None:
+    """Put a method out of use, in the current transaction: it stays to be read, and whoever sends it is told the reason."""
+    one.put(QUARANTINED, reason[:LONGEST])
+    if one.own("digest") is not ABSENT:
+        one.drop("digest")
+
+
+def release(one: UvmObject) -> None:
+    """Put a method back into use, in the current transaction."""
+    if one.own(QUARANTINED) is not ABSENT:
+        one.put("digest", digest_of(one))
+        one.drop(QUARANTINED)
+
+
+def revoke(one: UvmObject, mark: dict[str, str]) -> None:
+    """Put a method out of use because of its author; one that is out of use already keeps the reason that it has. `mark`: `revoked`."""
+    for each in _with_version(one):
+        each.put(REVOKED, dict(mark))
+        if not quarantined(each):
+            quarantine(each, f"{_REVOKED}{mark['author']}, {mark['reason'] or 'by ' + (mark['by'] or 'the image')}")
+
+
+def restore(one: UvmObject) -> None:
+    """Trust a method's author again; what is out of use for another reason stays so."""
+    for each in _with_version(one):
+        if each.own(REVOKED) is not ABSENT:
+            each.drop(REVOKED)
+        if quarantined(each).startswith(_REVOKED):
+            release(each)
+
+
+def digest_of(one: UvmObject) -> str:
+    """The digest of a method's source, whether it is in use or not."""
+    return hashlib.sha256(one.own("source").encode()).hexdigest()
+
+
+def _with_version(one: UvmObject) -> list[UvmObject]:
+    version = one.own(VERSION)
+    return [one, version] if type(version) is UvmObject else [one]
+
+
+# --- where it comes from ----------------------------------------------------------------------------------------------
+
+
 def written_for(one: UvmObject) -> tuple[bytes, str] | None:
     """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
     proof = one.own("proof")
-    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found"):
+    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found", "imported"):
         return None
     return Reference.parse(proof["message"]).oid, one.own("author")
 
@@ -109,12 +242,13 @@ def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     """Everything known about a method, as plain values."""
     history: list[dict[str, Any]] = []
     older = one.own("replaced")
-    while older is not ABSENT and len(history) < 100:
-        history.append({key: older.own(key) for key in ("source", "author", "born", "digest") if older.own(key) is not ABSENT})
+    while older is not ABSENT and len(history) < _HISTORY:
+        history.append({key: copied(older.own(key)) for key in _OLDER if older.own(key) is not ABSENT})
         older = older.own("replaced")
-    shown = ("selector", "source", "author", "born", "digest", "policy", QUARANTINED, "proof")
-    told = {key: copied(one.own(key)) for key in shown if one.own(key) is not ABSENT}
+    told = {key: copied(one.own(key)) for key in _SHOWN if one.own(key) is not ABSENT}
+    if quarantined(one):
+        told["digest"] = digest_of(one)
     if one.own("primitive") is not ABSENT:
         told["primitive"] = one.own("primitive")
         told["source"] = f"# {one.own('primitive')} is a primitive of the kernel\n"
-    return {**told, "installed_on": holder, "history": history}
+    return {**told, "shared": is_shared(one), "installed_on": holder, "history": history}

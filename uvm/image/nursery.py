@@ -14,11 +14,11 @@ from uvm.objects import ABSENT, UvmObject
 LEASE_S: Final = 7 * 86_400
 
 
-def keep(image: Image, objects: Iterable[UvmObject]) -> None:
+def keep(image: Image, objects: Iterable[UvmObject], seconds: int = LEASE_S) -> None:
     """Keep new objects that a reply refers to, in the current transaction."""
     for one in objects:
         key = image.reference(one).oid.hex()
-        image.enter("nursery", key, [one, image_time.now(image) + LEASE_S])
+        image.enter("nursery", key, [one, image_time.now(image) + seconds])
 
 
 def release(image: Image, oids: Iterable[bytes]) -> int:

@@ -256,7 +256,7 @@ class Snapshots:
     def page(self, request: GetFullState) -> State:
         """Raises Expired when the snapshot was packed away, BadArguments for a transaction id that is none."""
         tid = request.tid or newest(self._image)
-        with self._view(tid) as view:
+        with self.view(tid) as view:
             oids = self._known(tid, view)
             start = next((number for number, oid in enumerate(oids) if oid > request.after), len(oids))
             objects: list[ObjectState] = []
@@ -274,11 +274,12 @@ class Snapshots:
     def part(self, request: Read) -> Part:
         """A part of a value. Raises what `part` does, and Expired."""
         tid = request.tid or newest(self._image)
-        with self._view(tid) as view:
+        with self.view(tid) as view:
             return part(view, request, tid, self._frame)
 
     @contextmanager
-    def _view(self, tid: bytes) -> Iterator[Image]:
+    def view(self, tid: bytes) -> Iterator[Image]:
+        """The image as of a transaction. Raises BadArguments for one that is none, Expired."""
         if len(tid) != 8 or tid > newest(self._image):
             raise BadArguments("tid must be the one that the first page or part gave")
         try:

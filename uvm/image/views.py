@@ -5,7 +5,7 @@ kernel does for everybody (counting, naming, measuring) must not fail because of
 """
 
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 import structlog
@@ -65,19 +65,30 @@ Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Weights(Struct, frozen=True):
-    """A model or an adapter. `blobs`: relative path → file; `base`: digest of the model that an adapter belongs to."""
+    """A model or an adapter. `blobs`: relative path → file. Of an adapter: `base`, the digest of the model that it belongs to, its largest
+    `rank` (0: not known). `state`: a revoked adapter stays to be looked at, and nobody is drafted for with it; of a removed model or
+    adapter the files are gone, and journals may still name it.
+    """
 
     digest: Digest
     name: str
     blobs: dict[str, Any] = {}
+    bytes: int = 0
+    imported: str = ""
     base: Digest | None = None
+    rank: int = 0
+    state: Literal["ready", "revoked", "removed"] = "ready"
+
+    def serves(self, model: str) -> bool:
+        """Whether this adapter may be used with the model of that digest."""
+        return self.base == model and self.state == "ready"
 
 
 def weights(one: Any, kind: str) -> Weights:
     """A model or adapter as the kernel made it. Raises BadValue for anything else, before any of it is used as a path."""
     if type(one) is not UvmObject or one.own(KIND) != kind:
         raise BadValue(f"{one!r:.100} is no {kind}", "only the kernel makes them; a clone of one is an object without weights")
-    slots = {name: value for name in ("digest", "name", "blobs", "base") if (value := one.own(name)) is not ABSENT}
+    slots = {name: value for name in Weights.__struct_fields__ if (value := one.own(name)) is not ABSENT}
     try:
         known = msgspec.convert(slots, Weights)
     except msgspec.ValidationError as error:

@@ -8,6 +8,7 @@ code harmless; the trial and the confinement come after it.
 """
 
 import ast
+import hashlib
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -16,7 +17,7 @@ from uvm.language import compiler, syntax
 from uvm.language.covenant import MissingMark, missing_marks
 from uvm.language.source_limits import Finding, listed
 
-__all__ = ["Audit", "Finding", "audit"]
+__all__ = ["Audit", "Finding", "audit", "meaning"]
 
 _MARK = "self._p_changed = True"
 
@@ -62,6 +63,11 @@ def audit(
             return Audit(True, repaired, listed([_remark(place) for place in places]), len(places))
     message = f"a change inside a value is not followed by {_MARK} on every path; put each statement on a line of its own"
     return Audit(False, source, [Finding(missing[0].site.lineno, "covenant", message)], 0)
+
+
+def meaning(source: str) -> str:
+    """A digest of an audited source that does not change with its layout and its comments."""
+    return hashlib.sha256(ast.dump(ast.parse(source)).encode()).hexdigest()
 
 
 def _remark(place: MissingMark) -> Finding:

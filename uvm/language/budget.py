@@ -70,6 +70,10 @@ class Budget:
         if self._left < 0:
             self._look(units)
 
+    def look(self) -> None:
+        """Look at the clock and at the memory: the kernel's own work for a message is bounded by these. Raises as `charge` does."""
+        self._look(0)
+
     def walk(self, eighths: int) -> None:
         """Spend what a walk through stored values costs, which copies eight values for each of `eighths`."""
         self.charge(eighths * WALK)

@@ -19,7 +19,7 @@ from uvm.errors import AttemptEnded, BadArguments, BadValue, Contention, Deadlin
 from uvm.generation.misses import method_request
 from uvm.generation.request import offered
 from uvm.history import chronicle
-from uvm.image import nursery, queries
+from uvm.image import library, nursery, queries
 from uvm.image.changes import Changes
 from uvm.image.image import Image
 from uvm.image.journal import TALLIED, Effect, Journal, entry
@@ -35,7 +35,9 @@ from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import (
     Changing,
     CreateMethod,
+    Export,
     GetFullState,
+    Import,
     Inspect,
     Read,
     Reference,
@@ -44,12 +46,15 @@ from uvm.protocol import (
     Send,
     Step,
     Transaction,
+    Upload,
     encode_value,
 )
 from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.authority import check_offer
 from uvm.runtime.runtime import Runtime
+from uvm.transporter import importer, uploads
+from uvm.transporter.exporter import Exports
 from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
 from uvm.values.slot_values import copied
 
@@ -89,6 +94,7 @@ class Batch:
         self._frame = frame
         self._capacity = queries.capacity(frame)
         self._snapshots = queries.Snapshots(image, frame)
+        self._exports = Exports(image, self._snapshots, frame, between)
         self._changes = Changes(image, frame)
         self._doubtful: tuple[str, list[int], list[Outcome]] | None = None
         self._savepoint: Any = None
@@ -326,6 +332,10 @@ class Batch:
                 return Answered(receipt.result, replayed_tid=receipt.tid)
         if isinstance(request, CreateMethod):
             return self._create_method(delivery, attempt, request)
+        if isinstance(request, Upload):
+            return self._upload(delivery, attempt, request)
+        if isinstance(request, Import):
+            return self._import(delivery, attempt, request)
         shown: list[UvmObject] = []
         room = Room(self._capacity)
         if isinstance(request, Transaction):
@@ -334,8 +344,10 @@ class Batch:
             answer = self._carried(self._send(attempt, request, self._resolve), attempt, shown, room)
         return self._changed(delivery, attempt, encode_value(answer), shown)
 
-    def _look(self, request: GetFullState | Read | Inspect | Release, attempt: Attempt) -> Answered:
+    def _look(self, request: GetFullState | Read | Inspect | Export | Release, attempt: Attempt) -> Answered:
         """What sends nothing."""
+        if isinstance(request, Export):
+            return Answered(state=self._exports.part(request))
         if isinstance(request, GetFullState):
             return Answered(state=self._snapshots.page(request))
         if isinstance(request, Read):
@@ -398,6 +410,27 @@ class Batch:
                 limit=room.limit,
             ) from None
 
+    def _upload(self, delivery: Delivery, attempt: Attempt, request: Upload) -> Answered:
+        attempt.touch()
+        upload = uploads.add(self._image, request, delivery.principal, delivery.limits)
+        self._accounts.charge(delivery.principal, delivery.limits.stored, [(upload, len(request.data))])
+        result = encode_value(self._image.reference(upload))
+        self._keep(delivery, result)
+        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
+        return Answered(result, changed=True, stored=len(request.data), held=held)
+
+    def _import(self, delivery: Delivery, attempt: Attempt, request: Import) -> Answered:
+        def alive() -> None:
+            self._between()
+            attempt.look()
+
+        imported = importer.take_in(self._image, attempt, request, delivery.principal, alive)
+        shown: list[UvmObject] = []
+        answer = encode_value(self._carried(imported.answer, attempt, shown, Room(self._capacity)))
+        for growth in imported.grown:
+            self._accounts.charge(delivery.principal, delivery.limits.stored, [growth])
+        return self._changed(delivery, attempt, answer, shown)
+
     def _keep(self, delivery: Delivery, result: bytes, change: dict[str, Any] | None = None) -> None:
         """Remember receipt and journal entry for the end of the batch: written now, every later savepoint would store their pages again."""
         if delivery.exactly_once:
@@ -425,6 +458,7 @@ class Batch:
             **({"undid": stored(attempt.undid)} if attempt.undid else {}),
         }
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
+        library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
@@ -471,4 +505,4 @@ def fault(error: Exception) -> KernelFault:
 def _selector(request: Any) -> str:
     """What a message sent, for the journal."""
     sends = request.sends if isinstance(request, Transaction) else [request]
-    return ",".join(getattr(step, "selector", "") for step in sends)[:256]
+    return ",".join(getattr(step, "selector", f"({type(step).__name__})") for step in sends)[:256]

@@ -13,13 +13,16 @@ from uvm.protocol import (
     Changing,
     CreateMethod,
     Error,
+    Export,
     GetFullState,
+    Import,
     Inspect,
     Read,
     Release,
     Reply,
     Send,
     Transaction,
+    Upload,
     decode_request,
     encode,
     payload_digest,
@@ -29,7 +32,7 @@ from uvm.runtime.attempt import Thought
 
 _DEFAULT = Limits()
 
-Runnable = Send | Transaction | CreateMethod | Inspect | Read | GetFullState | Release
+Runnable = Send | Transaction | CreateMethod | Import | Upload | Export | Inspect | Read | GetFullState | Release
 
 
 class Delivery:

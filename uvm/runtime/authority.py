@@ -10,6 +10,8 @@ from collections.abc import Callable
 from typing import Final
 
 from uvm.errors import NotAllowed, ParentCycle
+from uvm.image import revocations
+from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method
 from uvm.image.methods import may_change_policy
@@ -68,6 +70,20 @@ def check_hiding(image: Image, owner: UvmObject, slot: str) -> None:
     # Whichever of them has it: what stands on one of them stands before another one's for most objects.
     if image.is_primordial(owner) and any(_lasts(each.own(slot), slot) for each in image.primordial()):
         raise NotAllowed(f"{slot} keeps the image alive, and no data stands before it on {owner!r}", "use another name, or another object")
+
+
+def check_weights(image: Image, value: object) -> None:
+    """A value is about to be put into a slot: an adapter that is revoked serves nobody."""
+    if type(value) is UvmObject and value.own(KIND) == "adapter":
+        revocations.check(image, Author("adapter", str(value.own("digest"))))
+
+
+def check_revoking(rights: frozenset[Right], inside: bool) -> None:
+    """A tool revokes or restores an author. A method that saw what runs and what does not could tell its trial from service."""
+    if inside:
+        raise NotAllowed("authors are revoked and restored by tools, not by methods", "send it directly")
+    if "policy" not in rights:
+        raise NotAllowed("revoking an author, or restoring one, needs the right `policy`")
 
 
 def check_removal(image: Image, owner: UvmObject, slot: str) -> None:

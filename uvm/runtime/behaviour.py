@@ -5,12 +5,16 @@ data: in the nearest object that has a method of the name. Pure; called inside a
 """
 
 from uvm.image.message_object import is_method
+from uvm.image.methods import REVOKED
 from uvm.objects import ABSENT, UvmObject
 
 
 def method_holder(receiver: UvmObject, selector: str) -> UvmObject | None:
-    """The nearest object, from the receiver on, that has a method of that name; None where there is none."""
-    return next((each for each in receiver.chain() if is_method(each.own(selector))), None)
+    """The nearest object, from the receiver on, that has a method of that name; None where there is none.
+
+    One that is out of use because its author is revoked is as none: the message that comes to it is not understood.
+    """
+    return next((each for each in receiver.chain() if is_method(value := each.own(selector)) and REVOKED not in value._slots), None)
 
 
 def primitive_of(receiver: UvmObject, selector: str) -> str | None:

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from uvm.errors import BadValue, NotAllowed, QuotaExceeded
 from uvm.image.image import Image
+from uvm.image.methods import VERSION
 from uvm.image.stored import Growth, charged
-from uvm.objects import ABSENT, CHARGED, KIND, UvmObject
+from uvm.objects import ABSENT, CHARGED, KIND, NAMES, UvmObject
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
 from uvm.values.slot_values import Charge, Scale
@@ -71,6 +72,8 @@ class _Look:
         for identity, (owner, slots) in changed.items():
             if identity not in created and owner._p_jar is not None:
                 self._changed(owner, slots)
+            elif NAMES in slots:
+                self._new(owner)  # it may be reached through its name alone
         for one in self._image.changed():
             if id(one) in created:
                 self._new(one)
@@ -85,9 +88,12 @@ class _Look:
         return Weight(self._bytes, len(self._seen), self._grown)
 
     def _changed(self, owner: UvmObject, slots: list[str], noted: bool = True) -> None:
-        """An object of the image: its record was as long as it was, and its changed slots are other ones now. `noted`: that they were."""
+        """An object of the image: its record was as long as it was, and its changed slots are other ones now. `noted`: that they were.
+
+        Of what is the kernel's, only a method's version is any message's to change: an undo's, which the kernel itself carries out.
+        """
         self._count(owner)
-        if owner.own(KIND) is not ABSENT:
+        if owner.own(KIND) is not ABSENT and slots != [VERSION]:
             raise NotAllowed(f"{owner!r} is a {owner.own(KIND)} of the image and is changed by the kernel alone")
         before, now = owner._p_estimated_size, self._slots(owner, slots)
         self._weighed(owner, before + now)

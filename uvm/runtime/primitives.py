@@ -8,15 +8,16 @@ import time
 from typing import Any, NoReturn
 
 from uvm.errors import BadArguments, Declined, NotAllowed
-from uvm.image import views
+from uvm.image import library, views
 from uvm.image.large import weight
-from uvm.image.message_object import MIRROR, is_method, is_word
-from uvm.image.methods import explanation
+from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
+from uvm.image.methods import explanation, runs
 from uvm.language.weights import PRIMITIVE
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
-from uvm.runtime import recollection, router
+from uvm.runtime import recollection, revoking, router
 from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
 from uvm.runtime.behaviour import primitive_of
+from uvm.runtime.personas import PERSONAS
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -155,12 +156,13 @@ def remove_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> U
 
 def responds_to(runtime: Runtime, receiver: UvmObject, selector: str) -> bool:
     """Whether the receiver or a parent has the selector."""
-    return is_word(selector) and receiver.lookup(selector) is not ABSENT
+    value = receiver.lookup(selector) if is_word(selector) else ABSENT
+    return value is not ABSENT and (not is_method(value) or runs(value))
 
 
 def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     """Make the receiver known by a name; a taken name is refused."""
-    if type(name) is not str or not 1 <= len(name) <= 256 or name.startswith(("@", "_")) or not name.isprintable():
+    if not is_object_name(name):
         raise NotAllowed(f"{shown(name)} cannot name an object: 1 to 256 printable characters, not beginning with @ or _")
     runtime.check_writable(receiver)
     names: Any = runtime.image.names
@@ -218,7 +220,10 @@ def explain(runtime: Runtime, receiver: UvmObject, selector: str) -> dict[str, A
     if holder is None or not isinstance(value, UvmObject) or not is_method(value):
         raise BadArguments(f"{selector} is no method of {receiver!r}", "batos inspect lists the methods")
     known = explanation(holder, value)
-    return {name: known[name] for name in _SETTLED if name in known} if runtime.attempt.frames else known
+    if runtime.attempt.frames:
+        return {name: known[name] for name in _SETTLED if name in known}
+    came = library.arrival(runtime.image, holder, value) if known["shared"] else None
+    return {**known, "came": came} if came is not None else known
 
 
 def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 128) -> str:
@@ -265,7 +270,7 @@ def be_written(runtime: Runtime, receiver: UvmObject, plan: dict[str, Any]) -> N
     if receiver.own(KIND) != "message":
         raise BadArguments("beWritten_ is for a message object, as doesNotUnderstand_ gets it")
     sent = [receiver.own(name) for name in ("receiver", "arguments", "keywords")]
-    if [type(part) for part in sent] != [UvmObject, list, dict]:
+    if receiver.own("stage") is not ABSENT or [type(part) for part in sent] != [UvmObject, list, dict]:
         raise BadArguments("this message is a record of one that was carried out; its method is not to be written any more")
     if type(plan) is not dict or type(plan.get("prompt")) is not str or not plan["prompt"]:
         raise BadArguments("beWritten_ takes a plan: a dict with at least a prompt")
@@ -298,7 +303,7 @@ TRAITS: dict[str, Primitive] = {
     "decline_": decline,
     **recollection.EVERYWHERE,
 }
-PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with}
+PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **PERSONAS, **revoking.AUTHORS}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
 GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS}
 

@@ -10,7 +10,9 @@ from uvm.errors import BadArguments, ImageError, NotAllowed, ParentCycle, UndoCo
 from uvm.history import chronicle, difference, entries, listing, marks, takings, undo
 from uvm.history.takings import Taking
 from uvm.history.undo import Restoring, UndoPlan
+from uvm.image import library
 from uvm.image.message_object import is_method
+from uvm.image.methods import VERSION
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.runtime import Primitive, Runtime
@@ -110,7 +112,9 @@ def _installed(recorded: entries.Recorded) -> UvmObject | None:
 def _why_not(runtime: Runtime, owner: UvmObject, slot: str, now: Any, value: Any) -> str:
     attempt = runtime.attempt
     try:
-        if not (slot == COUNTED and type(now) is type(value) is Counter):
+        if slot == VERSION:
+            authority.check_return(value, attempt.rights)
+        elif not (slot == COUNTED and type(now) is type(value) is Counter):
             authority.check_change(runtime.image, owner, attempt.policy)
         if is_method(now) and value is ABSENT:
             authority.check_removal(runtime.image, owner, slot)
@@ -120,7 +124,7 @@ def _why_not(runtime: Runtime, owner: UvmObject, slot: str, now: Any, value: Any
                     authority.check_name_loss(runtime.image, name)
         if slot == PARENTS:
             _check_parents(runtime, owner, _listed(now), _listed(value))
-        if is_method(value):
+        if is_method(value) and slot != VERSION:
             authority.check_return(value, attempt.rights)
         elif value is not ABSENT:
             authority.check_hiding(runtime.image, owner, slot)
@@ -174,7 +178,10 @@ def _put(runtime: Runtime, step: Restoring) -> None:
         for name in _listed(step.value):
             if name not in runtime.image.names_of(step.owner):
                 runtime.image.give_name(step.owner, name)
-    if step.value is ABSENT:
+    if step.slot == VERSION:
+        by = runtime.attempt.principal or "the image"
+        library.turn(runtime.image, step.owner, step.value, by, f"it was taken back by {by}")
+    elif step.value is ABSENT:
         step.owner.drop(step.slot)
     else:
         step.owner.put(step.slot, step.value)

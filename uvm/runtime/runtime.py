@@ -24,7 +24,7 @@ from uvm.errors import (
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_name, is_word, reify
-from uvm.image.methods import QUARANTINED, may_change_policy, quarantined
+from uvm.image.methods import QUARANTINED, REVOKED, may_change_policy, quarantined
 from uvm.language import bounds, compiler
 from uvm.language.keys import Keys
 from uvm.language.value_methods import plain_read, plain_send
@@ -135,9 +135,11 @@ class Runtime:
             try:
                 return self._invoke(receiver, selector, value, args, kwargs)
             except MethodQuarantined:
-                if self.attempt.frames or not self.attempt.examples or QUARANTINED not in value._slots:
+                shown_how = self.attempt.examples and not self.attempt.frames
+                if QUARANTINED not in value._slots or not (shown_how or REVOKED in value._slots):
                     raise
-                return self._not_understood(receiver, selector, args, kwargs)  # the sender shows what it should do: it is written anew
+                # Its author is revoked, or the sender shows what it should do: it is written anew.
+                return self._not_understood(receiver, selector, args, kwargs)
         if args or kwargs:
             hidden = f"; what the kernel means by it is {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""
             raise BadArguments(
@@ -210,6 +212,7 @@ class Runtime:
         authority.check_data(self.image, owner, name)
         if is_method(value):
             raise NotAllowed("a method cannot be put into a slot as data", "offer its source with CreateMethod")
+        authority.check_weights(self.image, value)
         self._room_to_store(value)
         value = checked(value, self.attempt.charge)
         self.attempt.writing(owner, name)
@@ -271,17 +274,18 @@ class Runtime:
 
     def function_of(self, method: UvmObject) -> Callable[..., Any]:
         """The method's compiled function. Raises MethodQuarantined."""
-        if QUARANTINED in method._slots:
-            raise MethodQuarantined(
-                f"{method.own('selector')} is out of use: {quarantined(method)}",
-                "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
-                selector=method.own("selector"),
-                reason=quarantined(method),
-                method=str(self.image.reference(method)),
-            )
-        digest: str = method.own("digest")
+        digest = method.own("digest")
         function = self._functions.get(digest)
         if function is None:
+            # A method out of use has no digest, and so is never among those that were compiled: only here need it be asked for.
+            if QUARANTINED in method._slots:
+                raise MethodQuarantined(
+                    f"{method.own('selector')} is out of use: {quarantined(method)}",
+                    "send it again with an example, so that it is written anew, or offer a method with CreateMethod (batos method)",
+                    selector=method.own("selector"),
+                    reason=quarantined(method),
+                    method=str(self.image.reference(method)),
+                )
             source: str = method.own("source")
             function = compiler.link(compiler.compile_method(source, method.own("selector")), self)
             self._functions.put(digest, function, len(source) * 16)

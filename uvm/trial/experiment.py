@@ -29,7 +29,7 @@ from uvm.errors import (
     TooLarge,
 )
 from uvm.image.image import Database, Image
-from uvm.image.methods import install, method
+from uvm.image.methods import correct, install, method, shared_with
 from uvm.image.tally import count
 from uvm.objects import ABSENT, UvmObject, same_value
 from uvm.protocol import Example, Reference
@@ -259,7 +259,12 @@ class _Trial:
         image = Image(database)
         image.manager.begin()
         holder = image.at(Reference(request.holder))
-        install(holder, method(request.selector, request.source, request.positional, request.author, {}, request.policy))
+        made = method(request.selector, request.source, request.positional, request.author, {}, request.policy)
+        shared = None if request.alone else shared_with(holder, request.selector)
+        if shared is not None:
+            correct(shared, made)
+        else:
+            install(holder, made)
         if request.holder in request.overlay:
             self._reorder(image, holder)
         count(image, "methods")

@@ -50,6 +50,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
 
     `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial; `receiver` gets
     the message. `positional`: how many parameters after `self` are given by place. Arguments and examples are wire values.
+    `alone` false: where the holder's method is shared, the draft corrects that one, for all who use it.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
     `rights` and `limits`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
     `answer_bytes`: how long a result may be.
@@ -79,6 +80,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     limits: Limits = Limits()
     answer_bytes: int = LONGEST_SAID - ENVELOPE
     policy: bool = False
+    alone: bool = True
     send: bool = True
     unconfined: bool = False
 

@@ -8,7 +8,7 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadValue, QuotaExceeded
 from uvm.language.weights import STORED, STORED_NUMBER, STORED_PART
-from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
+from uvm.objects import Counter, Merging, MergingQueue, MergingSet, MergingVector, UvmObject
 from uvm.values.exact import CONTAINERS
 
 DEPTH = 64
@@ -18,7 +18,7 @@ _SHOWN_DEPTH = 6
 _PLAIN = (type(None), bool, float, str, bytes)
 _SMALL = frozenset({type(None), bool, float})
 _INTEGERS = frozenset({int})
-_CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue})
+_CONTAINERS = frozenset({list, tuple, dict, Counter, MergingSet, MergingQueue, MergingVector})
 _MUTABLE = _CONTAINERS - {tuple}
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes, UvmObject})
 _VALUE = 8
@@ -183,6 +183,8 @@ def _parts(value: Merging) -> list[Any]:
         return list(value.members)
     if type(value) is MergingQueue:
         return value.items
+    if type(value) is MergingVector:
+        return [value.__getstate__()]
     raise _foreign(type(value))
 
 

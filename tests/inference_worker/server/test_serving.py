@@ -193,6 +193,21 @@ def test_who_waits_for_a_start_that_nobody_else_wants_any_more_is_not_kept_by_it
         assert scene.client.health().model == digest
 
 
+def test_when_another_model_is_asked_for_who_was_first_finishes_and_nobody_is_dropped(tmp_path: Path) -> None:
+    for scene in fake_scene(tmp_path, [], {"start_s": 0.3}):
+        other = files.toy_model(scene.home / "source" / "other")
+        (other / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
+        digest = files.put(other, scene.home / "models")
+        scene.client.text(scene.model, "x", max_tokens=1)
+        under_way = [scene.client.start(scene.model, LONG, adapter=adapter, max_tokens=60) for adapter in (None, scene.adapters[0])]
+        scene.client.health_until(10, running=2)
+        after = [scene.client.start(digest, LONG, max_tokens=4) for _ in range(3)]
+        order = first_to_finish(scene.client, [*under_way, *after])
+        assert set(order[:2]) == set(under_way)
+        health = scene.client.health()
+        assert health.model == digest and health.engine_starts == 2
+
+
 # --- adapters as files ------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from uvm.machine import batch
 from uvm.rights import Limits
 from uvm.runtime import gate, runtime
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
+from uvm.transporter import importer, methods, plan, uploads
 from uvm.values import exact
 from uvm.values import slot_values as values
 
@@ -122,6 +123,11 @@ BOUNDS = {
     "entries that a page of history looks at": [listing.LOOKED],
     "entries that an undo looks through for a message": [takings.LOOKED],
     "pages of a process's journal, and of its chronicle": [journal.PAGES, chronicle.PAGES],
+    "bytes of an upload, as a multiple of what a message may store": [uploads.TIMES],
+    "hours that an upload is kept for its import": [uploads.LEASE_S // 3600],
+    "bytes of one encoded ObjectDocument": [plan.DOCUMENT_BYTES],
+    "names, methods and replaced objects that the answer to an Import lists": [importer.LISTED],
+    "imports that a method remembers": [methods.HOPS],
     "changes in one StateUpdate": [changes.MOST],
 }
 

@@ -74,7 +74,9 @@ def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_ta
     refusal, correction, install = one.send("genesis_obj", "recent_", "", 10, True)["entries"]
     assert [entry["kind"] for entry in (install, correction, refusal)] == ["install", "correction", "refusal"]
     assert install["author"] in ("robin", "brick", "babs", "alfred") and correction["author"] == "local"
-    assert correction["changes"][0]["before"] == install["method"] and refusal["facts"]["type"] == "Refused"
+    (change,) = correction["changes"]
+    assert change["object"] == correction["method"] == install["method"], "it is the same method, another version of it"
+    assert refusal["facts"]["type"] == "Refused"
     assert one.send(install["cause"], "selector") == "worth" and refusal["object"] == shop
     one.send("genesis_obj", "undo_", correction["entry"])
     assert one.send(shop, "worth") == 4 and one.send(shop, "explain_", "worth")["author"] == install["author"]
@@ -104,7 +106,9 @@ def test_an_object_of_the_same_shape_gets_the_method_without_the_model(house):
     one.send(other, "setSlot_value_", "cost", 5)
     assert one.send(other, "worth") == 15
     assert len(one.model.asked) == asked
-    assert one.send(other, "explain_", "worth")["proof"]["mode"] == "found"
+    told, origin = one.send(other, "explain_", "worth"), one.send(shop, "explain_", "worth")
+    assert told["proof"] == origin["proof"] and told["proof"]["mode"] == "merged", "it is the same method, with what it can show for itself"
+    assert told["came"]["round"] == 2 and told["came"]["trial"]["result"] == 15 and "came" not in origin
 
 
 def test_the_choice_of_drafts_is_the_images_own(house):

@@ -92,9 +92,9 @@ def test_a_plan_asks_for_no_more_than_its_bounds(house):
 
 
 @pytest.mark.parametrize(
-    ("body", "kind"),
+    ("body", "kinds"),
     [
-        ("while True:\n        pass", "TicksSpent"),
+        ("while True:\n        pass", "TicksSpent DeadlineExceeded"),  # on a busy machine time is up first
         ("raise ValueError('no')", "MethodFailed"),
         ("return self.worth()", "NotUnderstood"),
         ("return self.perform_(message.selector)", "NotUnderstood"),
@@ -104,12 +104,12 @@ def test_a_plan_asks_for_no_more_than_its_bounds(house):
         ("return message.clone().beWritten_({'prompt': 'x'})", "BadArguments"),
     ],
 )
-def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(house, body, kind):
+def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(house, body, kinds):
     one = house()
     shop = make_shop(one)
     one.send(shop, "nameAs_", "shop")
     one.bench.install("shop", "doesNotUnderstand_", f"def doesNotUnderstand_(self, message):\n    {body}\n", 1)
-    assert one.send(shop, "worth").type == kind
+    assert one.send(shop, "worth").type in kinds.split()
     assert well(one, make_shop(one))
 
 

@@ -10,13 +10,14 @@ from inference_worker.protocol import Output
 from tests.uvm.images import Bench, awakened, new_database
 from uvm.generation.learning import Learner
 from uvm.heartbeat.heartbeat import Fenced, Heartbeat
-from uvm.image import nursery
+from uvm.image import model_registry, nursery
 from uvm.image.entropy import shannon, since
 from uvm.image.image import Image
 from uvm.image.receipts import Ledger
 from uvm.image.tables import SHARDS
 from uvm.image.transactor import Transactor
 from uvm.machine.delivery import Answered
+from uvm.objects import KIND, UvmObject
 from uvm.protocol import decode_value
 
 
@@ -114,8 +115,27 @@ def test_an_older_heartbeat_is_fenced_out(homes):
         there.connection.close()
 
 
-def test_files_that_no_object_names_are_swept(homes):
+def test_files_that_no_object_names_are_swept_when_no_request_can_be_under_way_with_them(homes, monkeypatch):
     (homes.home.models / ("a" * 64)).mkdir()
     with awakened() as image:
-        Heartbeat(homes, image).beat()
+        heart = Heartbeat(homes, image)
+        heart.beat()
+        assert list(homes.home.models.iterdir()) != []
+        later = time.monotonic() + homes.settings.uvm.generation_deadline_s + 1
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        heart.beat()
     assert list(homes.home.models.iterdir()) == []
+
+
+def test_files_of_an_adapter_that_the_image_keeps_stay_though_nobody_uses_it(homes, monkeypatch):
+    (homes.home.adapters / ("b" * 64)).mkdir()
+    with awakened() as image:
+        image.manager.begin()
+        model_registry.enter(image, "adapter", UvmObject({KIND: "adapter", "digest": "b" * 64, "name": "kept", "blobs": {}}))
+        image.manager.commit()
+        heart = Heartbeat(homes, image)
+        heart.beat()
+        later = time.monotonic() + 100 * homes.settings.uvm.generation_deadline_s
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        heart.beat()
+    assert [path.name for path in homes.home.adapters.iterdir()] == ["b" * 64]

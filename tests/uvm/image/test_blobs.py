@@ -1,11 +1,14 @@
 """The blob-proxy: a directory goes into the image and comes out the same, under its digest."""
 
+import os
+import time
+
 import pytest
 from ZODB.blob import BlobStorage
 from ZODB.MappingStorage import MappingStorage
 
 from tests.uvm.images import awakened
-from uvm.image.blobs import directory_digest, files_of, import_directory, materialize, sweep
+from uvm.image.blobs import directory_digest, files_of, import_directory, materialize, sweep, sweep_unfinished, unnamed
 from uvm.image.image import Database
 
 
@@ -44,5 +47,15 @@ def test_the_digest_is_of_names_and_contents():
 def test_sweeping_leaves_what_is_named(tmp_path):
     for name in ("keep", "go", ".being-made"):
         (tmp_path / name).mkdir()
-    assert sweep({"keep"}, tmp_path) == ["go"]
+    assert sweep(unnamed({"keep"}, tmp_path)) == ["go"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [".being-made", "keep"]
+
+
+def test_files_of_processes_that_died_go_after_a_day(tmp_path):
+    directory = tmp_path / "tmp"
+    directory.mkdir()
+    for name, age in (("BUCold", 90_000), ("BUCyoung", 10), ("somebody's", 90_000)):
+        (directory / name).write_text(name)
+        os.utime(directory / name, (time.time() - age,) * 2)
+    assert sweep_unfinished(tmp_path) == 1
+    assert sorted(path.name for path in directory.iterdir()) == ["BUCyoung", "somebody's"]

@@ -338,10 +338,10 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             with one.client() as client:
                 assert client.health(_UNTIL_S).incarnation
         context = zmq.Context()
-        client = InferenceClient(context, [one.endpoint for one in workers])
+        asking = InferenceClient(context, [one.endpoint for one in workers])
         answers = {}
         poller = zmq.Poller()
-        for socket in client.sockets:
+        for socket in asking.sockets:
             poller.register(socket, zmq.POLLIN)
 
         def until(done):
@@ -349,12 +349,12 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             while not done():
                 assert time.monotonic() < end, sorted(answers)
                 poller.poll(20)
-                client.receive()
-                client.tick(time.monotonic())
+                asking.receive()
+                asking.tick(time.monotonic())
 
         def ask(number, prompt):
             generate = Generate(id=f"q{number}", model=model, prompt=prompt, samplings=[Sampling()])
-            client.ask(generate, _UNTIL_S, lambda answer: answers.setdefault(answer.id, []).append(answer))
+            asking.ask(generate, _UNTIL_S, lambda answer: answers.setdefault(answer.id, []).append(answer))
 
         try:
             for number in range(8):
@@ -366,7 +366,7 @@ def test_a_killed_workers_questions_are_answered_by_the_other_one(tmp_path):
             ask(8, "quick")
             until(lambda: "q8" in answers)
         finally:
-            client.close()
+            asking.close()
             context.term()
 
 
@@ -382,24 +382,24 @@ def test_a_question_that_waited_for_the_next_worker_and_is_asked_again_of_it_has
 
     def ask(prompt, wanted):
         generate = Generate(id=prompt, model=model, prompt=prompt, deadline_ms=int(_UNTIL_S * 1000))
-        client.ask(generate, _UNTIL_S, answers.append)
+        asking.ask(generate, _UNTIL_S, answers.append)
         end = time.monotonic() + _UNTIL_S
         while len(answers) < wanted:
             assert time.monotonic() < end
             poller.poll(20)
-            client.receive()
-            client.tick(time.monotonic())
+            asking.receive()
+            asking.tick(time.monotonic())
 
     with running_worker(home, *arguments) as first:
-        client = InferenceClient(context, [first.endpoint])
-        poller.register(client.sockets[0], zmq.POLLIN)
+        asking = InferenceClient(context, [first.endpoint])
+        poller.register(asking.sockets[0], zmq.POLLIN)
         try:
             ask("slow and known", 1)
             first.kill()
-            with running_worker(home, *arguments) as again, again.client() as client:
+            with running_worker(home, *arguments) as again, again.client() as other:
                 ask("slow and new", 2)
                 assert [one.outputs[0].text for one in answers] == ["late", "late"]
-                assert client.completed(model, "quick").outputs[0].text == "soon"
+                assert other.completed(model, "quick").outputs[0].text == "soon"
         finally:
-            client.close()
+            asking.close()
             context.term()

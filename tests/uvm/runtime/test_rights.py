@@ -22,7 +22,21 @@ COUNTERS = {"clones", "messages", "methods"}
 KERNEL = ("codex", "primitive", "policy method", "offered method", "message", "model", "adapter")
 """What tools may look at, and the kernel alone changes."""
 PRIMORDIAL = ("traits_obj", "pLLM_obj", "robin", "genesis_obj", "heartbeat_obj", "message traits")
-BOOKS = ("receipts", "messages", "library", "nursery", "journals", "chronicle", "lease", "router", "session", "journal", "root")
+BOOKS = (
+    "receipts",
+    "messages",
+    "library",
+    "nursery",
+    "journals",
+    "chronicle",
+    "authors",
+    "revocations",
+    "lease",
+    "router",
+    "session",
+    "journal",
+    "root",
+)
 """What the kernel keeps for itself."""
 
 

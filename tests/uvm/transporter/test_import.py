@@ -1,0 +1,459 @@
+"""What an import lets in, and what it does not: all of it or nothing, by name, within rights and quotas."""
+
+import msgspec
+import pytest
+
+from tests.uvm.images import awakened
+from tests.uvm.transporter.world import World, changed
+from uvm import errors
+from uvm.history.listing import page
+from uvm.image import nursery
+from uvm.image.large import stored
+from uvm.image.methods import quarantine
+from uvm.machine.delivery import Answered, Delivery, Failed
+from uvm.objects import CHARGED, KIND, Counter, MergingVector, UvmObject
+from uvm.protocol import Bundle, Export, Import, MethodDocument, ObjectDocument, Reference, Upload, decode_value, encode
+from uvm.rights import ALL, Limits
+from uvm.transporter.methods import examples_of
+
+TWICE = "def twice_(self, a):\n    return a * 2\n"
+
+
+@pytest.fixture
+def world():
+    with awakened() as image:
+        yield World(image)
+
+
+@pytest.fixture
+def other():
+    """A second image, with a shop in it that has an item and a method."""
+    with awakened() as image:
+        made = World(image)
+        shop = made.say("genesis_obj", "clone")
+        item = made.say("genesis_obj", "clone")
+        made.say(shop, "nameAs_", "shop")
+        made.say("shop", "setSlot_value_", "items", [item])
+        made.say(item, "setSlot_value_", "owner", shop)
+        made.install("shop", "twice_", TWICE, 1, policy=False)
+        yield made
+
+
+def refused(world, bundle, **options):
+    """The error of an import that must leave everything as it was."""
+    before, newest = world.picture(), world.image.database.storage.lastTransaction()
+    with pytest.raises((errors.ImageError, errors.AttemptEnded)) as caught:
+        world.take_in(bundle, **options)
+    assert world.picture() == before
+    assert world.image.database.storage.lastTransaction() == newest
+    return caught.value
+
+
+def simple(key="shop", parents=({"ref": "traits_obj"},), **fields):
+    return ObjectDocument(key=key, **{"names": [key] if key[0] != "@" else [], "parents": list(parents), **fields})
+
+
+def bundle_of(*documents, image="elsewhere", roots=()):
+    return Bundle(image, bytes(8), list(roots), [encode(one) for one in documents])
+
+
+def test_a_taken_name_is_refused_renamed_or_replaced(world, other):
+    bundle = other.bundle()
+    world.take_in(bundle)
+    assert refused(world, bundle).details == {"names": ["shop"]}
+    world.take_in(bundle, rename={"shop": "second"})
+    assert world.say("second", "twice_", 4) == 8
+    shop = world.image.target("shop")._p_oid
+    world.say("shop", "setSlot_value_", "more", 1)
+    answer = world.take_in(bundle, replace=True)
+    assert answer["replaced"] == {"shop": ["more", "items"]}
+    assert world.image.target("shop")._p_oid == shop
+    assert isinstance(refused(world, bundle, rename={"nobody": "x"}), errors.BadArguments)
+    assert isinstance(refused(world, bundle, rename={"shop": "@2a"}), errors.NotAllowed)
+
+
+def test_what_is_exported_twice_replaces_itself_part_by_part(other):
+    """An item without a name is the same object after it, since it is a part of the shop that is replaced."""
+    bundle = other.bundle()
+    (item,) = other.say("shop", "items")
+    other.say(item, "setSlot_value_", "price", 3)
+    answer = other.take_in(bundle, replace=True)
+    assert answer["new"] == 0 and answer["replaced"] == {"shop": [], str(item): ["price"]}
+    assert other.say("shop", "items") == [item]
+    # One that is no part of it any more is no longer that: its reference may mean something else by now.
+    other.say("shop", "setSlot_value_", "items", [])
+    assert other.take_in(bundle, replace=True)["new"] == 1 and other.say("shop", "items") != [item]
+
+
+def test_every_missing_reference_is_told_by_name_and_nothing_is_half_imported(world):
+    bundle = bundle_of(
+        simple(slots={"a": {"ref": "supplier"}, "b": [{"ref": "@2a"}], "c": {"method": ["shop", "gone"]}, "d": {"adapter": "ab" * 32}}),
+        simple("yard", slots={"a": {"ref": "supplier"}, "b": {"blob": "cd" * 32}, "c": {"message": "@1"}}, parents=[{"ref": "nobody"}]),
+    )
+    error = refused(world, bundle)
+    assert isinstance(error, errors.MissingReference)
+    assert {one["reference"]: one["from"] for one in error.details["missing"]} == {
+        "ref supplier": ["shop", "yard"],
+        "ref @2a": ["shop"],
+        "method shop.gone": ["shop"],
+        f"adapter {'ab' * 32}": ["shop"],
+        f"blob {'cd' * 32}": ["yard"],
+        "message @1": ["yard"],
+        "ref nobody": ["yard"],
+    }
+    assert "supplier (from shop, yard)" in error.message
+
+
+def test_a_reference_to_what_was_not_exported_is_found_by_its_name(world):
+    supplier = world.say("genesis_obj", "clone")
+    world.say(supplier, "nameAs_", "supplier")
+    world.take_in(bundle_of(simple(slots={"from": {"ref": "supplier"}})))
+    assert world.say("shop", "from") == supplier
+
+
+def test_a_preview_says_what_would_be_done_and_does_nothing(world, other):
+    before, newest = world.picture(), world.image.database.storage.lastTransaction()
+    answer = world.take_in(other.bundle(), preview=True)
+    assert (answer["preview"], answer["new"], answer["names"]) == (True, 2, ["shop"])
+    assert answer["claims"] == [{"on": "shop", "selector": "twice_", "author": "test", "policy": False, "findings": [], "kept": False}]
+    assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
+
+
+def test_what_a_document_says_of_a_method_stays_a_claim(world, other):
+    forged = MethodDocument(
+        selector="twice_",
+        source=TWICE,
+        positional=1,
+        author="robin",
+        born="1970-01-01T00:00:00Z",
+        proof={"mode": "drafted", "trial": "passed"},
+    )
+    world.take_in(changed(other.bundle(), "shop", methods={"twice_": forged}))
+    explained = world.say("shop", "explain_", "twice_")
+    assert explained["author"] == "import" and explained["born"] > "2000"
+    proof = explained["proof"]
+    assert proof["mode"] == "imported" and proof["trial"] == "not tried in this image"
+    assert proof["claimed"] == {"author": "robin", "born": "1970-01-01T00:00:00Z", "proof": {"mode": "drafted", "trial": "passed"}}
+    (hop,) = proof["imports"]
+    assert hop["by"] == "local" and hop["image"] == other.bundle().image
+    # Removing it teaches the router nothing: no persona of this image has written it.
+    outcome = world.send("shop", "removeSlot_", "twice_")
+    assert isinstance(outcome, Answered) and outcome.taken_back == []
+
+
+def test_the_way_of_a_method_through_images_is_kept_and_bounded(other):
+    with awakened() as second, awakened() as third:
+        middle, last = World(second), World(third)
+        middle.take_in(other.bundle())
+        last.take_in(middle.bundle())
+        proof = last.say("shop", "explain_", "twice_")["proof"]
+        assert [hop["image"] for hop in proof["imports"]] == [other.bundle().image, middle.bundle().image]
+        assert proof["claimed"]["author"] == "test"
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("def twice_(self, a):\n    import os\n    return a\n", "import"),
+        ("def twice_(self, a):\n    return a.__class__\n", "__class__"),
+        ("def thrice_(self, a):\n    return a\n", "twice_"),
+        ("not python", "line 1"),
+    ],
+)
+def test_a_method_passes_the_audit_or_nothing_comes_in(world, other, source, word):
+    method = MethodDocument(selector="twice_", source=source, positional=1)
+    error = refused(world, changed(other.bundle(), "shop", methods={"twice_": method}))
+    assert isinstance(error, errors.AuditRefused)
+    assert [(one["object"], one["selector"]) for one in error.details["refused"]] == [("shop", "twice_")]
+    assert word in str(error.details["refused"])
+
+
+def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, other):
+    method = MethodDocument(selector="twice_", source=TWICE, positional=1, policy=True)
+    bundle = changed(other.bundle(), "shop", methods={"twice_": method})
+    world.rights = ALL - {"policy"}
+    assert isinstance(refused(world, bundle), errors.NotAllowed)
+    world.rights = ALL
+    world.take_in(bundle)
+    assert world.image.target("shop").own("twice_").own("policy") is True
+
+
+def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, other):
+    other.image.manager.begin()
+    method = other.image.target("shop").own("twice_")
+    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": other.image.target("shop")}}]}
+    method.put("examples", stored(kept))
+    quarantine(method, "its author is not trusted")
+    other.image.manager.commit()
+    (_, document) = other.export()[1], {one.key: one for one in other.export()[1]}["shop"]
+    assert document.methods["twice_"].quarantined == "its author is not trusted"
+    world.take_in(other.bundle())
+    shop = world.image.target("shop")
+    assert examples_of(shop.own("twice_"))["kept"][0]["slots"]["of"] is shop
+    with pytest.raises(errors.MethodQuarantined):
+        world.say("shop", "twice_", 4)
+    # Where the image has the method in use, a file that says otherwise is another method.
+    assert not any(
+        one["kept"]
+        for one in world.take_in(
+            changed(other.bundle(), "shop", methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=1)}), replace=True
+        )["claims"]
+    )
+    assert world.say("shop", "twice_", 4) == 8
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        simple("genesis_obj"),
+        simple("_hidden"),
+        simple("new\nline"),
+        simple(parents=[{"message": "@1"}]),
+        simple(slots={"is*": "method"}),
+        simple(slots={"parent*": []}),
+        simple(slots={"_p_oid": 1}),
+        simple(slots={"clone_": {"primordial": ["traits_obj", "clone"]}}),
+        simple(slots={"a": {"vector": {"length": 10**9, "numbers": {}}}}),
+        simple(slots={"a": {"ref": 7}}),
+        simple(slots={"a": {"integer": str(2**64)}}),
+        simple(slots={"a": {"map": [[None, 1]]}}),
+        simple(parents=[7]),
+        simple(slots={"mirror_": 1}),
+        simple(
+            slots={"mirror_": {"method": ["shop", "mirror_"]}},
+            methods={"mirror_": MethodDocument(selector="mirror_", source="def mirror_(self, a):\n    return a\n", positional=1)},
+        ),
+        simple(methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=9)}),
+    ],
+    ids=lambda document: str(msgspec.to_builtins(document))[:90],
+)
+def test_what_no_export_has_is_refused(world, document):
+    error = refused(world, bundle_of(document))
+    assert isinstance(error, errors.BadExport | errors.NotAllowed | errors.BadValue | errors.MissingReference), error
+
+
+def test_two_objects_of_one_name_and_one_twice_are_refused(world):
+    assert isinstance(refused(world, bundle_of(simple(), simple())), errors.BadExport)
+    assert isinstance(refused(world, bundle_of(simple(), simple("yard", names=["shop"]))), errors.BadExport)
+
+
+def test_parents_in_a_circle_are_refused_within_an_export_and_through_the_image(world):
+    circle = bundle_of(simple("a", parents=[{"ref": "b"}]), simple("b", parents=[{"ref": "a"}]))
+    assert isinstance(refused(world, circle), errors.ParentCycle)
+    world.take_in(bundle_of(simple("a"), simple("b", parents=[{"ref": "a"}])))
+    assert isinstance(refused(world, bundle_of(simple("a", parents=[{"ref": "b"}])), replace=True), errors.ParentCycle)
+    chain = [simple(f"n{number}", parents=[{"ref": f"n{number + 1}"}]) for number in range(300)]
+    assert isinstance(refused(world, bundle_of(*chain, simple("n300"))), errors.NotAllowed)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", encode(simple()), b"\x80", encode(Bundle("x", b"", [], [b"\x80"])), b"\xff" * 1000])
+def test_bytes_that_are_no_bundle_are_refused(world, data):
+    with pytest.raises((errors.BadExport, errors.BadArguments)):
+        world.answer(Import(id=1, bundle=data))
+
+
+def test_what_nothing_refers_to_is_left_out_and_said(world):
+    answer = world.take_in(bundle_of(simple(), simple("@99", slots={"a": {"ref": "shop"}})))
+    assert answer["left_out"] == ["@99"] and answer["objects"] == 1
+
+
+def test_an_object_without_a_name_that_was_asked_for_is_kept_for_the_tool(world, other):
+    (item,) = other.say("shop", "items")
+    other.say(item, "removeSlot_", "owner")
+    answer = world.take_in(other.bundle(item))
+    (root,) = answer["roots"]
+    assert world.say(root, "slotNames")
+    world.image.manager.begin()
+    assert world.image.shard("nursery", root.oid.hex()).own(root.oid.hex())[0] is world.image.at(root)
+    world.image.manager.abort()
+
+
+def test_a_message_object_is_found_again_in_its_own_image_alone(world, other):
+    other.image.manager.begin()
+    message = UvmObject({KIND: "message", "selector": "x"})
+    other.image.enter("messages", "test", message)
+    other.image.target("shop").put("last", message)
+    other.image.manager.commit()
+    bundle = other.bundle()
+    assert isinstance(refused(world, bundle), errors.MissingReference)
+    other.take_in(bundle, rename={"shop": "second"})
+    assert other.image.target("second").own("last") is message
+
+
+def test_the_image_stays_out_of_an_export(world):
+    for target in ("genesis_obj", "robin", "pLLM_obj"):
+        with pytest.raises(errors.BadValue):
+            world.export(target)
+    with pytest.raises(errors.NoSuchObject):
+        world.export("nobody")
+    assert world.export()[1] == []
+
+
+def test_a_clone_of_the_images_own_refers_to_its_methods(world):
+    """A persona of one's own has the primitives and the policy of every persona, and not a copy of them."""
+    world.say(world.say("pLLM_obj", "clone"), "nameAs_", "dana")
+    _, (dana,) = world.export()
+    assert dana.methods == {} and dana.slots["infer_"] == {"primordial": ["pLLM_obj", "infer_"]}
+    world.take_in(world.bundle(), rename={"dana": "erin"})
+    assert world.image.target("erin").own("reflectOn_") is world.image.named("pLLM_obj").own("reflectOn_")
+
+
+def test_a_snapshot_is_one_transaction_whatever_happens_meanwhile(other):
+    part = other.answer(Export(1, ["shop"]))
+    other.say("shop", "setSlot_value_", "price", 9)
+    again = other.answer(Export(1, ["shop"], tid=part.tid))
+    assert again.data == part.data and other.answer(Export(1, ["shop"])).data != part.data
+    with pytest.raises(errors.BadArguments):
+        other.answer(Export(1, ["shop"], tid=b"\xff" * 8))
+    with pytest.raises(errors.BadArguments):
+        other.answer(Export(1, ["shop"], tid=part.tid, number=0, offset=10**9))
+
+
+def test_an_export_in_small_parts_is_the_same(other):
+    from uvm.machine.batch import Batch
+
+    other.say("shop", "setSlot_value_", "long", "x" * 50_000)
+    whole = other.export()[1]
+    other.batch = Batch(other.image, other.runtime, other.batch._settings, "uvm-2", frame=9000)
+    assert other.answer(Export(1)).offset > 0
+    assert other.export()[1] == whole
+
+
+# --- bounds --------------------------------------------------------------------------------------------------------
+
+
+def test_an_import_is_within_what_a_message_may_store(world):
+    many = bundle_of(*(simple(f"n{number}") for number in range(30)))
+    world.limits = Limits(objects=20)
+    assert isinstance(refused(world, many), errors.QuotaExceeded)
+    world.limits = Limits(bytes=10_000)
+    assert isinstance(refused(world, bundle_of(simple(slots={"a": "x" * 20_000}))), errors.QuotaExceeded)
+
+
+def test_what_comes_in_is_charged_and_what_was_uploaded_is_given_back(world):
+    world.limits = Limits(stored=100_000)
+    data = encode(bundle_of(simple(slots={"a": "x" * 20_000})))
+    upload = world.upload(data, piece=4096)
+    assert held(world) == len(data)
+    world.answer(Import(id=1, upload=upload))
+    charged = world.image.target("shop").own(CHARGED)["local"]
+    assert held(world) == charged and 20_000 < charged < 20_500
+    world.limits = Limits(stored=30_000)
+    with pytest.raises(errors.QuotaExceeded):
+        world.upload(encode(bundle_of(simple("yard", slots={"a": "x" * 20_000}))))
+
+
+def held(world):
+    from uvm.image.stored import held
+
+    world.image.manager.begin()
+    try:
+        return held(world.image, "local")
+    finally:
+        world.image.manager.abort()
+
+
+def test_an_upload_is_in_order_bounded_and_its_owners(world):
+    upload = world.answer(Upload(id=1, data=b"abc"))
+    with pytest.raises(errors.BadArguments):
+        world.answer(Upload(id=1, data=b"abc", upload=upload, offset=2))
+    with pytest.raises(errors.NoSuchObject):
+        world.answer(Upload(id=1, data=b"abc", upload=Reference.parse("@1"), offset=0))
+    world.limits = Limits(bytes=10)
+    with pytest.raises(errors.QuotaExceeded):
+        world.answer(Upload(id=1, data=b"x" * 50, upload=upload, offset=3))
+    world.limits = Limits()
+    world.principal = "mallory"
+    with pytest.raises(errors.NoSuchObject):
+        world.answer(Upload(id=1, data=b"d", upload=upload, offset=3))
+    with pytest.raises(errors.NoSuchObject):
+        world.answer(Import(id=1, upload=upload))
+    world.principal = "local"
+    with pytest.raises(errors.NoSuchObject):  # nor can anybody look at it
+        world.say(upload, "slotNames")
+    with pytest.raises(errors.BadExport):
+        world.answer(Import(id=1, upload=upload))
+
+
+def test_an_upload_that_nobody_imports_is_forgotten(world):
+    world.answer(Upload(id=1, data=b"abc"))
+    world.image.manager.begin()
+    now = world.image.root["fence"].own("time", 0) or __import__("time").time()
+    assert nursery.expire(world.image, int(now) + 80_000) == 0
+    assert nursery.expire(world.image, int(now) + 90_000) == 1
+    world.image.manager.abort()
+
+
+def test_an_import_is_carried_out_once_however_often_it_arrives(world, other):
+    request = Import(id=1, bundle=encode(other.bundle()), session="s", seq=1)
+    first = world.ask(request)
+    again = world.ask(request)
+    assert isinstance(first, Answered) and isinstance(again, Answered)
+    assert again.replayed_tid is not None and decode_value(again.result) == decode_value(first.result)
+
+
+def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(world, other):
+    bundle = other.bundle()
+    world.take_in(bundle)
+    world.image.manager.begin()
+    (entry,) = [one for one in page(world.image, lambda units: None, chronicle=True)["entries"] if one["kind"] == "import"]
+    world.image.manager.abort()
+    assert entry["author"] == "local" and entry["cause"].endswith("/1")
+    assert entry["facts"] == {"image": bundle.image, "tid": bundle.tid.hex(), "objects": 2, "methods": 1, "names": ["shop"]}
+
+
+def test_an_undo_lets_go_of_what_an_import_has_made(world, other):
+    assert isinstance(world.ask(Import(id=1, bundle=encode(other.bundle()), session="import", seq=1)), Answered)
+    world.say("genesis_obj", "undo_", "import/1")
+    assert world.picture() == {}
+    world.take_in(other.bundle())
+    assert world.picture() == other.picture()
+
+
+def test_what_an_import_replaced_can_be_undone_like_any_message(world, other):
+    other.image.manager.begin()
+    vector = MergingVector(8)
+    vector.add({3: 5})
+    other.image.target("shop").put("counted", vector)
+    other.image.manager.commit()
+    world.take_in(other.bundle())
+    world.say("shop", "setSlot_value_", "price", 1)
+    world.say("shop", "removeSlot_", "counted")
+    before = world.picture()
+    request = Import(id=1, bundle=encode(other.bundle()), replace=True, session="import", seq=1)
+    assert isinstance(world.ask(request), Answered) and world.picture() != before
+    world.say("genesis_obj", "undo_", "import/1")
+    assert world.say("shop", "price") == 1 and "counted" not in world.say("shop", "slotNames")
+
+
+def test_followers_see_what_came_in(world, other):
+    outcome = world.ask(Import(id=1, bundle=encode(other.bundle())))
+    assert isinstance(outcome, Answered)
+    whole = [change for change in outcome.changes if change.whole]
+    assert sorted(names for change in whole for names in change.names) == ["shop"] and len(whole) == 2
+
+
+def test_two_images_are_told_apart_and_one_is_itself(world, other):
+    assert world.export()[0].image != other.export()[0].image
+    before = other.export()[0].image
+    other.say("shop", "setSlot_value_", "a", 1)
+    assert other.export()[0].image == before
+
+
+def test_merging_values_arrive_as_such(world, other):
+    other.image.manager.begin()
+    other.image.target("shop").put("sold", Counter(7))
+    other.image.manager.commit()
+    world.take_in(other.bundle())
+    sold = world.image.target("shop").own("sold")
+    assert type(sold) is Counter and sold.plain() == 7
+
+
+def test_rights_are_those_of_the_sender(world, other):
+    from uvm.bridge.bridge import _needed
+
+    assert _needed(Import) == _needed(Upload) == (True, "create") and _needed(Export) == (True, "read")
+    assert isinstance(world.ask(Import(id=1)), Failed)
+    world.rights = ALL - {"send"}
+    assert isinstance(refused(world, other.bundle()), errors.NotAllowed)
+    assert Delivery(1, encode(Export(1)), "local", False, 0.0, 60.0).exactly_once is False

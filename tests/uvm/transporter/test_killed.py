@@ -1,0 +1,66 @@
+"""SIGKILL in the middle of an import leaves the image before it or after it, and the same number once more ends after it."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+import ZEO
+
+from tests.uvm.images import awakened
+from tests.uvm.transporter.killed import POINTS
+from tests.uvm.transporter.world import World
+from tests.zeo_server.server import ROOT, running_server
+from uvm.image.image import Database
+from uvm.machine.delivery import Answered
+from uvm.protocol import Import, encode
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running_server(tmp_path_factory.mktemp("home")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    with awakened() as image:
+        world = World(image)
+        shop = world.say("genesis_obj", "clone")
+        world.say(shop, "nameAs_", "shop")
+        world.say(shop, "setSlot_value_", "items", [world.say("genesis_obj", "clone") for _ in range(4)])
+        world.install("shop", "twice_", "def twice_(self, a):\n    return a * 2\n", 1)
+        yield world.bundle()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, point):
+    with awakened(Database(ZEO.client(server.address, wait_timeout=10, server_sync=True))) as image:
+        world = World(image)
+        upload = world.upload(encode(bundle), piece=500)
+        before = world.picture()
+        killed = subprocess.run(
+            [sys.executable, "-m", "tests.uvm.transporter.killed", server.address, point],
+            cwd=ROOT,
+            input=str(upload).encode(),
+            timeout=60,
+            check=False,
+            capture_output=True,
+        )
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        happened = point == "finished"
+        assert (world.picture() != before) == happened
+        assert held(world, upload) != happened  # what was uploaded is there for as long as nothing was imported
+        outcome = world.ask(Import(id=1, upload=upload, rename={"shop": f"shop {point}"}, session=point, seq=1))
+        assert isinstance(outcome, Answered) and (outcome.replayed_tid is not None) == happened
+        assert world.say(f"shop {point}", "twice_", 4) == 8 and len(world.say(f"shop {point}", "items")) == 4
+        assert not held(world, upload)
+
+
+def held(world, upload):
+    """Whether the nursery holds the upload."""
+    world.image.manager.begin()
+    try:
+        return upload.oid.hex() in world.image.shard("nursery", upload.oid.hex()).names()
+    finally:
+        world.image.manager.abort()

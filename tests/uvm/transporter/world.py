@@ -1,0 +1,163 @@
+"""Exports and imports through a UVM's batch, without files, and pictures of object graphs to compare."""
+
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from tests.uvm.images import Bench
+from uvm.image.image import Image
+from uvm.image.message_object import is_method
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome
+from uvm.objects import KIND, NAMES, PARENTS, Merging, MergingQueue, UvmObject
+from uvm.protocol import (
+    Bundle,
+    Changing,
+    Export,
+    Exported,
+    Import,
+    ObjectDocument,
+    Reference,
+    Upload,
+    decode_document,
+    decode_value,
+    encode,
+)
+from uvm.rights import ALL, Limits
+
+_numbers = count(1)
+
+
+class World(Bench):
+    """An image as a tool meets it: exports as documents, imports of bundles. Errors are raised."""
+
+    def __init__(self, image: Image, name: str = "uvm-1", **settings: Any) -> None:
+        super().__init__(image, name, **settings)
+        self.principal = "local"
+        self.rights = ALL
+        self.limits = Limits()
+
+    def ask(self, request: Any) -> Outcome:
+        """What a request comes to; a changing one gets a number of its own, unless it has one."""
+        if isinstance(request, Changing) and not request.session:
+            request = msgspec.structs.replace(request, session=f"w{next(_numbers)}", seq=1)
+        delivery = Delivery(next(_numbers), encode(request), self.principal, False, 0.0, 60.0, self.rights, self.limits)
+        return self.run(delivery)[0]
+
+    def answer(self, request: Any) -> Any:
+        """The value of the answer. Raises the error."""
+        outcome = self.ask(request)
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        assert isinstance(outcome, Answered)
+        return outcome.state if outcome.state is not None else decode_value(outcome.result)
+
+    def say(self, target: Any, selector: str, *args: Any) -> Any:
+        """Send a message."""
+        outcome = self.send(target, selector, *args)
+        if isinstance(outcome, Failed):
+            raise outcome.error
+        assert isinstance(outcome, Answered)
+        return decode_value(outcome.result)
+
+    def export(self, *targets: Any, **fields: Any) -> tuple[Exported, list[ObjectDocument]]:
+        """All parts of an export, put together."""
+        documents: list[bytes] = []
+        rest = b""
+        part = self.answer(Export(1, list(targets), **fields))
+        while True:
+            for position, data in enumerate(part.data):
+                rest += data
+                if position < len(part.data) - 1 or part.offset == 0:
+                    documents.append(rest)
+                    rest = b""
+            if part.number >= part.objects:
+                return part, [decode_document(document) for document in documents]
+            part = self.answer(Export(1, list(targets), tid=part.tid, number=part.number, offset=part.offset))
+
+    def bundle(self, *targets: Any) -> Bundle:
+        """An export as an Import takes it."""
+        part, documents = self.export(*targets)
+        return Bundle(part.image, part.tid, [one.key for one in documents[: part.roots]], [encode(document) for document in documents])
+
+    def take_in(self, bundle: Bundle, **options: Any) -> dict[str, Any]:
+        """Import a bundle that fits in a frame."""
+        answer: dict[str, Any] = self.answer(Import(id=1, bundle=encode(bundle), **options))
+        return answer
+
+    def upload(self, data: bytes, blob: str = "", upload: Any = None, piece: int = 1 << 20) -> Any:
+        """Upload bytes in pieces; a reference to them."""
+        for begin in range(0, len(data), piece):
+            upload = self.answer(Upload(id=1, data=data[begin : begin + piece], upload=upload, blob=blob, offset=begin))
+        return upload
+
+    def picture(self, *roots: Any) -> dict[str, Any]:
+        """Everything that can be reached from the names, or from some roots, without a trace of which image it is in."""
+        self.image.manager.begin()
+        try:
+            return picture(self.image, [self.image.target(root) for root in roots])
+        finally:
+            self.image.manager.abort()
+
+
+def changed(bundle: Bundle, key: str, **fields: Any) -> Bundle:
+    """The bundle with another document of that key."""
+    documents = [decode_document(data) for data in bundle.objects]
+    return msgspec.structs.replace(
+        bundle,
+        objects=[encode(msgspec.structs.replace(one, **fields) if one.key == key else one) for one in documents],
+    )
+
+
+def picture(image: Image, roots: list[UvmObject]) -> dict[str, Any]:
+    """A graph of objects in which each is numbered by the order in which it is met: equal for graphs that are the same but for identity."""
+    primordial = {image.names[name]._p_oid: name for name in image.root["primordial"]}
+    numbers: dict[bytes, str] = {}
+    pictures: dict[str, Any] = {}
+    pending = list(roots) or [one for name, one in image.names.items() if name not in image.root["primordial"]]
+
+    def number(one: UvmObject) -> str:
+        if one._p_oid in primordial:
+            return primordial[one._p_oid]
+        if one._p_oid not in numbers:
+            numbers[one._p_oid] = f"#{len(numbers)}"
+            pending.append(one)
+        return numbers[one._p_oid]
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, UvmObject):
+            return ("object", number(value))
+        if isinstance(value, MergingQueue):
+            return ("queue", value.taken, [shown(item) for item in value.items])
+        if isinstance(value, Merging):
+            return (type(value).__name__, shown(value.plain()), len(value) if hasattr(value, "__len__") else None)
+        if isinstance(value, dict):
+            return ("map", [(shown(key), shown(item)) for key, item in value.items()])
+        if isinstance(value, list | tuple):
+            return (type(value).__name__, [shown(item) for item in value])
+        return (type(value).__name__, repr(value))
+
+    for root in list(pending):
+        number(root)
+    pending = list(dict.fromkeys(pending))
+    done: set[bytes] = set()
+    while pending:
+        one = pending.pop(0)
+        if one._p_oid in done or one._p_oid in primordial:
+            continue
+        done.add(one._p_oid)
+        if one.own(KIND, "") == "method":
+            pictures[number(one)] = {
+                name: shown(one.own(name)) for name in ("source", "selector", "positional", "keywords", "defaults", "policy", "digest")
+            }
+            continue
+        pictures[number(one)] = {
+            "names": list(one.own(NAMES, [])),
+            "parents": [number(parent) for parent in one.own(PARENTS, [])],
+            "slots": [(name, "method" if is_method(one.own(name)) else "data", shown(one.own(name))) for name in one.names()],
+        }
+    return pictures
+
+
+def reference(text: str) -> Reference:
+    return Reference.parse(text)

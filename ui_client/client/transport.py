@@ -1,0 +1,138 @@
+"""Exports and imports as a conversation with the bridge: generators that yield requests and are sent the answers.
+
+So the synchronous and the asynchronous client carry out the same. Nothing here knows of files; `ui_client.export_files` does.
+"""
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeVar
+
+from msgspec import Struct
+
+from ui_client.client.errors import ImageError, RemoteError
+from uvm.protocol import (
+    Answer,
+    Bundle,
+    Export,
+    Exported,
+    Import,
+    ObjectDocument,
+    Reference,
+    Release,
+    Reply,
+    Upload,
+    decode_document,
+    encode,
+)
+
+_T = TypeVar("_T")
+
+Conversation = Generator[Any, Answer, _T]
+Tell = Callable[[int, int], None]
+"""Called with how much is done, and of how much: objects of an export, bytes of an upload."""
+
+PIECE: Final = 1_000_000
+"""Bytes of an upload's piece; what is shorter is imported in one frame."""
+
+
+class ExportedObjects(Struct, frozen=True):
+    """What was exported: of the image `image`, as of the transaction `tid`. `roots`: keys of the targets."""
+
+    image: str
+    tid: bytes
+    targets: list[Any]
+    roots: list[str]
+    documents: list[ObjectDocument]
+
+
+def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObjects]:
+    """All documents of an export."""
+    documents: list[ObjectDocument] = []
+    whole, part = b"", None
+    request = Export(0, list(targets))
+    while part is None or part.number < part.objects:
+        part = _expect(Exported, (yield request))
+        for position, data in enumerate(part.data, 1):
+            whole += data
+            if position < len(part.data) or part.offset == 0:
+                documents.append(decode_document(whole))
+                whole = b""
+        tell(len(documents), part.objects)
+        request = Export(0, list(targets), tid=part.tid, number=part.number, offset=part.offset)
+    return ExportedObjects(part.image, part.tid, list(targets), [document.key for document in documents[: part.roots]], documents)
+
+
+def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Conversation[None]:
+    """Write the bytes of a file that exported objects have."""
+    offset = 0
+    while True:
+        part = _expect(Exported, (yield Export(0, exported.targets, tid=exported.tid, blob=digest, offset=offset)))
+        for data in part.data:
+            file.write(data)
+        if part.offset <= offset:
+            return
+        offset = part.offset
+
+
+def importing(
+    bundle: Bundle, blobs: Mapping[str, Path], rename: Mapping[str, str], replace: bool, preview: bool, session: str, tell: Tell
+) -> Conversation[dict[str, Any]]:
+    """Upload what does not fit in a frame, then import all of it, or say what would be done."""
+    encoded = encode(bundle)
+    if len(encoded) <= PIECE and not blobs:
+        return _summary((yield Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview)))
+    uploading = _Uploading(sum(path.stat().st_size for path in blobs.values()) + len(encoded), tell)
+    try:
+        for begin in range(0, len(encoded), PIECE):
+            yield from uploading.piece("", begin, encoded[begin : begin + PIECE])
+        for digest, path in blobs.items():
+            with path.open("rb") as file:
+                offset = 0
+                while data := file.read(PIECE):
+                    yield from uploading.piece(digest, offset, data)
+                    offset += len(data)
+                if not offset:
+                    yield from uploading.piece(digest, 0, b"")
+        answer = _summary((yield Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)))
+    except ImageError:
+        if uploading.upload is not None:
+            yield Release(0, [uploading.upload], session)
+        raise
+    if preview:
+        yield Release(0, [uploading.upload], session)
+    return answer
+
+
+class _Uploading:
+    def __init__(self, total: int, tell: Tell) -> None:
+        self.upload: Reference | None = None
+        self._total = total
+        self._done = 0
+        self._tell = tell
+
+    def piece(self, blob: str, offset: int, data: bytes) -> Conversation[None]:
+        answer = yield Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset)
+        self.upload = _expect_reference(answer)
+        self._done += len(data)
+        self._tell(self._done, self._total)
+
+
+def _expect(kind: type[_T], answer: Answer) -> _T:
+    if not isinstance(answer, kind):
+        raise RemoteError("InternalError", f"the bridge answered with {type(answer).__name__}; {kind.__name__} was expected")
+    return answer
+
+
+def _expect_reference(answer: Answer) -> Reference:
+    return _expect_value(Reference, answer)
+
+
+def _summary(answer: Answer) -> dict[str, Any]:
+    return _expect_value(dict, answer)
+
+
+def _expect_value(kind: type[_T], answer: Answer) -> _T:
+    result = _expect(Reply, answer).result
+    if not isinstance(result, kind):
+        raise RemoteError("InternalError", f"the bridge answered with a {type(result).__name__}; a {kind.__name__} was expected")
+    return result

@@ -1,0 +1,182 @@
+"""An import: the bundle is read, a plan is made, and the plan is carried out, all in the transaction of one message.
+
+What it changes goes through the attempt, as what a method changes does: so the gate weighs it, the journal has it, quotas bound it, and a
+failure takes all of it back.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+from ZODB.blob import Blob
+
+from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
+from uvm.history import chronicle
+from uvm.image import model_registry
+from uvm.image.image import Image
+from uvm.image.message_object import is_method
+from uvm.image.stored import Growth
+from uvm.objects import ABSENT, NAMES, PARENTS, UvmObject, same_value
+from uvm.protocol import Bundle, Import, decode_bundle
+from uvm.runtime.attempt import Attempt
+from uvm.runtime.authority import check_change
+from uvm.transporter import blobs, plan, uploads
+from uvm.transporter.methods import Importing
+from uvm.transporter.parts import parts
+from uvm.transporter.plan import Arrival, ImportOptions, ImportPlan
+
+LISTED: Final = 1000
+"""Names, methods and changed objects that an answer lists."""
+
+
+class Imported:
+    """What came of an import: what is answered, new objects that nothing refers to but the tool, and what its files weigh."""
+
+    def __init__(self, answer: dict[str, Any], roots: list[UvmObject], grown: list[Growth]) -> None:
+        self.answer = answer
+        self.roots = roots
+        self.grown = grown
+
+
+def take_in(image: Image, attempt: Attempt, request: Import, principal: str, alive: Callable[[], None]) -> Imported:
+    """Carry out an Import, or with `preview` plan it. Raises what `plan.plan_of` does, QuotaExceeded, NoSuchObject."""
+    if "send" not in attempt.rights:
+        raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
+    upload = None if request.upload is None else uploads.of(image, request.upload, principal)
+    if (upload is None) == (not request.bundle):
+        raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")
+    data = request.bundle if upload is None else uploads.bundle(upload)
+    bundle = _bundle(data)
+    by = Importing(principal, attempt.rights, attempt.now, bundle.image, bundle.tid)
+    uploaded = uploads.files(upload) if upload is not None else {}
+    if sum(uploaded.values()) > attempt.limits.bytes:
+        raise QuotaExceeded(
+            f"files of {sum(uploaded.values()):,} bytes; a message may store {attempt.limits.bytes:,}", "import fewer at a time"
+        )
+    if not request.preview:
+        attempt.touch()
+    here = _Files(image, upload, uploaded, alive, request.preview)
+    planned = plan.plan_of(image, bundle, by, ImportOptions(request.rename, request.replace), here.find, alive)
+    if request.preview:
+        return Imported(_answer(image, planned, {}, preview=True), [], [])
+    changes = {arrival.key: _carry_out(image, attempt, arrival, alive) for arrival in planned.arrivals}
+    if upload is not None:
+        uploads.forget(image, upload)
+    if any(changes.values()):
+        for proxy in planned.used:
+            model_registry.take(proxy)
+        facts = {"image": bundle.image, "tid": bundle.tid.hex(), "objects": len(planned.arrivals), "methods": len(planned.behaviours)}
+        names = [name for arrival in planned.arrivals for name in arrival.names]
+        chronicle.record(image, "import", author=principal, cause=attempt.message, facts={**facts, "names": names[:LISTED]})
+    grown = [(upload, -upload.own("bytes"))] if upload is not None else []
+    grown += [(arrival.object, size) for arrival in planned.arrivals if (size := here.size_in(arrival))]
+    return Imported(_answer(image, planned, changes, preview=False), planned.roots, grown)
+
+
+class _Files:
+    """Files by digest: those that were uploaded, or those that the image has."""
+
+    def __init__(self, image: Image, upload: UvmObject | None, sizes: dict[str, int], alive: Callable[[], None], preview: bool) -> None:
+        self._image = image
+        self._upload = upload
+        self._sizes = sizes
+        self._alive = alive
+        self._preview = preview
+        self._new: dict[int, int] = {}
+        self._known: dict[str, Blob] | None = None
+
+    def find(self, digest: str) -> Blob | None:
+        """Raises BadExport for an uploaded file that has another digest."""
+        if digest in self._sizes and self._upload is not None:
+            if self._preview:
+                return Blob()
+            blob = uploads.file(self._image, self._upload, digest)
+            self._new[id(blob)] = self._sizes[digest]
+            return blob
+        if self._known is None:
+            self._known = blobs.in_image(self._image, self._alive)
+        return self._known.get(digest)
+
+    def size_in(self, arrival: Arrival) -> int:
+        """Bytes of new files that an object holds; each is counted once."""
+        return sum(self._new.pop(id(part), 0) for part in parts(list(arrival.slots.values())) if isinstance(part, Blob))
+
+
+def _bundle(data: bytes) -> Bundle:
+    try:
+        return decode_bundle(data)
+    except msgspec.DecodeError as error:
+        raise BadExport(f"the bundle cannot be read: {error}", "export again with this version") from error
+
+
+def _carry_out(image: Image, attempt: Attempt, arrival: Arrival, alive: Callable[[], None]) -> list[str]:
+    """Have an object become what it is to be; the names of its slots that changed."""
+    alive()
+    owner, slots = arrival.object, arrival.slots
+    for value in slots.values():
+        if is_method(value) and value._p_jar is None and not attempt.is_new(value):
+            attempt.made(value)
+    if arrival.new:
+        attempt.made(owner)
+        owner._slots[PARENTS] = arrival.parents
+        owner._slots.update(slots)
+        changed = list(slots)
+    else:
+        changed = _replaced(image, attempt, arrival)
+    for name in arrival.names:
+        if name not in image.names_of(owner):
+            attempt.writing(owner, NAMES)
+            image.give_name(owner, name)
+    return changed
+
+
+def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
+    owner, slots = arrival.object, arrival.slots
+    changed = _differences(arrival)
+    moved = owner.parents() != arrival.parents
+    order = [name for name in owner.names() if name in slots] + [name for name in slots if name not in owner._slots]
+    if not changed and not moved and order == list(slots):
+        return []
+    check_change(image, owner, attempt.policy)
+    for name in changed:
+        attempt.writing(owner, name)
+        if slots.get(name, ABSENT) is ABSENT:
+            owner.drop(name)
+        else:
+            owner.put(name, slots[name])
+    if moved:
+        for ancestor in [each for parent in arrival.parents for each in parent.chain()]:
+            if ancestor._p_jar is not None:
+                # The commit fails with a conflict if an ancestor's own record changed meanwhile.
+                ancestor._p_jar.readCurrent(ancestor)
+        attempt.writing(owner, PARENTS)
+        owner.put(PARENTS, arrival.parents)
+    structure = {name: value for name, value in owner._slots.items() if name.endswith("*")}
+    owner._slots = {**structure, **{name: owner._slots[name] for name in slots}}
+    return changed + ([PARENTS] if moved else [])
+
+
+def _answer(image: Image, planned: ImportPlan, changes: dict[str, list[str]], *, preview: bool) -> dict[str, Any]:
+    """What a tool is told, as a value."""
+    new = [arrival for arrival in planned.arrivals if arrival.new]
+    named = [(name, arrival) for arrival in planned.arrivals for name in arrival.names]
+    return {
+        "preview": preview,
+        "objects": len(planned.arrivals),
+        "new": len(new),
+        "methods": len(planned.behaviours),
+        "names": [name for name, _ in named[:LISTED]],
+        "replaced": {
+            arrival.key: changes[arrival.key] if not preview else _differences(arrival)
+            for arrival in [arrival for arrival in planned.arrivals if not arrival.new][:LISTED]
+        },
+        "claims": [msgspec.to_builtins(behaviour) for behaviour in planned.behaviours[:LISTED]],
+        "left_out": planned.left_out[:LISTED],
+        "roots": [] if preview else list(planned.roots),
+    }
+
+
+def _differences(arrival: Arrival) -> list[str]:
+    """The slots in which an object that is there differs from what it is to be."""
+    owner, slots = arrival.object, arrival.slots
+    return [name for name in owner.names() if name not in slots] + [name for name in slots if not same_value(owner.own(name), slots[name])]
