@@ -90,7 +90,7 @@ class Bridge:
 
     def _give(self, make: Make) -> None:
         self._given += 1
-        self._socket.send_multipart([self._peer, wire.encode(wire.Job(self._given, encode(make(self._given)), "local"))])
+        self._socket.send_multipart([self._peer, wire.encode(wire.Deliver(self._given, encode(make(self._given)), "local"))])
 
     def _hear(self) -> wire.Done | None:
         if not self._socket.poll(60_000):

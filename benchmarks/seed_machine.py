@@ -15,12 +15,12 @@ from inference_worker.console import seconds
 from inference_worker.engine.memory_plan import gpu_memory_plan
 from inference_worker.errors import EngineStartFailed
 from inference_worker.simulator.generate import generate
-from inference_worker.simulator.machine import Machine
+from inference_worker.simulator.machine import SimulatedMachine
 from inference_worker.simulator.outcome import Outcome
 from inference_worker.simulator.presets import GB, GIB, GPTQ_BITS, SEED, gpu_machine, seed_settings
 from inference_worker.simulator.runs import POLICIES, simulate
 from inference_worker.simulator.shapes import LLAMA_8B
-from inference_worker.trace import Generated, Trace
+from inference_worker.trace import Trace, TraceParameters
 
 SKIP_S = 600.0
 OURS = "predictive"
@@ -33,7 +33,7 @@ MODELS = {
 
 
 def drawn(adapters: int = 1000, rate: float = 2.0, prompt_tokens: float = 60.0) -> Trace:
-    return generate(Generated(adapters=adapters, rate=rate, seconds=3600.0, sessions=50, prompt_tokens=prompt_tokens))
+    return generate(TraceParameters(adapters=adapters, rate=rate, seconds=3600.0, sessions=50, prompt_tokens=prompt_tokens))
 
 
 def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
@@ -91,7 +91,7 @@ def by_slots() -> Iterable[list[str]]:
 
 def what_limits() -> Iterable[list[str]]:
     """One thing made better at a time."""
-    variants: dict[str, Machine] = {
+    variants: dict[str, SimulatedMachine] = {
         "as it is": SEED,
         "twice the slots": replace(SEED, slots=2 * SEED.slots),
         "twice the KV cache": replace(SEED, kv_tokens=2 * SEED.kv_tokens),

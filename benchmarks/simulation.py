@@ -25,11 +25,11 @@ from inference_worker import console as results
 from inference_worker.protocol import Adapters, AskAdapters, Completed, Generate, Warm
 from inference_worker.simulator import tables as show
 from inference_worker.simulator.generate import generate
-from inference_worker.simulator.machine import LoraCost, Machine, Speed
+from inference_worker.simulator.machine import LoraCost, SimulatedMachine, Speed
 from inference_worker.simulator.outcome import Outcome, recorded
 from inference_worker.simulator.presets import HERE
 from inference_worker.simulator.runs import simulate
-from inference_worker.trace import Generated, Trace, in_order, read_trace
+from inference_worker.trace import Trace, TraceParameters, in_order, read_trace
 from tests.inference_worker import files
 from tests.inference_worker.service import Client, running_worker
 from tests.model import converted_model
@@ -115,14 +115,14 @@ def bench(home: Path, count: int, seed: int, trace: Path | None = None, **settin
         worker.terminate(30)
 
 
-def loads(one: Bench) -> Machine:
+def loads(one: Bench) -> SimulatedMachine:
     """The sizes and speeds of loads, on a worker that has loaded nothing yet; all other costs are 0."""
     for adapter in one.adapters:
         # One after the other, with nobody else: a load is then all that a first token waits for.
         one.together([one.request(tokens=2, adapter=adapter)])
     tiers = {tier.name: tier for tier in one.tiers().tiers}
     size = tiers["warm"].used // len(one.adapters)
-    return Machine(
+    return SimulatedMachine(
         name="measured",
         step_s=0.0,
         kv_tokens=HERE.kv_tokens,
@@ -160,7 +160,7 @@ def steps(one: Bench) -> dict[str, float]:
     }
 
 
-def machine_of(loaded: Machine, measured: list[dict[str, float]]) -> Machine:
+def machine_of(loaded: SimulatedMachine, measured: list[dict[str, float]]) -> SimulatedMachine:
     """The machine with the means of the costs measured: the load of a shared machine changes meanwhile."""
     mean = {name: statistics.mean(one[name] for one in measured) for name in measured[0]}
     lora = LoraCost(**{name: mean.pop(f"lora_{name}") for name in ("step_s", "adapter_s", "token_s")})
@@ -191,7 +191,9 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print one line of JSON")
     options = parser.parse_args()
     drawn = generate(
-        Generated(adapters=ADAPTERS, rate=options.rate, seconds=options.seconds, sessions=4, tokens=TOKENS, interactive=0, background=0)
+        TraceParameters(
+            adapters=ADAPTERS, rate=options.rate, seconds=options.seconds, sessions=4, tokens=TOKENS, interactive=0, background=0
+        )
     )
     with tempfile.TemporaryDirectory(prefix="batos-") as directory:
         with bench(Path(directory) / "measured", SLOTS, 100) as one:
@@ -223,7 +225,7 @@ def main() -> int:
     return 0
 
 
-def size_s(machine: Machine, speed: Speed) -> str:
+def size_s(machine: SimulatedMachine, speed: Speed) -> str:
     return results.seconds(speed.seconds(machine.slot_bytes))
 
 

@@ -25,7 +25,7 @@ from uvm.rights import Limits
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.personas import PERSONAS
 from uvm.runtime.primitives import PRIMITIVES
-from uvm.runtime.recollection import EVERYWHERE, GENESIS
+from uvm.runtime.recollection import EVERYWHERE
 from uvm.runtime.revoking import AUTHORS
 from uvm.runtime.runtime import Runtime
 
@@ -471,7 +471,7 @@ ELSEWHERE: Final = {
     "primitive routed_": "needs a message object; charged per persona",
     "primitive fineTuneWith_": "needs a persona; costs what setSlot_value_ costs",
     **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in {**PERSONAS, **AUTHORS}},
-    **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in {**EVERYWHERE, **GENESIS}},
+    **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in EVERYWHERE},
 }
 """What no case can repeat, and why."""
 

@@ -41,8 +41,8 @@ def bound(keep: Collection[Capability]) -> bool:
     False when the process may not: then it has no capabilities either, or only some that somebody left it.
     """
     _libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    known = [number for number in range(_LAST + 1) if _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) >= 0]
-    refused = [number for number in known if number not in keep and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0]
+    numbers = [number for number in range(_LAST + 1) if _libc.prctl(_PR_CAPBSET_READ, number, 0, 0, 0) >= 0]
+    refused = [number for number in numbers if number not in keep and _libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0) != 0]
     return not refused
 
 

@@ -42,12 +42,12 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `bare`: a trial child; only computing, and talking over open pipes. Otherwise a server, which keeps every system
     call that it may need within the other fields. `read`, `listed`, `write`: files and directories, with what is beneath
-    them (`listed`: only the names; `write` includes reading, not running). `shown` and `hidden`: what the process's own view of
+    them (`listed`: only the names; `write` includes reading, not running). `visible` and `hidden`: what the process's own view of
     the files shows writable, where that is more than `write`, and leaves out, such as directories of sockets. `network`: making Unix
     sockets, or TCP ones too, to listen on and connect to these ports (None: any); `alone`: in a network of its own, with nothing but a
     loopback device; `abstract`: Unix sockets without a file; `resolve`: looking host names up; `accounts`: telling other accounts
     apart. Listeners that are open go on in each case.
-    `user`: the account to change to when started as root, `given`: directories that it gets then. `memory_mb`: address space beyond
+    `user`: the account to change to when started as root, `owned`: directories that it gets then. `memory_mb`: address space beyond
     what the process has when it is confined; `data_mb`: memory that it can write, all of it. `files`: open descriptors.
     `layers`: those to put in force; the others are left out, and reported so.
     """
@@ -56,7 +56,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     read: tuple[Path, ...] = ()
     listed: tuple[Path, ...] = ()
     write: tuple[Path, ...] = ()
-    shown: tuple[Path, ...] = ()
+    visible: tuple[Path, ...] = ()
     hidden: tuple[Path, ...] = ()
     network: Literal["none", "unix", "tcp"] = "none"
     listen: tuple[int, ...] | None = ()
@@ -71,7 +71,7 @@ class Profile(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     native_code: bool = False
     keep: tuple[Capability, ...] = ()
     user: str = ""
-    given: tuple[Path, ...] = ()
+    owned: tuple[Path, ...] = ()
     memory_mb: int | None = None
     data_mb: int | None = None
     cpu_s: int | None = None
@@ -89,7 +89,7 @@ class Layer(Struct, frozen=True):
     required: bool = True
 
 
-class Report(Struct, frozen=True):
+class ConfinementReport(Struct, frozen=True):
     """What a running process says of its layers, in `run/confinement/<process>.json`."""
 
     process: str
@@ -141,7 +141,7 @@ def enter(process: str, profile: Profile, run: Path | None) -> bool:
     # Opened before, since nothing can be opened there afterwards.
     with place.open("wb") as file:
         layers = confine(profile)
-        file.write(msgspec.json.encode(Report(process, os.getpid(), layers)))
+        file.write(msgspec.json.encode(ConfinementReport(process, os.getpid(), layers)))
     for layer in layers:
         (log.info if layer.in_force else log.warning)("confinement", layer=layer.name, in_force=layer.in_force, reason=layer.reason)
     return sufficient(layers)
@@ -215,9 +215,9 @@ def _lower(which: int, most: int) -> None:
 def _enter_view(profile: Profile) -> Layer:
     if "view" not in profile.layers:
         return _left_out("view", required=False)
-    view = namespaces.View(
+    view = namespaces.FilesystemView(
         read=(*profile.read, *profile.listed),
-        write=(*profile.write, *profile.shown),
+        write=(*profile.write, *profile.visible),
         hide=profile.hidden,
         run=profile.execute or profile.native_code,
         loopback=None if profile.abstract or (profile.network == "tcp" and not profile.alone) else profile.alone,
@@ -282,11 +282,11 @@ def change_to(account: pwd.struct_passwd) -> None:
 
 def _use_as(account: pwd.struct_passwd, profile: Profile) -> None:
     """Read Python and what the account gets, as that account. Raises OSError."""
-    for directory in profile.given:
+    for directory in profile.owned:
         if directory.is_dir():
             os.chown(directory, account.pw_uid, account.pw_gid)
     change_to(account)
-    for directory in (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent, *profile.given):
+    for directory in (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parent, *profile.owned):
         if directory.is_dir():
             list(directory.iterdir())
 
@@ -296,7 +296,7 @@ def _drop_capabilities(profile: Profile, keep: tuple[Capability, ...], bound: bo
         return _left_out("capabilities", required=False)
     capabilities.drop(keep)
     kept = capabilities.held()
-    names = ", ".join(one.name.lower() for one in keep if kept >> one & 1)
+    names = ", ".join(capability.name.lower() for capability in keep if kept >> capability & 1)
     return Layer("capabilities", True, (f"{names} alone" if names else "none") + ("" if bound else ", and none to drop"), required=False)
 
 
@@ -307,11 +307,11 @@ def _prepare_files(profile: Profile, *, alone: bool) -> tuple[int | None, list[L
     if not version:
         reason = "this kernel has no landlock, or has it switched off"
         return None, [Layer("files", False, reason), Layer("tcp", False, reason, required=False)]
-    reading = landlock.READ | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
-    writing = landlock.WRITE | (landlock.Files.EXECUTE if profile.execute else landlock.Files(0))
+    reading = landlock.READ | (landlock.FileAccess.EXECUTE if profile.execute else landlock.FileAccess(0))
+    writing = landlock.WRITE | (landlock.FileAccess.EXECUTE if profile.execute else landlock.FileAccess(0))
     rules = [
         *((path, reading) for path in profile.read),
-        *((path, landlock.Files.READ_DIR) for path in profile.listed),
+        *((path, landlock.FileAccess.READ_DIR) for path in profile.listed),
         *((path, writing) for path in profile.write),
     ]
     tcp = profile.network == "tcp"

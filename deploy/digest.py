@@ -13,8 +13,8 @@ _CHUNK = 1 << 22
 
 def directory_digest(directory: Path) -> str:
     """The digest of `directory`, 64 hexadecimal digits; links are followed. Raises OSError when a file cannot be read."""
-    found = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
-    return listing_digest({file.relative_to(directory).as_posix(): file_digest(file) for file in found})
+    files = (file for file in directory.rglob("*") if file.is_file() and not file.name.startswith("."))
+    return listing_digest({file.relative_to(directory).as_posix(): file_digest(file) for file in files})
 
 
 def listing_digest(digests: Mapping[str, str]) -> str:
@@ -22,12 +22,12 @@ def listing_digest(digests: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{digests[path]}  {path}\n" for path in sorted(digests)).encode()).hexdigest()
 
 
-def file_digest(file: Path, told: Callable[[int], None] = lambda octets: None) -> str:
-    """The sha256 of one file's content, 64 hexadecimal digits. `told`: how many bytes were read so far."""
+def file_digest(file: Path, progress: Callable[[int], None] = lambda octets: None) -> str:
+    """The sha256 of one file's content, 64 hexadecimal digits. `progress`: called with how many bytes were read so far."""
     digest, octets = hashlib.sha256(), 0
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
             octets += len(chunk)
-            told(octets)
+            progress(octets)
     return digest.hexdigest()

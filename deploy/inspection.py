@@ -11,12 +11,12 @@ import msgspec
 from msgspec import Struct
 
 from deploy.capabilities import Capability
-from deploy.confinement import Layer, Report
+from deploy.confinement import ConfinementReport, Layer
 
 _FILTERED = "2"
 
 
-class Confined(Struct, frozen=True):
+class ConfinedProcess(Struct, frozen=True):
     """One running process. `uid`: the account it runs as; `untrue`: what the kernel says against its report, or its children's."""
 
     process: str
@@ -31,11 +31,11 @@ class Confined(Struct, frozen=True):
         return [layer for layer in self.layers if not layer.in_force]
 
 
-def running(run: Path) -> Iterator[Confined]:
+def running(run: Path) -> Iterator[ConfinedProcess]:
     """The processes of this run directory that live and have reported, by name. Files that cannot be read are left out."""
     for file in sorted((run / "confinement").glob("*.json")):
         try:
-            report = msgspec.json.decode(file.read_bytes(), type=Report)
+            report = msgspec.json.decode(file.read_bytes(), type=ConfinementReport)
             status = _status(report.pid)
         except (OSError, msgspec.DecodeError):
             continue  # it ended
@@ -46,7 +46,7 @@ def running(run: Path) -> Iterator[Confined]:
                 untrue += [f"its child {child}: {fault}" for fault in _against(in_force, _status(child), child)]
             except OSError:
                 continue
-        yield Confined(report.process, report.pid, int(status["Uid"].split()[0]), report.layers, untrue)
+        yield ConfinedProcess(report.process, report.pid, int(status["Uid"].split()[0]), report.layers, untrue)
 
 
 def _status(pid: int) -> dict[str, str]:

@@ -29,7 +29,7 @@ Pair = tuple[bytes, bytes]
 """A public key and its secret one, as Z85."""
 
 
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
+class PrincipalRecord(Struct, frozen=True, forbid_unknown_fields=True):
     """One principal: its proof (a public key or a user's number; neither for `local`), its rights, and quotas that differ from [quotas]."""
 
     rights: frozenset[Right]
@@ -83,13 +83,13 @@ def stamp(home: Home) -> int:
         return 0
 
 
-def read(home: Home, defaults: QuotaSettings) -> tuple[dict[str, Record], list[str]]:
+def read(home: Home, defaults: QuotaSettings) -> tuple[dict[str, PrincipalRecord], list[str]]:
     """All principals by name, and what is wrong with the files that cannot be used: those are left out."""
-    records: dict[str, Record] = {}
+    records: dict[str, PrincipalRecord] = {}
     faults: list[str] = []
     for path in sorted(directory(home).glob("[a-z]*.json")):
         try:
-            record = msgspec.json.decode(path.read_bytes(), type=Record)
+            record = msgspec.json.decode(path.read_bytes(), type=PrincipalRecord)
             record.quota(defaults)
             if path.stem != LOCAL and (record.public is None) == (record.uid is None):
                 raise SettingsError("a principal has either a public key or a uid")
@@ -101,7 +101,7 @@ def read(home: Home, defaults: QuotaSettings) -> tuple[dict[str, Record], list[s
     return records, faults
 
 
-def write(home: Home, name: str, record: Record) -> None:
+def write(home: Home, name: str, record: PrincipalRecord) -> None:
     """Add a principal, or replace it."""
     _replace(home, f"{check_name(name)}.json", record)
 

@@ -17,7 +17,7 @@ _VERSION = 1
 _PATH_BENEATH, _PORT = 1, 2
 
 
-class Files(enum.IntFlag):
+class FileAccess(enum.IntFlag):
     """What can be done with files; the comment says since which version of Landlock."""
 
     EXECUTE = 1 << 0
@@ -38,22 +38,22 @@ class Files(enum.IntFlag):
     IOCTL_DEV = 1 << 15  # 5
 
 
-READ = Files.READ_FILE | Files.READ_DIR
+READ = FileAccess.READ_FILE | FileAccess.READ_DIR
 WRITE = (
     READ
-    | Files.WRITE_FILE
-    | Files.TRUNCATE
-    | Files.REMOVE_DIR
-    | Files.REMOVE_FILE
-    | Files.MAKE_DIR
-    | Files.MAKE_REG
-    | Files.MAKE_SOCK
-    | Files.MAKE_FIFO
-    | Files.MAKE_SYM
-    | Files.REFER
+    | FileAccess.WRITE_FILE
+    | FileAccess.TRUNCATE
+    | FileAccess.REMOVE_DIR
+    | FileAccess.REMOVE_FILE
+    | FileAccess.MAKE_DIR
+    | FileAccess.MAKE_REG
+    | FileAccess.MAKE_SOCK
+    | FileAccess.MAKE_FIFO
+    | FileAccess.MAKE_SYM
+    | FileAccess.REFER
 )
-_OF_FILES = Files.EXECUTE | Files.WRITE_FILE | Files.READ_FILE | Files.TRUNCATE | Files.IOCTL_DEV
-_SINCE = {Files.REFER: 2, Files.TRUNCATE: 3, Files.IOCTL_DEV: 5}
+_OF_FILES = FileAccess.EXECUTE | FileAccess.WRITE_FILE | FileAccess.READ_FILE | FileAccess.TRUNCATE | FileAccess.IOCTL_DEV
+_SINCE = {FileAccess.REFER: 2, FileAccess.TRUNCATE: 3, FileAccess.IOCTL_DEV: 5}
 _BIND_TCP, _CONNECT_TCP = 0b01, 0b10
 _TCP_SINCE = 4
 _ABSTRACT_SOCKETS, _SIGNALS = 0b01, 0b10
@@ -81,18 +81,18 @@ def version() -> int:
         return 0
 
 
-def network_since(found: int) -> bool:
+def network_since(abi: int) -> bool:
     """Whether this version can refuse TCP."""
-    return found >= _TCP_SINCE
+    return abi >= _TCP_SINCE
 
 
-def scopes_since(found: int) -> bool:
+def scopes_since(abi: int) -> bool:
     """Whether this version can refuse signals and abstract sockets."""
-    return found >= _SCOPES_SINCE
+    return abi >= _SCOPES_SINCE
 
 
 def ruleset(
-    rules: Iterable[tuple[Path, Files]],
+    rules: Iterable[tuple[Path, FileAccess]],
     *,
     listen: Collection[int] | None,
     connect: Collection[int] | None,
@@ -105,19 +105,19 @@ def ruleset(
     stays allowed; where the kernel is too old to refuse them they stay allowed anyway. Paths that do not exist are left out.
     Raises OSError without Landlock.
     """
-    found = version()
-    handled = Files(0)
-    for right in Files:
-        if found >= _SINCE.get(right, 1):
+    abi = version()
+    handled = FileAccess(0)
+    for right in FileAccess:
+        if abi >= _SINCE.get(right, 1):
             handled |= right
     scoped = (0 if foreign_signals else _SIGNALS) | (0 if abstract_sockets else _ABSTRACT_SOCKETS)
-    ports = {_BIND_TCP: listen, _CONNECT_TCP: connect} if network_since(found) else {}
+    ports = {_BIND_TCP: listen, _CONNECT_TCP: connect} if network_since(abi) else {}
     attributes = _Ruleset(
         files=int(handled),
         network=sum(right for right, allowed in ports.items() if allowed is not None),
-        scoped=scoped if scopes_since(found) else 0,
+        scoped=scoped if scopes_since(abi) else 0,
     )
-    size = 24 if scopes_since(found) else 16 if network_since(found) else 8
+    size = 24 if scopes_since(abi) else 16 if network_since(abi) else 8
     descriptor = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
         for path, rights in rules:
@@ -136,7 +136,7 @@ def enforce(descriptor: int) -> None:
     _call(_RESTRICT_SELF, ctypes.c_int(descriptor), ctypes.c_uint32(0))
 
 
-def _allow(descriptor: int, path: Path, rights: Files) -> None:
+def _allow(descriptor: int, path: Path, rights: FileAccess) -> None:
     try:
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from prometheus_client.exposition import ThreadingWSGIServer
 _LOOPBACK = "127.0.0.1"
 
 
-class Endpoint:
+class MetricsListener:
     """A listener that is bound, and answers once it is started. Owned by the process's main thread."""
 
     def __init__(self, server: WSGIServer) -> None:
@@ -33,7 +33,7 @@ class Endpoint:
         self._server.server_close()
 
 
-def listen(process: str, base_port: int, offset: int, run: Path) -> Endpoint:
+def listen(process: str, base_port: int, offset: int, run: Path) -> MetricsListener:
     """Bind `base_port + offset` (`base_port` 0: any free port) for this process's metrics.
 
     A port that is taken is replaced by a free one, with a warning. Raises OSError when no port can be had.
@@ -74,5 +74,5 @@ class _Silent(WSGIRequestHandler):
         """Requests for metrics are not worth a line each."""
 
 
-def _bind(wanted: int) -> Endpoint:
-    return Endpoint(make_server(_LOOPBACK, wanted, make_wsgi_app(), ThreadingWSGIServer, handler_class=_Silent))
+def _bind(wanted: int) -> MetricsListener:
+    return MetricsListener(make_server(_LOOPBACK, wanted, make_wsgi_app(), ThreadingWSGIServer, handler_class=_Silent))

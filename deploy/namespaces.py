@@ -35,7 +35,7 @@ _MOST_LINKS = 40
 Mode = Literal["read", "write", "hide"]
 
 
-class View(Struct, frozen=True, kw_only=True):
+class FilesystemView(Struct, frozen=True, kw_only=True):
     """Paths as they are outside: `read` and `write` appear with what is beneath them, `hide` is empty where it would appear.
 
     What is named deeper counts. `run`: programs can be run, and libraries loaded, from what appears. `loopback`: whether the own network
@@ -64,7 +64,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 
 
-def enter(view: View) -> None:
+def enter(view: FilesystemView) -> None:
     """Leave the machine's namespaces for own ones. To be called by a process of one thread, which keeps what it has open.
 
     Raises OSError: PermissionError where the host does not let this process have namespaces, and nothing has changed then.
@@ -113,7 +113,7 @@ def _start_loopback() -> None:
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
 
 
-def _plan(view: View) -> tuple[dict[Path, str], dict[Path, Mode]]:
+def _plan(view: FilesystemView) -> tuple[dict[Path, str], dict[Path, Mode]]:
     """The links that lead to what is shown, and what appears where, outer before inner; paths that do not exist are left out."""
     links: dict[Path, str] = {}
     modes: dict[Path, Mode] = {}
@@ -127,8 +127,8 @@ def _plan(view: View) -> tuple[dict[Path, str], dict[Path, Mode]]:
         above = next((places[parent] for parent in path.parents if parent in places), None)
         if above != modes[path] and not (above is None and modes[path] == "hide"):
             places[path] = modes[path]
-    shown = [path for path, mode in places.items() if mode != "hide"]
-    return {link: target for link, target in links.items() if not any(path in link.parents for path in shown)}, places
+    visible = [path for path, mode in places.items() if mode != "hide"]
+    return {link: target for link, target in links.items() if not any(path in link.parents for path in visible)}, places
 
 
 def _follow(path: Path, links: dict[Path, str]) -> Path:
@@ -196,8 +196,8 @@ def _mount(source: str | None, target: Path, flags: int, kind: str | None = None
     _checked(_libc.mount(encoded[0], os.fsencode(target), encoded[1], ctypes.c_ulong(flags), options), f"mount on {target}")
 
 
-def _checked(result: int, what: str) -> int:
+def _checked(result: int, step: str) -> int:
     if result < 0:
         code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
+        raise OSError(code, f"{step}: {os.strerror(code)}")
     return result

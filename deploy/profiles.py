@@ -71,7 +71,7 @@ def image_profile(configuration: Configuration) -> Profile:
         configuration,
         Profile(
             write=(home.path, home.image_run),
-            shown=(home.path,),
+            visible=(home.path,),
             network="unix",
             memory_mb=configuration.settings.image.memory_mb,
         ),
@@ -91,7 +91,7 @@ def uvm_profile(configuration: Configuration, workers: Iterable[str]) -> Profile
         Profile(
             read=(home.image_run, home.uvms_run, *(address.directory for address in addresses if address.directory)),
             write=_written_by_uvms(home),
-            shown=(home.path,),
+            visible=(home.path,),
             network="tcp" if abroad else "unix",
             connect=tuple(address.port for address in abroad if address.port),
             resolve=any(address.named for address in abroad),
@@ -109,7 +109,7 @@ def heartbeat_profile(configuration: Configuration) -> Profile:
         Profile(
             read=(home.image_run,),
             write=_written_by_uvms(home),
-            shown=(home.path,),
+            visible=(home.path,),
             network="unix",
             memory_mb=configuration.settings.heartbeat.memory_mb,
         ),
@@ -150,7 +150,7 @@ def bridge_profile(configuration: Configuration) -> Profile:
         Profile(
             read=(home.path / "keys",),
             write=(home.run, *(address.directory for address in sockets if address.directory)),
-            shown=(home.path,),
+            visible=(home.path,),
             hidden=(home.image_run, home.inference_run, home.supervisor_run),
             network="tcp" if ports else "unix",
             listen=None if chosen else tuple(port for port in ports if port),
@@ -184,7 +184,7 @@ def inference_profile(configuration: Configuration, traces: Iterable[Path] = ())
         Profile(
             read=(*map(Path, _READ_BY_TOOLS), home.models, *filter(None, peers)),
             write=(*own, *filter(None, [address.directory]), Path("/dev/shm"), *gpus, *traces),
-            shown=(home.path,),
+            visible=(home.path,),
             network="tcp",
             listen=None,
             connect=None,
@@ -212,7 +212,7 @@ def _endpoint_profile(configuration: Configuration, traces: Iterable[Path]) -> P
         Profile(
             read=(*map(Path, _READ_TO_FIND_HOSTS), home.models),
             write=(home.adapters, home.scratch, home.inference_run, *directories, *traces),
-            shown=(home.path,),
+            visible=(home.path,),
             network="tcp",
             listen=() if own.port is None else (own.port,) if own.port else None,
             connect=_ports(port, *(peer.port for peer in peers)),
@@ -269,7 +269,7 @@ def _server(configuration: Configuration, profile: Profile) -> Profile:
         write=(*profile.write, _NULL),
         hidden=(*profile.hidden, home.supervision, home.logs, *(() if home.run in profile.write else (home.run,))),
         user=service_user(configuration),
-        given=tuple(path for path in profile.write if home.path in path.parents or home.run in path.parents or path == home.scratch),
+        owned=tuple(path for path in profile.write if home.path in path.parents or home.run in path.parents or path == home.scratch),
         memory_mb=None if memory_mb is None else min(memory_mb, _share_of_machine()),
         layers=_layers(view=configuration.settings.confinement.view),
     )

@@ -275,11 +275,11 @@ def _add(rules: Any, action: int, name: str, *conditions: Any) -> None:
         rules.add_rule(action, name, *conditions)
     except OSError as error:
         # A call that this architecture, or this libseccomp, does not know cannot be made under its name either.
-        if error.errno not in (errno.EINVAL, errno.EFAULT, errno.EDOM, errno.ENOENT) or _known(name):
+        if error.errno not in (errno.EINVAL, errno.EFAULT, errno.EDOM, errno.ENOENT) or _is_syscall(name):
             raise
 
 
-def _known(name: str) -> bool:
+def _is_syscall(name: str) -> bool:
     library = _library()
     return ctypes.c_int(library.resolve_syscall(library.system_arch(), name)).value >= 0
 

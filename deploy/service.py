@@ -99,10 +99,10 @@ def stop(configuration: Configuration, timeout: float = 90.0) -> None:
     except NotRunning:
         _end_leftover(configuration)
         return
-    if _gone(process, timeout):
+    if _ends_within(process, timeout):
         return
     _kill_with_children(process)
-    if not _gone(process, _ANSWER_S):
+    if not _ends_within(process, _ANSWER_S):
         raise ServiceError(f"supervisord, process {process}, does not end; end it and remove {configuration.home.supervisor_socket}")
 
 
@@ -124,10 +124,10 @@ def statuses(configuration: Configuration) -> list[ProgramStatus]:
 
 def restart(configuration: Configuration, program: str) -> None:
     """Stop one program as `stop` does, and start it again. Raises NotRunning, ServiceError for an unknown program."""
-    known = {status.name: status for status in statuses(configuration)}
-    if program not in known:
-        raise ServiceError(f"no program {program!r}; the service has {', '.join(known) or 'none'}")
-    if known[program].state in ("RUNNING", "STARTING", "BACKOFF"):
+    programs = {status.name: status for status in statuses(configuration)}
+    if program not in programs:
+        raise ServiceError(f"no program {program!r}; the service has {', '.join(programs) or 'none'}")
+    if programs[program].state in ("RUNNING", "STARTING", "BACKOFF"):
         _call(configuration, "stopProcess", program, True, patience=120.0)
     _call(configuration, "startProcess", program, True, patience=60.0)
 
@@ -229,12 +229,12 @@ def _end_leftover(configuration: Configuration) -> None:
         return
     with suppress(ProcessLookupError):
         os.kill(process, signal.SIGTERM)
-    if not _gone(process, _START_S):
+    if not _ends_within(process, _START_S):
         _kill_with_children(process)
-        _gone(process, _ANSWER_S)
+        _ends_within(process, _ANSWER_S)
 
 
-def _gone(process: int, timeout: float) -> bool:
+def _ends_within(process: int, timeout: float) -> bool:
     try:
         descriptor = os.pidfd_open(process)
     except ProcessLookupError:
@@ -249,9 +249,9 @@ def _kill_with_children(process: int) -> None:
     children: list[int] = []
     with suppress(OSError):
         children = [int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-    for one in (process, *children):
+    for pid in (process, *children):
         with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
 
 
 def _until(holds: Callable[[], bool], timeout: float) -> bool:

@@ -23,7 +23,7 @@ from inference_worker.engine.fake_engine import FakeEngine, read_script
 from inference_worker.engine.vllm_arguments import on_cpu
 from inference_worker.engine.vllm_engine import VllmEngine
 from inference_worker.errors import LibrariesFailed
-from inference_worker.server.server import Worker
+from inference_worker.server.server import InferenceServer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         exporter = metrics.listen("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
         _confine(configuration)
         exporter.start()
-        worker = Worker(configuration.home, configuration.settings.inference, make, trace)
+        worker = InferenceServer(configuration.home, configuration.settings.inference, make, trace)
         try:
             asyncio.run(_serve(worker, configuration.inference_endpoint, stop))
         except LibrariesFailed as error:
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-async def _serve(worker: Worker, address: str, stop: process.Stop) -> None:
+async def _serve(worker: InferenceServer, address: str, stop: process.Stop) -> None:
     requested = asyncio.Event()
     asyncio.get_running_loop().add_reader(stop.fileno(), requested.set)
     try:

@@ -30,8 +30,8 @@ def failure(error: Exception, remedy: str, as_json: bool) -> int:
     """Print what went wrong and what to do; returns the exit status."""
     kind = type(error).__name__
     if as_json:
-        told = {"error": {"type": kind, "message": str(error), "remedy": remedy, "details": {}}}
-        sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
+        failure = {"error": {"type": kind, "message": str(error), "remedy": remedy, "details": {}}}
+        sys.stdout.write(msgspec.json.encode(failure).decode() + "\n")
     else:
         sys.stderr.write(f"{kind}: {error}" + (f" — {remedy}\n" if remedy else "\n"))
     return FAILED

@@ -34,10 +34,10 @@ def packaged_model() -> Path:
         distribution = importlib.metadata.distribution(PACKAGE)
     except importlib.metadata.PackageNotFoundError as error:
         raise ConversionError(f"the package {PACKAGE} is not installed; install it, or set inference.model to a model directory") from error
-    found = [Path(str(distribution.locate_file(file))) for file in distribution.files or () if file.suffix == ".gguf"]
-    if len(found) != 1 or not found[0].is_file():
-        raise ConversionError(f"{PACKAGE} {distribution.version} holds {len(found)} GGUF files, expected exactly one; reinstall it")
-    return found[0]
+    candidates = [Path(str(distribution.locate_file(file))) for file in distribution.files or () if file.suffix == ".gguf"]
+    if len(candidates) != 1 or not candidates[0].is_file():
+        raise ConversionError(f"{PACKAGE} {distribution.version} holds {len(candidates)} GGUF files, expected exactly one; reinstall it")
+    return candidates[0]
 
 
 def convert(gguf: Path, out: Path) -> None:

@@ -1,4 +1,5 @@
-"""What can go wrong with a request, by type: the name of a class is the `type` of the Failed that its client gets."""
+"""What can go wrong with a request, by type: `type` is that of the RequestFailed that its client gets, a class's name
+unless it says another."""
 
 
 class InferenceFailure(Exception):
@@ -25,8 +26,12 @@ class BadGrammar(InferenceFailure):
     """The grammar cannot be compiled."""
 
 
-class DeadlineExceeded(InferenceFailure):
+class RequestTimedOut(InferenceFailure):
     """The request took longer than it was allowed."""
+
+    @property
+    def type(self) -> str:
+        return "DeadlineExceeded"
 
 
 class Cancelled(InferenceFailure):

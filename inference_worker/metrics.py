@@ -45,18 +45,18 @@ class TierCollector(Collector):
         statistics, quarantined = self._shown
         adapters = GaugeMetricFamily("batos_inference_tier_adapters", "Adapters whose place the tier is", labels=["tier"])
         used = GaugeMetricFamily("batos_inference_tier_bytes", "Bytes that count against the tier's budget", labels=["tier"])
-        found = CounterMetricFamily("batos_inference_tier_found", "Requests whose adapter was in the tier on arrival", labels=["tier"])
+        arrivals = CounterMetricFamily("batos_inference_tier_found", "Requests whose adapter was in the tier on arrival", labels=["tier"])
         for tier in statistics.tiers:
             adapters.add_metric([tier.name], tier.adapters)
             used.add_metric([tier.name], tier.used)
-            found.add_metric([tier.name], tier.found)
+            arrivals.add_metric([tier.name], tier.found)
         prefetches = CounterMetricFamily(
             "batos_inference_tier_prefetches", "Moves begun before a request asked, by whether one then found them", labels=["used"]
         )
         prefetches.add_metric(["yes"], statistics.prefetched_used)
         prefetches.add_metric(["no"], max(0, statistics.prefetched - statistics.prefetched_used))
         kept = GaugeMetricFamily("batos_inference_tier_quarantined", "Directories of adapters in quarantine", value=quarantined)
-        yield from (adapters, used, found, prefetches, kept)
+        yield from (adapters, used, arrivals, prefetches, kept)
 
 
 TIERS = TierCollector()

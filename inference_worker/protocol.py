@@ -1,6 +1,6 @@
 """Protocol of the inference worker: the structs that its clients and it exchange. Imports nothing of ours.
 
-One ZeroMQ message is one MessagePack map, whose key `op` names the struct. A client connects a DEALER socket to the
+One ZeroMQ message is one MessagePack map, whose key `op` names the struct by its tag. A client connects a DEALER socket to the
 worker's ROUTER. Models and adapters are named by digest; their files lie under `$BATOS_HOME/models/<digest>/` and
 `$BATOS_HOME/adapters/<digest>/`, put there by the owner of the blobs before a request names them.
 """
@@ -50,8 +50,8 @@ class Generate(Struct, tag_field="op", tag="Generate", frozen=True, kw_only=True
     deadline_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 0
 
 
-class Cancel(Struct, tag_field="op", tag="Cancel", frozen=True, forbid_unknown_fields=True):
-    """Stop this client's request `id`; it is answered Failed(Cancelled)."""
+class CancelRequest(Struct, tag_field="op", tag="Cancel", frozen=True, forbid_unknown_fields=True):
+    """Stop this client's request `id`; it is answered RequestFailed(Cancelled)."""
 
     id: Identifier
 
@@ -63,7 +63,7 @@ class AskHealth(Struct, tag_field="op", tag="AskHealth", frozen=True, forbid_unk
 
 
 class Warm(Struct, tag_field="op", tag="Warm", frozen=True, forbid_unknown_fields=True):
-    """Start the engine for `model` now if it is not loaded. Answered by Health once it is, or Failed."""
+    """Start the engine for `model` now if it is not loaded. Answered by Health once it is, or RequestFailed."""
 
     id: Identifier
     model: Digest
@@ -77,14 +77,14 @@ class AskAdapters(Struct, tag_field="op", tag="AskAdapters", frozen=True, forbid
 
 
 class AskFiles(Struct, tag_field="op", tag="AskFiles", frozen=True, forbid_unknown_fields=True):
-    """The files of an adapter, so that another worker can fetch it: answered by Files, or Failed(BadAdapter)."""
+    """The files of an adapter, so that another worker can fetch it: answered by Files, or RequestFailed(BadAdapter)."""
 
     id: Identifier
     adapter: Digest
 
 
 class AskChunk(Struct, tag_field="op", tag="AskChunk", frozen=True, forbid_unknown_fields=True):
-    """A part of one of an adapter's files: answered by Chunk (shorter than `length` at the end), or Failed(BadAdapter)."""
+    """A part of one of an adapter's files: answered by Chunk (shorter than `length` at the end), or RequestFailed(BadAdapter)."""
 
     id: Identifier
     adapter: Digest
@@ -136,7 +136,7 @@ class Completed(Struct, tag_field="op", tag="Completed", frozen=True):
     endpoint_model: str = ""
 
 
-class Failed(Struct, tag_field="op", tag="Failed", frozen=True):
+class RequestFailed(Struct, tag_field="op", tag="Failed", frozen=True):
     """A typed failure: BadRequest, UnknownModel, BadAdapter, BadGrammar, DeadlineExceeded, Cancelled, EngineDied,
     EngineStartFailed, EndpointFailed, WorkerFault (a fault of ours) or Stopping."""
 
@@ -145,7 +145,7 @@ class Failed(Struct, tag_field="op", tag="Failed", frozen=True):
     message: str
 
 
-class Busy(Struct, tag_field="op", tag="Busy", frozen=True):
+class WorkerBusy(Struct, tag_field="op", tag="Busy", frozen=True):
     """The queue is full; try again after `retry_after_ms`."""
 
     id: str
@@ -266,8 +266,8 @@ class Manifest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     chat: bool = False
 
 
-Request = Generate | Cancel | AskHealth | Warm | AskAdapters | AskFiles | AskChunk
-Answer = Delta | Completed | Failed | Busy | Health | Adapters | Files | Chunk
+Request = Generate | CancelRequest | AskHealth | Warm | AskAdapters | AskFiles | AskChunk
+Answer = Delta | Completed | RequestFailed | WorkerBusy | Health | Adapters | Files | Chunk
 
 _encoder = msgspec.msgpack.Encoder()
 _requests: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)

@@ -31,7 +31,7 @@ class TraceError(ValueError):
     """A trace that cannot be read: the message names the file, the line, what was seen and what is allowed."""
 
 
-class Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class TraceRecord(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One request of a trace; see the module."""
 
     at: float
@@ -50,7 +50,7 @@ class Record(Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True
     mode: str = ""
 
 
-class Generated(Struct, frozen=True, forbid_unknown_fields=True):
+class TraceParameters(Struct, frozen=True, forbid_unknown_fields=True):
     """The parameters a trace was drawn with. `generate.py` says what each does."""
 
     adapters: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
@@ -70,8 +70,8 @@ class Generated(Struct, frozen=True, forbid_unknown_fields=True):
 class Trace(Struct, frozen=True):
     """Requests in the order of time, the first at 0. `generated`: how it was drawn, or None for a recorded one."""
 
-    records: list[Record]
-    generated: Generated | None = None
+    records: list[TraceRecord]
+    generated: TraceParameters | None = None
 
     @property
     def adapters(self) -> list[str]:
@@ -82,11 +82,11 @@ class Trace(Struct, frozen=True):
 
 
 class _Header(Struct, forbid_unknown_fields=True):
-    generated: Generated
+    generated: TraceParameters
 
 
 _encoder = msgspec.json.Encoder()
-_records = msgspec.json.Decoder(Record)
+_records = msgspec.json.Decoder(TraceRecord)
 _headers = msgspec.json.Decoder(_Header)
 
 
@@ -101,7 +101,7 @@ def trace_record(at: float, request: Generate, answer: Completed, client: bytes,
     `at`: when it arrived, seconds of the worker's clock. `rank` and `size` (bytes in RAM) of its adapter where known.
     """
     written = sum(output.tokens for output in answer.outputs)
-    record = Record(
+    record = TraceRecord(
         at=round(at, 4),
         prompt_tokens=max(1, answer.prompt_tokens),
         tokens=max(1, round(written / len(answer.outputs))) if answer.outputs else 1,
@@ -122,8 +122,8 @@ def trace_record(at: float, request: Generate, answer: Completed, client: bytes,
 
 def read_trace(file: Path) -> Trace:
     """A trace from its file, in the order of time. Raises TraceError, OSError."""
-    generated: Generated | None = None
-    records: list[Record] = []
+    generated: TraceParameters | None = None
+    records: list[TraceRecord] = []
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -140,11 +140,11 @@ def read_trace(file: Path) -> Trace:
     return Trace(in_order(records), generated)
 
 
-def in_order(records: Iterable[Record]) -> list[Record]:
+def in_order(records: Iterable[TraceRecord]) -> list[TraceRecord]:
     """By time, and shifted so that the first is at 0."""
-    found = sorted(records, key=lambda record: record.at)
-    start = found[0].at if found else 0.0
-    return [msgspec.structs.replace(record, at=record.at - start) for record in found] if start else found
+    ordered = sorted(records, key=lambda record: record.at)
+    start = ordered[0].at if ordered else 0.0
+    return [msgspec.structs.replace(record, at=record.at - start) for record in ordered] if start else ordered
 
 
 def write_trace(trace: Trace, lines: Any) -> None:

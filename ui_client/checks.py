@@ -85,9 +85,9 @@ def _packages(configuration: Configuration) -> Iterator[Check]:
         remedy = "" if version else "run `make run` again: it installs the locked packages"
         yield Check(package, version is not None, essential, version or f"missing, needed for {purpose}", remedy)
     for name, choice in _CHOICES.items():
-        found = [f"{package} {version}" for package in choice if (version := _version(package))]
-        remedy = "" if found else "run `make run` again; on a GPU: pip install 'batos[gpu]'"
-        yield Check(name, bool(found), has_engine, ", ".join(found) or "missing, needed for the model", remedy)
+        installed = [f"{package} {version}" for package in choice if (version := _version(package))]
+        remedy = "" if installed else "run `make run` again; on a GPU: pip install 'batos[gpu]'"
+        yield Check(name, bool(installed), has_engine, ", ".join(installed) or "missing, needed for the model", remedy)
     for package, (purpose, remedy) in _OPTIONAL.items():
         version = _version(package)
         yield Check(package, version is not None, False, version or f"missing, needed for {purpose}", "" if version else remedy)
@@ -131,8 +131,8 @@ def _sockets(configuration: Configuration) -> Iterator[Check]:
         yield Check(
             f"{name} socket", there, False, path if there else f"nobody listens at {path}", "" if there else "start the service: batos up"
         )
-    known = (configuration.home.run / "metrics").glob("*.port") if configuration.home.run.exists() else []
-    for file in sorted(known):
+    ports = (configuration.home.run / "metrics").glob("*.port") if configuration.home.run.exists() else []
+    for file in sorted(ports):
         port = metrics.port(file.stem, configuration.home.run)
         yield Check(f"{file.stem} metrics", True, False, f"http://127.0.0.1:{port}/metrics")
 
@@ -171,7 +171,7 @@ def _confinement(configuration: Configuration) -> Iterator[Check]:
         yield _confined(process)
 
 
-def _confined(process: inspection.Confined) -> Check:
+def _confined(process: inspection.ConfinedProcess) -> Check:
     held = ", ".join(f"{layer.name} ({layer.reason})" for layer in process.layers if layer.in_force)
     lacking = [f"{layer.name} ({layer.reason})" for layer in process.lacking]
     well = not process.untrue and not any(layer.required for layer in process.lacking)

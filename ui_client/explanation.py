@@ -53,14 +53,14 @@ def _facts(explanation: Mapping[str, Any], proof: Mapping[str, Any], names: Mapp
     grid = Table.grid(padding=(0, 1))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
-    shown = {"author": explanation.get("author"), "installed on": explanation.get("installed_on")}
+    rows = {"author": explanation.get("author"), "installed on": explanation.get("installed_on")}
     if explanation.get("shared"):
-        shown["shared"] = "with objects of its shape: batos method corrects it for all of them, with --here for one"
-    shown |= {"revoked": explanation.get("revoked"), "from the library": explanation.get("came")}
-    shown |= {key: proof.get(key) for key in ("audit", "trial", *_FACTS)}
-    known = {"prompt", "drafts", "audit", "trial", *_FACTS}
-    shown |= {str(key): value for key, value in proof.items() if key not in known}
-    for key, value in shown.items():
+        rows["shared"] = "with objects of its shape: batos method corrects it for all of them, with --here for one"
+    rows |= {"revoked": explanation.get("revoked"), "from the library": explanation.get("came")}
+    rows |= {key: proof.get(key) for key in ("audit", "trial", *_FACTS)}
+    listed = {"prompt", "drafts", "audit", "trial", *_FACTS}
+    rows |= {str(key): value for key, value in proof.items() if key not in listed}
+    for key, value in rows.items():
         if value not in (None, "", [], {}):
             grid.add_row(Text(values.showable(f"{key}:")), _fact(value, names))
     return grid
@@ -78,8 +78,8 @@ def _fact(value: object, names: Mapping[Any, str] | None) -> Text:
 def _draft(number: int, draft: object, names: Mapping[Any, str] | None) -> RenderableType:
     if not isinstance(draft, Mapping):
         return Panel(Text(values.show(draft, names)), title=f"draft {number}", expand=False)
-    told = {key: value for key, value in draft.items() if key != "source" and value not in (None, "", [], {})}
-    notes = [f"{key}: {_fact(value, names)}" for key, value in told.items()]
+    facts = {key: value for key, value in draft.items() if key != "source" and value not in (None, "", [], {})}
+    notes = [f"{key}: {_fact(value, names)}" for key, value in facts.items()]
     body: list[RenderableType] = []
     if isinstance(draft.get("source"), str):
         body.append(

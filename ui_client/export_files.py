@@ -36,7 +36,7 @@ _LARGEST: Final = 256_000_000
 """Bytes of one file of text that is read."""
 
 
-class Manifest(Struct, frozen=True, forbid_unknown_fields=True):
+class ExportManifest(Struct, frozen=True, forbid_unknown_fields=True):
     """What an export says of itself. `files`: path → sha256. `unfinished`: it was not written to its end. `without`: blobs left out."""
 
     format: int
@@ -72,7 +72,7 @@ class ExportWriter:
         if (directory / MANIFEST).exists():
             _manifest(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        self._write_manifest(Manifest(FORMAT, unfinished=True))
+        self._write_manifest(ExportManifest(FORMAT, unfinished=True))
         if not (directory / _ATTRIBUTES[0]).exists():
             (directory / _ATTRIBUTES[0]).write_text(_ATTRIBUTES[1])
 
@@ -115,7 +115,7 @@ class ExportWriter:
                 (self._directory / path).unlink()
         for name in _OWN:
             _remove_empty(self._directory / name)
-        self._write_manifest(Manifest(FORMAT, image, tid.hex(), roots, sorted(without), dict(sorted(self._files.items()))))
+        self._write_manifest(ExportManifest(FORMAT, image, tid.hex(), roots, sorted(without), dict(sorted(self._files.items()))))
 
     def _put(self, path: str, data: bytes) -> None:
         if path in self._files:
@@ -126,7 +126,7 @@ class ExportWriter:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
 
-    def _write_manifest(self, manifest: Manifest) -> None:
+    def _write_manifest(self, manifest: ExportManifest) -> None:
         fields = {name: value for name, value in msgspec.structs.asdict(manifest).items() if value or name != "unfinished"}
         staging = self._directory / f".{MANIFEST}"
         with staging.open("wb") as file:
@@ -192,7 +192,7 @@ def file_name(text: str) -> str:
 def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> None:
     lost = sorted(set(listed) - set(seen))
     more = sorted(set(seen) - set(listed))
-    other = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
+    altered = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
     if lost:
         raise Failure(
             "BrokenExport",
@@ -200,23 +200,23 @@ def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> N
             "export again, or copy it as a whole",
             details={"missing": lost[:100]},
         )
-    if more or other:
+    if more or altered:
         raise Failure(
             "BrokenExport",
-            f"{len(more) + len(other)} files in {directory} are not as they were exported: {', '.join([*other, *more][:5])}",
+            f"{len(more) + len(altered)} files in {directory} are not as they were exported: {', '.join([*altered, *more][:5])}",
             "`--edited` imports them as they are now",
-            details={"changed": other[:100], "added": more[:100]},
+            details={"changed": altered[:100], "added": more[:100]},
         )
 
 
-def _manifest(directory: Path) -> Manifest:
+def _manifest(directory: Path) -> ExportManifest:
     path = directory / MANIFEST
     if not path.is_file():
         raise Failure(
             "NotAnExport", f"{directory} has no {MANIFEST}: it is no export, or a part of one", "name the directory that batos export wrote"
         )
     try:
-        manifest = msgspec.convert(_parsed(path), Manifest)
+        manifest = msgspec.convert(_parsed(path), ExportManifest)
     except msgspec.ValidationError as error:
         raise Failure(
             "NotAnExport", f"{path} is no manifest of an export: {error}", "name the directory that batos export wrote"

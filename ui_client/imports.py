@@ -17,7 +17,7 @@ from typing import Any, Literal
 from deploy.settings import Configuration
 from ui_client import child
 from ui_client.report import Failure
-from ui_client.steps import Step, Steps
+from ui_client.steps import RunningStep, Steps
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _KEPT_S = 86_400.0
@@ -56,7 +56,13 @@ def bring_in(
 
 
 def _run(
-    configuration: Configuration, steps: Steps, step: Step, module: str, arguments: Sequence[str], deadline_s: float, stdin: bytes = b""
+    configuration: Configuration,
+    steps: Steps,
+    step: RunningStep,
+    module: str,
+    arguments: Sequence[str],
+    deadline_s: float,
+    stdin: bytes = b"",
 ) -> Any:
     """Run one of the programs; what it says in the end. Raises Failure of the type that it names."""
     last: dict[str, Any] = {}

@@ -110,7 +110,7 @@ class Graph(Struct, tag_field="morph", tag="graph", frozen=True):
         _as_text(self, "title")
 
 
-class Image(Struct, tag_field="morph", tag="image", frozen=True):
+class Picture(Struct, tag_field="morph", tag="image", frozen=True):
     """A picture of PNG bytes, or its caption where there are none."""
 
     width: Pixels
@@ -122,7 +122,7 @@ class Image(Struct, tag_field="morph", tag="image", frozen=True):
         _as_text(self, "caption")
 
 
-Morph = Column | Row | Label | Field | Button | Items | Graph | Image
+Morph = Column | Row | Label | Field | Button | Items | Graph | Picture
 
 _KINDS = ("column", "row", "label", "field", "button", "list", "graph", "image")
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ui_client import values
 from ui_client.client.client import Client
-from ui_client.client.errors import ImageError
+from ui_client.client.errors import ClientError
 from ui_client.report import err
 from ui_client.story import Line, Story
 from uvm.protocol import Progress
@@ -85,7 +85,7 @@ def following(client: Client, selector: str, live: bool = True) -> Iterator[Stor
                         with changed:
                             teller.tell(story.add(event, time.monotonic()))
                             changed.notify_all()
-        except ImageError:
+        except ClientError:
             # Progress is a courtesy: the reply, or its error, is what the command reports.
             return
 
@@ -104,7 +104,7 @@ def following(client: Client, selector: str, live: bool = True) -> Iterator[Stor
     try:
         yield story
         hear_the_end()
-    except ImageError:
+    except ClientError:
         hear_the_end()
         raise
     finally:

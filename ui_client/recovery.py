@@ -31,8 +31,8 @@ def way_back(configuration: Configuration, to: str = "") -> dict[str, Any]:
 
 def listed(configuration: Configuration) -> list[dict[str, Any]]:
     """The newest transactions, newest first: `tid`, `time`, `boots`. Raises Failure."""
-    found: list[dict[str, Any]] = _ask(configuration, "list")
-    return found
+    transactions: list[dict[str, Any]] = _ask(configuration, "list")
+    return transactions
 
 
 def diagnosed(configuration: Configuration, failure: Failure) -> Failure:
@@ -40,16 +40,16 @@ def diagnosed(configuration: Configuration, failure: Failure) -> Failure:
     if not configuration.home.image_file.exists():
         return failure
     try:
-        broken = [one for one in check(configuration)["problems"] if one["fatal"]]
+        broken = [problem for problem in check(configuration)["problems"] if problem["fatal"]]
     except Failure:
         return failure
     if not broken:
         return failure
-    shown = "; ".join(f"{one['where']}: {one['what']}" for one in broken[:_SHOWN])
+    reasons = "; ".join(f"{problem['where']}: {problem['what']}" for problem in broken[:_SHOWN])
     more = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
     return Failure(
         "ImageBroken",
-        f"the image does not boot: {shown}{more}",
+        f"the image does not boot: {reasons}{more}",
         "`batos down`, then `batos image rollback` shows and goes back to the last transaction that boots, setting the image aside; "
         "or restore a backup: `batos image restore DIR --force`",
         tail=failure.tail,

@@ -18,7 +18,7 @@ from rich.text import Text
 from deploy.service import ServiceError
 from deploy.settings import SettingsError
 from ui_client import values
-from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError, RemoteError
 
 _PIPE_WIDTH = 140
 
@@ -54,7 +54,7 @@ def answering(as_json: bool) -> Iterator[None]:
         yield
     except values.BadArgument as error:
         raise typer.BadParameter(str(error)) from error
-    except (Failure, ImageError, SettingsError, ServiceError, OSError, RecursionError) as error:
+    except (Failure, ClientError, SettingsError, ServiceError, OSError, RecursionError) as error:
         failure = _failure(error)
         if as_json:
             details = failure.details | ({"log": failure.tail} if failure.tail else {})
@@ -99,7 +99,7 @@ def _failure(error: BaseException) -> Failure:
             return Failure("BridgeUnreachable", str(error), "start the service with `batos up`; `batos doctor` says what is missing")
         case BridgeBusy():
             return Failure("BridgeBusy", str(error), "the image is under load; try again in a moment")
-        case ImageError():
+        case ClientError():
             return Failure(type(error).__name__, str(error))
         case SettingsError():
             return Failure("SettingsError", str(error), "`batos config` lists every key once the configuration can be read")

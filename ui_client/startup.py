@@ -17,11 +17,11 @@ from deploy import service
 from deploy.settings import Configuration
 from ui_client import child, explanation, model_choice, morphs, progress, recovery, report, terminal, values
 from ui_client.client.client import Client
-from ui_client.client.errors import ImageError, RemoteError
+from ui_client.client.errors import ClientError, RemoteError
 from ui_client.connection import listens
 from ui_client.morphs import Field
 from ui_client.report import Failure
-from ui_client.steps import Step, Steps
+from ui_client.steps import RunningStep, Steps
 from uvm.protocol import Reference
 
 SOCKET_DEADLINE_S = 60.0
@@ -54,10 +54,10 @@ def awaken(configuration: Configuration, steps: Steps) -> dict[str, Any]:
             # The file ended with an awakening that was cut short, and the server has taken that off.
             model = _model(configuration, steps)
         with _diagnosing(configuration):
-            found = _awaken_image(configuration, steps, model)
+            existed = _awaken_image(configuration, steps, model)
         with steps.step("bridge and UVMs") as step:
             step.outcome = f"{_wait_for_uvms(configuration, steps, step)} UVMs answer at {configuration.bridge_endpoint}"
-    return {"image": "found" if found else "created"}
+    return {"image": "found" if existed else "created"}
 
 
 @contextmanager
@@ -73,16 +73,16 @@ def _diagnosing(configuration: Configuration) -> Iterator[None]:
 def converse(client: Client, configuration: Configuration, steps: Steps) -> dict[str, Any]:
     """The other four phases; returns what they showed."""
     with steps.phase("The First Conversation"):
-        told, tree, generated = _first_conversation(client, configuration, steps)
+        method, tree, generated = _first_conversation(client, configuration, steps)
     with steps.phase("In-Memory Autopoiesis"):
-        digest, seconds = _autopoiesis(client, told, steps)
+        digest, seconds = _autopoiesis(client, method, steps)
     with steps.phase("Functional Validation"):
         live = _validate(client, tree, steps)
     with steps.phase("Autotelic Heartbeat"):
         heartbeat = _heartbeat(client, configuration, steps)
     return {
         "generated": generated,
-        "method": {"selector": _FACE, "source": told.get("source"), "digest": digest, "author": told.get("author")},
+        "method": {"selector": _FACE, "source": method.get("source"), "digest": digest, "author": method.get("author")},
         "run_s": seconds,
         "tree": tree,
         "live_fields": live,
@@ -120,14 +120,14 @@ def _awaken_image(configuration: Configuration, steps: Steps, model: Path | None
             arguments += ["--name", model_choice.DEFAULT_MODEL]
         adapter = model_choice.chosen_adapter(configuration, model)
         arguments += ["--adapter", str(adapter)] if adapter else []
-    told: list[str] = []
+    lines: list[str] = []
     with steps.step("primordial objects" if model else "image") as step:
 
         def hear(line: str) -> None:
             entry = _step_line(line)
             steps.tick(step, f"{entry[0]}: {entry[1]}")
             if entry[2]:
-                told.append(f"{entry[0]}: {entry[1]}")
+                lines.append(f"{entry[0]}: {entry[1]}")
 
         child.run(
             "uvm.awakening",
@@ -138,7 +138,7 @@ def _awaken_image(configuration: Configuration, steps: Steps, model: Path | None
             on_line=hear,
             on_tick=lambda: steps.tick(step),
         )
-        step.outcome = "; ".join(told) or "awake"
+        step.outcome = "; ".join(lines) or "awake"
     if model and model.name == ".converted":
         # The image has the files now; the copy was only the way there.
         for file in model.iterdir():
@@ -155,7 +155,7 @@ def _step_line(line: str) -> tuple[str, str, bool]:
         return "awakening", line, False
 
 
-def _wait_for_socket(configuration: Configuration, steps: Steps, step: Step) -> None:
+def _wait_for_socket(configuration: Configuration, steps: Steps, step: RunningStep) -> None:
     path = str(configuration.home.zeo_socket)
 
     def there() -> bool:
@@ -166,7 +166,7 @@ def _wait_for_socket(configuration: Configuration, steps: Steps, step: Step) -> 
         raise _not_there(configuration, "image", f"nobody listens at {path} after {SOCKET_DEADLINE_S:.0f} s")
 
 
-def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> int:
+def _wait_for_uvms(configuration: Configuration, steps: Steps, step: RunningStep) -> int:
     wanted = configuration.settings.uvm.processes
     alive = 0
 
@@ -177,13 +177,13 @@ def _wait_for_uvms(configuration: Configuration, steps: Steps, step: Step) -> in
         try:
             with Client(configuration=configuration) as client:
                 alive = len(client.status()["uvms"])
-        except ImageError:
+        except ClientError:
             alive = 0
         return alive >= wanted
 
     def settled() -> bool:
         # supervisord calls a program RUNNING once it has lived for a moment; until then `batos status` would call it unwell.
-        return all(one.state != "STARTING" for one in service.statuses(configuration))
+        return all(status.state != "STARTING" for status in service.statuses(configuration))
 
     if child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {wanted}")):
         child.wait_until(settled, QUICK_DEADLINE_S, lambda: steps.tick(step))
@@ -206,18 +206,18 @@ def _not_there(configuration: Configuration, program: str, message: str) -> Fail
 
 
 def _first_conversation(client: Client, configuration: Configuration, steps: Steps) -> tuple[dict[str, Any], Any, bool]:
-    known = client.send(_GENESIS, "mirror_", "respondsTo_", _FACE, deadline=QUICK_DEADLINE_S)
-    if known:
+    understood = client.send(_GENESIS, "mirror_", "respondsTo_", _FACE, deadline=QUICK_DEADLINE_S)
+    if understood:
         steps.console.print(f"  {_GENESIS} has {_FACE} already: nothing is generated")
         tree = client.send(_GENESIS, _FACE, deadline=QUICK_DEADLINE_S)
     else:
         steps.console.print(f"  → {_GENESIS} {_FACE}, which it does not understand")
         tree = _say(client, configuration, steps)
-    told = client.send(_GENESIS, "mirror_", "explain_", _FACE, deadline=QUICK_DEADLINE_S)
-    told = told if isinstance(told, dict) else {}
-    if not known and isinstance(told.get("source"), str):
-        steps.console.print(explanation.source_panel(told["source"], f"{_GENESIS} {_FACE}"))
-    return told, tree, not known
+    method = client.send(_GENESIS, "mirror_", "explain_", _FACE, deadline=QUICK_DEADLINE_S)
+    method = method if isinstance(method, dict) else {}
+    if not understood and isinstance(method.get("source"), str):
+        steps.console.print(explanation.source_panel(method["source"], f"{_GENESIS} {_FACE}"))
+    return method, tree, not understood
 
 
 def _say(client: Client, configuration: Configuration, steps: Steps) -> Any:
@@ -232,14 +232,14 @@ def _say(client: Client, configuration: Configuration, steps: Steps) -> Any:
     return tree
 
 
-def _autopoiesis(client: Client, told: dict[str, Any], steps: Steps) -> tuple[str, float]:
-    source = str(told.get("source", ""))
-    digest = str(told.get("digest") or hashlib.sha256(source.encode()).hexdigest())
+def _autopoiesis(client: Client, method: dict[str, Any], steps: Steps) -> tuple[str, float]:
+    source = str(method.get("source", ""))
+    digest = str(method.get("digest") or hashlib.sha256(source.encode()).hexdigest())
     with steps.step("compiled and run again") as step:
         began = time.perf_counter()
         client.send(_GENESIS, _FACE, deadline=QUICK_DEADLINE_S)
         seconds = time.perf_counter() - began
-        step.outcome = f"method {digest[:12]} by {told.get('author', 'unknown')}, {seconds * 1000:.1f} ms"
+        step.outcome = f"method {digest[:12]} by {method.get('author', 'unknown')}, {seconds * 1000:.1f} ms"
         tid = client.newest_tid()
         if tid:
             step.outcome += f", newest transaction {tid.hex().lstrip('0')}"
@@ -254,17 +254,17 @@ def _validate(client: Client, tree: Any, steps: Steps) -> dict[str, int]:
             remedy = f"read the method: batos source {_GENESIS} {_FACE}"
             raise Failure("NoMorph", f"{_FACE} answered no morph tree: {error}", remedy) from error
         state = client.inspect(_GENESIS)
-        fields = [one for one in morphs.walk(parsed) if isinstance(one, Field)]
-        live = [one for one in fields if state.slots.get(one.name) == one.value and one.name in state.slots]
+        fields = [morph for morph in morphs.walk(parsed) if isinstance(morph, Field)]
+        live = [field for field in fields if state.slots.get(field.name) == field.value and field.name in state.slots]
         step.outcome = f"{len(live)} of {len(fields)} fields show live slots of {_GENESIS}"
-    names = {one.reference: one.names[0] for one in client.full_state().objects if one.names}
+    names = {entry.reference: entry.names[0] for entry in client.full_state().objects if entry.names}
     steps.console.print(terminal.render(parsed, names, title=_GENESIS))
     return {"fields": len(fields), "live": len(live)}
 
 
 def _heartbeat(client: Client, configuration: Configuration, steps: Steps) -> dict[str, Any]:
     with steps.step("heartbeat") as step:
-        state = next((one.state for one in service.statuses(configuration) if one.name == "heartbeat"), "MISSING")
+        state = next((status.state for status in service.statuses(configuration) if status.name == "heartbeat"), "MISSING")
         last: Any = None
         try:
             # Looked at, not sent: a message nobody understands would have its method written.

@@ -20,7 +20,7 @@ _FIRST_WORD_S = 2.0
 _NEXT_WORD_S = 15.0
 
 
-class Step(Struct):
+class RunningStep(Struct):
     """One step: `tick` while it runs, `outcome` for the line it leaves."""
 
     text: str
@@ -28,7 +28,7 @@ class Step(Struct):
     outcome: str = ""
     detail: str = ""
     seconds: float = 0.0
-    told: float = 0.0
+    printed_at: float = 0.0
 
     def running(self, now: float) -> Text:
         line = Text(f"{self.text}  {now - self.began:.0f} s")
@@ -48,7 +48,7 @@ class Phase(Struct):
 
     name: str
     began: float
-    steps: list[Step] = []
+    steps: list[RunningStep] = []
     seconds: float = 0.0
 
 
@@ -70,10 +70,10 @@ class Steps:
         phase.seconds = time.monotonic() - phase.began
 
     @contextmanager
-    def step(self, text: str) -> Iterator[Step]:
+    def step(self, text: str) -> Iterator[RunningStep]:
         """A step of the current phase. An exception leaves it marked as failed and goes on."""
         now = time.monotonic()
-        step = Step(text, began=now, told=now - _NEXT_WORD_S + _FIRST_WORD_S)
+        step = RunningStep(text, began=now, printed_at=now - _NEXT_WORD_S + _FIRST_WORD_S)
         spinner = Spinner("dots", text=step.running(now))
         # Transient: the live line is replaced by the one that stays.
         with Live(spinner, console=self.console, transient=True, refresh_per_second=8) as live:
@@ -91,13 +91,13 @@ class Steps:
         if self.phases:
             self.phases[-1].steps.append(step)
 
-    def tick(self, step: Step, detail: str = "") -> None:
+    def tick(self, step: RunningStep, detail: str = "") -> None:
         """The step still runs; `detail` is what it is at. Call it several times a second."""
         now = time.monotonic()
         if detail:
             step.detail = values.showable(detail)
         if self._live:
             self._live[1].update(text=step.running(now))
-        if not self.console.is_terminal and now - step.told >= _NEXT_WORD_S:
-            step.told = now
+        if not self.console.is_terminal and now - step.printed_at >= _NEXT_WORD_S:
+            step.printed_at = now
             self.console.print(Text("  … ").append_text(step.running(now)), soft_wrap=True)

@@ -84,15 +84,15 @@ def describe(detail: Mapping[str, Any]) -> str:
     for key, value in detail.items():
         if isinstance(value, list | tuple):
             nested = any(isinstance(item, Mapping | list) for item in value)
-            shown = str(len(value)) if nested else ", ".join(values.show(item) for item in value)
+            text = str(len(value)) if nested else ", ".join(values.show(item) for item in value)
         elif isinstance(value, Mapping):
-            shown = describe(value)
+            text = describe(value)
         elif isinstance(value, float):
-            shown = f"{value:.3g}"
+            text = f"{value:.3g}"
         else:
-            shown = values.show(value)
-        if shown and "\n" not in shown:
-            parts.append(f"{key} {shown}")
+            text = values.show(value)
+        if text and "\n" not in text:
+            parts.append(f"{key} {text}")
     return _shorten(", ".join(parts))
 
 

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ui_client import morphs, values
-from ui_client.morphs import Button, Column, Field, Graph, Image, Items, Label, Morph, Row
+from ui_client.morphs import Button, Column, Field, Graph, Items, Label, Morph, Picture, Row
 from uvm.protocol import Reference
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -87,7 +87,7 @@ def _morph(morph: Morph, names: Names) -> RenderableType:
             return _items(morph, names)
         case Graph():
             return _graph(morph)
-        case Image():
+        case Picture():
             caption = f": {values.showable(morph.caption)}" if morph.caption else ""
             return Text(f"(image, {morph.width} by {morph.height} pixels{caption})", style="italic")
 

@@ -6,6 +6,8 @@ Everything here happens in the server's one thread.
 import asyncio
 from typing import Any, Final
 
+# ZEO imports it at the first connection. A confined process can load no library any more, and would get the slow one in Python.
+import msgpack  # noqa: F401
 import structlog
 from ZEO.asyncio.server import Acceptor, ServerProtocol
 from ZEO.StorageServer import StorageServer, ZEOStorage
@@ -29,20 +31,15 @@ class Frames:
 
     def fit(self, data: bytes) -> bool:
         """Take the next bytes of the stream; false once a message claims to be too long."""
-        position = 0
-        while position < len(data):
-            if self._left:
-                step = min(self._left, len(data) - position)
-                self._left -= step
-                position += step
-                continue
-            piece = data[position : position + _HEADER - len(self._header)]
-            position += len(piece)
-            self._header += piece
-            if len(self._header) == _HEADER:
-                self._left, self._header = int.from_bytes(self._header), b""
-                if self._left > self._most:
-                    return False
+        if self._header:
+            data = self._header + data
+        position, end = self._left, len(data)
+        while position + _HEADER <= end:
+            length = int.from_bytes(data[position : position + _HEADER])
+            if length > self._most:
+                return False
+            position += _HEADER + length
+        self._left, self._header = max(0, position - end), data[position:]
         return True
 
 

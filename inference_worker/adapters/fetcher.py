@@ -31,7 +31,7 @@ from inference_worker.adapters.adapter import CONFIG, MOST_FILES, WEIGHTS, check
 from inference_worker.adapters.catalogue import FETCHED
 from inference_worker.concurrency import together
 from inference_worker.errors import BadAdapter
-from inference_worker.protocol import Answer, AskChunk, AskFiles, Chunk, Failed, File, Files
+from inference_worker.protocol import Answer, AskChunk, AskFiles, Chunk, File, Files, RequestFailed
 
 log = structlog.get_logger(__name__)
 
@@ -221,7 +221,7 @@ class _Peer:
         return str(self._count)
 
     async def ask(self, question: AskFiles | AskChunk, deadline_s: float) -> Answer:
-        """The answer. Raises _PeerFailed when there is none in time, or when it is a Failed."""
+        """The answer. Raises _PeerFailed when there is none in time, or when it is a RequestFailed."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._asked[question.id] = future
         try:
@@ -237,7 +237,7 @@ class _Peer:
             # The reader only ends with an exception: the one that says what the peer did.
             self._reading.result()
         answer = future.result()
-        if isinstance(answer, Failed):
+        if isinstance(answer, RequestFailed):
             raise _PeerFailed(f"{answer.type}: {answer.message[:500]}")
         return answer
 

@@ -16,7 +16,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from deploy.endpoint import Endpoint, EndpointFault, ServedModel, models
 from inference_worker.engine import openai_wire
-from inference_worker.engine.openai_wire import Step
+from inference_worker.engine.openai_wire import CompletionChunk
 from inference_worker.errors import EndpointFailed
 
 _QUESTION_S: Final = 60.0
@@ -75,7 +75,7 @@ class EndpointClient:
         """Have something done. Raises as `models` does."""
         await self._body("POST", path, body)
 
-    async def steps(self, path: str, body: dict[str, Any]) -> AsyncGenerator[Step, None]:
+    async def steps(self, path: str, body: dict[str, Any]) -> AsyncGenerator[CompletionChunk, None]:
         """The events of one output, to its end. Whoever leaves early closes the iterator, which ends the output at the server.
 
         Raises Unreachable, Broken, Complaint, EndpointFailed.
@@ -136,8 +136,8 @@ class EndpointClient:
                         f"{self._server.base} sends us on to {where}; the key goes nowhere else, so set inference.endpoint to that address"
                     )
                 if response.status != 200:
-                    told = openai_wire.complaint(response.status, await self._read(response))
-                    raise openai_wire.Complaint(response.status, self._server.shown(str(told)))
+                    complaint = openai_wire.complaint(response.status, await self._read(response))
+                    raise openai_wire.Complaint(response.status, self._server.shown(str(complaint)))
                 yield response
             finally:
                 # What is not read to its end is not kept: the server sees that nobody listens.
@@ -161,8 +161,8 @@ class EndpointClient:
         except (aiohttp.ClientError, HttpProcessingError) as error:
             raise self._strange(f"{type(error).__name__}: {error}") from error
 
-    def _strange(self, what: str) -> EndpointFailed:
+    def _strange(self, symptom: str) -> EndpointFailed:
         return EndpointFailed(
-            f"{self._server.base} does not speak the protocol: {self._server.shown(what)};"
+            f"{self._server.base} does not speak the protocol: {self._server.shown(symptom)};"
             " inference.endpoint must be the address of a server like vLLM's"
         )

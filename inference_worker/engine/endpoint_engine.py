@@ -116,7 +116,7 @@ class EndpointEngine(Engine):
         except (Unreachable, Broken, Complaint) as error:
             reason = f"{self._server.base} does not answer: {error}"
             # Outputs that are being written notice by themselves when it is gone, and go on when it had no room for one question more.
-            raise EndpointFailed(reason) if self._streams else self._die(reason) from error
+            raise EndpointFailed(reason) if self._streams else self._mark_dead(reason) from error
 
     async def died(self) -> str:
         return await asyncio.shield(self._gone)
@@ -131,10 +131,10 @@ class EndpointEngine(Engine):
                 async with asyncio.timeout(_STOP_S):
                     for digest in sorted(self._loaded):
                         await self._unload(client, digest)
-        self._die("it was stopped")
+        self._mark_dead("it was stopped")
         await client.close()
 
-    def _die(self, reason: str) -> EngineDied:
+    def _mark_dead(self, reason: str) -> EngineDied:
         if not self._gone.done():
             self._gone.set_result(reason)
         return EngineDied(reason)
@@ -156,7 +156,7 @@ class EndpointEngine(Engine):
         except Complaint as error:
             raise self._adapter_refused(digest, error) from error
         except (Unreachable, Broken) as error:
-            raise self._die(f"{self._server.base} does not answer: {error}") from error
+            raise self._mark_dead(f"{self._server.base} does not answer: {error}") from error
         except EndpointFailed as error:
             raise BadAdapter(f"adapter {digest}: {error}") from error
         return adapter.size
@@ -198,7 +198,7 @@ class EndpointEngine(Engine):
 
     def _adapter_refused(self, digest: str, error: Complaint) -> InferenceFailure:
         if error.status in _NO_ROOM:
-            return self._die(f"{self._server.base} answers {error.status}: {error}")
+            return self._mark_dead(f"{self._server.base} answers {error.status}: {error}")
         remedy = f"it must find the files in {self._adapters_path} (inference.endpoint_adapters_path)"
         if error.status in (404, 405) and "adapter" not in str(error):
             remedy = "start it with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora, or set inference.endpoint_adapters"
@@ -242,7 +242,7 @@ class EndpointEngine(Engine):
             try:
                 return await self._stream(request, sampling, adapter, index, _nowhere if is_heard else tell)
             except Unreachable as error:
-                raise self._die(f"{self._server.base} does not answer: {error}") from error
+                raise self._mark_dead(f"{self._server.base} does not answer: {error}") from error
             except Broken as error:
                 await self._must_be_alive(f"{self._server.base} ended the connection under the output: {error}")
                 if not tries.once("broken"):
@@ -305,7 +305,7 @@ class EndpointEngine(Engine):
             async with asyncio.timeout(_ALIVE_S):
                 await self._ask_health()
         except (Unreachable, Broken, Complaint, EndpointFailed, TimeoutError) as error:
-            raise self._die(f"{reason}; and now it does not answer: {error or 'not in time'}") from error
+            raise self._mark_dead(f"{reason}; and now it does not answer: {error or 'not in time'}") from error
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """What `ask` answers, asked again with pauses while the server is away. Raises what it raised last."""
@@ -325,9 +325,9 @@ class EndpointEngine(Engine):
         try:
             names = [card.id for card in await self._alive().models()]
         except (Unreachable, Broken, Complaint) as gone:
-            return self._die(f"{self._server.base} answers 404: {error}; and now it does not answer: {gone}")
+            return self._mark_dead(f"{self._server.base} answers 404: {error}; and now it does not answer: {gone}")
         if name not in names:
-            return self._die(f"{self._server.base} serves no {name!r} any more: {error}")
+            return self._mark_dead(f"{self._server.base} serves no {name!r} any more: {error}")
         return EndpointFailed(
             f"{self._server.base} answers 404: {error}; it serves {name!r}, but takes no such request; one that has no completions"
             " takes prompts as a chat, which is plan['chat'] in the image's reflectOn_"
@@ -341,22 +341,22 @@ class EndpointEngine(Engine):
         except Complaint as error:
             raise self._adapter_refused(digest, error) from error
         except (Unreachable, Broken) as error:
-            raise self._die(f"{self._server.base} does not answer: {error}") from error
+            raise self._mark_dead(f"{self._server.base} does not answer: {error}") from error
 
     def _refused(self, error: Complaint, request: Generate | None) -> InferenceFailure:
         """What the server's refusal is to the one who asked."""
-        told = f"{self._server.base} answers {error.status}: {error}"
+        refusal = f"{self._server.base} answers {error.status}: {error}"
         if error.status in (401, 403):
-            return EndpointFailed(f"{told}; it wants another key: inference.endpoint_key says where the key is")
+            return EndpointFailed(f"{refusal}; it wants another key: inference.endpoint_key says where the key is")
         if error.status in _NO_ROOM:
-            return EndpointFailed(f"{told}; it had no room for {self._settings.endpoint_patience_s:g} s (inference.endpoint_patience_s)")
+            return EndpointFailed(f"{refusal}; it had no room for {self._settings.endpoint_patience_s:g} s (inference.endpoint_patience_s)")
         if error.status >= 500:
-            return EndpointFailed(f"{told}; its log says why")
+            return EndpointFailed(f"{refusal}; its log says why")
         if request is None:
-            return EndpointFailed(f"{told}; inference.endpoint must be the address of a server like vLLM's")
+            return EndpointFailed(f"{refusal}; inference.endpoint must be the address of a server like vLLM's")
         if request.grammar and "grammar" in str(error).lower():
-            return BadGrammar(told)
-        return BadRequest(told)
+            return BadGrammar(refusal)
+        return BadRequest(refusal)
 
 
 class _Tries:

@@ -49,7 +49,7 @@ class TierExtension:
     """The methods that vLLM's worker class gets; vLLM refuses names that the class has already."""
 
     model_runner: Any  # vLLM's worker class has it
-    _tier_shelf: "Shelf | None" = None
+    _tier_shelf: "HotAdapters | None" = None
 
     def tier_read(self, number: int, path: str, reply: str) -> dict[str, Any]:
         """Begin to parse the adapter in the directory `path`; a ReadReport goes to the address `reply` when it is done."""
@@ -74,17 +74,17 @@ class TierExtension:
         """
         return self._tier_answer(lambda shelf: shelf.state())
 
-    def _tier_answer(self, work: Callable[["Shelf"], dict[str, Any]]) -> dict[str, Any]:
+    def _tier_answer(self, work: Callable[["HotAdapters"], dict[str, Any]]) -> dict[str, Any]:
         try:
             if self._tier_shelf is None:
-                self._tier_shelf = Shelf(self.model_runner.lora_manager)
+                self._tier_shelf = HotAdapters(self.model_runner.lora_manager)
                 settle()
             return work(self._tier_shelf)
         except Exception as error:  # noqa: BLE001 - it is answered: raised, it could end the engine
             return {"error": f"{type(error).__name__}: {error}"}
 
 
-class Shelf:
+class HotAdapters:
     """The adapters of one worker process. `worker_manager` is vLLM's LRUCacheWorkerLoRAManager; `parse` replaces it in tests."""
 
     def __init__(self, worker_manager: Any, parse: Callable[[int, str], Any] | None = None) -> None:
@@ -213,7 +213,7 @@ class Reader:
     # --- in the thread ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        _stand_back()
+        _lower_priority()
         context = zmq.Context()
         sockets: dict[str, zmq.Socket[bytes]] = {}
         while True:
@@ -292,7 +292,7 @@ def adapter_bytes(lora: Any) -> int:
     )
 
 
-def _stand_back() -> None:
+def _lower_priority() -> None:
     """Decoding goes first. On Linux a thread has a priority of its own."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0: this thread

@@ -133,13 +133,13 @@ class EngineHost:
             return
         log.error("engine died", model=self.model, reason=reason, starts=self.starts)
         self.detail = f"the engine died: {reason}"
-        self._take_away()
+        self._detach_engine()
         self._died(self.model, self.detail)
         self._end_work(reason)
 
     def sleep(self, rest: str) -> None:
         """Begin to end the engine that is ready, which nobody needs; the next start waits for its end. `rest`: why, for those who ask."""
-        self._take_away()
+        self._detach_engine()
         self._end_work("it was put to sleep")
         self.detail, self.rest = "", rest
 
@@ -148,9 +148,9 @@ class EngineHost:
         if self._starting is not None:
             self._starting.cancel()
             await asyncio.wait([self._starting])
-        self._take_away()
+        self._detach_engine()
         self._end_work("it was told to end")
-        await self._taken_away()
+        await self._wait_for_ended()
         self.detail = ""
 
     # --- inside -------------------------------------------------------------------------------------------------------
@@ -161,10 +161,10 @@ class EngineHost:
         if self.useless:
             raise LibrariesFailed(self.useless)
         model = await self.find_model(digest)
-        self._take_away()
+        self._detach_engine()
         self._end_work("another model takes its place")
         # Ending an engine ends all of its kind's processes, so that the next one must not have any yet.
-        await self._taken_away()
+        await self._wait_for_ended()
         self._model, self.detail, self.rest = model, "", ""
         self.starts += 1
         ENGINE_STARTS.inc()
@@ -182,7 +182,7 @@ class EngineHost:
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(reason)
 
-    def _take_away(self) -> None:
+    def _detach_engine(self) -> None:
         engine, self._engine = self._engine, None
         watching, self._watching = self._watching, None
         if watching is not None:
@@ -190,7 +190,7 @@ class EngineHost:
         if engine is not None:
             self._ending.append(asyncio.create_task(engine.stop()))
 
-    async def _taken_away(self) -> None:
+    async def _wait_for_ended(self) -> None:
         while self._ending:
             ended, _ = await asyncio.wait(self._ending)
             self._ending = [task for task in self._ending if task not in ended]
@@ -199,7 +199,7 @@ class EngineHost:
 def one_model(home: Home) -> str | None:
     """The only model in the home, to be started eagerly; None when there is none or a choice."""
     try:
-        found = [entry.name for entry in home.models.iterdir() if (entry / "config.json").is_file()]
+        models = [entry.name for entry in home.models.iterdir() if (entry / "config.json").is_file()]
     except FileNotFoundError:
         return None
-    return found[0] if len(found) == 1 else None
+    return models[0] if len(models) == 1 else None

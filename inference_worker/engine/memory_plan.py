@@ -129,8 +129,8 @@ def _linear_shapes(model: BaseModel) -> dict[str, tuple[int, int]]:
         tensor = model.tensors[name]
         if tensor.dtype in _BYTES:
             shapes[name] = (tensor.shape[0], tensor.shape[1])
-        elif (known := _configured_shape(name.rsplit(".", 2)[-2], model.config)) is not None:
-            shapes[name] = known
+        elif (shape := _configured_shape(name.rsplit(".", 2)[-2], model.config)) is not None:
+            shapes[name] = shape
     return shapes
 
 

@@ -25,7 +25,7 @@ class Malformed(Exception):
     """What came is no event of the protocol."""
 
 
-class Step(Struct, frozen=True):
+class CompletionChunk(Struct, frozen=True):
     """What one event adds to an output. `logprobs`: of its tokens, where the server sends them; `finish`: why it ended, or empty.
 
     `prompt_tokens` and `tokens` are the server's count, which it sends once, at the end; 0 until then.
@@ -80,7 +80,7 @@ def question(request: Generate, sampling: Sampling, model: str, *, vllm: bool, p
     return "/v1/completions", body | {"prompt": request.prompt, "logprobs": 0}
 
 
-def step(data: bytes) -> Step:
+def step(data: bytes) -> CompletionChunk:
     """One event. Raises Malformed, and Complaint when it is an error."""
     try:
         event = _events.decode(data)
@@ -90,7 +90,7 @@ def step(data: bytes) -> Step:
         raise _complaint(event.error, 500)
     choice = event.choices[0] if event.choices else _Choice()
     usage = event.usage or _Usage()
-    return Step(
+    return CompletionChunk(
         text=(choice.delta.content or "") if choice.delta is not None else choice.text or "",
         logprobs=_logprobs(choice.logprobs) if choice.logprobs is not None else [],
         finish=choice.finish_reason or "",
@@ -116,8 +116,8 @@ def _complaint(error: "_Error | str", otherwise: int) -> Complaint:
     return Complaint(error.code if isinstance(error.code, int) else otherwise, error.message)
 
 
-def _logprobs(told: "_Logprobs") -> list[float]:
-    chosen = [token.logprob for token in told.content] if told.content is not None else told.token_logprobs or []
+def _logprobs(logprobs: "_Logprobs") -> list[float]:
+    chosen = [token.logprob for token in logprobs.content] if logprobs.content is not None else logprobs.token_logprobs or []
     return [value for value in chosen if value is not None and math.isfinite(value)]
 
 

@@ -93,13 +93,13 @@ class VllmEngine(Engine):
             raise EngineDied("the engine was stopped")
         with self._reports.expect(number) as reports:
             try:
-                processes = len(await self._tell("tier_read", number, str(adapter.path), self._reports.address))
+                processes = len(await self._call_extension("tier_read", number, str(adapter.path), self._reports.address))
                 async with asyncio.timeout(_READ_S):
                     answers = [await self._unless_dead(reports.get()) for _ in range(processes)]
                 if error := next((report.error for report in answers if report.error), ""):
                     raise BadAdapter(f"adapter {adapter.digest}: the engine refuses it: {error}")
             except (BadAdapter, TimeoutError) as error:
-                await self._tell("tier_drop", number)
+                await self._call_extension("tier_drop", number)
                 if isinstance(error, TimeoutError):
                     raise BadAdapter(f"adapter {adapter.digest}: {adapter.path} was not read within {_READ_S:.0f} s") from error
                 raise
@@ -107,18 +107,18 @@ class VllmEngine(Engine):
 
     async def commit(self, adapter: Adapter) -> None:
         try:
-            await self._tell("tier_commit", self.number(adapter))
+            await self._call_extension("tier_commit", self.number(adapter))
         except BadAdapter as error:
             raise BadAdapter(f"adapter {adapter.digest}: {error}") from error
         self._hot.add(adapter.digest)
 
     async def retire(self, adapter: Adapter) -> None:
         self._hot.discard(adapter.digest)
-        await self._must("tier_retire", adapter)
+        await self._call_or_die("tier_retire", adapter)
 
     async def drop(self, adapter: Adapter) -> None:
         self._hot.discard(adapter.digest)
-        await self._must("tier_drop", adapter)
+        await self._call_or_die("tier_drop", adapter)
 
     async def generate(self, request: Generate, adapter: Adapter | None, emit: Emit) -> Generated:
         if adapter is not None and adapter.digest not in self._hot:
@@ -147,7 +147,7 @@ class VllmEngine(Engine):
     async def state(self) -> dict[str, Any]:
         """What the process that holds the model has where (see TierExtension.tier_state). Raises EngineDied."""
         try:
-            answers = await self._tell("tier_state")
+            answers = await self._call_extension("tier_state")
         except BadAdapter as error:
             raise EngineDied(f"the engine does not answer: {error}") from error
         return answers[0]
@@ -241,17 +241,17 @@ class VllmEngine(Engine):
                 " (`pip install --no-deps -e .`), unset VLLM_PLUGINS, or have wrong answers in mixed batches with inference.lora = stock"
             )
 
-    async def _must(self, method: str, adapter: Adapter) -> None:
+    async def _call_or_die(self, method: str, adapter: Adapter) -> None:
         """What cannot fail in a sound engine; one where it does is not trusted any more."""
         try:
-            await self._tell(method, self.number(adapter))
+            await self._call_extension(method, self.number(adapter))
         except BadAdapter as error:
             reason = f"{method} of adapter {adapter.digest} failed: {error}"
             if self._vitals is not None:
                 self._vitals.declare(reason)
             raise EngineDied(reason) from error
 
-    async def _tell(self, method: str, *arguments: Any) -> list[dict[str, Any]]:
+    async def _call_extension(self, method: str, *arguments: Any) -> list[dict[str, Any]]:
         """Call the extension in each process that holds (a part of) the model. Raises BadAdapter with its error, EngineDied."""
         llm = self._alive()
         try:
@@ -293,7 +293,7 @@ class VllmEngine(Engine):
         return self._llm
 
     async def _ask(self) -> None:
-        """Answered by the process with the model, between two steps; not by way of `_tell`, which counts as waiting for it."""
+        """Answered by the process with the model, between two steps; not by way of `_call_extension`, which counts as waiting for it."""
         await self._alive().collective_rpc("tier_state")
 
     def _fault(self) -> str:
@@ -389,9 +389,9 @@ def _grammar_compiler(tokenizer: Any, vocabulary: int) -> Any:
 
 def _processes(cores: list[int]) -> list[int]:
     """The cores and what they started, without Python's own helper, whose end would mean nothing."""
-    found = [psutil.Process(pid) for pid in cores]
-    found += [child for core in found for child in core.children(recursive=True)]
-    return [process.pid for process in found if not any("resource_tracker" in word for word in process.cmdline())]
+    processes = [psutil.Process(pid) for pid in cores]
+    processes += [child for core in processes for child in core.children(recursive=True)]
+    return [process.pid for process in processes if not any("resource_tracker" in word for word in process.cmdline())]
 
 
 def _kill_children() -> None:

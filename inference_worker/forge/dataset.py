@@ -26,7 +26,7 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """One prompt and its answer, as tokens; the answer ends with the end of the text."""
 
     prompt: tuple[int, ...]
@@ -65,19 +65,19 @@ def _groups() -> list[str]:
 def digest(drawn: list[Task]) -> str:
     """SHA-256 over prompts and bodies, as hex: names the training data."""
     whole = hashlib.sha256()
-    for one in drawn:
-        whole.update(f"{one.prompt}{one.body}\0".encode())
+    for drawn_task in drawn:
+        whole.update(f"{drawn_task.prompt}{drawn_task.body}\0".encode())
     return whole.hexdigest()
 
 
-def encode(one: Task, tokenizer: Tokenizer) -> Example:
+def encode(task: Task, tokenizer: Tokenizer) -> TrainingExample:
     """A task as tokens. The prompt is tokenized alone, as it is when a model is asked."""
-    prompt = tokenizer.encode(one.prompt, add_special_tokens=True)
-    answer = tokenizer.encode(one.body, add_special_tokens=False)
-    return Example(tuple(prompt), (*answer, tokenizer.eos_token_id))
+    prompt = tokenizer.encode(task.prompt, add_special_tokens=True)
+    answer = tokenizer.encode(task.body, add_special_tokens=False)
+    return TrainingExample(tuple(prompt), (*answer, tokenizer.eos_token_id))
 
 
-def batches(examples: list[Example], size: int, rng: Random) -> Iterator[list[Example]]:
+def batches(examples: list[TrainingExample], size: int, rng: Random) -> Iterator[list[TrainingExample]]:
     """Batches of `size` examples of like length, in random order; every example is in exactly one."""
     pool = size * _BATCHES_A_POOL
     for start in range(0, len(examples), pool):

@@ -37,7 +37,7 @@ def add(rng: Random, slots: dict[str, Maker], count: int, taken: set[str]) -> No
         kinds.append(rng.choice(_KINDS))
     for kind in kinds[:count]:
         for _ in range(30):
-            name, maker = _one(rng, kind)
+            name, maker = _distractor(rng, kind)
             parts = {_root(part) for part in name.split("_")}
             if not parts & used:
                 used |= parts
@@ -49,7 +49,7 @@ def _root(word: str) -> str:
     return word.lower().rstrip("s")
 
 
-def _one(rng: Random, kind: str) -> tuple[str, Maker]:
+def _distractor(rng: Random, kind: str) -> tuple[str, Maker]:
     choose = rng.choice
     match kind:
         case "name":

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from inference_worker.forge import distractors, heldout, render, words
-from inference_worker.forge.standin import Outcome, StandIn, expect, plain, replicate, run
+from inference_worker.forge.standin import BodyOutcome, StandIn, expect, plain, replicate, run
 from inference_worker.forge.values import Maker, Slots
 from inference_worker.forge.words import Side
 
@@ -59,10 +59,10 @@ class Draw:
 
     def things(self, maker: Maker, pool: tuple[str, ...] = words.THINGS, modified: float = 0.15) -> tuple[str, str]:
         """A slot that holds many: its name (a plural) and the singular."""
-        one = self.noun(pool, modified)
-        many = words.plural(one)
+        noun = self.noun(pool, modified)
+        many = words.plural(noun)
         self.slot(many, maker)
-        return many, one
+        return many, noun
 
     def slot(self, name: str, maker: Maker) -> str:
         """Add a slot. Raises ValueError when it exists."""
@@ -131,11 +131,11 @@ class Task:
             slots[name] = maker(rng, slots)
         return slots, tuple(maker(rng, slots) for _, maker in self.arguments)
 
-    def wanted(self, slots: Slots, args: tuple[Any, ...]) -> Outcome:
+    def wanted(self, slots: Slots, args: tuple[Any, ...]) -> BodyOutcome:
         """What the family says should happen."""
         return expect(slots, args, self.expectation)
 
-    def happens(self, body: str, slots: Slots, args: tuple[Any, ...]) -> Outcome:
+    def happens(self, body: str, slots: Slots, args: tuple[Any, ...]) -> BodyOutcome:
         """What a body does. Raises SyntaxError."""
         positional, kwargs = self.shape(args)
         return run(self.source(body), self.selector, slots, positional, kwargs)

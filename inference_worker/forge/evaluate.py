@@ -18,7 +18,7 @@ from typing import Any
 
 from inference_worker.forge import dataset, firsts
 from inference_worker.forge.draw import Task
-from inference_worker.forge.judge import Job, Judge, Verdict
+from inference_worker.forge.judge import Judge, JudgedDraft, Verdict
 
 Author = Callable[[list[str]], list[str]]
 """Prompts to bodies, in order."""
@@ -46,10 +46,11 @@ def questions(seed: int, count: int) -> dict[str, list[Task]]:
 
 def graded(tasks: list[Task], author: Author) -> list[Graded]:
     """Ask for one body each and grade them."""
-    bodies = author([one.prompt for one in tasks])
+    bodies = author([task.prompt for task in tasks])
     with Judge() as judge:
         return [
-            Graded(one, body, judge.verdict(Job(one.family, one.seed, one.side, body))) for one, body in zip(tasks, bodies, strict=True)
+            Graded(task, body, judge.verdict(JudgedDraft(task.family, task.seed, task.side, body)))
+            for task, body in zip(tasks, bodies, strict=True)
         ]
 
 
@@ -65,9 +66,9 @@ def report(results: dict[str, list[Graded]]) -> dict[str, Any]:
         groups[result.task.family.removeprefix("clone.").partition(".")[0]].append(result)
     everything = [result for graded_ones in results.values() for result in graded_ones]
     return {
-        "scores": {name: share(found) for name, found in results.items()},
-        "counts": {name: len(found) for name, found in results.items()},
-        "groups": {name: share(found) for name, found in sorted(groups.items())},
+        "scores": {name: share(verdicts) for name, verdicts in results.items()},
+        "counts": {name: len(verdicts) for name, verdicts in results.items()},
+        "groups": {name: share(verdicts) for name, verdicts in sorted(groups.items())},
         "forgotten_flags": sum(result.verdict.forgotten for result in everything),
         "wrong": [
             {
@@ -114,11 +115,11 @@ def author(model: Path, adapter: Path | None, threads: int, batch: int = 32, lon
     return write
 
 
-def record(adapter: Path, seed: int, found: dict[str, Any]) -> None:
+def record(adapter: Path, seed: int, scores: dict[str, Any]) -> None:
     """Put a report's scores into the adapter's `training.json`. Raises OSError when it has none."""
     file = adapter / "training.json"
     notes = json.loads(file.read_text())
-    notes["scores"] = {"seed": seed, **{key: found[key] for key in ("scores", "counts", "groups")}}
+    notes["scores"] = {"seed": seed, **{key: scores[key] for key in ("scores", "counts", "groups")}}
     file.write_text(json.dumps(notes, indent=2) + "\n")
 
 
@@ -134,17 +135,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--record", action="store_true", help="write the scores into the adapter's training.json")
     parser.add_argument("--json", action="store_true", help="everything, with the wrong drafts, as JSON")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     started = time.monotonic()
-    write = author(given.model, given.adapter, given.threads)
-    found = report({name: graded(tasks, write) for name, tasks in questions(given.seed, given.tasks).items()})
-    found["seconds"] = round(time.monotonic() - started)
-    if given.record and given.adapter is not None:
-        record(given.adapter, given.seed, found)
-    if given.json:
-        sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    write = author(options.model, options.adapter, options.threads)
+    scores = report({name: graded(tasks, write) for name, tasks in questions(options.seed, options.tasks).items()})
+    scores["seconds"] = round(time.monotonic() - started)
+    if options.record and options.adapter is not None:
+        record(options.adapter, options.seed, scores)
+    if options.json:
+        sys.stdout.write(json.dumps(scores, indent=1) + "\n")
         return 0
-    for name, score in {**found["scores"], **found["groups"]}.items():
+    for name, score in {**scores["scores"], **scores["groups"]}.items():
         sys.stdout.write(f"{score:5.1f} %  {name}\n")
     return 0
 

@@ -32,7 +32,7 @@ VERDICT_LIMIT_S = 20.0
 MEMORY_LIMIT = 2 << 30
 
 
-class Job(msgspec.Struct, frozen=True):
+class JudgedDraft(msgspec.Struct, frozen=True):
     """A draft for the task (family, seed, side): the body, indented."""
 
     family: str
@@ -58,17 +58,17 @@ def named(family: str, seed: int, side: Side) -> Task:
     return task(family, FAMILIES[family], seed, side) if family in FAMILIES else firsts.first(family, seed)
 
 
-def grade(one: Task, body: str) -> Verdict:
+def grade(task: Task, body: str) -> Verdict:
     """Run a draft on the shown values and on fresh ones, and compare result and effect with the family's expectation."""
-    finding = subset.finding(one.source(body))
+    finding = subset.finding(task.source(body))
     if finding:
         return Verdict(False, finding)
-    rng = Random(f"probe {one.family} {one.seed}")
+    rng = Random(f"probe {task.family} {task.seed}")
     forgotten = False
-    for slots, args in [(one.slots, one.args), *[one.probe(rng) for _ in range(PROBES)]]:
-        wanted = one.wanted(slots, args)
+    for slots, args in [(task.slots, task.args), *[task.probe(rng) for _ in range(PROBES)]]:
+        wanted = task.wanted(slots, args)
         try:
-            happened = one.happens(body, slots, args)
+            happened = task.happens(body, slots, args)
         except RecursionError:
             return Verdict(False, "endless recursion")
         if not wanted.agrees(happened):
@@ -89,7 +89,7 @@ class Judge:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
 
-    def verdict(self, job: Job) -> Verdict:
+    def verdict(self, job: JudgedDraft) -> Verdict:
         """Grade one draft; a process that gives no answer in time is ended and the draft counts as wrong."""
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
@@ -133,11 +133,11 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     signal.signal(signal.SIGALRM, _expire)
     for line in sys.stdin:
-        job = msgspec.json.decode(line, type=Job)
-        one = named(job.family, job.seed, job.side)
+        job = msgspec.json.decode(line, type=JudgedDraft)
+        task = named(job.family, job.seed, job.side)
         signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
         try:
-            verdict = grade(one, job.body)
+            verdict = grade(task, job.body)
         except (_OutOfTime, MemoryError) as error:
             verdict = Verdict(False, type(error).__name__)
         finally:

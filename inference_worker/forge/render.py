@@ -22,29 +22,29 @@ MOST_EXAMPLES = 4
 class Opaque:
     """A value that is shown as a word in angle brackets and not by its content: `<object>`, `<method>`."""
 
-    shown = "object"
+    bracketed = "object"
 
 
-def value(shown: Any) -> str:
+def value(content: Any) -> str:
     """A slot's value or an argument as a Python literal, long ones cut.
 
     Texts are cut after 40 characters, containers after 4 items, at every depth.
     """
-    if isinstance(shown, Opaque):
-        return f"<{shown.shown}>"
-    if isinstance(shown, str):
-        return repr(shown if len(shown) <= MOST_CHARACTERS else shown[:MOST_CHARACTERS] + "…")
-    if isinstance(shown, dict):
-        return "{" + _items(f"{value(key)}: {value(item)}" for key, item in shown.items()) + "}"
-    if isinstance(shown, list):
-        if shown and all(isinstance(item, Opaque) for item in shown):
-            return f"[{value(shown[0])}, …]"
-        return "[" + _items(value(item) for item in shown) + "]"
-    if isinstance(shown, tuple):
-        return "(" + _items(value(item) for item in shown) + ("," if len(shown) == 1 else "") + ")"
-    if isinstance(shown, set):
-        return "{" + _items(sorted(value(item) for item in shown)) + "}" if shown else "set()"
-    return repr(shown)
+    if isinstance(content, Opaque):
+        return f"<{content.bracketed}>"
+    if isinstance(content, str):
+        return repr(content if len(content) <= MOST_CHARACTERS else content[:MOST_CHARACTERS] + "…")
+    if isinstance(content, dict):
+        return "{" + _items(f"{value(key)}: {value(item)}" for key, item in content.items()) + "}"
+    if isinstance(content, list):
+        if content and all(isinstance(item, Opaque) for item in content):
+            return f"[{value(content[0])}, …]"
+        return "[" + _items(value(item) for item in content) + "]"
+    if isinstance(content, tuple):
+        return "(" + _items(value(item) for item in content) + ("," if len(content) == 1 else "") + ")"
+    if isinstance(content, set):
+        return "{" + _items(sorted(value(item) for item in content)) + "}" if content else "set()"
+    return repr(content)
 
 
 def _items(texts: Iterable[str]) -> str:

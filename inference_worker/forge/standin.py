@@ -10,14 +10,14 @@ from typing import Any
 from inference_worker.forge.render import Opaque
 
 
-class Declined(Exception):
-    """The body called `decline`."""
+class BodyDeclined(Exception):
+    """The body called `decline`; an outcome says Declined, as the image does."""
 
 
 class StandIn(Opaque):
     """An object with slots. Reading a missing slot raises AttributeError."""
 
-    shown = "object"
+    bracketed = "object"
 
     def __init__(self, slots: Mapping[str, Any]) -> None:
         object.__setattr__(self, "_slots", dict(slots))
@@ -44,10 +44,10 @@ class StandIn(Opaque):
         return self
 
 
-class Known(Opaque):
+class KnownMethod(Opaque):
     """A method that the object already has: it is shown as `<method>` and answers `result` when it is sent."""
 
-    shown = "method"
+    bracketed = "method"
 
     def __init__(self, result: Any) -> None:
         self.result = result
@@ -73,7 +73,7 @@ def plain(value: Any) -> Any:
     """A value as data that can be compared: objects become their slots."""
     if isinstance(value, StandIn):
         return {"object": plain(value._slots)}
-    if isinstance(value, Known):
+    if isinstance(value, KnownMethod):
         return {"method": plain(value.result)}
     if isinstance(value, dict):
         return {plain(key) if isinstance(key, Opaque) else key: plain(item) for key, item in value.items()}
@@ -105,7 +105,11 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and bool(left == right)
 
 
-class Outcome:
+def _error_name(failure: BaseException) -> str:
+    return "Declined" if isinstance(failure, BodyDeclined) else type(failure).__name__
+
+
+class BodyOutcome:
     """What a run did: its result, the error it ended in (a type's name, or ''), the slots after it, and whether an
     in-place change went without its flag."""
 
@@ -115,22 +119,24 @@ class Outcome:
         self.slots = slots
         self.forgotten = forgotten
 
-    def agrees(self, other: "Outcome") -> bool:
+    def agrees(self, expected: "BodyOutcome") -> bool:
         """Same effect, and the same result or the same kind of error."""
-        return self.error == other.error and same(self.slots, other.slots) and (bool(self.error) or same(self.result, other.result))
+        return (
+            self.error == expected.error and same(self.slots, expected.slots) and (bool(self.error) or same(self.result, expected.result))
+        )
 
 
-def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[..., Any]) -> Outcome:
+def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[..., Any]) -> BodyOutcome:
     """What a family says should happen: `expectation(slots, *args)` on copies, where it may change `slots`."""
     after = {name: replicate(item) for name, item in slots.items()}
     try:
         result, error = expectation(after, *[replicate(item) for item in args]), ""
     except Exception as failure:  # noqa: BLE001  # whatever kind a method may end in is part of what is compared
-        result, error = None, type(failure).__name__
-    return Outcome(plain(result), error, plain(after), forgotten=False)
+        result, error = None, _error_name(failure)
+    return BodyOutcome(plain(result), error, plain(after), forgotten=False)
 
 
-def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Outcome:
+def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> BodyOutcome:
     """Run a method on a stand-in with copies of `slots`. Raises SyntaxError when the source is no Python."""
     receiver = StandIn({name: replicate(item) for name, item in slots.items()})
     namespace: dict[str, Any] = {"__builtins__": {}, **NAMES}
@@ -142,15 +148,15 @@ def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any
         )
         error = ""
     except Exception as failure:  # noqa: BLE001  # whatever a method ends in is its outcome
-        result, error = None, type(failure).__name__
+        result, error = None, _error_name(failure)
     after = plain(receiver._slots)
     now = _contents(receiver._slots)
     inside = [name for name in before if name in now and name not in receiver._assigned and not same(before[name], now[name])]
-    return Outcome(plain(result), error, after, forgotten=bool(inside) and not receiver._flagged)
+    return BodyOutcome(plain(result), error, after, forgotten=bool(inside) and not receiver._flagged)
 
 
 def _decline(why: str) -> None:
-    raise Declined(why)
+    raise BodyDeclined(why)
 
 
 def _isinstance_of(value: Any, kind: str) -> bool:

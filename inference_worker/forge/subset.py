@@ -31,15 +31,15 @@ def finding(source: str) -> str:
     if len(tree.body) != 1 or not isinstance(tree.body[0], ast.FunctionDef):
         return "not one function"
     function = tree.body[0]
-    known = {argument.arg for argument in function.args.args} | set(NAMES)
-    known |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    known |= {argument.arg for node in ast.walk(function) if isinstance(node, ast.Lambda) for argument in node.args.args}
+    names = {argument.arg for argument in function.args.args} | set(NAMES)
+    names |= {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    names |= {argument.arg for node in ast.walk(function) if isinstance(node, ast.Lambda) for argument in node.args.args}
     for node in ast.walk(function):
         if isinstance(node, _REFUSED) or (isinstance(node, ast.FunctionDef) and node is not function):
             return f"{type(node).__name__} in line {getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and node.attr != "_p_changed":
             return f"the name {node.attr}"
-        if isinstance(node, ast.Name) and node.id not in known:
+        if isinstance(node, ast.Name) and node.id not in names:
             return f"the unknown name {node.id}"
         if isinstance(node, ast.ExceptHandler) and node.type is None:
             return "a bare except"

@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from deploy.digest import directory_digest
 from inference_worker.forge import dataset
-from inference_worker.forge.dataset import Example
+from inference_worker.forge.dataset import TrainingExample
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def rate_at(step: int, recipe: Recipe) -> float:
     return recipe.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def collate(batch: list[Example], padding: int) -> tuple[Tensor, Tensor]:
+def collate(batch: list[TrainingExample], padding: int) -> tuple[Tensor, Tensor]:
     """Tokens and targets, padded on the right; the target is -100 where nothing is to be learned."""
     width = max(len(example) for example in batch)
     tokens = torch.full((len(batch), width), padding, dtype=torch.long)
@@ -105,7 +105,7 @@ def prepared(directory: Path, recipe: Recipe, start: Path | None = None) -> tupl
 
 
 def train(
-    model: Any, tokenizer: Any, examples: list[Example], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
+    model: Any, tokenizer: Any, examples: list[TrainingExample], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
 ) -> list[float]:
     """Train in place; answers the loss of every step. Every `each` steps (0: never) calls `snapshot(steps, losses)`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -176,31 +176,38 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--emphasis", nargs="*", default=[], metavar="NAME=N", help="draw a family or group N times as often")
     parser.add_argument("--threads", type=int, default=1, help="on a busy machine one thread is as fast as two")
     parser.add_argument("--snapshot", type=int, default=0, help="write OUT-STEP every so many steps; 0: never")
-    given = parser.parse_args(arguments)
-    if given.out.exists():
-        _say(f"{given.out} exists; choose a directory that does not")
+    options = parser.parse_args(arguments)
+    if options.out.exists():
+        _say(f"{options.out} exists; choose a directory that does not")
         return 1
-    torch.set_num_threads(given.threads)
-    recipe = Recipe(seed=given.seed, steps=given.steps, batch=given.batch, rate=given.rate, emphasis=dict(map(_multiple, given.emphasis)))
+    torch.set_num_threads(options.threads)
+    recipe = Recipe(
+        seed=options.seed, steps=options.steps, batch=options.batch, rate=options.rate, emphasis=dict(map(_multiple, options.emphasis))
+    )
     drawn = dataset.tasks(recipe.seed, recipe.steps * recipe.batch, "train", recipe.emphasis)
-    model, tokenizer = prepared(given.model, recipe, given.start)
-    examples = [dataset.encode(one, tokenizer) for one in drawn]
+    model, tokenizer = prepared(options.model, recipe, options.start)
+    examples = [dataset.encode(task, tokenizer) for task in drawn]
     _say(f"{len(examples)} examples of {sum(map(len, examples)) / len(examples):.0f} tokens, data {dataset.digest(drawn)[:12]}")
     started = time.monotonic()
     made_of = {
         "data_sha256": dataset.digest(drawn),
-        "base_model_digest": directory_digest(given.model),
-        "went_on_from": json.loads((given.start / "training.json").read_text()) if given.start else None,
+        "base_model_digest": directory_digest(options.model),
+        "went_on_from": json.loads((options.start / "training.json").read_text()) if options.start else None,
     }
 
     def write(out: Path, losses: list[float]) -> None:
         save(model, out, _notes(recipe, made_of, losses, time.monotonic() - started))
 
     losses = train(
-        model, tokenizer, examples, recipe, given.snapshot, lambda step, seen: write(given.out.with_name(f"{given.out.name}-{step}"), seen)
+        model,
+        tokenizer,
+        examples,
+        recipe,
+        options.snapshot,
+        lambda step, seen: write(options.out.with_name(f"{options.out.name}-{step}"), seen),
     )
-    write(given.out, losses)
-    _say(f"{given.out} is written")
+    write(options.out, losses)
+    _say(f"{options.out} is written")
     return 0
 
 

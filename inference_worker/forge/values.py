@@ -5,7 +5,7 @@ from random import Random
 from typing import Any
 
 from inference_worker.forge import words
-from inference_worker.forge.standin import Known, StandIn
+from inference_worker.forge.standin import KnownMethod, StandIn
 
 Slots = dict[str, Any]
 Maker = Callable[[Random, Slots], Any]
@@ -152,4 +152,4 @@ def reference(rng: Random, slots: Slots) -> Any:
 
 def known(maker: Maker) -> Maker:
     """A method that the object has already; it answers what `maker` makes."""
-    return lambda rng, slots: Known(maker(rng, slots))
+    return lambda rng, slots: KnownMethod(maker(rng, slots))

@@ -21,15 +21,13 @@ from inference_worker.tiers.events import (
     Admit,
     Commit,
     Delete,
-    Drop,
     EngineGone,
     EngineReady,
     Event,
     Fetch,
-    Fetched,
     Instruction,
     Key,
-    Read,
+    ReadAdapter,
     Refuse,
     Registered,
     Removed,
@@ -38,6 +36,8 @@ from inference_worker.tiers.events import (
     StopEngine,
     Ticked,
     Tier,
+    Unload,
+    WasFetched,
 )
 from inference_worker.tiers.scheduler import Tiers
 
@@ -87,13 +87,13 @@ class Driver:
         finally:
             self._is_telling = False
 
-    def register(self, found: Found) -> None:
+    def register(self, adapter: Found) -> None:
         """An adapter is here, or at a peer."""
-        self._registered.add(found.digest)
-        self.tell(Registered(self.now(), found.digest, found.size, found.rank, found.remote or found.fetched))
-        if found.fetched:
+        self._registered.add(adapter.digest)
+        self.tell(Registered(self.now(), adapter.digest, adapter.size, adapter.rank, adapter.remote or adapter.fetched))
+        if adapter.fetched:
             # In an earlier life: it counts against the disk's budget, and may be deleted, like one that is fetched now.
-            self.tell(Fetched(self.now(), found.digest, found.size, 0.0))
+            self.tell(WasFetched(self.now(), adapter.digest, adapter.size, 0.0))
 
     def forget(self, digest: str, reason: str) -> None:
         """Its files are no more, and who waits for it is refused; until it is registered again."""
@@ -142,8 +142,8 @@ class Driver:
 
     def _carry_out(self, instruction: Instruction) -> None:
         match instruction:
-            case Admit(key, found):
-                self._admit(key, found)
+            case Admit(key, tier):
+                self._admit(key, tier)
             case Refuse(key, kind, reason):
                 self._refuse(key, kind, reason)
             case StartEngine(model):
@@ -159,13 +159,13 @@ class Driver:
                 self._mover.fetch(digest)
             case Delete(digest):
                 self._mover.delete(digest)
-            case Read(digest):
+            case ReadAdapter(digest):
                 self._mover.read(digest)
             case Commit(digest):
                 self._mover.commit(digest)
             case Retire(digest):
                 self._mover.retire(digest)
-            case Drop(digest):
+            case Unload(digest):
                 self._mover.drop(digest)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -179,16 +179,16 @@ class Driver:
         try:
             model = await self._host.start(digest)
             slots, slot_size = self._slots(model)
-            said: Event = EngineReady(self.now(), digest, slots, slot_size)
+            event: Event = EngineReady(self.now(), digest, slots, slot_size)
         except InferenceFailure as error:
-            said = EngineGone(self.now(), digest, str(error), hopeless=True)
+            event = EngineGone(self.now(), digest, str(error), hopeless=True)
         else:
             if self._host.engine is None:
                 # It died since, which was told.
                 return
         # Otherwise another start has taken its place, and who waits for this model goes on waiting.
         if number == self._starts:
-            self.tell(said)
+            self.tell(event)
 
     def _forget_engine(self) -> None:
         """Its moves come to nothing, and nothing is warm."""

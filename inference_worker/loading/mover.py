@@ -18,8 +18,8 @@ from inference_worker.adapters.store import AdapterStore
 from inference_worker.engine.engine import Engine
 from inference_worker.engine.host import EngineHost
 from inference_worker.errors import BadAdapter, EngineDied, InferenceFailure, WorkerFault
-from inference_worker.loading.serial import Lane
-from inference_worker.tiers.events import Committed, Event, Fetched, MoveFailed, WasRead
+from inference_worker.loading.serial import SerialExecutor
+from inference_worker.tiers.events import Committed, Event, MoveFailed, WasFetched, WasRead
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +43,12 @@ class Mover:
         self._adapters: dict[str, Adapter] = {}
         self._moving: set[str] = set()
         self._suspects: dict[str, tuple[int, float]] = {}
-        self._lane, self._files_lane = Lane(), Lane()
+        self._lane, self._files_lane = SerialExecutor(), SerialExecutor()
 
     # --- what is said -------------------------------------------------------------------------------------------------
 
     def fetch(self, digest: str) -> None:
-        """Remote → cold: told as Fetched or MoveFailed."""
+        """Remote → cold: answered by WasFetched or MoveFailed."""
         self._files_lane.then_beside(lambda: self._fetch(digest))
 
     def delete(self, digest: str) -> None:
@@ -56,12 +56,12 @@ class Mover:
         self._files_lane.then(lambda: self._delete(digest))
 
     def read(self, digest: str) -> None:
-        """Cold → warm: told as WasRead or MoveFailed."""
+        """Cold → warm: answered by WasRead or MoveFailed."""
         if (engine := self._host.engine) is not None:
             self._lane.then_beside(lambda: self._read(engine, digest))
 
     def commit(self, digest: str) -> None:
-        """Warm → hot: told as Committed or MoveFailed."""
+        """Warm → hot: answered by Committed or MoveFailed."""
         if (engine := self._host.engine) is not None:
             self._lane.then(lambda: self._commit(engine, digest))
 
@@ -95,7 +95,7 @@ class Mover:
 
     def forget_engine(self) -> Coroutine[Any, Any, None]:
         """The engine is gone: nothing is warm, and its moves come to nothing once what this returns has run."""
-        lane, self._lane = self._lane, Lane()
+        lane, self._lane = self._lane, SerialExecutor()
         self._moving.clear()
         self._adapters.clear()
         return lane.close()
@@ -110,12 +110,12 @@ class Mover:
     async def _fetch(self, digest: str) -> None:
         began = _now()
         try:
-            found = await self._attempt("fetch", digest, self._store.fetch(digest))
+            fetched = await self._attempt("fetch", digest, self._store.fetch(digest))
         except InferenceFailure as error:
             self._failed("fetch", digest, error)
         else:
             self._moved("fetch", began)
-            self._tell(Fetched(_now(), digest, found.size, _now() - began))
+            self._tell(WasFetched(_now(), digest, fetched.size, _now() - began))
 
     async def _delete(self, digest: str) -> None:
         began = _now()

@@ -12,7 +12,7 @@ from typing import Any
 Work = Callable[[], Coroutine[Any, Any, None]]
 
 
-class Lane:
+class SerialExecutor:
     """One after another. Work answers for its own failures: one that escapes it is raised in the event loop's handler."""
 
     def __init__(self) -> None:

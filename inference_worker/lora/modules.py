@@ -14,7 +14,7 @@ import numpy
 import torch
 
 from inference_worker.lora.kernel import MAX_RANK, Kernel
-from inference_worker.lora.rows import Batch
+from inference_worker.lora.rows import StepRows
 
 PARALLEL = 4_000_000
 """Multiplications in one call from which it takes more than one thread; see docs/decisions/0008-lora-on-the-processor.md."""
@@ -27,7 +27,7 @@ class Module(ABC):
     [slots, 1, outputs, rank]. batch: whose rows x and y hold.
     """
 
-    def __init__(self, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: Batch) -> None:
+    def __init__(self, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: StepRows) -> None:
         self.a, self.b, self.batch = a, b, batch
         self._inputs = a[0].shape[3] if a else 0
         self._outputs = sum(slice_b.shape[2] for slice_b in b)
@@ -79,7 +79,7 @@ class Module(ABC):
 class CompiledModule(Module):
     """With kernel.c. Rows that it was not compiled for (another type, scaled) go the way of `PlainModule`."""
 
-    def __init__(self, kernel: Kernel, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: Batch) -> None:
+    def __init__(self, kernel: Kernel, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: StepRows) -> None:
         super().__init__(a, b, batch)
         self._kernel = kernel
         self._dtype = b[0].dtype
@@ -139,7 +139,7 @@ class CompiledModule(Module):
 class PlainModule(Module):
     """With torch: one product with all slices' A, one with each B, for each adapter of the batch."""
 
-    def __init__(self, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: Batch) -> None:
+    def __init__(self, a: tuple[torch.Tensor, ...], b: tuple[torch.Tensor, ...], batch: StepRows) -> None:
         super().__init__(a, b, batch)
         # For each slot: all A as [inputs, ranks], and for each slice its columns of x·A, its columns of y, and B as [rank, outputs].
         self._weights: dict[int, tuple[torch.Tensor | None, list[tuple[slice, slice, torch.Tensor]]]] = {}

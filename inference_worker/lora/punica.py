@@ -17,7 +17,7 @@ from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU
 
 from inference_worker.lora import kernel
 from inference_worker.lora.modules import CompiledModule, Module, PlainModule
-from inference_worker.lora.rows import Batch
+from inference_worker.lora.rows import StepRows
 
 Weights: TypeAlias = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -28,8 +28,8 @@ class GroupedLoRA(PunicaWrapperCPU):
     def __init__(self, max_num_batched_tokens: int, max_batches: int, device: torch.device | str, **kwargs: Any) -> None:
         super().__init__(max_num_batched_tokens, max_batches, device, **kwargs)
         self._kernel = None if os.environ.get("BATOS_LORA") == "python" else kernel.load()
-        self._rows = Batch(max_num_batched_tokens)
-        self._sampled = Batch(max_num_batched_tokens)
+        self._rows = StepRows(max_num_batched_tokens)
+        self._sampled = StepRows(max_num_batched_tokens)
         # By the identity of the stacked B, which stays as long as the module does.
         self._modules: dict[int, Module] = {}
         self._owners: dict[int, int | None] = {}
@@ -48,9 +48,9 @@ class GroupedLoRA(PunicaWrapperCPU):
         `manager` is vLLM's LoRAModelManager, which has just written the slot. Without this call the results are the same.
         """
         owners: list[int | None] = manager.lora_index_to_id
-        changed = {other for other, owner in enumerate(owners) if other != slot and self._owners.get(other) != owner}
-        for other in changed:
-            self._owners[other] = None
+        changed = {index for index, owner in enumerate(owners) if index != slot and self._owners.get(index) != owner}
+        for index in changed:
+            self._owners[index] = None
         self._owners[slot] = owners[slot]
         for layer in manager.modules.values():
             if getattr(layer, "punica_wrapper", None) is self and (module := self._of_layer(layer)) is not None:
@@ -132,7 +132,7 @@ class GroupedLoRA(PunicaWrapperCPU):
 
     # --- the layers' weights ----------------------------------------------------------------------------------------
 
-    def _module(self, a: Weights, b: Weights, batch: Batch) -> Module:
+    def _module(self, a: Weights, b: Weights, batch: StepRows) -> Module:
         module = self._modules.get(id(b))
         if module is None:
             shrinks, expands = _tuple(a), _tuple(b)

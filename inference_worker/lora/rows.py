@@ -9,7 +9,7 @@ NONE = -1
 """The slot of a row without an adapter, as vLLM writes it."""
 
 
-class Batch:
+class StepRows:
     """The rows of one step by slot, as Python reads them and, at fixed addresses, as kernel.c does (`batch_t` there).
 
     serial: changes with each step's mapping. rows: how many the mapping was made for. groups: slot → its rows, for slots

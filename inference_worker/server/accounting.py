@@ -17,18 +17,18 @@ from inference_worker.trace import trace_record
 log = structlog.get_logger(__name__)
 
 
-class Accounts:
+class Accounting:
     """Keeps account of one worker's finished requests. `trace` is open for binary appending, or None."""
 
     def __init__(self, trace: BinaryIO | None) -> None:
         self._trace = trace
 
     def completed(
-        self, job: Job, request: Generate, generated: Generated, found: Tier | None, began: float, ended: float, shape: tuple[int, int]
+        self, job: Job, request: Generate, generated: Generated, tier: Tier | None, began: float, ended: float, shape: tuple[int, int]
     ) -> Completed:
         """The answer to a request that was admitted at `began` and written at `ended` (seconds of the loop's clock).
 
-        `found`: where its adapter was when it arrived; `shape`: the adapter's rank and bytes.
+        `tier`: where its adapter was when it arrived; `shape`: the adapter's rank and bytes.
         """
         answer = Completed(
             id=request.id,
@@ -37,7 +37,7 @@ class Accounts:
             queued_s=began - job.arrived,
             engine_s=ended - began,
             first_token_s=(job.first_token if job.first_token is not None else ended) - job.arrived,
-            found=found.value if found is not None else "",
+            found=tier.value if tier is not None else "",
             mode=generated.mode,
             endpoint=generated.endpoint,
             endpoint_model=generated.endpoint_model,

@@ -11,9 +11,10 @@ from inference_worker.tiers.statistics import Statistics
 def adapters(identifier: str, statistics: Statistics, quarantined: Sequence[Quarantined], limit: int) -> Adapters:
     """The answer to AskAdapters: what is listed by use, then what is in quarantine, the latest first, `limit` of each at most."""
     listed = [
-        AdapterState(one.adapter, one.tier.value, one.size, one.rank, one.uses, one.load_s, one.idle_s) for one in statistics.adapters
+        AdapterState(adapter.adapter, adapter.tier.value, adapter.size, adapter.rank, adapter.uses, adapter.load_s, adapter.idle_s)
+        for adapter in statistics.adapters
     ]
-    bad = [AdapterState(one.digest, "quarantined", one.size, 0, detail=one.reason) for one in reversed(quarantined)]
+    bad = [AdapterState(entry.digest, "quarantined", entry.size, 0, detail=entry.reason) for entry in reversed(quarantined)]
     return Adapters(
         id=identifier,
         policy=statistics.policy,
@@ -32,4 +33,4 @@ def adapters(identifier: str, statistics: Statistics, quarantined: Sequence[Quar
 
 def at_hand(statistics: Statistics) -> list[str]:
     """Digests of what is hot or warm, the most recently used last."""
-    return [one.adapter for one in reversed(statistics.adapters) if one.tier in (Tier.HOT, Tier.WARM)]
+    return [adapter.adapter for adapter in reversed(statistics.adapters) if adapter.tier in (Tier.HOT, Tier.WARM)]

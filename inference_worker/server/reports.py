@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         endpoint = options.endpoint or settings.load().inference_endpoint
-        told = ask(endpoint, options.limit, options.timeout)
+        answer = ask(endpoint, options.limit, options.timeout)
     except (NoAnswer, settings.SettingsError, zmq.ZMQError) as error:
         return results.failure(error, "`batos status` says whether the worker runs; `batos up` starts it", options.json)
     if options.json:
-        return results.result(told)
+        return results.result(answer)
     console = results.console()
-    _print(console, told)
+    _print(console, answer)
     return results.DONE
 
 
@@ -64,32 +64,32 @@ def ask(endpoint: str, limit: int, timeout_s: float) -> Adapters:
     return answer
 
 
-def _print(console: Console, told: Adapters) -> None:
+def _print(console: Console, answer: Adapters) -> None:
     tiers = Table("tier", box=None, pad_edge=False, header_style="bold")
     for heading in ("adapters", "bytes", "of", "found", "entered", "evicted", "time to enter"):
         tiers.add_column(heading, justify="right")
-    for tier in told.tiers:
+    for tier in answer.tiers:
         name = Text(tier.name, _STYLES.get(tier.name, ""))
         held = [f"{tier.adapters:,}", size(tier.used), size(tier.budget) if tier.budget else ""]
         moved = [f"{number:,}" for number in (tier.found, tier.entered, tier.left)]
         tiers.add_row(name, *held, *moved, seconds(tier.move_s) if tier.move_s else "")
     console.print(tiers)
-    waits = ", ".join(f"{name} {seconds(value)}" for name, value in told.waits.items())
-    quarantined = f", {told.quarantined:,} quarantined" if told.quarantined else ""
-    console.print(Text(f"{told.registered:,} registered{quarantined}; policy {told.policy}; wait for admission: {waits or 'none yet'}"))
-    if told.prefetched:
-        console.print(Text(f"{told.prefetched:,} moves begun before anybody asked, {told.prefetched_used:,} of them used"))
-    if not told.adapters:
+    waits = ", ".join(f"{name} {seconds(value)}" for name, value in answer.waits.items())
+    quarantined = f", {answer.quarantined:,} quarantined" if answer.quarantined else ""
+    console.print(Text(f"{answer.registered:,} registered{quarantined}; policy {answer.policy}; wait for admission: {waits or 'none yet'}"))
+    if answer.prefetched:
+        console.print(Text(f"{answer.prefetched:,} moves begun before anybody asked, {answer.prefetched_used:,} of them used"))
+    if not answer.adapters:
         return
     adapters = Table("adapter", "tier", box=None, pad_edge=False, header_style="bold")
     for heading in ("bytes", "rank", "uses", "cold to hot", "idle"):
         adapters.add_column(heading, justify="right")
     adapters.add_column("")
-    for one in told.adapters:
-        idle = "never used" if one.idle_s < 0 else seconds(one.idle_s)
-        load = seconds(one.load_s) if one.load_s else ""
-        numbers = [size(one.size), str(one.rank or ""), f"{one.uses:,}", load, idle]
-        adapters.add_row(Text(one.adapter[:16]), Text(one.tier, _STYLES.get(one.tier, "")), *numbers, Text(one.detail))
+    for adapter in answer.adapters:
+        idle = "never used" if adapter.idle_s < 0 else seconds(adapter.idle_s)
+        load = seconds(adapter.load_s) if adapter.load_s else ""
+        numbers = [size(adapter.size), str(adapter.rank or ""), f"{adapter.uses:,}", load, idle]
+        adapters.add_row(Text(adapter.adapter[:16]), Text(adapter.tier, _STYLES.get(adapter.tier, "")), *numbers, Text(adapter.detail))
     console.print()
     console.print(adapters)
 

@@ -25,14 +25,14 @@ from inference_worker.engine.host import one_model
 from inference_worker.errors import (
     BadRequest,
     Cancelled,
-    DeadlineExceeded,
     EngineDied,
     InferenceFailure,
     LibrariesFailed,
+    RequestTimedOut,
     Stopping,
     WorkerFault,
 )
-from inference_worker.protocol import AskHealth, Busy, Cancel, Completed, Failed, Generate, Warm
+from inference_worker.protocol import AskHealth, CancelRequest, Completed, Generate, RequestFailed, Warm, WorkerBusy
 from inference_worker.server.backpressure import Pressure
 from inference_worker.server.job import Job
 from inference_worker.server.liveness import Presence
@@ -54,7 +54,7 @@ class _Named(msgspec.Struct):
     id: str = ""
 
 
-class Worker:
+class InferenceServer:
     """Serves the protocol on one socket. `make` returns an engine, not started; `trace` gets a line per finished request."""
 
     def __init__(self, home: Home, settings: InferenceSettings, make: Callable[[], Engine], trace: BinaryIO | None = None) -> None:
@@ -112,7 +112,7 @@ class Worker:
         while True:
             frames = await self._socket.recv_multipart(copy=False)
             client, parts = frames[0].bytes, frames[1:]
-            self._forget_who_left()
+            self._end_jobs_of_departed()
             self._presence.seen(client, frames[0])
             try:
                 if len(parts) != 1:
@@ -128,18 +128,18 @@ class Worker:
     async def _watch(self) -> None:
         while True:
             await self._presence.change()
-            self._forget_who_left()
+            self._end_jobs_of_departed()
 
-    def _forget_who_left(self) -> None:
+    def _end_jobs_of_departed(self) -> None:
         for client in self._presence.left():
-            self._gone(client)
+            self._end_jobs_of(client)
 
-    def _gone(self, client: bytes) -> None:
+    def _end_jobs_of(self, client: bytes) -> None:
         for job in [job for job in self._jobs.values() if job.client == client]:
             job.end(Cancelled("the client is gone"))
 
     def _arrived(self, client: bytes, request: protocol.Request) -> None:
-        if isinstance(request, Cancel):
+        if isinstance(request, CancelRequest):
             if job := self._jobs.get((client, request.id)):
                 job.end(Cancelled("the client took the request back"))
             return
@@ -149,11 +149,11 @@ class Worker:
         elif (earlier := self._jobs.get(job.key)) is not None:
             # The same request twice is a client that was not sure whether it had arrived; it gets the one answer. What it has
             # asked again for has less time left, and the first one can have come late: a socket keeps it while no worker is there.
-            if _but_for_time(earlier.request) != _but_for_time(request):
+            if _without_deadline(earlier.request) != _without_deadline(request):
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
         elif self._pressure.is_full(len(self._jobs), request):
             measures.REQUESTS.labels("Busy").inc()
-            self._send(client, Busy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._jobs))))
+            self._send(client, WorkerBusy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._jobs))))
         else:
             self._jobs[job.key] = job
             job.task = asyncio.create_task(self._run(job))
@@ -181,7 +181,7 @@ class Worker:
                 answer = await self._serving.answer(job)
             self._send(job.client, answer)
         except TimeoutError:
-            outcome = self._fail(job.client, job.request.id, DeadlineExceeded(f"no answer within {limit:.1f} s"))
+            outcome = self._fail(job.client, job.request.id, RequestTimedOut(f"no answer within {limit:.1f} s"))
         except asyncio.CancelledError:
             outcome = self._fail(job.client, job.request.id, job.ended_by or Stopping("the worker is being stopped"))
         except InferenceFailure as error:
@@ -225,7 +225,7 @@ class Worker:
     # --- answering --------------------------------------------------------------------------------------------------
 
     def _fail(self, client: bytes, identifier: str, error: InferenceFailure) -> str:
-        self._send(client, Failed(id=identifier, type=error.type, message=str(error)))
+        self._send(client, RequestFailed(id=identifier, type=error.type, message=str(error)))
         return error.type
 
     def _send(self, client: bytes, message: msgspec.Struct) -> None:
@@ -237,12 +237,12 @@ class Worker:
         if (error := sending.exception()) is None:
             return
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EHOSTUNREACH:
-            self._gone(client)
+            self._end_jobs_of(client)
         else:
-            log.warning("an answer was not sent", client=client.hex(), op=type(message).__name__, reason=str(error))
+            log.warning("an answer was not sent", client=client.hex(), op=type(message).__struct_config__.tag, reason=str(error))
 
 
-def _but_for_time(request: protocol.Request) -> protocol.Request:
+def _without_deadline(request: protocol.Request) -> protocol.Request:
     return msgspec.structs.replace(request, deadline_ms=0) if isinstance(request, Generate) else request
 
 

@@ -35,10 +35,10 @@ from inference_worker.protocol import (
     Warm,
 )
 from inference_worker.server import answers
-from inference_worker.server.accounting import Accounts
+from inference_worker.server.accounting import Accounting
 from inference_worker.server.job import Job
-from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.events import Arrived, Ended, Key, Priority, Tier
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
+from inference_worker.tiers.events import Key, Priority, RequestArrived, RequestEnded, Tier
 from inference_worker.tiers.policies.policy import make_policy
 from inference_worker.tiers.scheduler import Tiers
 
@@ -70,7 +70,7 @@ class Serving:
         trace: BinaryIO | None = None,
     ) -> None:
         self._settings, self._incarnation, self._lost = settings, incarnation, lost
-        self._accounts = Accounts(trace)
+        self._accounts = Accounting(trace)
         self._turns: dict[Key, Job] = {}
         self._has_served = False
         self._store = AdapterStore(home, settings)
@@ -80,8 +80,8 @@ class Serving:
 
     async def open(self) -> None:
         """Learn which adapters there are; then `tick` and `look` must run."""
-        for found in await self._store.open():
-            self._driver.register(found)
+        for adapter in await self._store.open():
+            self._driver.register(adapter)
 
     async def tick(self) -> None:
         """Let time pass for the scheduler, until cancelled."""
@@ -96,8 +96,8 @@ class Serving:
             except OSError as error:
                 log.error("the adapters' directory cannot be read", reason=str(error))
                 continue
-            for found in appeared:
-                self._driver.register(found)
+            for adapter in appeared:
+                self._driver.register(adapter)
             for digest in vanished:
                 self._driver.forget(digest, "its files were taken away")
 
@@ -148,7 +148,7 @@ class Serving:
         await self._host.find_model(request.model)
         if request.adapter is not None and not self._driver.has_registered(request.adapter):
             self._driver.register(await self._store.find(request.adapter))
-        arrived = Arrived(
+        arrived = RequestArrived(
             at=self._driver.now(),
             key=job.key,
             model=request.model,
@@ -160,23 +160,23 @@ class Serving:
             alone=again,
         )
         try:
-            found = await self._turn(job, arrived)
+            tier = await self._turn(job, arrived)
             began = self._driver.now()
             generated = await self._write(job, request, again)
         finally:
-            self._over(job)
+            self._end_turn(job)
         self._has_served = True
-        return self._accounts.completed(job, request, generated, found, began, self._driver.now(), self._driver.shape(request.adapter))
+        return self._accounts.completed(job, request, generated, tier, began, self._driver.now(), self._driver.shape(request.adapter))
 
-    async def _turn(self, job: Job, arrived: Arrived) -> Tier | None:
+    async def _turn(self, job: Job, arrived: RequestArrived) -> Tier | None:
         """Wait until the scheduler admits it; returns where its adapter was. Raises BadAdapter, EngineStartFailed."""
         job.turn = asyncio.get_running_loop().create_future()
         self._turns[job.key] = job
         with measures.WAITING.track_inprogress():
             self._driver.tell(arrived)
-            found = await job.turn
+            tier = await job.turn
         measures.WAITS.observe(self._driver.now() - job.arrived)
-        return found
+        return tier
 
     async def _write(self, job: Job, request: Generate, again: bool) -> Generated:
         engine = self._host.engine
@@ -201,18 +201,18 @@ class Serving:
 
         return emit
 
-    def _over(self, job: Job) -> None:
+    def _end_turn(self, job: Job) -> None:
         self._turns.pop(job.key, None)
         job.is_running = False
-        self._driver.tell(Ended(self._driver.now(), job.key))
+        self._driver.tell(RequestEnded(self._driver.now(), job.key))
 
     # --- the scheduler's answers --------------------------------------------------------------------------------------
 
-    def _admitted(self, key: Key, found: Tier | None) -> None:
+    def _admitted(self, key: Key, tier: Tier | None) -> None:
         job = self._turns[key]
         job.is_running = True
         if job.turn is not None and not job.turn.done():
-            job.turn.set_result(found)
+            job.turn.set_result(tier)
 
     def _refused(self, key: Key, kind: str, reason: str) -> None:
         job = self._turns[key]
@@ -235,9 +235,9 @@ class Serving:
         model = await self._host.find_model(request.model)
         if not self.is_ready or self._host.model != model.digest:
             try:
-                await self._turn(job, Arrived(at=self._driver.now(), key=job.key, model=model.digest, client=job.client))
+                await self._turn(job, RequestArrived(at=self._driver.now(), key=job.key, model=model.digest, client=job.client))
             finally:
-                self._over(job)
+                self._end_turn(job)
         return await self._health(request.id)
 
     async def _health(self, identifier: str) -> Health:
@@ -277,8 +277,8 @@ def _budgets(settings: InferenceSettings) -> Budgets:
     return Budgets(ram=int(settings.ram_gib * 2**30), disk=int(settings.disk_gib * 2**30))
 
 
-def _limits(settings: InferenceSettings) -> Limits:
-    return Limits(
+def _limits(settings: InferenceSettings) -> SchedulingLimits:
+    return SchedulingLimits(
         max_streams=settings.max_streams,
         # One stream at least is for whoever comes, or background requests would never run.
         reserved_streams=min(settings.reserved_streams, settings.max_streams - 1),

@@ -20,7 +20,7 @@ from inference_worker.simulator.machine import MachineError
 from inference_worker.simulator.outcome import Outcome, recorded
 from inference_worker.simulator.presets import BUILT_IN, read_machine
 from inference_worker.simulator.runs import POLICIES, simulate, sweep
-from inference_worker.trace import Generated, TraceError, read_trace, write_trace
+from inference_worker.trace import TraceError, TraceParameters, read_trace, write_trace
 
 _FIRST_WORD_S = 2.0
 _NEXT_WORD_S = 1.0
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _generate(options: argparse.Namespace) -> int:
-    parameters = msgspec.convert({name: getattr(options, name) for name in Generated.__struct_fields__}, Generated)
+    parameters = msgspec.convert({name: getattr(options, name) for name in TraceParameters.__struct_fields__}, TraceParameters)
     trace = generate(parameters)
     if options.out is None:
         write_trace(trace, sys.stdout.buffer)
@@ -81,7 +81,7 @@ def _run(options: argparse.Namespace) -> int:
     machine = read_machine(options.machine)
     trace = read_trace(Path(options.trace))
     policies = POLICIES if options.policy == "all" else (options.policy,)
-    progress = Progress()
+    progress = RunProgress()
     counts = options.adapters or (_COUNTS if options.plot else ())
     if counts:
         outcomes = sweep(trace, machine, policies, counts, options.skip, progress)
@@ -94,34 +94,34 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         return results.result(Simulated(options.trace, machine.name, outcomes))
     console = results.console()
-    for number in dict.fromkeys(one.adapters for one in outcomes):
-        compared = [one for one in outcomes if one.adapters == number]
+    for number in dict.fromkeys(outcome.adapters for outcome in outcomes):
+        compared = [outcome for outcome in outcomes if outcome.adapters == number]
         console.print(show.title(machine, compared[0]), soft_wrap=True)
         console.print(show.table(compared))
     return results.DONE
 
 
-def _caption(counted: int, drawn: Generated | None) -> str:
+def _caption(counted: int, drawn: TraceParameters | None) -> str:
     if drawn is None:
         return f"{counted:,} requests"
     habit = f"{drawn.sessions} sessions that follow their habit {drawn.order:.0%} of the time"
     return f"about {counted:,} requests each, {drawn.rate:g} a second, Zipf {drawn.zipf:g}, {habit}"
 
 
-class Progress:
+class RunProgress:
     """Says on stderr what runs, once it has taken two seconds."""
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _FIRST_WORD_S
         self._said = False
 
-    def __call__(self, what: str, share: float) -> None:
+    def __call__(self, stage: str, share: float) -> None:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _NEXT_WORD_S
             self._said = True
             terminal = sys.stderr.isatty()
-            sys.stderr.write(f"\r\x1b[K{what}: {share:.0%}" if terminal else f"{what}: {share:.0%}\n")
+            sys.stderr.write(f"\r\x1b[K{stage}: {share:.0%}" if terminal else f"{stage}: {share:.0%}\n")
             sys.stderr.flush()
 
     def end(self) -> None:
@@ -134,8 +134,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inference_worker.simulator", description="The inference worker, simulated.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     draw = commands.add_parser("generate", help="draw a trace", description="Draw a trace of requests; the same options give the same one.")
-    defaults = Generated()
-    for name in Generated.__struct_fields__:
+    defaults = TraceParameters()
+    for name in TraceParameters.__struct_fields__:
         value = getattr(defaults, name)
         option = "--" + name.replace("_", "-")
         draw.add_argument(option, type=type(value), default=value, metavar="N", help=f"{_HELP[name]} (default: {value})")
@@ -153,10 +153,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    found = tuple(int(number) for number in text.split(","))
-    if not all(1 <= number <= 1_000_000 for number in found):
+    counts = tuple(int(number) for number in text.split(","))
+    if not all(1 <= number <= 1_000_000 for number in counts):
         raise argparse.ArgumentTypeError(f"{text}: a number of adapters is 1 to 1,000,000")
-    return found
+    return counts
 
 
 if __name__ == "__main__":

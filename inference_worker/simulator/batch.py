@@ -10,21 +10,21 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from inference_worker.simulator.machine import LoraCost, Machine
-from inference_worker.trace import Record
+from inference_worker.simulator.machine import LoraCost, SimulatedMachine
+from inference_worker.trace import TraceRecord
 
 Key = TypeVar("Key", str, int)
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class SimulatedRequest:
     """One request on its way. Times are seconds of the virtual clock, -1 until they happen.
 
     `found`: where its adapter was when it arrived; empty without adapter.
     """
 
     number: int
-    record: Record
+    record: TraceRecord
     arrived: float
     rank: int = 0
     found: str = ""
@@ -47,14 +47,14 @@ class Job:
         return self.record.prompt_tokens + self.record.streams * self.record.tokens
 
 
-class Batch:
+class RunningBatch:
     """The requests inside the engine. `lora`: what adapters cost in it."""
 
-    def __init__(self, machine: Machine, lora: LoraCost) -> None:
+    def __init__(self, machine: SimulatedMachine, lora: LoraCost) -> None:
         self._machine = machine
         self._lora = lora
-        self._reading: deque[Job] = deque()
-        self._ending: dict[int, list[Job]] = {}
+        self._reading: deque[SimulatedRequest] = deque()
+        self._ending: dict[int, list[SimulatedRequest]] = {}
         self._steps = 0
         self._kv_free = machine.kv_tokens
         self._decoding = 0
@@ -68,15 +68,15 @@ class Batch:
         self.tokens = 0
         """Tokens written so far."""
 
-    def ever_fits(self, job: Job) -> bool:
+    def ever_fits(self, job: SimulatedRequest) -> bool:
         """Whether the request fits into an empty engine."""
         return job.kv_tokens <= self._machine.kv_tokens
 
-    def fits(self, job: Job) -> bool:
+    def fits(self, job: SimulatedRequest) -> bool:
         """Whether the KV cache has room for the request now."""
         return job.kv_tokens <= self._kv_free
 
-    def enter(self, job: Job) -> None:
+    def enter(self, job: SimulatedRequest) -> None:
         """The request, which fits, is part of the next step."""
         self._kv_free -= job.kv_tokens
         self.streams += job.record.streams
@@ -85,7 +85,7 @@ class Batch:
             self.adapters[job.adapter] += 1
             self._ranks[job.rank] += 1
 
-    def step(self) -> tuple[float, list[Job], list[Job]]:
+    def step(self) -> tuple[float, list[SimulatedRequest], list[SimulatedRequest]]:
         """One step: its seconds, the requests that got their first token, and those that got their last."""
         machine = self._machine
         read, read_with_adapter, first = self._read()
@@ -114,10 +114,10 @@ class Batch:
             self._leave(job)
         return seconds, first, finished
 
-    def _read(self) -> tuple[int, int, list[Job]]:
+    def _read(self) -> tuple[int, int, list[SimulatedRequest]]:
         """Take in prompt tokens in the order of entering; how many, how many of them under an adapter, whose prompt ended."""
         left, with_adapter = self._machine.batch_tokens, 0
-        first: list[Job] = []
+        first: list[SimulatedRequest] = []
         while self._reading and left:
             job = self._reading[0]
             taken = min(left, job.unread)
@@ -129,7 +129,7 @@ class Batch:
                 first.append(self._reading.popleft())
         return self._machine.batch_tokens - left, with_adapter, first
 
-    def _decoded(self, job: Job, sign: int) -> None:
+    def _decoded(self, job: SimulatedRequest, sign: int) -> None:
         """The request joins (1) or leaves (-1) those that are decoded."""
         streams = sign * job.record.streams
         written = 1 if sign > 0 else job.record.tokens
@@ -138,7 +138,7 @@ class Batch:
         if job.adapter is not None:
             self._decoding_with_adapter += streams
 
-    def _leave(self, job: Job) -> None:
+    def _leave(self, job: SimulatedRequest) -> None:
         self._kv_free += job.kv_tokens
         self.streams -= job.record.streams
         if job.adapter is not None:

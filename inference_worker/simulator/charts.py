@@ -103,9 +103,9 @@ def _logarithmic(low: float, high: float, begin: float, end: float) -> tuple[Cal
     # The axis goes from one mark to another: those next to the values, and two at least.
     lowest = max(tick for tick in ticks if tick <= low * (1 + 1e-9))
     highest = min(tick for tick in ticks if tick >= high * (1 - 1e-9) and tick > lowest)
-    shown = [tick for tick in ticks if lowest <= tick <= highest]
+    visible = [tick for tick in ticks if lowest <= tick <= highest]
     scale = (end - begin) / math.log10(highest / lowest)
-    return lambda value: begin + scale * math.log10(value / lowest), shown
+    return lambda value: begin + scale * math.log10(value / lowest), visible
 
 
 def _linear(low: float, high: float, begin: float, end: float) -> tuple[Callable[[float], float], list[float]]:

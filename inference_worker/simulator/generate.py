@@ -17,12 +17,12 @@ import itertools
 import math
 import random
 
-from inference_worker.trace import Generated, Record, Trace, TraceError, Urgency, adapter_name, in_order
+from inference_worker.trace import Trace, TraceError, TraceParameters, TraceRecord, Urgency, adapter_name, in_order
 
 _SIGMA = 0.6
 
 
-def generate(parameters: Generated) -> Trace:
+def generate(parameters: TraceParameters) -> Trace:
     """Draw a trace. Raises TraceError when it would be empty or the shares exceed 1."""
     if parameters.interactive + parameters.background > 1:
         raise TraceError(
@@ -33,7 +33,7 @@ def generate(parameters: Generated) -> Trace:
     popular = _Popularity(parameters.adapters, parameters.zipf, draw)
     successors: dict[int, int] = {}
     last: dict[int, int] = {}
-    records: list[Record] = []
+    records: list[TraceRecord] = []
     at = draw.expovariate(parameters.rate)
     while at < parameters.seconds:
         session = draw.randrange(parameters.sessions)
@@ -48,7 +48,7 @@ def generate(parameters: Generated) -> Trace:
                 number = popular.one()
             last[session] = number
         records.append(
-            Record(
+            TraceRecord(
                 at=round(at, 4),
                 prompt_tokens=_length(draw, parameters.prompt_tokens),
                 tokens=_length(draw, parameters.tokens),
@@ -80,7 +80,7 @@ def _length(draw: random.Random, mean: float) -> int:
     return max(1, round(draw.lognormvariate(math.log(mean) - _SIGMA**2 / 2, _SIGMA)))
 
 
-def _priority(session: int, parameters: Generated) -> Urgency:
+def _priority(session: int, parameters: TraceParameters) -> Urgency:
     """By the session's number, spread evenly, so that the share holds for few sessions too."""
     place = (session + 0.5) / parameters.sessions
     if place < parameters.interactive:

@@ -47,7 +47,7 @@ class Speed(Struct, frozen=True, forbid_unknown_fields=True):
         return self.latency_s + size / self.bytes_s
 
 
-class Machine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class SimulatedMachine(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One machine with one base model.
 
     A step takes `step_s`, `stream_s` for each sequence decoded, `context_token_s` for each token of their contexts,

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-from inference_worker.simulator.batch import Job
+from inference_worker.simulator.batch import SimulatedRequest
 from inference_worker.simulator.stock import StockWorker
 from inference_worker.simulator.tiered import TieredWorker
-from inference_worker.simulator.worker import Worker
+from inference_worker.simulator.worker import SimulatedWorker
 from inference_worker.trace import Trace
 
 TIERS = ("hot", "warm", "cold", "remote")
@@ -66,7 +66,7 @@ class Outcome(Struct, frozen=True):
         return sum(tier.found for tier in self.tiers if tier.name in tiers)
 
 
-def outcome(worker: Worker, policy: str, adapters: int, skip_s: float = 0.0) -> Outcome:
+def outcome(worker: SimulatedWorker, policy: str, adapters: int, skip_s: float = 0.0) -> Outcome:
     """The numbers of a run that is over."""
     jobs = worker.jobs
     counted = [job for job in jobs if job.arrived - worker.begins >= skip_s and job.first >= 0]
@@ -142,8 +142,8 @@ def recorded(trace: Trace, skip_s: float = 0.0) -> Outcome | None:
 
 def _by_priority(waits: Sequence[tuple[str, float]]) -> dict[str, float]:
     """The p99 of each priority that occurs, in the order of their urgency."""
-    told = {priority: [wait for one, wait in waits if one == priority] for priority in ("interactive", "normal", "background")}
-    return {priority: quantiles(values)["p99"] for priority, values in told.items() if values}
+    grouped = {priority: [wait for urgency, wait in waits if urgency == priority] for priority in ("interactive", "normal", "background")}
+    return {priority: quantiles(values)["p99"] for priority, values in grouped.items() if values}
 
 
 def quantiles(values: Sequence[float]) -> dict[str, float]:
@@ -151,26 +151,26 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
     ordered = sorted(values)
     if not ordered:
         return dict.fromkeys(("mean", "p50", "p90", "p99"), 0.0)
-    found = {f"p{percent}": ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] for percent in (50, 90, 99)}
-    return {"mean": sum(ordered) / len(ordered), **found}
+    percentiles = {f"p{percent}": ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)] for percent in (50, 90, 99)}
+    return {"mean": sum(ordered) / len(ordered), **percentiles}
 
 
-def _tiers(worker: Worker, counted: Iterable[Job]) -> list[TierOutcome]:
-    found = dict.fromkeys(TIERS, 0)
+def _tiers(worker: SimulatedWorker, counted: Iterable[SimulatedRequest]) -> list[TierOutcome]:
+    arrivals = dict.fromkeys(TIERS, 0)
     for job in counted:
         if job.found:
-            found[job.found] += 1
-    total = max(sum(found.values()), 1)
+            arrivals[job.found] += 1
+    total = max(sum(arrivals.values()), 1)
     if isinstance(worker, TieredWorker):
         return [
-            TierOutcome(tier.name.value, found[tier.name.value] / total, tier.adapters, tier.used, tier.budget, tier.entered, tier.left)
+            TierOutcome(tier.name.value, arrivals[tier.name.value] / total, tier.adapters, tier.used, tier.budget, tier.entered, tier.left)
             for tier in worker.core.statistics(0).tiers
         ]
     if isinstance(worker, StockWorker):
         return [
             TierOutcome(
                 name,
-                found[name] / total,
+                arrivals[name] / total,
                 worker.places[name],
                 worker.places[name] * worker.machine.slot_bytes,
                 budget,
@@ -178,5 +178,5 @@ def _tiers(worker: Worker, counted: Iterable[Job]) -> list[TierOutcome]:
                 worker.evicted[name],
             )
             for name, budget in (("hot", worker.machine.slots * worker.machine.slot_bytes), ("warm", worker.machine.ram))
-        ] + [TierOutcome("cold", found["cold"] / total, 0, 0, 0, 0, 0)]
+        ] + [TierOutcome("cold", arrivals["cold"] / total, 0, 0, 0, 0, 0)]
     raise TypeError(f"a {type(worker).__name__} has no tiers that could be counted")

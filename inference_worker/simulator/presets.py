@@ -2,7 +2,7 @@
 
 What fits into VRAM is what the engine's own memory plan says. A decode step on a GPU reads every weight once, the embedding
 excepted, so it takes their bytes ÷ (memory bandwidth × efficiency); a context token costs its share of the KV cache read, an
-adapter its own bytes. Any other machine is a TOML or JSON file with the fields of `Machine`; it may say
+adapter its own bytes. Any other machine is a TOML or JSON file with the fields of `SimulatedMachine`; it may say
 `like = "seed"` and then name only what differs. Called by the simulator's one thread.
 """
 
@@ -16,7 +16,7 @@ from deploy.settings import InferenceSettings
 from inference_worker.adapters.adapter import BaseModel
 from inference_worker.engine.memory_plan import gpu_memory_plan
 from inference_worker.errors import EngineStartFailed
-from inference_worker.simulator.machine import REFERENCE_RANK, LoraCost, Machine, MachineError, Speed
+from inference_worker.simulator.machine import REFERENCE_RANK, LoraCost, MachineError, SimulatedMachine, Speed
 from inference_worker.simulator.shapes import LLAMA_8B, SMOLLM2_135M
 
 GB = 1e9
@@ -33,12 +33,12 @@ _LAUNCH_S = 6e-6  # of a CUDA kernel outside a graph
 
 def seed_settings(slots: int = 6, rank: int = REFERENCE_RANK, **more: Any) -> InferenceSettings:
     """The settings of the worker on the seed's machine; slots are `max_loras`."""
-    told = {"max_loras": slots, "max_lora_rank": rank, "max_model_len": 2048}
+    engine = {"max_loras": slots, "max_lora_rank": rank, "max_model_len": 2048}
     room = {"vram_gib": VRAM_GIB, "ram_gib": 20 * GB / GIB, "disk_gib": 800 * GB / GIB}
-    return msgspec.convert(told | room | more, InferenceSettings)
+    return msgspec.convert(engine | room | more, InferenceSettings)
 
 
-def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSettings) -> Machine:
+def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSettings) -> SimulatedMachine:
     """A model of Llama-3.1-8B's shape on the card above, with its VRAM divided as the engine would divide it.
 
     Raises MachineError where the plan finds no room for one slot and one full context.
@@ -55,7 +55,7 @@ def gpu_machine(name: str, about: str, model: BaseModel, settings: InferenceSett
         adapter_s=LLAMA_8B.rank_bytes * REFERENCE_RANK / speed,
         token_s=0.05 / _PREFILL_TOKENS_S,
     )
-    return Machine(
+    return SimulatedMachine(
         name=name,
         about=about,
         step_s=(plan.weights - embedding) / speed,
@@ -107,7 +107,7 @@ SEED_BNB = gpu_machine(
 # Two cores, no GPU. Measured with `benchmarks/simulation.py`, rounded; the machine had other work, and another run may differ
 # by a factor of two. `stock_lora` is what vLLM's own operations add, from their speed beside the base model's in one run:
 # 0.55 of it with one stream and one adapter, 0.41 with eight over two.
-HERE = Machine(
+HERE = SimulatedMachine(
     name="here",
     about="SmolLM2-135M in bfloat16 on two cores",
     step_s=0.022,
@@ -129,7 +129,7 @@ BUILT_IN = {machine.name: machine for machine in (SEED, SEED_BNB, HERE)}
 """By name."""
 
 
-def read_machine(name: str) -> Machine:
+def read_machine(name: str) -> SimulatedMachine:
     """A built-in machine by name, or one from a TOML or JSON file. Raises MachineError, OSError."""
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -138,19 +138,19 @@ def read_machine(name: str) -> Machine:
         raise MachineError(f"there is no machine {name!r}; built in are {', '.join(BUILT_IN)}, else name a TOML or JSON file")
     try:
         text = file.read_text()
-        told: dict[str, Any] = tomllib.loads(text) if file.suffix == ".toml" else msgspec.json.decode(text, type=dict)
-        like = told.pop("like", None)
+        fields: dict[str, Any] = tomllib.loads(text) if file.suffix == ".toml" else msgspec.json.decode(text, type=dict)
+        like = fields.pop("like", None)
         if like is not None and like not in BUILT_IN:
             raise MachineError(f"{file}: like = {like!r} is no machine; built in are {', '.join(BUILT_IN)}")
         base = msgspec.to_builtins(BUILT_IN[like]) if like is not None else {}
-        return msgspec.convert(_merged(base, told | {"name": told.get("name", file.stem)}), Machine)
+        return msgspec.convert(_merged(base, fields | {"name": fields.get("name", file.stem)}), SimulatedMachine)
     except (tomllib.TOMLDecodeError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MachineError(f"{file}: {error}") from error
 
 
-def _merged(base: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _merged(base: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for key, value in told.items():
+    for key, value in fields.items():
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from inference_worker.simulator import stock
 from inference_worker.simulator.generate import generate
-from inference_worker.simulator.machine import Machine
+from inference_worker.simulator.machine import SimulatedMachine
 from inference_worker.simulator.outcome import Outcome, outcome
 from inference_worker.simulator.stock import StockWorker
 from inference_worker.simulator.tiered import TieredWorker
-from inference_worker.simulator.worker import Worker
+from inference_worker.simulator.worker import SimulatedWorker
 from inference_worker.trace import Trace, TraceError
 
 POLICIES = (stock.NAME, "lru", "cost", "predictive")
@@ -20,9 +20,11 @@ Progress = Callable[[str, float], None]
 """Is told what runs, and what share of it is done."""
 
 
-def simulate(trace: Trace, machine: Machine, policy: str, skip_s: float = 0.0, progress: Progress = lambda _what, _share: None) -> Outcome:
+def simulate(
+    trace: Trace, machine: SimulatedMachine, policy: str, skip_s: float = 0.0, progress: Progress = lambda _what, _share: None
+) -> Outcome:
     """One run. `skip_s`: requests that arrive before are not counted. Raises ValueError for an unknown policy."""
-    worker: Worker = StockWorker(machine, trace) if policy == stock.NAME else TieredWorker(machine, trace, policy)
+    worker: SimulatedWorker = StockWorker(machine, trace) if policy == stock.NAME else TieredWorker(machine, trace, policy)
     adapters = len(trace.adapters)
     worker.run(lambda share: progress(f"{policy}, {adapters} adapters", share))
     return outcome(worker, policy, adapters, skip_s)
@@ -30,7 +32,7 @@ def simulate(trace: Trace, machine: Machine, policy: str, skip_s: float = 0.0, p
 
 def sweep(
     trace: Trace,
-    machine: Machine,
+    machine: SimulatedMachine,
     policies: Iterable[str],
     adapters: Sequence[int],
     skip_s: float = 0.0,
@@ -47,4 +49,4 @@ def sweep(
         )
     parameters = trace.generated
     drawn = [generate(replace(parameters, adapters=number)) for number in adapters]
-    return [simulate(one, machine, policy, skip_s, progress) for one in drawn for policy in policies]
+    return [simulate(drawn_trace, machine, policy, skip_s, progress) for drawn_trace in drawn for policy in policies]

@@ -8,20 +8,20 @@ longest unused that nothing running needs. No priorities, no prefetch, no tiers 
 
 from collections import OrderedDict, deque
 
-from inference_worker.simulator.batch import Job
-from inference_worker.simulator.machine import Machine
-from inference_worker.simulator.worker import Worker
+from inference_worker.simulator.batch import SimulatedRequest
+from inference_worker.simulator.machine import SimulatedMachine
+from inference_worker.simulator.worker import SimulatedWorker
 from inference_worker.trace import Trace
 
 NAME = "stock"
 
 
-class StockWorker(Worker):
+class StockWorker(SimulatedWorker):
     """One run of a trace on stock vLLM. `entered`, `evicted`: adapters that got or lost a slot (hot), or a place in RAM (warm)."""
 
-    def __init__(self, machine: Machine, trace: Trace) -> None:
+    def __init__(self, machine: SimulatedMachine, trace: Trace) -> None:
         super().__init__(machine, trace, machine.stock_lora)
-        self._waiting: deque[Job] = deque()
+        self._waiting: deque[SimulatedRequest] = deque()
         self._slots: OrderedDict[str, None] = OrderedDict()
         self._ram: OrderedDict[str, None] = OrderedDict()
         # A count, whatever the ranks: vLLM knows no bytes here.
@@ -35,14 +35,14 @@ class StockWorker(Worker):
         """Adapters in slots, and in RAM but in no slot."""
         return {"hot": len(self._slots), "warm": len(self._ram) - len(self._slots)}
 
-    def arrived(self, job: Job) -> None:
+    def arrived(self, job: SimulatedRequest) -> None:
         if job.adapter is not None:
             job.found = "hot" if job.adapter in self._slots else "warm" if job.adapter in self._ram else "cold"
         self._waiting.append(job)
         self._changed = True
         self.wake()
 
-    def ended(self, job: Job) -> None:
+    def ended(self, job: SimulatedRequest) -> None:
         self._changed = True
 
     def prepare(self) -> float:
@@ -50,7 +50,7 @@ class StockWorker(Worker):
             return 0.0
         self._changed = False
         seconds = 0.0
-        passed: list[Job] = []
+        passed: list[SimulatedRequest] = []
         while self._waiting:
             job = self._waiting[0]
             if self.batch.streams + job.record.streams > max(self.machine.max_streams, job.record.streams) or not self.batch.fits(job):
@@ -71,7 +71,7 @@ class StockWorker(Worker):
     def ticked(self) -> None:
         """Nothing: vLLM has no clock of its own."""
 
-    def _load(self, job: Job) -> float:
+    def _load(self, job: SimulatedRequest) -> float:
         """Bring the request's adapter into a slot, with everybody waiting; returns for how long, seconds."""
         adapter = job.adapter
         if adapter is None:

@@ -6,29 +6,29 @@ through one disk, fetches side by side; a commit is done between two steps, and 
 
 from collections import deque
 
-from inference_worker.simulator.batch import Job
-from inference_worker.simulator.machine import Machine
-from inference_worker.simulator.worker import Worker
-from inference_worker.tiers.budgets import Budgets, Limits
+from inference_worker.simulator.batch import SimulatedRequest
+from inference_worker.simulator.machine import SimulatedMachine
+from inference_worker.simulator.worker import SimulatedWorker
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
 from inference_worker.tiers.events import (
     Admit,
-    Arrived,
     Commit,
     Committed,
-    Ended,
     EngineGone,
     EngineReady,
     Event,
     Fetch,
-    Fetched,
     Key,
     Priority,
-    Read,
+    ReadAdapter,
     Refuse,
     Registered,
+    RequestArrived,
+    RequestEnded,
     StartEngine,
     StopEngine,
     Ticked,
+    WasFetched,
     WasRead,
 )
 from inference_worker.tiers.policies.policy import make_policy
@@ -40,23 +40,23 @@ _PRIORITIES = {"interactive": Priority.INTERACTIVE, "normal": Priority.NORMAL, "
 _WARM_UP: Key = (b"", "start")
 
 
-class TieredWorker(Worker):
+class TieredWorker(SimulatedWorker):
     """One run of a trace under a policy. The engine is started before the trace begins, and its start is not counted."""
 
-    def __init__(self, machine: Machine, trace: Trace, policy: str) -> None:
+    def __init__(self, machine: SimulatedMachine, trace: Trace, policy: str) -> None:
         super().__init__(machine, trace, machine.lora, begins=machine.start_s + 1)
         self.core = Tiers(
             Budgets(ram=machine.ram, disk=machine.disk),
             make_policy(policy),
-            Limits(max_streams=machine.max_streams, reserved_streams=machine.reserved_streams, ageing_s=machine.ageing_s),
+            SchedulingLimits(max_streams=machine.max_streams, reserved_streams=machine.reserved_streams, ageing_s=machine.ageing_s),
         )
-        self._entering: deque[Job] = deque()
+        self._entering: deque[SimulatedRequest] = deque()
         self._commits: deque[str] = deque()
         self._committing: tuple[str, float] | None = None
         self._disk_free_at = 0.0
         self._sizes: dict[str, int] = {}
         self._register(trace)
-        self.at(0.0, lambda: self._tell(Arrived(self.now, _WARM_UP, _MODEL)))
+        self.at(0.0, lambda: self._tell(RequestArrived(self.now, _WARM_UP, _MODEL)))
 
     def _register(self, trace: Trace) -> None:
         asked = {job.adapter: job for job in self.jobs}
@@ -68,14 +68,14 @@ class TieredWorker(Worker):
 
     # --- events ----------------------------------------------------------------------------------------------------------
 
-    def arrived(self, job: Job) -> None:
+    def arrived(self, job: SimulatedRequest) -> None:
         record = job.record
         priority = _PRIORITIES[record.priority]
         client, session = record.client.encode(), record.session
-        self._tell(Arrived(self.now, _key(job), _MODEL, record.streams, record.adapter, priority, client, session))
+        self._tell(RequestArrived(self.now, _key(job), _MODEL, record.streams, record.adapter, priority, client, session))
 
-    def ended(self, job: Job) -> None:
-        self._tell(Ended(self.now, _key(job)))
+    def ended(self, job: SimulatedRequest) -> None:
+        self._tell(RequestEnded(self.now, _key(job)))
 
     def ticked(self) -> None:
         self._tell(Ticked(self.now))
@@ -83,17 +83,17 @@ class TieredWorker(Worker):
     def _tell(self, event: Event) -> None:
         for instruction in self.core.handle(event):
             match instruction:
-                case Admit(key, found) if key != _WARM_UP:
+                case Admit(key, tier) if key != _WARM_UP:
                     job = self.jobs[int(key[1])]
-                    job.admitted, job.found = self.now, found.value if found else ""
+                    job.admitted, job.found = self.now, tier.value if tier else ""
                     self._entering.append(job)
                     self.wake()
                 case Admit():
-                    self.at(self.now, lambda: self._tell(Ended(self.now, _WARM_UP)))
+                    self.at(self.now, lambda: self._tell(RequestEnded(self.now, _WARM_UP)))
                 case Commit(adapter):
                     self._commits.append(adapter)
                     self.wake()
-                case Read(adapter):
+                case ReadAdapter(adapter):
                     self._read(adapter)
                 case Fetch(adapter):
                     self._fetch(adapter)
@@ -119,7 +119,7 @@ class TieredWorker(Worker):
 
     def _fetch(self, adapter: str) -> None:
         seconds = self.machine.fetch.seconds(self._sizes[adapter])
-        self.at(self.now + seconds, lambda: self._tell(Fetched(self.now, adapter, self._sizes[adapter], seconds)))
+        self.at(self.now + seconds, lambda: self._tell(WasFetched(self.now, adapter, self._sizes[adapter], seconds)))
 
     # --- the engine's turns ----------------------------------------------------------------------------------------------
 
@@ -143,5 +143,5 @@ class TieredWorker(Worker):
             self.batch.enter(self._entering.popleft())
 
 
-def _key(job: Job) -> Key:
+def _key(job: SimulatedRequest) -> Key:
     return job.record.client.encode(), str(job.number)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from inference_worker.simulator.batch import Batch, Job
-from inference_worker.simulator.machine import LoraCost, Machine
+from inference_worker.simulator.batch import RunningBatch, SimulatedRequest
+from inference_worker.simulator.machine import LoraCost, SimulatedMachine
 from inference_worker.trace import Trace
 
 PATIENCE_S = 3600.0
@@ -28,14 +28,15 @@ class Stall(Struct, frozen=True):
     seconds: float
 
 
-class Worker(ABC):
+class SimulatedWorker(ABC):
     """One run of a trace on a machine. `begins`: when the trace begins, on the virtual clock."""
 
-    def __init__(self, machine: Machine, trace: Trace, lora: LoraCost, begins: float = 0.0) -> None:
+    def __init__(self, machine: SimulatedMachine, trace: Trace, lora: LoraCost, begins: float = 0.0) -> None:
         self.machine = machine
-        self.batch = Batch(machine, lora)
+        self.batch = RunningBatch(machine, lora)
         self.jobs = [
-            Job(number, record, begins + record.at, self._rank(record.adapter, record.rank)) for number, record in enumerate(trace.records)
+            SimulatedRequest(number, record, begins + record.at, self._rank(record.adapter, record.rank))
+            for number, record in enumerate(trace.records)
         ]
         self.begins = begins
         self.now = 0.0
@@ -47,10 +48,10 @@ class Worker(ABC):
         self._moved = begins
         self._standing = True
 
-    def _rank(self, adapter: str | None, told: int) -> int:
-        return 0 if adapter is None else told or self.machine.rank_of(adapter)
+    def _rank(self, adapter: str | None, rank: int) -> int:
+        return 0 if adapter is None else rank or self.machine.rank_of(adapter)
 
-    def size(self, job: Job) -> int:
+    def size(self, job: SimulatedRequest) -> int:
         """Bytes of the request's adapter."""
         return job.record.size or round(job.rank * self.machine.rank_bytes)
 
@@ -75,11 +76,11 @@ class Worker(ABC):
     # --- what a subclass says -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def arrived(self, job: Job) -> None:
+    def arrived(self, job: SimulatedRequest) -> None:
         """A request arrived."""
 
     @abstractmethod
-    def ended(self, job: Job) -> None:
+    def ended(self, job: SimulatedRequest) -> None:
         """A request wrote its last token."""
 
     @abstractmethod
@@ -102,7 +103,7 @@ class Worker(ABC):
             self._standing = False
             self.at(self.now, self._turn)
 
-    def refuse(self, job: Job, reason: str) -> None:
+    def refuse(self, job: SimulatedRequest, reason: str) -> None:
         """The request ends without an answer."""
         job.refused = reason
         self._close()
@@ -133,7 +134,7 @@ class Worker(ABC):
         self.busy_s += seconds
         self.at(self.now + seconds, lambda: self._stepped(first, finished))
 
-    def _stepped(self, first: list[Job], finished: list[Job]) -> None:
+    def _stepped(self, first: list[SimulatedRequest], finished: list[SimulatedRequest]) -> None:
         for job in first:
             job.first = self.now + self.machine.request_s
             self._moved = self.now

@@ -18,16 +18,16 @@ ones. Two exceptions:
 from collections import Counter
 from collections.abc import Callable
 
-from inference_worker.tiers.budgets import Limits
+from inference_worker.tiers.budgets import SchedulingLimits
 from inference_worker.tiers.events import Key, Priority
-from inference_worker.tiers.places import Adapter, Places
+from inference_worker.tiers.places import PlacedAdapter, Places
 from inference_worker.tiers.queue import OVERDUE, TURN, Group, Order, Request, Waiting
 
 
 class Admission:
     """Who runs, and who is next. `changed` is called with a request whose order changed."""
 
-    def __init__(self, waiting: Waiting, places: Places, limits: Limits, changed: Callable[[Request], None]) -> None:
+    def __init__(self, waiting: Waiting, places: Places, limits: SchedulingLimits, changed: Callable[[Request], None]) -> None:
         self._waiting, self._places, self._limits, self._changed = waiting, places, limits, changed
         self._running: dict[Key, Request] = {}
         self._ranks: Counter[int] = Counter()
@@ -57,7 +57,7 @@ class Admission:
             return None
         candidates = [self._waiting.at(order) for order in sorted(self._heads(group))]
         if self._by_age and candidates and candidates[0].level == OVERDUE:
-            candidates.sort(key=lambda one: not (one.asked.priority == Priority.INTERACTIVE and one.level >= 0))
+            candidates.sort(key=lambda request: not (request.asked.priority == Priority.INTERACTIVE and request.level >= 0))
         background_waits = False
         for place, request in enumerate(candidates):
             if self._is_held_back(request) or (request.is_background and background_waits):
@@ -69,7 +69,7 @@ class Admission:
             return self._cheaper(request, candidates[place + 1 :], group)
         return None
 
-    def run(self, request: Request, adapter: Adapter | None) -> None:
+    def run(self, request: Request, adapter: PlacedAdapter | None) -> None:
         """The request, which was `next`, runs."""
         self._by_age = request.level == OVERDUE
         self._running[request.asked.key] = request
@@ -79,7 +79,7 @@ class Admission:
         if adapter is not None:
             self._ranks[adapter.rank] += 1
 
-    def end(self, key: Key, adapter: Adapter | None) -> None:
+    def end(self, key: Key, adapter: PlacedAdapter | None) -> None:
         """The request, which ran, is over."""
         request = self._running.pop(key)
         self.streams -= request.asked.streams
@@ -159,17 +159,17 @@ class Admission:
         if paid is None or first.level < 0 or self._rank(first) <= paid or first.passed >= self._limits.window:
             return first
         place = self._waiting.distance(group, first.order)
-        for other in others:
+        for request in others:
             if (
-                other.level == first.level
-                and (other.asked.client == first.asked.client or other.order[1] <= first.order[1])
-                and self._rank(other) <= paid
-                and self._waiting.distance(group, other.order) - place <= self._limits.window
-                and not self._is_held_back(other)
-                and self._fits(other)
+                request.level == first.level
+                and (request.asked.client == first.asked.client or request.order[1] <= first.order[1])
+                and self._rank(request) <= paid
+                and self._waiting.distance(group, request.order) - place <= self._limits.window
+                and not self._is_held_back(request)
+                and self._fits(request)
             ):
                 first.passed += 1
-                return other
+                return request
         return first
 
     def _rank(self, request: Request) -> int:

@@ -22,7 +22,7 @@ class Budgets(Struct, frozen=True):
                 raise ValueError(f"the {name} budget is {getattr(self, name)} bytes; it must be 0 (no bound) or more")
 
 
-class Limits(Struct, frozen=True):
+class SchedulingLimits(Struct, frozen=True):
     """How much runs at once, and how long anybody is kept waiting for anybody.
 
     `max_streams`: sequences decoded together. `reserved_streams`: those that background requests leave free. `ageing_s`:

@@ -3,7 +3,7 @@
 from bisect import bisect_left, insort
 
 from inference_worker.tiers.events import Tier
-from inference_worker.tiers.places import Adapter
+from inference_worker.tiers.places import PlacedAdapter
 from inference_worker.tiers.queue import Order, Request
 
 Entry = tuple[Order, str]
@@ -30,7 +30,7 @@ class Wanted:
         """Whether somebody waits for an adapter that this engine does not have in a slot, moving ones included."""
         return bool(self._unmet)
 
-    def update(self, adapter: Adapter, head: Request | None) -> None:
+    def update(self, adapter: PlacedAdapter, head: Request | None) -> None:
         """The adapter's place changed, or who is first to wait for it (`head`)."""
         is_unmet = head is not None and adapter.tier is not Tier.HOT and head.asked.model == self.model
         if is_unmet:

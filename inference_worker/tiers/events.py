@@ -57,7 +57,7 @@ class Removed(Struct, frozen=True):
     reason: str
 
 
-class Arrived(Struct, frozen=True):
+class RequestArrived(Struct, frozen=True):
     """A request waits. `streams`: sequences it decodes together; `session`: whose sequence of adapters it belongs to.
 
     `alone`: it may run with no other request (an engine died on it). Requests of different models never run together.
@@ -74,14 +74,14 @@ class Arrived(Struct, frozen=True):
     alone: bool = False
 
 
-class Ended(Struct, frozen=True):
+class RequestEnded(Struct, frozen=True):
     """A request is over, however it ended, whether it ran or still waited."""
 
     at: float
     key: Key
 
 
-class Fetched(Struct, frozen=True):
+class WasFetched(Struct, frozen=True):
     """An adapter came from a peer and was verified: it is cold now. `size`: its bytes on disk."""
 
     at: float
@@ -127,7 +127,7 @@ class EngineReady(Struct, frozen=True):
 class EngineGone(Struct, frozen=True):
     """The engine ended, died, or did not start. `reason` is empty when it was told to stop.
 
-    What was hot or warm is cold. Requests that ran are told to the core as `Ended` (and perhaps `Arrived` again) by the
+    What was hot or warm is cold. Requests that ran are told to the core as `RequestEnded` (and perhaps `RequestArrived` again) by the
     driver. `hopeless`: who waits for `model` is refused, instead of the engine being started again.
     """
 
@@ -143,7 +143,9 @@ class Ticked(Struct, frozen=True):
     at: float
 
 
-Event = Registered | Removed | Arrived | Ended | Fetched | WasRead | Committed | MoveFailed | EngineReady | EngineGone | Ticked
+Event = (
+    Registered | Removed | RequestArrived | RequestEnded | WasFetched | WasRead | Committed | MoveFailed | EngineReady | EngineGone | Ticked
+)
 
 # --- instructions -----------------------------------------------------------------------------------------------------
 
@@ -159,12 +161,12 @@ class StopEngine(Struct, frozen=True):
 
 
 class Fetch(Struct, frozen=True):
-    """Remote → cold: get the adapter from a peer; answered by Fetched or MoveFailed."""
+    """Remote → cold: get the adapter from a peer; answered by WasFetched or MoveFailed."""
 
     adapter: str
 
 
-class Read(Struct, frozen=True):
+class ReadAdapter(Struct, frozen=True):
     """Cold → warm: read, check and parse the adapter, stalling nobody; answered by WasRead or MoveFailed."""
 
     adapter: str
@@ -182,7 +184,7 @@ class Retire(Struct, frozen=True):
     adapter: str
 
 
-class Drop(Struct, frozen=True):
+class Unload(Struct, frozen=True):
     """Warm → cold: forget the parsed adapter. Done once given."""
 
     adapter: str
@@ -195,10 +197,10 @@ class Delete(Struct, frozen=True):
 
 
 class Admit(Struct, frozen=True):
-    """Run the request now. `found`: where its adapter was when the request arrived (None without adapter)."""
+    """Run the request now. `tier`: where its adapter was when the request arrived (None without adapter)."""
 
     key: Key
-    found: Tier | None = None
+    tier: Tier | None = None
 
 
 class Refuse(Struct, frozen=True):
@@ -209,4 +211,4 @@ class Refuse(Struct, frozen=True):
     reason: str
 
 
-Instruction = StartEngine | StopEngine | Fetch | Read | Commit | Retire | Drop | Delete | Admit | Refuse
+Instruction = StartEngine | StopEngine | Fetch | ReadAdapter | Commit | Retire | Unload | Delete | Admit | Refuse

@@ -15,11 +15,11 @@ Which slot gives way is `slots.py`'s matter.
 
 from collections.abc import Callable, Iterable
 
-from inference_worker.tiers.budgets import Budgets, Limits
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
 from inference_worker.tiers.demand import Wanted
-from inference_worker.tiers.events import Commit, Delete, Drop, Fetch, Instruction, Read, Retire, Tier
+from inference_worker.tiers.events import Commit, Delete, Fetch, Instruction, ReadAdapter, Retire, Tier, Unload
 from inference_worker.tiers.eviction import Spares
-from inference_worker.tiers.places import UP, Adapter, Places
+from inference_worker.tiers.places import UP, PlacedAdapter, Places
 from inference_worker.tiers.policies.policy import Policy
 from inference_worker.tiers.prefetch import Guesses
 from inference_worker.tiers.queue import Order, Waiting
@@ -35,8 +35,8 @@ class Moves:
         waiting: Waiting,
         policy: Policy,
         budgets: Budgets,
-        limits: Limits,
-        refuse: Callable[[Adapter, str], None],
+        limits: SchedulingLimits,
+        refuse: Callable[[PlacedAdapter, str], None],
     ) -> None:
         self._places, self._waiting, self._policy, self._budgets, self._limits = places, waiting, policy, budgets, limits
         self._refuse = refuse
@@ -55,7 +55,7 @@ class Moves:
             if (adapter := self._places.get(digest)) is not None:
                 self.refresh(adapter)
 
-    def refresh(self, adapter: Adapter) -> None:
+    def refresh(self, adapter: PlacedAdapter) -> None:
         """Something about the adapter changed: its place, who waits for it, what runs with it, or its worth."""
         head = self._waiting.head(adapter.digest)
         self._wanted.update(adapter, head)
@@ -75,20 +75,20 @@ class Moves:
             if (adapter := self._places.get(digest)) is not None:
                 self.refresh(adapter)
 
-    def arrived(self, adapter: Adapter, session: str) -> None:
+    def arrived(self, adapter: PlacedAdapter, session: str) -> None:
         """A request for the adapter arrived: was it guessed, and what will the session ask for next?"""
         self.guesses.right += adapter.guessed
         adapter.guessed = 0
         if session:
             self.guesses.replace(session, [guess for guess in self._policy.next(session) if guess[1] >= self._limits.guess])
 
-    def lost(self, adapter: Adapter) -> None:
+    def lost(self, adapter: PlacedAdapter) -> None:
         """The engine that held the adapter is gone."""
         self._slots.release(adapter)
         adapter.guessed = 0
         self.refresh(adapter)
 
-    def forget(self, adapter: Adapter) -> None:
+    def forget(self, adapter: PlacedAdapter) -> None:
         """The adapter is gone for good."""
         self._wanted.update(adapter, None)
         for spares in self._spares.values():
@@ -107,7 +107,7 @@ class Moves:
             self._guess()
         return self._out
 
-    def too_much(self, adapter: Adapter) -> list[Instruction]:
+    def too_much(self, adapter: PlacedAdapter) -> list[Instruction]:
         """The adapter arrived larger than promised: bring RAM (it was read) or disk (it was fetched) back under its budget."""
         self._out = []
         tier, size = adapter.tier, self._bytes(adapter, adapter.tier)
@@ -119,7 +119,7 @@ class Moves:
                 self._refuse(adapter, self._too_large(size, tier))
         return self._out
 
-    def leave(self, adapter: Adapter) -> list[Instruction]:
+    def leave(self, adapter: PlacedAdapter) -> list[Instruction]:
         """An adapter that was removed is idle: take it out of the engine."""
         self._out = []
         self.cool(adapter, Tier.COLD)
@@ -145,7 +145,7 @@ class Moves:
             elif self._budgets.ram and adapter.ram > self._budgets.ram:
                 self._refuse(adapter, self._too_large(adapter.ram, Tier.WARM))
             elif self._has_room(self._expected_ram(adapter), Tier.WARM, adapter, at):
-                self._begin(adapter, Read(adapter.digest))
+                self._begin(adapter, ReadAdapter(adapter.digest))
             else:
                 break
 
@@ -156,8 +156,8 @@ class Moves:
         front = [self._adapter(entry) for entry in wanted[: self._places.slots]]
         self._slots.give_way(front, at)
         # Nobody is admitted to a slot that was promised: the promise is kept, also where others have come before since.
-        promised = (one.yields_to for one in self._places.hot.values() if one.yields_to is not None)
-        front += [one for one in promised if one not in front and one.tier is Tier.WARM and one.goal is None]
+        promised = (adapter.yields_to for adapter in self._places.hot.values() if adapter.yields_to is not None)
+        front += [candidate for candidate in promised if candidate not in front and candidate.tier is Tier.WARM and candidate.goal is None]
         for adapter in front:
             if self._places.moving_to(Tier.HOT) >= self._limits.commits:
                 break
@@ -180,7 +180,7 @@ class Moves:
             if self._begin_guess(adapter, guess.probability):
                 guess.tried.add(tier)
 
-    def _begin_guess(self, adapter: Adapter, probability: float) -> bool:
+    def _begin_guess(self, adapter: PlacedAdapter, probability: float) -> bool:
         """Begin the next move of an adapter that was guessed, if that takes nothing from anybody."""
         goal = UP.get(adapter.tier)
         limits = {Tier.COLD: self._limits.fetches, Tier.WARM: self._limits.reads, Tier.HOT: self._limits.commits}
@@ -195,7 +195,7 @@ class Moves:
         elif goal is Tier.WARM:
             if 0 < self._budgets.ram < adapter.ram or not self._has_guess_room(self._expected_ram(adapter), goal, adapter):
                 return False
-            self._begin(adapter, Read(adapter.digest), guess=True)
+            self._begin(adapter, ReadAdapter(adapter.digest), guess=True)
         else:
             if probability < self._limits.guess_slot:
                 return False
@@ -207,7 +207,7 @@ class Moves:
             self._begin(adapter, Commit(adapter.digest), guess=True)
         return True
 
-    def _begin(self, adapter: Adapter, instruction: Fetch | Read | Commit, guess: bool = False) -> None:
+    def _begin(self, adapter: PlacedAdapter, instruction: Fetch | ReadAdapter | Commit, guess: bool = False) -> None:
         self._places.begin(adapter, self._expected_ram(adapter))
         if guess:
             self.guesses.moves += 1
@@ -217,7 +217,7 @@ class Moves:
 
     # --- RAM and disk -------------------------------------------------------------------------------------------------
 
-    def _expected_ram(self, adapter: Adapter) -> int:
+    def _expected_ram(self, adapter: PlacedAdapter) -> int:
         expected = self._places.ram_of(adapter)
         return min(expected, self._budgets.ram) if self._budgets.ram else expected
 
@@ -226,17 +226,17 @@ class Moves:
         budget, used = (self._budgets.ram, self._places.ram_used) if tier is Tier.WARM else (self._budgets.disk, self._places.disk_used)
         return max(0, used + need - budget) if budget else 0
 
-    def _has_room(self, need: int, tier: Tier, adapter: Adapter, at: float) -> bool:
+    def _has_room(self, need: int, tier: Tier, adapter: PlacedAdapter, at: float) -> bool:
         """Make room for a wanted adapter in RAM or on disk; if there is none, a slot is told to give way, and the answer is no."""
         lacking = self._lacking(need, tier)
         if not lacking or self._evict(lacking, tier, adapter):
             return True
-        missing = lacking - self._spares[tier].bytes - sum(self._bytes(one, tier) for one in self._slots.spare() + adapter.takes)
+        missing = lacking - self._spares[tier].bytes - sum(self._bytes(giver, tier) for giver in self._slots.spare() + adapter.takes)
         while missing > 0 and (giving := self._slots.promise(adapter, at, foreign_only=tier is Tier.COLD)) is not None:
             missing -= self._bytes(giving, tier)
         return self._evict(lacking, tier, adapter)
 
-    def _has_guess_room(self, need: int, tier: Tier, adapter: Adapter) -> bool:
+    def _has_guess_room(self, need: int, tier: Tier, adapter: PlacedAdapter) -> bool:
         """Make room for a guess out of what is worth less than it."""
         lacking = self._lacking(need, tier)
         spares = self._spares[tier]
@@ -249,7 +249,7 @@ class Moves:
             lacking -= self._bytes(victim, tier)
         return self._settle(victims, tier, enough=lacking <= 0)
 
-    def _evict(self, lacking: int, tier: Tier, adapter: Adapter) -> bool:
+    def _evict(self, lacking: int, tier: Tier, adapter: PlacedAdapter) -> bool:
         """Evict at least so many bytes from RAM or disk for a wanted adapter, or nothing at all."""
         spares = self._spares[tier]
         victims = []
@@ -265,10 +265,10 @@ class Moves:
                     break
         return self._settle(victims, tier, enough=lacking <= 0)
 
-    def _last_resort(self, tier: Tier, adapter: Adapter) -> Iterable[Adapter]:
+    def _last_resort(self, tier: Tier, adapter: PlacedAdapter) -> Iterable[PlacedAdapter]:
         """Idle hot adapters that nobody waits for or that were promised; then those that only later requests wait for."""
-        idle = sorted(self._slots.spare() + [one for one in adapter.takes if one.is_idle], key=self._worth)
-        yield from (one for one in idle if one is not adapter and self._bytes(one, tier))
+        idle = sorted(self._slots.spare() + [giver for giver in adapter.takes if giver.is_idle], key=self._worth)
+        yield from (candidate for candidate in idle if candidate is not adapter and self._bytes(candidate, tier))
         head = self._waiting.head(adapter.digest)
         if head is None:
             return
@@ -279,15 +279,15 @@ class Moves:
             waited_for = [(self._head(digest), digest) for digest in self._waiting.adapters()]
             later = sorted(((order, digest) for order, digest in waited_for if order > head.order), reverse=True)
         for _, digest in later:
-            other = self._places.get(digest)
-            if other is not None and other.is_idle and other.tier is not Tier.HOT and self._bytes(other, tier):
-                yield other
+            candidate = self._places.get(digest)
+            if candidate is not None and candidate.is_idle and candidate.tier is not Tier.HOT and self._bytes(candidate, tier):
+                yield candidate
 
     def _head(self, digest: str) -> Order:
         head = self._waiting.head(digest)
         return head.order if head is not None else (0, 0.0, 0)
 
-    def _settle(self, victims: list[Adapter], tier: Tier, enough: bool) -> bool:
+    def _settle(self, victims: list[PlacedAdapter], tier: Tier, enough: bool) -> bool:
         for victim in victims:
             if enough:
                 self.cool(victim, Tier.COLD if tier is Tier.WARM else Tier.REMOTE)
@@ -295,16 +295,16 @@ class Moves:
                 self.refresh(victim)
         return enough
 
-    def _take(self, spares: Spares, digest: str) -> Adapter:
+    def _take(self, spares: Spares, digest: str) -> PlacedAdapter:
         spares.take(digest)
         return self._adapter((None, digest))
 
-    def _bytes(self, adapter: Adapter, tier: Tier) -> int:
+    def _bytes(self, adapter: PlacedAdapter, tier: Tier) -> int:
         if tier is Tier.WARM:
             return adapter.ram if adapter.in_ram else 0
         return adapter.size if adapter.foreign and adapter.tier is not Tier.REMOTE else 0
 
-    def cool(self, adapter: Adapter, tier: Tier) -> None:
+    def cool(self, adapter: PlacedAdapter, tier: Tier) -> None:
         """Evict the adapter down to the tier, one instruction a step."""
         self._slots.release(adapter)
         while adapter.tier is not tier and adapter.tier is not Tier.REMOTE:
@@ -312,7 +312,7 @@ class Moves:
                 self._out.append(Retire(adapter.digest))
                 adapter.guessed = min(adapter.guessed, 1)
             elif adapter.tier is Tier.WARM:
-                self._out.append(Drop(adapter.digest))
+                self._out.append(Unload(adapter.digest))
                 self._policy.evicted(adapter.digest)
                 adapter.guessed = 0
             elif tier is Tier.REMOTE:
@@ -329,10 +329,10 @@ class Moves:
             return f"it takes {size} bytes in RAM, more than all adapters may take together, {self._budgets.ram}; raise inference.ram_gib"
         return f"it takes {size} bytes on disk, more than all fetched adapters may take, {self._budgets.disk}; raise inference.disk_gib"
 
-    def _worth(self, adapter: Adapter) -> float:
+    def _worth(self, adapter: PlacedAdapter) -> float:
         return self._policy.worth(adapter.digest)
 
-    def _adapter(self, entry: tuple[object, str]) -> Adapter:
+    def _adapter(self, entry: tuple[object, str]) -> PlacedAdapter:
         adapter = self._places.get(entry[1])
         if adapter is None:
             raise LookupError(f"adapter {entry[1]} is wanted or spare, but not known: a fault of the scheduler's")

@@ -15,7 +15,7 @@ UP: dict[Tier, Tier] = {Tier.REMOTE: Tier.COLD, Tier.COLD: Tier.WARM, Tier.WARM:
 
 
 @dataclass(eq=False, slots=True)
-class Adapter:
+class PlacedAdapter:
     """One adapter. `goal`: the tier it is on the way to, if any. `pins`: requests that run with it.
 
     `foreign`: its files came from a peer. `leaving`: it was removed, and is kept only until nothing uses it. `size`: bytes on disk.
@@ -40,8 +40,8 @@ class Adapter:
     commit_s: float = 0.0
     first_s: float | None = None
     last_s: float = 0.0
-    yields_to: "Adapter | None" = None
-    takes: "list[Adapter]" = field(default_factory=list)
+    yields_to: "PlacedAdapter | None" = None
+    takes: "list[PlacedAdapter]" = field(default_factory=list)
     guessed: int = 0
     failed: bool = False
     promised: int = 0
@@ -80,8 +80,8 @@ class Places:
     """All adapters, and the tiers' bytes."""
 
     def __init__(self) -> None:
-        self._adapters: dict[str, Adapter] = {}
-        self._hot: dict[str, Adapter] = {}
+        self._adapters: dict[str, PlacedAdapter] = {}
+        self._hot: dict[str, PlacedAdapter] = {}
         self._moving = dict.fromkeys(UP.values(), 0)
         self._parsed, self._on_disk = 0, 0
         self.count = dict.fromkeys(Tier, 0)
@@ -92,14 +92,14 @@ class Places:
     def __len__(self) -> int:
         return len(self._adapters)
 
-    def __iter__(self) -> Iterator[Adapter]:
+    def __iter__(self) -> Iterator[PlacedAdapter]:
         return iter(self._adapters.values())
 
-    def get(self, digest: str) -> Adapter | None:
+    def get(self, digest: str) -> PlacedAdapter | None:
         return self._adapters.get(digest)
 
     @property
-    def hot(self) -> dict[str, Adapter]:
+    def hot(self) -> dict[str, PlacedAdapter]:
         """Those in slots, in the order in which they came. Not to be changed."""
         return self._hot
 
@@ -116,7 +116,7 @@ class Places:
         """How many moves to the tier are under way."""
         return self._moving[tier]
 
-    def ram_of(self, adapter: Adapter) -> int:
+    def ram_of(self, adapter: PlacedAdapter) -> int:
         """What the adapter takes, or is expected to take, in RAM: by its size, as those before it did."""
         if adapter.ram:
             return adapter.ram
@@ -124,28 +124,28 @@ class Places:
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
-    def register(self, event: Registered) -> Adapter:
+    def register(self, event: Registered) -> PlacedAdapter:
         """A new adapter, on disk or at a peer."""
-        adapter = Adapter(event.adapter, event.size, event.rank, event.remote, Tier.REMOTE if event.remote else Tier.COLD)
+        adapter = PlacedAdapter(event.adapter, event.size, event.rank, event.remote, Tier.REMOTE if event.remote else Tier.COLD)
         self._adapters[event.adapter] = adapter
         self.count[adapter.tier] += 1
         return adapter
 
-    def forget(self, adapter: Adapter) -> None:
+    def forget(self, adapter: PlacedAdapter) -> None:
         """The adapter, cold or remote, is no more."""
         if adapter.tier is Tier.COLD and adapter.foreign:
             self.disk_used -= adapter.size
         self.count[adapter.tier] -= 1
         del self._adapters[adapter.digest]
 
-    def came_home(self, adapter: Adapter) -> None:
+    def came_home(self, adapter: PlacedAdapter) -> None:
         """The owner of the blobs has put a remote adapter's files here: it is cold, and not ours to delete."""
         adapter.foreign = False
         self._to(adapter, Tier.COLD)
 
     # --- up -----------------------------------------------------------------------------------------------------------
 
-    def begin(self, adapter: Adapter, expected_ram: int) -> None:
+    def begin(self, adapter: PlacedAdapter, expected_ram: int) -> None:
         """A move to the tier above is under way; `expected_ram`: what it is expected to take in RAM."""
         adapter.goal = UP[adapter.tier]
         self._moving[adapter.goal] += 1
@@ -156,7 +156,7 @@ class Places:
             adapter.promised = adapter.size
             self.disk_used += adapter.promised
 
-    def abandon(self, adapter: Adapter) -> None:
+    def abandon(self, adapter: PlacedAdapter) -> None:
         """The move under way came to nothing."""
         if adapter.goal is None:
             return
@@ -167,7 +167,7 @@ class Places:
             self.disk_used -= adapter.promised
         adapter.goal, adapter.promised = None, 0
 
-    def finish(self, adapter: Adapter, seconds: float, size: int = 0) -> None:
+    def finish(self, adapter: PlacedAdapter, seconds: float, size: int = 0) -> None:
         """The move under way arrived. `size`: the bytes there, for all but a slot."""
         goal = adapter.goal
         if goal is None:
@@ -191,7 +191,7 @@ class Places:
 
     # --- down ---------------------------------------------------------------------------------------------------------
 
-    def lower(self, adapter: Adapter) -> None:
+    def lower(self, adapter: PlacedAdapter) -> None:
         """Evict the adapter to the tier below."""
         below = {upper: lower for lower, upper in UP.items()}[adapter.tier]
         self.traffic[adapter.tier].left += 1
@@ -201,7 +201,7 @@ class Places:
             self.disk_used -= adapter.size
         self._to(adapter, below)
 
-    def lose_engine(self) -> list[Adapter]:
+    def lose_engine(self) -> list[PlacedAdapter]:
         """The engine is gone, and its RAM and slots with it: returns who moved or was on the way."""
         lost = [adapter for adapter in self if adapter.in_ram or adapter.goal is Tier.WARM]
         for adapter in lost:
@@ -213,7 +213,7 @@ class Places:
         self.slots, self.slot_size = 0, 0
         return lost
 
-    def _to(self, adapter: Adapter, tier: Tier) -> None:
+    def _to(self, adapter: PlacedAdapter, tier: Tier) -> None:
         if adapter.tier is Tier.HOT:
             del self._hot[adapter.digest]
         self.count[adapter.tier] -= 1

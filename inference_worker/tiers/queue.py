@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import TypeVar
 
-from inference_worker.tiers.events import Arrived, Key, Priority, Tier
+from inference_worker.tiers.events import Key, Priority, RequestArrived, Tier
 
 Group = tuple[str, Key | None]
 """What may run together: all of one model, or the one request of that key."""
@@ -38,12 +38,12 @@ _FORGET_CLIENTS = 256
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """One request that waits or runs. `found`: where its adapter was when it arrived. `passed`: how often a later one was
+    """One request that waits or runs. `tier`: where its adapter was when it arrived. `passed`: how often a later one was
     preferred for its adapter's rank."""
 
-    asked: Arrived
+    asked: RequestArrived
     number: int
-    found: Tier | None
+    tier: Tier | None
     order: Order = (0, 0.0, 0)
     passed: int = 0
 
@@ -93,9 +93,9 @@ class Waiting:
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
-    def add(self, asked: Arrived, found: Tier | None) -> Request:
+    def add(self, asked: RequestArrived, tier: Tier | None) -> Request:
         """A request joins, in the class of its priority."""
-        request = Request(asked, self._number, found)
+        request = Request(asked, self._number, tier)
         self._number += 1
         request.order = (asked.priority, self._tag(request, asked.priority), request.number)
         self._by_key[asked.key] = self._by_number[request.number] = request
@@ -110,7 +110,7 @@ class Waiting:
             self._finish[level][request.asked.client] = tag
         del self._by_key[request.asked.key]
         del self._by_number[request.number]
-        self._take_out(request)
+        self._remove(request)
 
     def admitted(self, request: Request) -> None:
         """A request leaves to run: the fair clock of its class goes on, and its client is charged."""
@@ -157,7 +157,7 @@ class Waiting:
 
     def first_of_others(self, group: Group) -> Order | None:
         """The order of who is first in all groups but this one."""
-        return min((lane[0] for other, lane in self._groups.items() if other != group), default=None)
+        return min((lane[0] for waiting, lane in self._groups.items() if waiting != group), default=None)
 
     def has_group(self, group: Group) -> bool:
         """Whether somebody of the group waits."""
@@ -207,7 +207,7 @@ class Waiting:
         lanes = self._lanes.setdefault(request.asked.adapter, {})
         insort(lanes.setdefault((request.group, request.asked.priority), []), request.order)
 
-    def _take_out(self, request: Request) -> None:
+    def _remove(self, request: Request) -> None:
         group, adapter = request.group, request.asked.adapter
         _discard(self._groups, group, request.order)
         lanes = self._lanes[adapter]
@@ -216,7 +216,7 @@ class Waiting:
             del self._lanes[adapter]
 
     def _reorder(self, request: Request, order: Order) -> None:
-        self._take_out(request)
+        self._remove(request)
         request.order = order
         self._insert(request)
 

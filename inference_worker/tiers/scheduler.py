@@ -5,7 +5,7 @@ happens, and carry the instructions out in the order in which they come. `docs/s
 
 What the core does not expect it bears, as a driver may be overtaken by events: the end of a request that it does not know, an arrival of
 a move that is not under way (its engine died, its adapter was removed), a second registration, and the end of an engine that
-is gone already change nothing. `Fetched` for a remote adapter is believed without a move: so a driver says at its start that
+is gone already change nothing. `WasFetched` for a remote adapter is believed without a move: so a driver says at its start that
 files on its disk came from a peer. A request for an adapter that is not registered is refused. Only what a driver must never
 say is a ValueError: a key that waits or runs already, a request of no streams, an adapter of no bytes, a negative
 number of slots. After EngineGone the driver reports no read or commit of that engine any more.
@@ -17,29 +17,29 @@ from heapq import nlargest
 from math import ceil
 
 from inference_worker.tiers.admission import Admission
-from inference_worker.tiers.budgets import Budgets, Limits
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
 from inference_worker.tiers.events import (
     Admit,
-    Arrived,
     Committed,
-    Ended,
     EngineGone,
     EngineReady,
     Event,
-    Fetched,
     Instruction,
     MoveFailed,
     Refuse,
     Registered,
     Removed,
+    RequestArrived,
+    RequestEnded,
     StartEngine,
     StopEngine,
     Ticked,
     Tier,
+    WasFetched,
     WasRead,
 )
 from inference_worker.tiers.moves import Moves
-from inference_worker.tiers.places import Adapter, Places
+from inference_worker.tiers.places import PlacedAdapter, Places
 from inference_worker.tiers.policies.policy import Policy
 from inference_worker.tiers.queue import Request, Waiting
 from inference_worker.tiers.statistics import AdapterStatistics, Statistics, TierStatistics
@@ -57,7 +57,7 @@ class _State(Enum):
 class Tiers:
     """Where the adapters are, who waits, and who runs."""
 
-    def __init__(self, budgets: Budgets, policy: Policy, limits: Limits) -> None:
+    def __init__(self, budgets: Budgets, policy: Policy, limits: SchedulingLimits) -> None:
         self._budgets, self._policy, self._limits = budgets, policy, limits
         self._places = Places()
         self._waiting = Waiting(limits.ageing_s)
@@ -75,11 +75,11 @@ class Tiers:
         self._out = []
         self._at = max(self._at, event.at)
         match event:
-            case Arrived():
+            case RequestArrived():
                 self._arrived(event)
-            case Ended():
+            case RequestEnded():
                 self._ended(event)
-            case WasRead() | Fetched() | Committed():
+            case WasRead() | WasFetched() | Committed():
                 self._moved(event)
             case MoveFailed():
                 self._move_failed(event)
@@ -119,7 +119,7 @@ class Tiers:
         self._refuse_adapter(adapter, event.reason)
         self._part(adapter)
 
-    def _part(self, adapter: Adapter) -> None:
+    def _part(self, adapter: PlacedAdapter) -> None:
         """Forget an adapter that was removed, once nothing uses or moves it."""
         if adapter.leaving and adapter.is_idle:
             self._out += self._moves.leave(adapter)
@@ -127,11 +127,11 @@ class Tiers:
             self._places.forget(adapter)
             self._policy.forget(adapter.digest)
 
-    def _moved(self, event: WasRead | Fetched | Committed) -> None:
+    def _moved(self, event: WasRead | WasFetched | Committed) -> None:
         adapter = self._places.get(event.adapter)
-        goal = Tier.COLD if isinstance(event, Fetched) else Tier.WARM if isinstance(event, WasRead) else Tier.HOT
+        goal = Tier.COLD if isinstance(event, WasFetched) else Tier.WARM if isinstance(event, WasRead) else Tier.HOT
         if adapter is not None and goal is Tier.COLD and adapter.tier is Tier.REMOTE and adapter.goal is None:
-            # Fetched before: how a driver tells, after it was started again, that files on its disk came from a peer.
+            # WasFetched before: how a driver tells, after it was started again, that files on its disk came from a peer.
             self._places.begin(adapter, 0)
         if adapter is None or adapter.goal is not goal:
             return
@@ -154,7 +154,7 @@ class Tiers:
         self._refuse_adapter(adapter, event.reason)
         self._part(adapter)
 
-    def _refuse_adapter(self, adapter: Adapter, reason: str) -> None:
+    def _refuse_adapter(self, adapter: PlacedAdapter, reason: str) -> None:
         """Who waits for the adapter waits in vain."""
         for request in self._waiting.of_adapter(adapter.digest):
             self._refuse(request, "BadAdapter", f"adapter {adapter.digest}: {reason}")
@@ -166,7 +166,7 @@ class Tiers:
 
     # --- requests -----------------------------------------------------------------------------------------------------
 
-    def _arrived(self, event: Arrived) -> None:
+    def _arrived(self, event: RequestArrived) -> None:
         if event.key in self._waiting or event.key in self._admission:
             raise ValueError(f"request {event.key!r} is waiting or running already")
         if event.streams < 1:
@@ -185,7 +185,7 @@ class Tiers:
         self._moves.arrived(adapter, event.session)
         self._moves.refresh(adapter)
 
-    def _ended(self, event: Ended) -> None:
+    def _ended(self, event: RequestEnded) -> None:
         if (request := self._waiting.get(event.key)) is not None:
             self._waiting.remove(request)
             self._refresh(request)
@@ -214,7 +214,7 @@ class Tiers:
                 adapter.first_s = self._at
             self._moves.refresh(adapter)
         self._waits.append(self._at - request.asked.at)
-        self._out.append(Admit(request.asked.key, request.found))
+        self._out.append(Admit(request.asked.key, request.tier))
 
     # --- the engine ---------------------------------------------------------------------------------------------------
 
@@ -242,7 +242,7 @@ class Tiers:
             self._moves.lost(adapter)
             self._part(adapter)
 
-    def _mind_engine(self) -> None:
+    def _switch_engine(self) -> None:
         """Start the engine whose turn it is, or stop one that nobody needs."""
         wanted = self._admission.wanted_model()
         if wanted is not None or len(self._admission):
@@ -267,7 +267,7 @@ class Tiers:
             model = self._model if self._state is _State.READY else None
             while model is not None and (ready := self._admission.next(model)) is not None:
                 self._admit(ready)
-            self._mind_engine()
+            self._switch_engine()
             self._out += self._moves.decide(self._at)
             # Who is refused may have had the turn: others then have it.
             if not self._has_refused:
@@ -278,7 +278,7 @@ class Tiers:
     def statistics(self, limit: int = 100) -> Statistics:
         """The numbers; `limit`: adapters listed, the most recently asked for first. Without them it takes the time of 1,000 waits."""
         places = self._places
-        listed = nlargest(limit, places, key=lambda one: one.last_use if one.last_use is not None else float("-inf")) if limit else []
+        listed = nlargest(limit, places, key=_last_use) if limit else []
         used = {
             Tier.HOT: ((places.slots - places.free_slots) * places.slot_size, places.slots * places.slot_size),
             Tier.WARM: (places.ram_used, self._budgets.ram),
@@ -302,7 +302,7 @@ class Tiers:
         traffic = self._places.traffic[tier]
         return TierStatistics(tier, self._places.count[tier], used, budget, traffic.found, traffic.entered, traffic.left, traffic.move_s)
 
-    def _adapter(self, adapter: Adapter) -> AdapterStatistics:
+    def _adapter(self, adapter: PlacedAdapter) -> AdapterStatistics:
         size = {Tier.HOT: self._places.slot_size, Tier.WARM: adapter.ram}.get(adapter.tier, adapter.size)
         idle_s = self._at - adapter.last_use if adapter.last_use is not None else -1.0
         return AdapterStatistics(adapter.digest, adapter.tier, size, adapter.rank, adapter.uses, adapter.load_s, idle_s)
@@ -313,3 +313,7 @@ def _quantiles(waits: deque[float]) -> dict[str, float]:
         return {}
     ordered = sorted(waits)
     return {f"p{percent}": ordered[ceil(percent * len(ordered) / 100) - 1] for percent in (50, 90, 99)}
+
+
+def _last_use(adapter: PlacedAdapter) -> float:
+    return adapter.last_use if adapter.last_use is not None else float("-inf")

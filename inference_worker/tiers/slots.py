@@ -9,19 +9,19 @@ run together. It does not against a request that is overdue or has the turn, nor
 A promise is kept, unless somebody before its holder needs the slot: then it is taken over.
 """
 
-from inference_worker.tiers.budgets import Limits
-from inference_worker.tiers.places import Adapter, Places
+from inference_worker.tiers.budgets import SchedulingLimits
+from inference_worker.tiers.places import PlacedAdapter, Places
 from inference_worker.tiers.policies.policy import Policy
 from inference_worker.tiers.queue import OVERDUE, Request, Waiting
 
 
 class Slots:
-    """Promises of slots: `Adapter.yields_to` and `Adapter.takes` are its own."""
+    """Promises of slots: `PlacedAdapter.yields_to` and `PlacedAdapter.takes` are its own."""
 
-    def __init__(self, places: Places, waiting: Waiting, policy: Policy, limits: Limits) -> None:
+    def __init__(self, places: Places, waiting: Waiting, policy: Policy, limits: SchedulingLimits) -> None:
         self._places, self._waiting, self._policy, self._limits = places, waiting, policy, limits
 
-    def spare(self) -> list[Adapter]:
+    def spare(self) -> list[PlacedAdapter]:
         """Hot adapters that nothing uses, nobody waits for, and nobody was promised."""
         return [
             adapter
@@ -29,18 +29,18 @@ class Slots:
             if adapter.is_idle and adapter.yields_to is None and not self._waiting.waits_for(adapter.digest)
         ]
 
-    def idle_for(self, adapter: Adapter) -> Adapter | None:
+    def idle_for(self, adapter: PlacedAdapter) -> PlacedAdapter | None:
         """The hot adapter to retire for the wanted one: what it was promised, what is spare, or what one behind it was promised."""
         head = self._waiting.head(adapter.digest)
-        slots = (one for one in adapter.takes if one.is_idle)
+        slots = (giver for giver in adapter.takes if giver.is_idle)
         if (promised := next(slots, None)) is not None or head is None:
             return promised
         if spares := self.spare():
-            return min(spares, key=lambda one: self._policy.worth(one.digest))
-        idle = (one for one in self._places.hot.values() if one.is_idle and one.yields_to is not None)
-        return next((one for one in idle if self._is_promisable(one, head) and not self._is_ahead(one, head)), None)
+            return min(spares, key=lambda spare: self._policy.worth(spare.digest))
+        idle = (hot for hot in self._places.hot.values() if hot.is_idle and hot.yields_to is not None)
+        return next((hot for hot in idle if self._is_promisable(hot, head) and not self._is_ahead(hot, head)), None)
 
-    def give_way(self, wanted: list[Adapter], at: float) -> None:
+    def give_way(self, wanted: list[PlacedAdapter], at: float) -> None:
         """Have as many slots give way as the wanted adapters need beyond those that are free or spare."""
         available = self._places.free_slots + len(self.spare())
         for adapter in wanted:
@@ -51,41 +51,41 @@ class Slots:
                 continue
             self.promise(adapter, at)
 
-    def promise(self, adapter: Adapter, at: float, foreign_only: bool = False) -> Adapter | None:
+    def promise(self, adapter: PlacedAdapter, at: float, foreign_only: bool = False) -> PlacedAdapter | None:
         """Find a slot that must give way to the wanted adapter, and tell it so; returns whose slot it is."""
         head = self._waiting.head(adapter.digest)
         if head is None or (head.level > OVERDUE and at - head.asked.at < self._limits.pass_s):
             return None
         candidates = [
-            one
-            for one in self._places.hot.values()
-            if self._is_promisable(one, head) and (one.foreign or not foreign_only) and self._must_yield(one, head, at)
+            hot
+            for hot in self._places.hot.values()
+            if self._is_promisable(hot, head) and (hot.foreign or not foreign_only) and self._must_yield(hot, head, at)
         ]
         if not candidates:
             return None
-        giving = min(candidates, key=lambda one: (one.yields_to is not None, one.last_s))
+        giving = min(candidates, key=lambda candidate: (candidate.yields_to is not None, candidate.last_s))
         if giving.yields_to is not None:
             giving.yields_to.takes.remove(giving)
         giving.yields_to = adapter
         adapter.takes.append(giving)
         return giving
 
-    def _is_promisable(self, adapter: Adapter, head: Request) -> bool:
+    def _is_promisable(self, adapter: PlacedAdapter, head: Request) -> bool:
         """Whether the hot adapter's slot is promised to nobody, or to one that waits behind the request.
 
         Could a promise not be taken over, one that was promised a slot but has to wait for the request would block it for ever.
         """
         if adapter.yields_to is None:
             return True
-        other = self._waiting.head(adapter.yields_to.digest)
-        return other is None or head.order < other.order
+        awaiting = self._waiting.head(adapter.yields_to.digest)
+        return awaiting is None or head.order < awaiting.order
 
-    def _is_ahead(self, adapter: Adapter, head: Request) -> bool:
+    def _is_ahead(self, adapter: PlacedAdapter, head: Request) -> bool:
         """Whether somebody before the request waits for the adapter."""
         first = self._waiting.head(adapter.digest)
         return first is not None and first.order < head.order
 
-    def _must_yield(self, adapter: Adapter, head: Request, at: float) -> bool:
+    def _must_yield(self, adapter: PlacedAdapter, head: Request, at: float) -> bool:
         """Whether the hot adapter's slot may be told to give way to the request."""
         later = self._waiting.head(adapter.digest)
         if self._is_ahead(adapter, head):
@@ -94,10 +94,10 @@ class Slots:
             return True
         return adapter.first_s is not None and at - adapter.first_s >= self._limits.tenure * adapter.load_s
 
-    def release(self, adapter: Adapter) -> None:
+    def release(self, adapter: PlacedAdapter) -> None:
         """Nothing has to give way to the adapter, and it gives way to nothing."""
-        for one in adapter.takes:
-            one.yields_to = None
+        for giver in adapter.takes:
+            giver.yields_to = None
         adapter.takes = []
         if adapter.yields_to is not None:
             adapter.yields_to.takes.remove(adapter)

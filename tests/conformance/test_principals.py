@@ -8,7 +8,7 @@ import zmq
 from msgspec.structs import replace
 
 from deploy import keys
-from deploy.keys import ClientKey, Record
+from deploy.keys import ClientKey, PrincipalRecord
 from deploy.settings import Configuration, load
 from ui_client import Client, Example, Reference, RemoteError
 
@@ -27,7 +27,7 @@ def alice(running: Configuration) -> Iterator[Client]:
     """Lets alice in with a key, over TCP, to read and to send."""
     server, _ = keys.server_pair(running.home, zmq.curve_keypair)
     public, secret = (key.decode() for key in zmq.curve_keypair())
-    keys.write(running.home, "alice", Record(keys.rights_of("read,send"), public))
+    keys.write(running.home, "alice", PrincipalRecord(keys.rights_of("read,send"), public))
     file = running.home.path / "alice.key"
     keys.write_private(file, ClientKey(public, secret, server.decode()))
     endpoint = running.settings.bridge.endpoint
@@ -42,7 +42,7 @@ def alice(running: Configuration) -> Iterator[Client]:
 def bounded(running: Configuration) -> Iterator[None]:
     """Lets alice hold 20,000 bytes of the image."""
     file = keys.directory(running.home) / "alice.json"
-    before = msgspec.json.decode(file.read_bytes(), type=Record)
+    before = msgspec.json.decode(file.read_bytes(), type=PrincipalRecord)
     keys.write(running.home, "alice", replace(before, quotas={"stored_mb": 0.02}))
     yield
     keys.write(running.home, "alice", before)

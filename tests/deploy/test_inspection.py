@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from deploy import inspection
-from deploy.confinement import Layer, Report
+from deploy.confinement import ConfinementReport, Layer
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ sys.stdin.read()
 def test_a_report_that_the_kernel_contradicts_is_untrue(tmp_path: Path) -> None:
     (tmp_path / "confinement").mkdir()
     layers = [Layer("system calls", True, "seccomp"), Layer("limits", False, "left out")]
-    (tmp_path / "confinement" / "liar.json").write_bytes(msgspec.json.encode(Report("liar", os.getpid(), layers)))
+    (tmp_path / "confinement" / "liar.json").write_bytes(msgspec.json.encode(ConfinementReport("liar", os.getpid(), layers)))
     [shown] = inspection.running(tmp_path)
     assert "no filter of system calls" in shown.untrue
     assert [layer.name for layer in shown.lacking] == ["limits"]

@@ -16,7 +16,7 @@ from typing import Any
 import msgpack
 import zmq
 
-from tests.hostile.fortress import Fortress
+from tests.hostile.fortress import FAULTS, Fortress
 
 BURST = 64
 SILENCE_S = 60.0
@@ -129,7 +129,8 @@ def main() -> int:
         started = time.monotonic()
         answers = fuzz(fortress.running.configuration.bridge_endpoint, options.frames, options.seed)
         seconds = time.monotonic() - started
-        harm = fortress.harm(policy=True)
+        faults = [f"{count} were answered {kind}" for kind, count in answers.items() if kind in FAULTS]
+        harm = "; ".join([*faults, *filter(None, [fortress.harm(policy=True)])])
     sys.stdout.write(f"{options.frames} frames in {seconds:.0f} s, seed {options.seed}: {dict(answers.most_common())}\n")
     sys.stdout.write(f"harm: {harm or 'none'}\n")
     return 1 if harm else 0

@@ -16,7 +16,7 @@ import zmq
 
 from deploy.process import die_with_parent
 from inference_worker import protocol
-from inference_worker.protocol import Adapters, AskAdapters, AskHealth, Cancel, Completed, Delta, Generate, Health, Sampling
+from inference_worker.protocol import Adapters, AskAdapters, AskHealth, CancelRequest, Completed, Delta, Generate, Health, Sampling
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,7 +93,7 @@ class Client:
         return self.completed(model, prompt, **options).outputs[0].text
 
     def cancel(self, name: str) -> None:
-        self.send(Cancel(id=name))
+        self.send(CancelRequest(id=name))
 
     def health(self, timeout_s: float = 30.0) -> Health:
         name = self.name()

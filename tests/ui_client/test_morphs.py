@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ui_client import morphs
-from ui_client.morphs import Button, Column, Field, Graph, Image, Items, Label, MorphError, Row
+from ui_client.morphs import Button, Column, Field, Graph, Items, Label, MorphError, Picture, Row
 from uvm.protocol import Reference
 
 GENESIS = Reference.parse("@2a")
@@ -32,7 +32,7 @@ def test_a_face_with_every_kind_of_morph_is_parsed() -> None:
             Row([Button("clone", "clone", GENESIS, [1])]),
             Items("objects", [GENESIS, 1, None]),
             Graph("entropy", [1.0, 2.5]),
-            Image(2, 3, b"\x89PNG", "a picture"),
+            Picture(2, 3, b"\x89PNG", "a picture"),
         ]
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from deploy.settings import Configuration, Home, Settings, UvmSettings
-from inference_worker.protocol import Completed, Failed, Generate, Output
+from inference_worker.protocol import Completed, Generate, Output, RequestFailed
 from tests.uvm.images import Bench
 from uvm.generation.request import MethodRequest
 from uvm.generation.writers import Writers
@@ -39,7 +39,7 @@ class ScriptedModel:
         selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
         bodies = self.bodies.get(selector, self.bodies.get("*", []))
         if not bodies:
-            done(Failed(generate.id, "EngineDied", "no body is scripted"))
+            done(RequestFailed(generate.id, "EngineDied", "no body is scripted"))
             return
         texts = [bodies[number % len(bodies)] for number in range(len(generate.samplings))]
         outputs = [Output(text, 10, -0.1 * number, "stop") for number, text in enumerate(texts)]

@@ -15,8 +15,8 @@ import zmq
 import zmq.asyncio
 
 from deploy.keys import ClientKey
-from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError
-from ui_client.client.outbox import Ended, Outbox
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError
+from ui_client.client.outbox import Outbox, RequestSettled
 from uvm.protocol import Answer, Request
 
 MOST_PENDING = 4096
@@ -57,11 +57,11 @@ class Channel:
         atexit.register(self.close)
 
     def ask(self, request: Request, deadline_s: float) -> Future[Answer]:
-        """Send `request`; the future gets its answer, or an ImageError. Raises BridgeBusy and RemoteError."""
+        """Send `request`; the future gets its answer, or a ClientError. Raises BridgeBusy and RemoteError."""
         future: Future[Answer] = Future()
         with self._lock:
             if self._closed:
-                raise ImageError("the client is closed")
+                raise ClientError("the client is closed")
             if len(self._outbox) >= MOST_PENDING:
                 raise BridgeBusy(f"{MOST_PENDING} requests of this client are under way; wait for some of them")
             self._futures[self._outbox.add(request, time.monotonic(), deadline_s)] = future
@@ -69,7 +69,7 @@ class Channel:
         return future
 
     def close(self) -> None:
-        """End the thread and the connection; requests under way end in an ImageError. May be called again."""
+        """End the thread and the connection; requests under way end in a ClientError. May be called again."""
         with self._lock:
             if self._closed:
                 return
@@ -90,7 +90,7 @@ class Channel:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
-        ended: list[Ended] = []
+        ended: list[RequestSettled] = []
         while not self._closed:
             poller.poll(TICK_MS if len(self._outbox) else None)
             _drain(self._wake_reader)
@@ -110,7 +110,7 @@ class Channel:
         self._complete(ended)
         self._context.destroy(linger=0)
 
-    def _received(self, frame: bytes, now: float) -> list[Ended]:
+    def _received(self, frame: bytes, now: float) -> list[RequestSettled]:
         try:
             return self._outbox.received(frame, now)
         except msgspec.DecodeError as error:
@@ -124,16 +124,16 @@ class Channel:
             # Nobody takes what is sent; the outbox sends it again, and says so when it lasts.
             return
 
-    def _complete(self, ended: list[Ended]) -> None:
-        for one in ended:
+    def _complete(self, ended: list[RequestSettled]) -> None:
+        for settled in ended:
             with self._lock:
-                future = self._futures.pop(one.id)
+                future = self._futures.pop(settled.id)
             if not future.set_running_or_notify_cancel():
                 continue
-            if isinstance(one.outcome, ImageError):
-                future.set_exception(one.outcome)
+            if isinstance(settled.outcome, ClientError):
+                future.set_exception(settled.outcome)
             else:
-                future.set_result(one.outcome)
+                future.set_result(settled.outcome)
 
 
 def prove(socket: "zmq.Socket[bytes] | zmq.asyncio.Socket", key: ClientKey | None) -> None:

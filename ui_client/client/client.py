@@ -23,7 +23,7 @@ from deploy import settings
 from deploy.keys import ClientKey, read_client_key
 from deploy.settings import Configuration, is_tcp
 from ui_client.client.channel import Channel
-from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError, RemoteError
 from ui_client.client.outbox import Outbox
 from ui_client.client.subscription import EventStream, Missed, stream
 from ui_client.client.transport import Conversation, ExportedObjects, Tell, exporting, exporting_blob, importing
@@ -57,9 +57,9 @@ __all__ = [
     "BridgeBusy",
     "BridgeUnreachable",
     "Client",
+    "ClientError",
     "EventStream",
     "Example",
-    "ImageError",
     "Missed",
     "Reference",
     "RemoteError",
@@ -261,7 +261,7 @@ class Client(_Base):
         return _expect(Reply, self._ask(_release(references, self.session), LOOK_S)).result
 
     def close(self) -> None:
-        """End the session and its event streams; calls under way end in an ImageError. May be called again."""
+        """End the session and its event streams; calls under way end in a ClientError. May be called again."""
         for events in list(self._streams):
             events.close()
         self._channel.close()
@@ -278,7 +278,7 @@ class Client(_Base):
             while True:
                 try:
                     answer = self._ask(request, self._patience_for(request))
-                except ImageError as error:
+                except ClientError as error:
                     request = conversation.throw(error)
                 else:
                     request = conversation.send(answer)
@@ -405,7 +405,7 @@ class AsyncClient(_Base):
             while True:
                 try:
                     answer = await self._ask(request, self._patience_for(request))
-                except ImageError as error:
+                except ClientError as error:
                     request = conversation.throw(error)
                 else:
                     request = conversation.send(answer)
@@ -480,8 +480,10 @@ def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, 
 
 
 def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, here: bool, via: str) -> CreateMethod:
-    given = _examples(examples)
-    return CreateMethod(id=0, target=_target(target), selector=selector, source=source, examples=given, policy=policy, here=here, via=via)
+    expected = _examples(examples)
+    return CreateMethod(
+        id=0, target=_target(target), selector=selector, source=source, examples=expected, policy=policy, here=here, via=via
+    )
 
 
 def _examples(examples: Examples) -> list[Example]:

@@ -3,11 +3,11 @@
 from typing import Any
 
 
-class ImageError(Exception):
+class ClientError(Exception):
     """Anything that kept a message from its result."""
 
 
-class RemoteError(ImageError):
+class RemoteError(ClientError):
     """The image, or the bridge, answered an Error. `type` is one of those in docs/protocol.md, `remedy` says what to do.
 
     Nothing changed, unless `details["outcome"]` is `unknown`.
@@ -21,9 +21,9 @@ class RemoteError(ImageError):
         self.details = details or {}
 
 
-class BridgeUnreachable(ImageError):
+class BridgeUnreachable(ClientError):
     """Nobody answers at the bridge's endpoint; whether the message was carried out is unknown if it was ever reached."""
 
 
-class BridgeBusy(ImageError):
+class BridgeBusy(ClientError):
     """The bridge's queue, or this client's own, stayed full until the deadline; the message was not accepted."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError, RemoteError
 from uvm import protocol
 from uvm.protocol import Answer, Busy, Changing, Error, Hello, Request, Welcome
 
@@ -29,11 +29,11 @@ PATIENCE_S = 30.0
 LONGEST_BACK_OFF_S = 5.0
 
 
-class Ended(Struct, frozen=True):
+class RequestSettled(Struct, frozen=True):
     """A request is over: with an answer, or with an error."""
 
     id: int
-    outcome: Answer | ImageError
+    outcome: Answer | ClientError
 
 
 class _Pending(Struct, eq=False):
@@ -95,7 +95,7 @@ class Outbox:
                 pending.send_at = now + RESEND_S
         return frames
 
-    def received(self, frame: bytes, now: float) -> list[Ended]:
+    def received(self, frame: bytes, now: float) -> list[RequestSettled]:
         """What an arrived frame ends. An answer to what is not pending any more ends nothing.
 
         Raises msgspec.DecodeError when it is no answer at all.
@@ -115,21 +115,21 @@ class Outbox:
         error = RemoteError(answer.type, answer.message, answer.remedy, answer.details) if isinstance(answer, Error) else None
         return [self._end(pending, error or answer)]
 
-    def expired(self, now: float) -> list[Ended]:
+    def expired(self, now: float) -> list[RequestSettled]:
         """What ends because time went by."""
         patience = self._first_patience if self._heard is None else PATIENCE_S
-        ended: list[Ended] = []
+        ended: list[RequestSettled] = []
         for pending in list(self._pending.values()):
             silent = now - max(pending.asked, pending.asked if self._heard is None else self._heard)
             if now >= pending.deadline + SLACK_S or silent >= patience:
                 ended.append(self._end(pending, self._why(pending, silent)))
         return ended
 
-    def abandon(self) -> list[Ended]:
+    def abandon(self) -> list[RequestSettled]:
         """The client is closed: everything ends."""
-        return [self._end(pending, ImageError("the client was closed")) for pending in list(self._pending.values())]
+        return [self._end(pending, ClientError("the client was closed")) for pending in list(self._pending.values())]
 
-    def _why(self, pending: _Pending, silent: float) -> ImageError:
+    def _why(self, pending: _Pending, silent: float) -> ClientError:
         # Hello is answered at once by whoever is there.
         if silent > RESEND_S + SLACK_S or self._heard is None:
             return BridgeUnreachable(f"the bridge has said nothing for {silent:.1f} s; is the service up?")
@@ -139,7 +139,7 @@ class Outbox:
         details = {"outcome": "unknown"} if isinstance(pending.request, Changing) else {}
         return RemoteError("DeadlineExceeded", f"no answer within {waited:.1f} s", "look at the object, or give it more time", details)
 
-    def _greeted(self, answer: Answer) -> list[Ended]:
+    def _greeted(self, answer: Answer) -> list[RequestSettled]:
         if isinstance(answer, Welcome):
             self.welcome = answer
         if not isinstance(answer, Error) or answer.type != "VersionMismatch":
@@ -154,12 +154,12 @@ class Outbox:
             request = msgspec.structs.replace(request, floor=self.floor, deadline_ms=min(left_ms, 86_400_000))
         return protocol.encode(request)
 
-    def _end(self, pending: _Pending, outcome: Answer | ImageError) -> Ended:
+    def _end(self, pending: _Pending, outcome: Answer | ClientError) -> RequestSettled:
         del self._pending[pending.id]
         if isinstance(pending.request, Changing):
             self._ended.add(pending.request.seq)
             self._raise_floor()
-        return Ended(pending.id, outcome)
+        return RequestSettled(pending.id, outcome)
 
     def _raise_floor(self) -> None:
         while self.floor + 1 in self._ended:

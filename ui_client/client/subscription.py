@@ -64,9 +64,9 @@ class Standing:
         return self._event(topic.decode(), stream, number, event) if self.ready else []
 
     def _started(self, stream: int, numbers: dict[str, int]) -> list[Event | Missed]:
-        known = {topic: numbers.get(topic, 0) for topic in self._topics}
-        missed = [t for t in self._topics if self.ready and (stream != self._stream or known[t] > self._last[t])]
-        self.ready, self._stream, self._last = True, stream, known
+        latest = {topic: numbers.get(topic, 0) for topic in self._topics}
+        missed = [t for t in self._topics if self.ready and (stream != self._stream or latest[t] > self._last[t])]
+        self.ready, self._stream, self._last = True, stream, latest
         return [Missed(topic) for topic in missed]
 
     def _event(self, topic: str, stream: int, number: int, event: Event) -> list[Event | Missed]:
@@ -101,7 +101,7 @@ class EventStream:
         until = time.monotonic() + patience_s
         while not self._standing.ready:
             self._receive()
-            if time.monotonic() > until or self._over():
+            if time.monotonic() > until or self._has_ended():
                 self.close()
                 raise BridgeUnreachable(f"the bridge did not confirm the subscription at {endpoint} within {patience_s:.1f} s")
 
@@ -120,7 +120,7 @@ class EventStream:
         until = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             while not self._waiting:
-                if self._over() or (until is not None and time.monotonic() >= until):
+                if self._has_ended() or (until is not None and time.monotonic() >= until):
                     return None
                 self._receive()
             return self._waiting.pop(0)
@@ -137,7 +137,7 @@ class EventStream:
     def __exit__(self, *_error: object) -> None:
         self.close()
 
-    def _over(self) -> bool:
+    def _has_ended(self) -> bool:
         return self._closed or (self._stop is not None and self._stop.is_set())
 
     def _receive(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 from msgspec import Struct
 
-from ui_client.client.errors import ImageError, RemoteError
+from ui_client.client.errors import ClientError, RemoteError
 from uvm.protocol import (
     Answer,
     Bundle,
@@ -94,7 +94,7 @@ def importing(
                 if not offset:
                     yield from uploading.piece(digest, 0, b"")
         answer = _summary((yield Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)))
-    except ImageError:
+    except ClientError:
         if uploading.upload is not None:
             yield Release(0, [uploading.upload], session)
         raise

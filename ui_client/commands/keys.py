@@ -12,7 +12,7 @@ from rich.text import Text
 from zmq.utils import z85
 
 from deploy import keys, settings
-from deploy.keys import ClientKey, Record
+from deploy.keys import ClientKey, PrincipalRecord
 from deploy.settings import SettingsError
 from ui_client import report
 from ui_client.report import Json, answering
@@ -44,7 +44,7 @@ def add(
         configuration = settings.load()
         defaults = configuration.settings.quotas
         known = keys.read(configuration.home, defaults)[0].get(keys.check_name(name))
-        record = Record(keys.rights_of(rights), quotas=_quotas(quota or []))
+        record = PrincipalRecord(keys.rights_of(rights), quotas=_quotas(quota or []))
         record.quota(defaults)
         told: dict[str, Any] = {"name": name, "rights": sorted(record.rights), "quotas": record.quotas}
         if name == keys.LOCAL and (public or user is not None or to is not None):
@@ -73,7 +73,7 @@ def list_(as_json: Json = False) -> None:
     with answering(as_json):
         configuration = settings.load()
         records, faults = keys.read(configuration.home, configuration.settings.quotas)
-        own = Record(rights=frozenset(configuration.settings.bridge.rights))
+        own = PrincipalRecord(rights=frozenset(configuration.settings.bridge.rights))
         everybody = {keys.LOCAL: own, **records}
         if as_json:
             shown = {name: to_builtins(one) | {"rights": sorted(one.rights)} for name, one in everybody.items()}

@@ -12,7 +12,7 @@ from deploy import settings
 from deploy.settings import Configuration
 from ui_client import child, imports, report, values
 from ui_client.client.client import Client
-from ui_client.client.errors import ImageError
+from ui_client.client.errors import ClientError
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
@@ -143,7 +143,7 @@ def _first_word(configuration: Configuration, client: Client, result: dict[str, 
             child.in_background(
                 lambda: client.send(MIND, "infer_", "Hello", deadline=deadline, keywords={"max_tokens": 1}), lambda: steps.tick(step)
             )
-        except ImageError as error:
+        except ClientError as error:
             back = f"`batos model use {result['before']['digest'][:12]}` goes back" if result["before"] else "import another model"
             raise Failure(
                 "ModelDoesNotAnswer",

@@ -10,7 +10,7 @@ from deploy import service, settings
 from deploy.settings import Configuration, is_tcp
 from ui_client import child, report, startup, values
 from ui_client.client.client import Client
-from ui_client.client.errors import ImageError
+from ui_client.client.errors import ClientError
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
 
@@ -90,7 +90,7 @@ def _ask_bridge(configuration: Configuration) -> dict[str, Any]:
         with Client(configuration=configuration) as client:
             answer: dict[str, Any] = client.status()
             return answer
-    except ImageError:
+    except ClientError:
         return {}
 
 

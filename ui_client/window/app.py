@@ -25,7 +25,7 @@ from kivy.uix.textinput import TextInput
 from ui_client import values
 from ui_client.morphs import Button, Label, Morph
 from ui_client.window import model as window_model
-from ui_client.window.model import Event, Refused, Tick, View
+from ui_client.window.model import ClockTick, Event, Refusal, View
 from ui_client.window.session import Session, Talker
 from ui_client.window.widgets import LINE, Text, widget_for
 from uvm.protocol import Reference
@@ -59,7 +59,7 @@ class ObjectList(RecycleView):
         # After the layout, because the list keeps it there.
         self.viewclass = ObjectRow
 
-    def show(self, rows: list[window_model.Row]) -> None:
+    def show(self, rows: list[window_model.ListedObject]) -> None:
         self.data = [{"text": values.showable(row.title), "reference": row.reference, "pick": self._pick} for row in rows]
 
 
@@ -138,8 +138,8 @@ class EntropicWindow(App):
 
     def on_start(self) -> None:
         self.session.start()
-        self.happen(Tick())
-        Clock.schedule_interval(lambda _: self.happen(Tick()), _TICK_S)
+        self.happen(ClockTick())
+        Clock.schedule_interval(lambda _: self.happen(ClockTick()), _TICK_S)
 
     def on_stop(self) -> None:
         self.session.stop()
@@ -158,15 +158,15 @@ class EntropicWindow(App):
         try:
             target, selector, args = window_model.command(text)
         except values.BadArgument as error:
-            self.happen(Refused(text, str(error)))
+            self.happen(Refusal(text, str(error)))
             return
         self.session.send(target, selector, args, text)
 
     def press(self, button: Button) -> None:
         """Send what a button of the face says; without a target, to the object whose face it is."""
         target = button.target if button.target is not None else "genesis_obj"
-        shown = " ".join(values.show(part, self.view.names) for part in (target, button.selector, *button.args))
-        self.session.send(target, button.selector, button.args, shown)
+        text = " ".join(values.show(part, self.view.names) for part in (target, button.selector, *button.args))
+        self.session.send(target, button.selector, button.args, text)
 
     def _from_thread(self, event: Event) -> None:
         Clock.schedule_once(lambda _: self.happen(event))

@@ -68,7 +68,7 @@ class Replied(Struct, frozen=True):
     value: Any
 
 
-class Refused(Struct, frozen=True):
+class Refusal(Struct, frozen=True):
     """Why a message of the person, or a question about an object, has no answer."""
 
     message: str
@@ -87,11 +87,25 @@ class Sending(Struct, frozen=True):
     message: str
 
 
-class Tick(Struct, frozen=True):
+class ClockTick(Struct, frozen=True):
     """Time passes."""
 
 
-Event = Linked | Unlinked | Gap | Snapshot | FaceSeen | FaceFailed | Replied | Refused | Inspected | Sending | Tick | StateUpdate | Progress
+Event = (
+    Linked
+    | Unlinked
+    | Gap
+    | Snapshot
+    | FaceSeen
+    | FaceFailed
+    | Replied
+    | Refusal
+    | Inspected
+    | Sending
+    | ClockTick
+    | StateUpdate
+    | Progress
+)
 
 
 class AskStatus(Struct, frozen=True):
@@ -109,7 +123,7 @@ class AskFace(Struct, frozen=True):
 Instruction = AskStatus | AskSnapshot | AskFace
 
 
-class Row(Struct, frozen=True):
+class ListedObject(Struct, frozen=True):
     """One line of the list of objects."""
 
     reference: Reference
@@ -127,7 +141,7 @@ class View(Struct, frozen=True):
     link: Literal["connecting", "connected", "reconnecting"] = "connecting"
     tid: bytes = b""
     uvms: int = 0
-    rows: dict[Reference, Row] = {}
+    rows: dict[Reference, ListedObject] = {}
     synced: bool = False
     held: tuple[StateUpdate, ...] = ()
     face: Morph | None = None
@@ -153,7 +167,7 @@ class View(Struct, frozen=True):
         parts = [self.link, f"transaction {tid}", f"{len(self.rows)} objects", f"{self.uvms} UVMs"]
         return "   ".join([*parts, self.generation] if self.generation else parts)
 
-    def in_order(self) -> list[Row]:
+    def in_order(self) -> list[ListedObject]:
         """Named objects by name, then the others by reference."""
         return sorted(self.rows.values(), key=lambda row: (not row.names, row.names, row.reference.oid))[:MAX_OBJECTS]
 
@@ -179,7 +193,7 @@ def _take(view: View, event: Event) -> View:
         case Gap():
             return change(view, synced=False)
         case Snapshot(tid=tid, objects=objects):
-            rows = {state.reference: Row(state.reference, tuple(state.names), len(state.slots)) for state in objects}
+            rows = {state.reference: ListedObject(state.reference, tuple(state.names), len(state.slots)) for state in objects}
             held = [update for update in view.held if update.tid > tid]
             view = change(view, rows=rows, tid=max(view.tid, tid), snapshot_asked=False, synced=True, held=(), face_stale=True)
             for update in held:
@@ -189,8 +203,8 @@ def _take(view: View, event: Event) -> View:
             return _apply(view, event) if view.synced else _hold(view, event)
         case Progress():
             ended = event.stage in STAGES[-1:] or event.stage == "refused"
-            what = story.describe(event.detail) if event.stage == "refused" else ""
-            return change(view, generation=f"{event.selector}: {event.stage} {what}".rstrip(), face_stale=view.face_stale or ended)
+            reasons = story.describe(event.detail) if event.stage == "refused" else ""
+            return change(view, generation=f"{event.selector}: {event.stage} {reasons}".rstrip(), face_stale=view.face_stale or ended)
         case FaceSeen(value=value, understood=understood):
             return _show_face(change(view, face_asked=False), value, understood)
         case FaceFailed(reason=reason):
@@ -199,11 +213,11 @@ def _take(view: View, event: Event) -> View:
             return change(view, reply=f"> {message}\n…")
         case Replied(message=message, value=value):
             return change(view, reply=f"> {message}\n{values.show(value, view.names)}")
-        case Refused(message=message, reason=reason):
+        case Refusal(message=message, reason=reason):
             return change(view, reply=f"> {message}\n{values.showable(reason)}")
         case Inspected(state=state):
             return change(view, inspected=object_morph(state))
-        case Tick():
+        case ClockTick():
             return view
 
 
@@ -220,7 +234,7 @@ def _apply(view: View, update: StateUpdate) -> View:
         names = tuple(changed.names) or (before.names if before else ())
         # The count is a hint between snapshots: an update says what was set, not whether it was new.
         slots = max(before.slots if before else 0, len(changed.slots)) - len(changed.removed)
-        rows[changed.reference] = Row(changed.reference, names, max(0, slots))
+        rows[changed.reference] = ListedObject(changed.reference, names, max(0, slots))
     return msgspec.structs.replace(view, rows=rows, tid=max(view.tid, update.tid), face_stale=True)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from ui_client.client.errors import ImageError, RemoteError
+from ui_client.client.errors import ClientError, RemoteError
 from ui_client.window.model import (
     AskFace,
     AskSnapshot,
@@ -25,7 +25,7 @@ from ui_client.window.model import (
     Inspected,
     Instruction,
     Linked,
-    Refused,
+    Refusal,
     Replied,
     Sending,
     Snapshot,
@@ -103,11 +103,11 @@ class Session:
                 self._ask(_face)
 
     def inspect(self, target: Reference) -> None:
-        """Look at one object; answered by Inspected or Refused."""
+        """Look at one object; answered by Inspected or Refusal."""
         self._ask(lambda client: _guarded(f"inspect {target}", lambda: Inspected(client.inspect(target))))
 
     def send(self, target: Reference | str, selector: str, args: Sequence[Any], text: str) -> None:
-        """Send a message of the person; answered by Replied or Refused."""
+        """Send a message of the person; answered by Replied or Refusal."""
 
         def sending(client: Talker) -> Event:
             self._post(Sending(text))
@@ -116,7 +116,7 @@ class Session:
         try:
             self._messages.put_nowait(sending)
         except queue.Full:
-            self._post(Refused(text, f"{_QUEUE} messages already wait for their replies; try again when some have come"))
+            self._post(Refusal(text, f"{_QUEUE} messages already wait for their replies; try again when some have come"))
 
     def _ask(self, question: Task, waiting: "queue.Queue[Task | None] | None" = None) -> None:
         try:
@@ -148,7 +148,7 @@ class Session:
                 try:
                     for event in client.events(("state", "progress"), stop=self._ended, missed=True):
                         self._post(event if isinstance(event, StateUpdate | Progress) else Gap())
-                except ImageError as error:
+                except ClientError as error:
                     self._post(Unlinked(str(error)))
                 self._ended.wait(_AGAIN_S)
         finally:
@@ -158,7 +158,7 @@ class Session:
 def _status(client: Talker) -> Event:
     try:
         status = client.status()
-    except ImageError as error:
+    except ClientError as error:
         return Unlinked(str(error))
     return Linked(len(status.get("uvms", ())))
 
@@ -166,7 +166,7 @@ def _status(client: Talker) -> Event:
 def _snapshot(client: Talker) -> Event:
     try:
         state = client.full_state()
-    except ImageError as error:
+    except ClientError as error:
         return Unlinked(str(error))
     return Snapshot(state.tid, state.objects)
 
@@ -179,7 +179,7 @@ def _face(client: Talker) -> Event:
         return FaceSeen(client.send("genesis_obj", "display_yourself", deadline=ASK_DEADLINE_S))
     except RemoteError as error:
         return FaceFailed(f"{error.type}: {error.message}")
-    except ImageError as error:
+    except ClientError as error:
         return FaceFailed(str(error))
 
 
@@ -188,6 +188,6 @@ def _guarded(message: str, ask: Callable[[], Event]) -> Event:
         return ask()
     except RemoteError as error:
         remedy = f" — {error.remedy}" if error.remedy else ""
-        return Refused(message, f"{error.type}: {error.message}{remedy}")
-    except ImageError as error:
-        return Refused(message, str(error))
+        return Refusal(message, f"{error.type}: {error.message}{remedy}")
+    except ClientError as error:
+        return Refusal(message, str(error))

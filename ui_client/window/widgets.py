@@ -16,7 +16,7 @@ from kivy.uix.label import Label as KivyLabel
 from kivy.uix.widget import Widget
 
 from ui_client import values
-from ui_client.morphs import Button, Column, Field, Graph, Image, Items, Label, Morph, Row
+from ui_client.morphs import Button, Column, Field, Graph, Items, Label, Morph, Picture, Row
 from uvm.protocol import Reference
 
 LINE = 26
@@ -170,7 +170,7 @@ class ImageWidget(_Box):
         self.add_widget(self._caption)
         self._picture.bind(pos=self._draw, size=self._draw)
 
-    def take(self, morph: Image, names: Names) -> None:
+    def take(self, morph: Picture, names: Names) -> None:
         self._caption.text = values.showable(morph.caption)
         self._png = morph.png if _is_small_png(morph.png) else b""
         self._picture.size = (morph.width, morph.height) if self._png else (0, 0)
@@ -206,5 +206,5 @@ _KINDS: dict[type[Any], Any] = {
     Button: ButtonWidget,
     Items: ItemsWidget,
     Graph: GraphWidget,
-    Image: ImageWidget,
+    Picture: ImageWidget,
 }

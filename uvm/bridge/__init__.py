@@ -4,5 +4,5 @@ In: a tool's frames, a UVM's words, the ends of processes. Out: Deliveries for U
 
 Read `bridge` (the loop), then `events` and `dispatcher` (events in, instructions out, and nothing else), with what the dispatcher knows:
 `lanes`, `shares`, `placing`, `quotas`. `sockets`, `principals`, `peers` and `publisher` are the loop's hands; `protocol` is what it says
-to UVMs, `heads` how a request is read in two steps, `refusals` what it answers itself.
+to UVMs, `heads` how a request is read in two steps, `requests` which right it needs, `refusals` what it answers itself.
 """

@@ -8,8 +8,6 @@ nothing on disk: after a restart the tools send again, and the receipts in the i
 import gc
 import os
 import time
-from collections.abc import Mapping
-from functools import cache
 from typing import Any, Protocol
 
 import msgspec
@@ -22,7 +20,7 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm import protocol
 from uvm.bridge import events as traffic
-from uvm.bridge import heads, quotas, refusals
+from uvm.bridge import heads, quotas, refusals, requests
 from uvm.bridge import protocol as wire
 from uvm.bridge import sockets as listening
 from uvm.bridge.dispatcher import Dispatch
@@ -34,23 +32,12 @@ from uvm.bridge.quotas import RETRY_MS
 from uvm.protocol import (
     Busy,
     Cancel,
-    Changing,
-    CreateMethod,
     Error,
-    Export,
-    GetFullState,
     GetStatus,
     Hello,
-    Import,
-    Inspect,
-    Read,
-    Release,
     Reply,
-    Send,
     Subscribe,
     Subscribed,
-    Transaction,
-    Upload,
     Welcome,
 )
 from uvm.rights import Right
@@ -60,10 +47,6 @@ WINDOW = 128
 
 QUEUE_BYTES = 256_000_000
 """Bytes of messages held; past it a tool is answered Busy."""
-
-CHANGING_DEADLINE_S = 900.0
-READING_DEADLINE_S = 60.0
-"""Seconds a message may take that names no deadline, or cannot."""
 
 FAREWELL_S = 3.0
 """Seconds the bridge waits for answers when it is stopped."""
@@ -83,29 +66,11 @@ _NOBLOCK = int(zmq.NOBLOCK)
 _MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 """Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
 
-_NEEDS: Mapping[type, Right | None] = {
-    Hello: None,
-    GetStatus: None,
-    Send: "send",
-    Transaction: "send",
-    Release: "send",
-    Cancel: "send",
-    CreateMethod: "create",
-    Upload: "create",
-    Import: "create",
-    Export: "read",
-    Inspect: "read",
-    Read: "read",
-    GetFullState: "read",
-    Subscribe: "read",
-}
-"""The right that a request needs; one that is not here is refused. GetStatus shows others to those alone who may administer."""
-
 _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
 
 
-class Stopping(Protocol):
+class StopSignal(Protocol):
     """What ends the loop: `deploy.process.Stop`, or a test's own."""
 
     @property
@@ -166,11 +131,11 @@ class Bridge:
             self._poller.register(socket, zmq.POLLIN)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
-        self._known = self._principals.names()
+        self._names = self._principals.names()
 
     # --- the loop ------------------------------------------------------------------------------------------------------
 
-    def run(self, stop: Stopping) -> None:
+    def run(self, stop: StopSignal) -> None:
         """Serve until `stop` is requested; then give what UVMs have a moment to be answered."""
         tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
         self._log.info("bridge serves", tools=tools, events=events, tools_tcp=self._tools_tcp, events_tcp=self._events_tcp)
@@ -213,9 +178,9 @@ class Bridge:
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
             self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
             self._anew = True
-        if self._known != (known := self._principals.names()):
-            self._known = known
-            self._handle(traffic.PrincipalsChanged(known))
+        if self._names != (names := self._principals.names()):
+            self._names = names
+            self._handle(traffic.PrincipalsChanged(names))
         self._handle(traffic.Tick())
         self._carry_out()
         self._meters.queue(self._dispatch.held())
@@ -226,7 +191,7 @@ class Bridge:
                 identity = self._uvms.recv(_NOBLOCK)
             except zmq.Again:
                 return
-            self._uvm_said(identity, _rest(self._uvms, self._uvms.recv()))
+            self._on_uvm_message(identity, _rest(self._uvms, self._uvms.recv()))
 
     def _read_events(self) -> None:
         for _ in range(ROUND):
@@ -254,7 +219,7 @@ class Bridge:
                 first = self._tools.recv()
             frames = _rest(self._tools, first)
             size += sum(map(len, frames))
-            self._tool_said(identity, frames, principal)
+            self._on_request(identity, frames, principal)
 
     def _handle(self, event: traffic.DispatchEvent) -> None:
         self._to_do += self._dispatch.handle(event, time.monotonic())
@@ -274,28 +239,28 @@ class Bridge:
                     if not self._tell(self._peers.named(uvm).identity, message):
                         self._handle(traffic.Undelivered(uvm, job))
                         self._ending(uvm)
-                case traffic.Answer(address, id, payload, waited_s):
-                    self._pass_on(address, id, payload, waited_s)
-                case traffic.Refuse(address, answer):
+                case traffic.ForwardAnswer(address, id, payload, waited_s):
+                    self._forward_answer(address, id, payload, waited_s)
+                case traffic.RefuseMessage(address, answer):
                     self._answer(address, answer)
-                case traffic.Drop(uvm, job):
+                case traffic.DropJob(uvm, job):
                     self._tell(self._peers.named(uvm).identity, wire.Drop(job))
-                case traffic.Recall(uvm):
+                case traffic.RecallJobs(uvm):
                     self._tell(self._peers.named(uvm).identity, wire.Recall())
-                case traffic.Kill(uvm):
+                case traffic.KillUvm(uvm):
                     self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
                     self._peers.kill(uvm)
-                case traffic.Lost():
-                    self._bury(instruction)
+                case traffic.UvmLost():
+                    self._on_uvm_lost(instruction)
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
     def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
-        known = self._principals.named(principal)
-        rights, quota = (known.rights, known.quota) if known else (_NO_RIGHTS, self._configuration.settings.quotas)
+        sender = self._principals.named(principal)
+        rights, quota = (sender.rights, sender.quota) if sender else (_NO_RIGHTS, self._configuration.settings.quotas)
         return wire.Deliver(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
 
-    def _tool_said(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
+    def _on_request(self, identity: bytes, rest: list[bytes], principal: Principal | None) -> None:
         delimited = len(rest) == 2 and not rest[0]
         address = _Address(identity, delimited)
         if principal is None:
@@ -314,7 +279,7 @@ class Bridge:
             self._refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        listed, right = _needed(type(request))
+        listed, right = requests.needed(type(request))
         if not listed or (right is not None and right not in principal.rights):
             self._refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
@@ -327,38 +292,15 @@ class Bridge:
                 topics = [protocol.TOPIC_STATE.decode(), protocol.TOPIC_PROGRESS.decode()]
                 self._answer(address, Subscribed(request.id, self._events_for(address), topics, self._publisher.newest_tid))
             case Cancel(id, session, seq):
-                self._handle(traffic.Cancelled(address, id, (principal.name, session, seq)))
+                self._handle(traffic.MessageCancelled(address, id, (principal.name, session, seq)))
             case _ if self._leaving:
                 self._answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
-                self._arrived(address, request, frame, principal)
-
-    def _arrived(self, address: _Address, request: protocol.Request, frame: bytes, principal: Principal) -> None:
-        changing = request if isinstance(request, Changing) else None
-        if changing and bool(changing.session) != bool(changing.seq):
-            self._refuse(address, refusals.bad_request(changing.id, "session and seq belong together, and seq counts from 1"))
-            return
-        if changing and changing.floor and changing.floor >= changing.seq:
-            seen = f"floor is {changing.floor}, and must be below seq, {changing.seq}: a message cannot say that its own answer has arrived"
-            self._refuse(address, refusals.bad_request(changing.id, seen))
-            return
-        deadline_s = (changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S
-        self._handle(
-            traffic.Arrived(
-                address=address,
-                id=request.id,
-                payload=frame,
-                principal=principal.name,
-                connection=address.identity,
-                quota=principal.quota,
-                session=getattr(request, "session", ""),
-                seq=changing.seq if changing else 0,
-                digest=protocol.payload_digest(changing) if changing and changing.session else b"",
-                via=changing.via if changing else "",
-                deadline_s=deadline_s,
-                repeatable=changing is None or bool(changing.session),
-            )
-        )
+                arrival = requests.arrival(request, frame, address, address.identity, principal)
+                if isinstance(arrival, Error):
+                    self._refuse(address, arrival)
+                else:
+                    self._handle(arrival)
 
     def _hello(self, hello: Hello, address: _Address) -> Welcome | Error:
         if protocol.VERSION not in hello.versions:
@@ -374,7 +316,7 @@ class Bridge:
         self._meters.reply(type(answer).__name__ if not isinstance(answer, Error) else answer.type)
         self._deliver(address, protocol.encode(answer))
 
-    def _pass_on(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
+    def _forward_answer(self, address: _Address, id: int, payload: bytes, waited_s: float) -> None:
         try:
             head = _head.decode(payload)
             if id != head.id:
@@ -408,9 +350,9 @@ class Bridge:
         """What GetStatus is answered; times in seconds. Who may not administer sees itself alone."""
         result = self._dispatch.statistics(time.monotonic())
         use = result["principals"]
-        everybody = {name: {**known, **use.get(name, {})} for name, known in self._principals.statistics().items()}
-        shown = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
-        result["principals"] = shown
+        everybody = {name: {**account, **use.get(name, {})} for name, account in self._principals.statistics().items()}
+        visible = everybody if "administer" in principal.rights else {principal.name: everybody[principal.name]}
+        result["principals"] = visible
         for uvm in result["uvms"]:
             uvm["pid"] = self._peers.named(uvm["uvm"]).pid
         return {
@@ -424,7 +366,7 @@ class Bridge:
 
     # --- UVMs ----------------------------------------------------------------------------------------------------------
 
-    def _uvm_said(self, identity: bytes, frames: list[bytes]) -> None:
+    def _on_uvm_message(self, identity: bytes, frames: list[bytes]) -> None:
         try:
             message = wire.decode_from_uvm(b"".join(frames))
         except (msgspec.DecodeError, ValueError) as error:
@@ -444,13 +386,13 @@ class Bridge:
             case wire.Done(job, payload, spent):
                 self._handle(traffic.Finished(name, job, payload, spent))
             case wire.Used(principal, spent):
-                self._handle(traffic.Used(name, principal, spent))
+                self._handle(traffic.UsageReported(name, principal, spent))
             case wire.Parked(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=True))
+                self._handle(traffic.JobsParked(name, jobs, parked=True))
             case wire.Resumed(jobs):
-                self._handle(traffic.Parked(name, jobs, parked=False))
+                self._handle(traffic.JobsParked(name, jobs, parked=False))
             case wire.Returned(jobs):
-                self._handle(traffic.Returned(name, jobs))
+                self._handle(traffic.JobsReturned(name, jobs))
             case wire.Leaving():
                 self._handle(traffic.UvmLeft(name))
             case _:
@@ -467,10 +409,10 @@ class Bridge:
             return
         self._carry_out()
         instructions = self._dispatch.handle(traffic.UvmReady(ready.uvm, ready.incarnation), time.monotonic())
-        self._do([i for i in instructions if isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if isinstance(i, traffic.UvmLost)])
         self._peers.add(ready.uvm, identity, ready.pid, pidfd)
         self._log.info("a UVM is ready", uvm=ready.uvm, pid=ready.pid, incarnation=ready.incarnation)
-        self._do([i for i in instructions if not isinstance(i, traffic.Lost)])
+        self._do([i for i in instructions if not isinstance(i, traffic.UvmLost)])
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
@@ -492,7 +434,7 @@ class Bridge:
         if self._peers.ending(name, time.monotonic()):
             self._handle(traffic.UvmEnding(name))
 
-    def _bury(self, lost: traffic.Lost) -> None:
+    def _on_uvm_lost(self, lost: traffic.UvmLost) -> None:
         peer = self._peers.remove(lost.uvm)
         self._meters.lost(lost.clean)
         log = self._log.info if lost.clean else self._log.warning
@@ -500,12 +442,6 @@ class Bridge:
         if not lost.clean:
             # It may have committed what it did not live to publish.
             self._publisher.leave_a_hole()
-
-
-@cache
-def _needed(kind: type) -> tuple[bool, Right | None]:
-    """Whether such a request is listed, and the right that it needs."""
-    return next(((True, right) for one, right in _NEEDS.items() if issubclass(kind, one)), (False, None))
 
 
 def _rest(socket: zmq.Socket[bytes], first: bytes) -> list[bytes]:

@@ -26,30 +26,30 @@ from typing import Any
 
 from uvm.bridge import placing, quotas, refusals
 from uvm.bridge.events import (
-    Answer,
-    Arrived,
     Assign,
-    Cancelled,
     DispatchEvent,
-    Drop,
+    DropJob,
     Finished,
+    ForwardAnswer,
     FromUvm,
     Instruction,
+    JobsParked,
+    JobsReturned,
     Key,
-    Kill,
+    KillUvm,
     LaneKey,
-    Lost,
-    Parked,
+    MessageArrived,
+    MessageCancelled,
     PrincipalsChanged,
-    Recall,
-    Refuse,
-    Returned,
+    RecallJobs,
+    RefuseMessage,
     Tick,
     Undelivered,
-    Used,
+    UsageReported,
     UvmDied,
     UvmEnding,
     UvmLeft,
+    UvmLost,
     UvmReady,
 )
 from uvm.bridge.lanes import Demand, Lane, Poisoned, QueuedRequest, Timers, Uvm, Waiter
@@ -109,17 +109,17 @@ class Dispatch:
         out: list[Instruction] = []
         self._now = now
         match event:
-            case Arrived():
+            case MessageArrived():
                 lane = self._lanes.get((event.principal, event.session, 0)) if event.session else None
                 behind = lane is not None and len(lane.queue) > 0
                 out.extend(self._arrive(event, now))
                 if behind:
                     # It waits behind others of its session: nothing can go that could not before.
                     return out
-            case Cancelled():
+            case MessageCancelled():
                 out.extend(self._cancel(event))
             case PrincipalsChanged(names):
-                out.extend(self._turn_out(names))
+                out.extend(self._refuse_departed(names))
             case UvmReady(name, incarnation):
                 out.extend(self._welcome(name, incarnation, now))
             case Tick():
@@ -153,7 +153,7 @@ class Dispatch:
         """The bridge ends: answer Busy to whatever no UVM has, or has had."""
         out: list[Instruction] = []
         for message in [m for m in self._messages.values() if not m.uvm and not m.deaths]:
-            out.extend(Refuse(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
+            out.extend(RefuseMessage(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
             self._forget(message)
         return out
 
@@ -168,16 +168,16 @@ class Dispatch:
 
     # --- arrival -------------------------------------------------------------------------------------------------------
 
-    def _arrive(self, event: Arrived, now: float) -> Iterable[Instruction]:
+    def _arrive(self, event: MessageArrived, now: float) -> Iterable[Instruction]:
         self.counters["arrived"] += 1
         key = event.key
         message = self._keys.get(key) if key else None
         poisoned = self._poisoned.recall(key) if key else None
         digest = message.arrival.digest if message else poisoned[0] if poisoned else event.digest
         if digest != event.digest:
-            return [Refuse(event.address, refusals.mismatch(event.id))]
+            return [RefuseMessage(event.address, refusals.mismatch(event.id))]
         if poisoned:
-            return [Refuse(event.address, refusals.poisoned(event.id, poisoned[1]))]
+            return [RefuseMessage(event.address, refusals.poisoned(event.id, poisoned[1]))]
         waiter = Waiter(event.address, event.id, now, now + event.deadline_s)
         out: list[Instruction] = []
         if message is not None:
@@ -189,11 +189,11 @@ class Dispatch:
             refusal = quotas.refusal(owner.held, owner.bytes, owner.rates, owner.quota, event.id, len(event.payload), now)
             if refusal is not None:
                 self.counters["over quota"] += 1
-                return [Refuse(event.address, refusal)]
+                return [RefuseMessage(event.address, refusal)]
             out, room = self._make_room(source, len(event.payload))
             if not room:
                 self.counters["busy"] += 1
-                return [*out, Refuse(event.address, Busy(event.id, RETRY_MS))]
+                return [*out, RefuseMessage(event.address, Busy(event.id, RETRY_MS))]
             message = self._accept(event, source, now)
             out += self._begin(message, now)
         message.waiters.append(waiter)
@@ -211,7 +211,7 @@ class Dispatch:
             out += self._give_up(most.fresh[next(reversed(most.fresh))], lambda id: Busy(id, RETRY_MS))
         return out, True
 
-    def _accept(self, event: Arrived, source: Source, now: float) -> QueuedRequest:
+    def _accept(self, event: MessageArrived, source: Source, now: float) -> QueuedRequest:
         number = self._number
         self._number += 1
         key = event.key
@@ -229,7 +229,7 @@ class Dispatch:
             self._timers.set(now + VIA_S, self._absent, message, None)
         return message
 
-    def _cancel(self, event: Cancelled) -> list[Instruction]:
+    def _cancel(self, event: MessageCancelled) -> list[Instruction]:
         """Drop what no UVM has; have the UVM end what is parked there; what runs goes on."""
         message = self._keys.get(event.key)
         state = "unknown" if message is None else message.state
@@ -241,10 +241,10 @@ class Dispatch:
         elif message is not None and state == "parked":
             state = "ending"
             message.dropped = True
-            out = [Drop(message.uvm, message.number)]
-        return [*out, Refuse(event.address, Reply(event.id, state))]
+            out = [DropJob(message.uvm, message.number)]
+        return [*out, RefuseMessage(event.address, Reply(event.id, state))]
 
-    def _turn_out(self, names: frozenset[str]) -> list[Instruction]:
+    def _refuse_departed(self, names: frozenset[str]) -> list[Instruction]:
         """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
         out: list[Instruction] = []
         gone = [m for m in self._messages.values() if not m.uvm and m.arrival.principal not in names]
@@ -257,11 +257,11 @@ class Dispatch:
 
     def _welcome(self, name: str, incarnation: str, now: float) -> list[Instruction]:
         out: list[Instruction] = []
-        known = self._uvms.get(name)
-        if known and known.incarnation != incarnation:
-            out.extend(self._lose(known, "replaced by a new process", now, died=True, may_have_run=True))
-        elif known:
-            out.extend(self._lose(known, "forgot its jobs", now, died=False, may_have_run=True))
+        uvm = self._uvms.get(name)
+        if uvm and uvm.incarnation != incarnation:
+            out.extend(self._lose(uvm, "replaced by a new process", now, died=True, may_have_run=True))
+        elif uvm:
+            out.extend(self._lose(uvm, "forgot its jobs", now, died=False, may_have_run=True))
         self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
         return out
 
@@ -273,9 +273,9 @@ class Dispatch:
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
-            case Used(principal=principal, spent=spent):
+            case UsageReported(principal=principal, spent=spent):
                 self._shares.used(principal, spent, now)
-            case Parked(jobs=jobs, parked=parked):
+            case JobsParked(jobs=jobs, parked=parked):
                 uvm.moved = now
                 for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
                     if message.parked != parked:
@@ -283,7 +283,7 @@ class Dispatch:
                     message.parked = parked
                     if message.deaths and not parked:
                         uvm.examiner = self._examining = True
-            case Returned(jobs=jobs):
+            case JobsReturned(jobs=jobs):
                 back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
                 uvm.moved, uvm.recalled = now, False
                 for message in back:
@@ -309,7 +309,7 @@ class Dispatch:
         self._shares.spent(message, spent, now)
         self._release(message)
         self._forget(message)
-        return [Answer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
+        return [ForwardAnswer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
 
     def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
         out: list[Instruction] = []
@@ -336,7 +336,7 @@ class Dispatch:
         for message in self._messages.values():
             if message.arrival.via == uvm.name:
                 self._timers.set(now + VIA_S, self._absent, message, None)
-        return [Lost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
+        return [UvmLost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
 
     def _requeue(self, messages: list[QueuedRequest]) -> None:
         lanes = {message.lane.key: message.lane for message in messages}
@@ -363,10 +363,10 @@ class Dispatch:
                 uvm.heard = min(now, uvm.heard + stalled)
             if uvm.running > 1 and not uvm.recalled and uvm.stuck(now):
                 uvm.recalled = True
-                yield Recall(uvm.name)
+                yield RecallJobs(uvm.name)
             if now - uvm.heard <= self._dead_after:
                 continue
-            yield Kill(uvm.name)
+            yield KillUvm(uvm.name)
             yield from self._lose(uvm, f"silent for {now - uvm.heard:.1f} s", now, died=True, may_have_run=True)
         for step, message, waiter in self._timers.due(now, self._messages):
             if waiter is None or waiter in message.waiters:
@@ -381,7 +381,7 @@ class Dispatch:
         self._timers.set(waiter.deadline + GRACE_S, self._overdue, message, waiter)
         if not message.dropped and all(w.deadline <= waiter.deadline for w in message.waiters):
             message.dropped = True
-            yield Drop(message.uvm, message.number)
+            yield DropJob(message.uvm, message.number)
 
     def _overdue(self, message: QueuedRequest, waiter: Waiter | None) -> Iterable[Instruction]:
         if waiter is not None:
@@ -393,7 +393,7 @@ class Dispatch:
         message.waiters.remove(waiter)
         if not message.waiters and not message.uvm:
             self._forget(message)
-        return Refuse(waiter.address, answer)
+        return RefuseMessage(waiter.address, answer)
 
     def _absent(self, message: QueuedRequest, _waiter: Waiter | None) -> Iterable[Instruction]:
         if not message.uvm and message.arrival.via not in self._uvms:
@@ -404,7 +404,7 @@ class Dispatch:
     # --- bookkeeping ---------------------------------------------------------------------------------------------------
 
     def _give_up(self, message: QueuedRequest, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
-        out: list[Instruction] = [Refuse(w.address, answer(w.id)) for w in message.waiters]
+        out: list[Instruction] = [RefuseMessage(w.address, answer(w.id)) for w in message.waiters]
         self._forget(message)
         return out
 
@@ -498,8 +498,8 @@ class Dispatch:
         if not (self._shares.waiting or self._suspect or self._examining):
             source = message.source
             demand = source.demand(len(message.arrival.payload), now)
-            places = placing.Places(self._uvms.values(), self._window, self._shares, now)
-            uvm = places.best(self._eligible(lane), source, demand)
+            placement = placing.Placement(self._uvms.values(), self._window, self._shares, now)
+            uvm = placement.best(self._eligible(lane), source, demand)
             if uvm is not None:
                 self._shares.at_once(source, demand.cost, now)
                 return [self._give(lane, uvm, demand, now)]
@@ -508,14 +508,14 @@ class Dispatch:
 
     def _assign(self, now: float) -> Iterable[Instruction]:
         skipped: list[Source] = []
-        places = placing.Places(self._uvms.values(), self._window, self._shares, now)
+        placement = placing.Placement(self._uvms.values(), self._window, self._shares, now)
         full: set[bool] = set()
-        kinds = places.open()
+        kinds = placement.open()
         while kinds and self._shares.waiting and (source := self._shares.next(kinds, now)) is not None:
-            chosen = self._place(source, places)
+            chosen = self._place(source, placement)
             if chosen is None:
                 skipped.append(source)
-                if places.full(least := source.demand(0, now)):
+                if placement.full(least := source.demand(0, now)):
                     full.add(least.heavy)
                     kinds = kinds - full
                 continue
@@ -523,15 +523,15 @@ class Dispatch:
             yield self._give(lane, uvm, demand, now)
             self._shares.began(source, demand.cost, now)
             if self._shares.waiting:
-                kinds = places.open() - full
+                kinds = placement.open() - full
         for source in skipped:
             self._shares.join(source, now)
 
-    def _place(self, source: Source, places: placing.Places) -> tuple[Lane, Uvm, Demand] | None:
+    def _place(self, source: Source, placement: placing.Placement) -> tuple[Lane, Uvm, Demand] | None:
         """A lane of the connection whose next message can go now, the UVM for it, and what it is expected to be."""
         for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
             demand = source.demand(len(lane.queue[0].arrival.payload), self._now)
-            uvm = places.best(self._eligible(lane), source, demand)
+            uvm = placement.best(self._eligible(lane), source, demand)
             # A lane that had its turn comes after the others.
             source.ready.move_to_end(lane.key)
             if uvm is not None:

@@ -24,7 +24,7 @@ _QUOTA = QuotaSettings()
 # --- events ----------------------------------------------------------------------------------------------------------
 
 
-class Arrived(Struct, frozen=True, kw_only=True, gc=False):
+class MessageArrived(Struct, frozen=True, kw_only=True, gc=False):
     """A tool's request. `address` says where the answer goes; `repeatable` that running it twice does no harm.
 
     `connection` is what it came by, `quota` what its principal may use. `digest` is empty when the message has no number in its session.
@@ -49,7 +49,7 @@ class Arrived(Struct, frozen=True, kw_only=True, gc=False):
         return (self.principal, self.session, self.seq) if self.digest else None
 
 
-class Cancelled(Struct, frozen=True, gc=False):
+class MessageCancelled(Struct, frozen=True, gc=False):
     """A tool does not want the message with this key any longer."""
 
     address: Any
@@ -110,7 +110,7 @@ class Finished(Struct, frozen=True, gc=False):
     spent: Spent = Spent()
 
 
-class Used(Struct, frozen=True, gc=False):
+class UsageReported(Struct, frozen=True, gc=False):
     """A UVM has used so much for a principal, and for none of its jobs."""
 
     uvm: str
@@ -118,7 +118,7 @@ class Used(Struct, frozen=True, gc=False):
     spent: Spent
 
 
-class Parked(Struct, frozen=True, gc=False):
+class JobsParked(Struct, frozen=True, gc=False):
     """These jobs of a UVM run no code until they are resumed."""
 
     uvm: str
@@ -126,7 +126,7 @@ class Parked(Struct, frozen=True, gc=False):
     parked: bool
 
 
-class Returned(Struct, frozen=True, gc=False):
+class JobsReturned(Struct, frozen=True, gc=False):
     """A UVM gave back jobs that it had not begun."""
 
     uvm: str
@@ -137,8 +137,8 @@ class Tick(Struct, frozen=True, gc=False):
     """Time went by."""
 
 
-FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | Used | Parked | Returned
-DispatchEvent = Arrived | Cancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | UsageReported | JobsParked | JobsReturned
+DispatchEvent = MessageArrived | MessageCancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
 
 
 # --- instructions ------------------------------------------------------------------------------------------------------
@@ -155,26 +155,26 @@ class Assign(Struct, frozen=True, gc=False):
     age_s: float
 
 
-class Drop(Struct, frozen=True, gc=False):
+class DropJob(Struct, frozen=True, gc=False):
     """Tell the UVM that nobody waits for the job."""
 
     uvm: str
     job: int
 
 
-class Recall(Struct, frozen=True, gc=False):
+class RecallJobs(Struct, frozen=True, gc=False):
     """Ask the UVM to give back what it has not begun."""
 
     uvm: str
 
 
-class Kill(Struct, frozen=True, gc=False):
+class KillUvm(Struct, frozen=True, gc=False):
     """End the UVM's process: it is silent, and must not come back to what others are given now."""
 
     uvm: str
 
 
-class Answer(Struct, frozen=True, gc=False):
+class ForwardAnswer(Struct, frozen=True, gc=False):
     """Send a UVM's answer to the tool, under the `id` that this tool used; the one inside `payload` may be another arrival's."""
 
     address: Any
@@ -183,14 +183,14 @@ class Answer(Struct, frozen=True, gc=False):
     waited_s: float
 
 
-class Refuse(Struct, frozen=True, gc=False):
+class RefuseMessage(Struct, frozen=True, gc=False):
     """Send the bridge's own answer to the tool."""
 
     address: Any
     answer: Error | Busy | Reply
 
 
-class Lost(Struct, frozen=True, gc=False):
+class UvmLost(Struct, frozen=True, gc=False):
     """The UVM is off the list; `suspects` of its messages are to be examined. `clean`: it has not left anything unsaid."""
 
     uvm: str
@@ -199,4 +199,4 @@ class Lost(Struct, frozen=True, gc=False):
     clean: bool
 
 
-Instruction = Assign | Drop | Recall | Kill | Answer | Refuse | Lost
+Instruction = Assign | DropJob | RecallJobs | KillUvm | ForwardAnswer | RefuseMessage | UvmLost

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from uvm.bridge.events import Arrived, Instruction, Key, LaneKey
+from uvm.bridge.events import Instruction, Key, LaneKey, MessageArrived
 
 if TYPE_CHECKING:
     from uvm.bridge.shares import Source
@@ -61,7 +61,7 @@ class QueuedRequest(Struct, eq=False, gc=False):
     """
 
     number: int
-    arrival: Arrived
+    arrival: MessageArrived
     lane: Lane
     source: "Source"
     arrived: float
@@ -140,17 +140,17 @@ class Poisoned:
     MOST = 1024
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
+        self._by_key: OrderedDict[Key, tuple[bytes, int]] = OrderedDict()
 
     def remember(self, key: Key, digest: bytes, deaths: int) -> None:
         """This number was answered Poisoned."""
-        self._known[key] = (digest, deaths)
-        if len(self._known) > self.MOST:
-            self._known.popitem(last=False)
+        self._by_key[key] = (digest, deaths)
+        if len(self._by_key) > self.MOST:
+            self._by_key.popitem(last=False)
 
     def recall(self, key: Key) -> tuple[bytes, int] | None:
         """Digest and deaths, if the number is known."""
-        return self._known.get(key)
+        return self._by_key.get(key)
 
 
 Step = Callable[[QueuedRequest, Waiter | None], Iterable[Instruction]]

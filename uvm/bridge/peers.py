@@ -64,7 +64,7 @@ class Peers:
         """Somebody who is not on the list spoke. True: tell it so; false: it was told just now."""
         if now - self._strangers.get(identity, -LOST_S) < LOST_S:
             return False
-        self._strangers = {known: told for known, told in self._strangers.items() if now - told < LOST_S} | {identity: now}
+        self._strangers = {stranger: told_at for stranger, told_at in self._strangers.items() if now - told_at < LOST_S} | {identity: now}
         return True
 
     def ending(self, name: str, now: float) -> bool:

@@ -23,7 +23,7 @@ UNPROVEN = 4
 """Most messages on one UVM of connections of which nothing is known yet, but that others like them were light."""
 
 
-class Places:
+class Placement:
     """What the UVMs can take at the moment `now`; asked again after each message that was given."""
 
     def __init__(self, uvms: Iterable[Uvm], window: int, shares: Shares, now: float) -> None:
@@ -39,7 +39,7 @@ class Places:
         room = [uvm for uvm in self._usable if uvm.running < self._window]
         if not room:
             return set()
-        return {False, True} if any(not uvm.heavy for uvm in room) and self._spares_one() else {False}
+        return {False, True} if any(not uvm.heavy for uvm in room) and self._leaves_light_uvm() else {False}
 
     def full(self, demand: Demand) -> bool:
         """Can no UVM take such a message, whichever it may go to? Then nobody of its kind goes before it."""
@@ -59,11 +59,11 @@ class Places:
         if uvm.running >= self._window or (uvm.unproven >= UNPROVEN and not demand.proven):
             return False
         if demand.heavy:
-            return not uvm.heavy and self._spares_one()
+            return not uvm.heavy and self._leaves_light_uvm()
         if uvm.heavy and len(self._uvms) > 1:
             return False
         return not uvm.running or uvm.load + demand.cost <= (WINDOW_S if self._contended else ALONE_S)
 
-    def _spares_one(self) -> bool:
+    def _leaves_light_uvm(self) -> bool:
         """If one without anything heavy gets something heavy, is there another one without, or none other at all?"""
         return len(self._uvms) == 1 or sum([not uvm.heavy for uvm in self._uvms]) > 1

@@ -16,7 +16,7 @@ from msgspec import Struct
 from zmq.utils import z85
 
 from deploy import keys
-from deploy.keys import LOCAL, Record
+from deploy.keys import LOCAL, PrincipalRecord
 from deploy.settings import Configuration, QuotaSettings
 from uvm.rights import Right
 
@@ -76,12 +76,12 @@ class Principals:
         records, faults = keys.read(self._configuration.home, defaults)
         for fault in faults:
             self._log.error("a principal is left out", reason=fault)
-        own = records.pop(LOCAL, Record(rights=frozenset(self._configuration.settings.bridge.rights)))
+        own = records.pop(LOCAL, PrincipalRecord(rights=frozenset(self._configuration.settings.bridge.rights)))
         self._all = {LOCAL: Principal(LOCAL, LOCAL, own.rights, own.quota(defaults))}
         for name, record in records.items():
             self._all[name] = Principal(name, record.proof, record.rights, record.quota(defaults))
         self._names = frozenset(self._all)
-        self._by_proof = {one.proof: one for one in self._all.values()}
+        self._by_proof = {principal.proof: principal for principal in self._all.values()}
         self._log.info("principals", names=sorted(self._all))
         lost = {proof for proof in self._listening if not self._may_listen(proof)}
         self._listening -= lost
@@ -99,8 +99,8 @@ class Principals:
             asker, empty, version, request, domain, address, _, mechanism, *credentials = frames
             peer = address.decode("utf-8", "replace")
             proof = self._proof(peer, mechanism, credentials)
-            known = self._by_proof.get(proof)
-            if known is None or (domain == EVENTS and "read" not in known.rights):
+            principal = self._by_proof.get(proof)
+            if principal is None or (domain == EVENTS and "read" not in principal.rights):
                 self._log.warning("a connection is refused", purpose=domain.decode(), address=peer, proof=proof)
                 verdict = [b"400", b"not a principal of this service, or without the right to read", b"", b""]
             else:
@@ -139,7 +139,10 @@ class Principals:
 
     def statistics(self) -> dict[str, dict[str, Any]]:
         """Everybody's rights and quotas, by name, as GetStatus shows them."""
-        return {one.name: {"rights": sorted(one.rights), "quota": msgspec.structs.asdict(one.quota)} for one in self._all.values()}
+        return {
+            name: {"rights": sorted(principal.rights), "quota": msgspec.structs.asdict(principal.quota)}
+            for name, principal in self._all.items()
+        }
 
     def close(self) -> None:
         """Close the socket."""
@@ -155,5 +158,5 @@ class Principals:
         return LOCAL if uid in self._owners else f"uid:{uid}"
 
     def _may_listen(self, proof: str) -> bool:
-        known = self._by_proof.get(proof)
-        return known is not None and "read" in known.rights
+        principal = self._by_proof.get(proof)
+        return principal is not None and "read" in principal.rights

@@ -5,7 +5,7 @@ incarnation)`. One ZeroMQ message is one frame is one struct. The UVM speaks fir
 `ALIVE_EVERY_S`, also between two messages of a long batch: a UVM that is silent for `bridge.dead_after_s` counts as dead.
 
     UVM → bridge   Ready  Alive  Done  Used  Parked  Resumed  Returned  Publish  Leaving
-    bridge → UVM   Job  Drop  Recall  Lost
+    bridge → UVM   Deliver  Drop  Recall  Lost
 
 Who is to blame when a UVM dies: every job it has, except those it said are parked. So Parked is worth sending as soon as
 an attempt has ended to wait for a method or a thought, and Resumed before the attempt starts again.

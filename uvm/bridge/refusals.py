@@ -64,9 +64,9 @@ def principal_gone(id: int, principal: str, outcome: str) -> Error:
     return Error(id, "NotAllowed", message, "ask whoever administers the service for a key", {"outcome": outcome})
 
 
-def bad_request(id: int, what: str) -> Error:
+def bad_request(id: int, reason: str) -> Error:
     details = {} if id else {"malformed": True}
-    return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {what}", "see docs/protocol.md", details)
+    return Error(id, "BadRequest", f"not a message of protocol {VERSION}: {reason}", "see docs/protocol.md", details)
 
 
 def too_large(id: int, size: int, allowed: int) -> Error:

@@ -73,16 +73,16 @@ class Costs(Struct, eq=False):
 class Source(Struct, eq=False):
     """One connection of a principal.
 
-    `fresh`: its messages that no UVM ever had, the newest last; `given`: the number of the others. `ready`: its lanes that can go on.
+    `fresh`: its messages that no UVM ever had, the newest last; `assigned`: the number of the others. `ready`: its lanes that can go on.
     `turn`: its place in the queue, 0: none.
     """
 
-    principal: "Principal"
+    principal: "PrincipalShare"
     costs: Costs
     ready: OrderedDict[LaneKey, Lane]
     fresh: dict[int, QueuedRequest]
     held: int = 0
-    given: int = 0
+    assigned: int = 0
     bytes: int = 0
     used: float = 0.0
     turn: int = 0
@@ -108,11 +108,11 @@ class Source(Struct, eq=False):
         newcomers = self.principal.newcomers
         if not newcomers.seen:
             # The very first of a principal goes at once, and alone.
-            return self.principal.given > 0
+            return self.principal.assigned > 0
         return newcomers.seen < TRUSTED_AFTER or not newcomers.light(now)
 
 
-class Principal(Struct, eq=False):
+class PrincipalShare(Struct, eq=False):
     """Somebody with connections. `newcomers`: what the first messages of its connections cost; `clock`: the clock of its latest turn.
 
     `turns`: its connections that wait, by whether they are heavy. An entry whose number is not its connection's `turn` is void.
@@ -126,19 +126,19 @@ class Principal(Struct, eq=False):
     turns: dict[bool, list[tuple[float, int, Source]]]
     waiting: int = 0
     held: int = 0
-    given: int = 0
+    assigned: int = 0
     bytes: int = 0
     used: float = 0.0
     clock: float = 0.0
 
 
-_Holder = TypeVar("_Holder", Principal, Source)
+_Holder = TypeVar("_Holder", PrincipalShare, Source)
 
 
 class Shares:
     """All principals and their connections, which together may hold so many `messages` and `bytes`.
 
-    `held`, `given` and `bytes` count messages, `waiting` the connections that wait for a turn.
+    `held`, `assigned` and `bytes` count messages, `waiting` the connections that wait for a turn.
     """
 
     def __init__(self, messages: int, bytes: int) -> None:
@@ -146,19 +146,19 @@ class Shares:
         self._clock = 0.0
         self._serial = 0
         self._active: OrderedDict[int, tuple[float, Source]] = OrderedDict()
-        self.principals: dict[str, Principal] = {}
-        self.held = self.given = self.bytes = self.waiting = 0
+        self.principals: dict[str, PrincipalShare] = {}
+        self.held = self.assigned = self.bytes = self.waiting = 0
 
     def statistics(self, now: float) -> dict[str, Any]:
         """As GetStatus shows it: what each principal holds and has used."""
         return {
             name: {
-                "messages": one.held,
-                "bytes": one.bytes,
-                "connections": len(one.sources),
-                "used": one.rates.statistics(now),
+                "messages": principal.held,
+                "bytes": principal.bytes,
+                "connections": len(principal.sources),
+                "used": principal.rates.statistics(now),
             }
-            for name, one in self.principals.items()
+            for name, principal in self.principals.items()
         }
 
     # --- holding -------------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Shares:
         """The connection that sends something just now."""
         owner = self.principals.get(name)
         if owner is None:
-            owner = Principal(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
+            owner = PrincipalShare(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
             self.principals[name] = owner
         elif owner.quota is not quota:
             owner.quota = quota
@@ -175,7 +175,7 @@ class Shares:
         source = owner.sources.get(connection)
         if source is None:
             source = owner.sources[connection] = Source(owner, Costs(), OrderedDict(), {})
-            self._forget_one(owner)
+            self._forget_oldest_source(owner)
         self._active[id(source)] = (now, source)
         self._active.move_to_end(id(source))
         return source
@@ -202,17 +202,17 @@ class Shares:
         """A message has its answer."""
         self._count(message, -1)
         if message.source.fresh.pop(message.number, None) is None:
-            self._count_given(message.source, -1)
+            self._count_assigned(message.source, -1)
 
     def give(self, message: QueuedRequest) -> None:
         """A UVM gets the message: from now on it cannot be turned away any more."""
         if message.source.fresh.pop(message.number, None) is not None:
-            self._count_given(message.source, 1)
+            self._count_assigned(message.source, 1)
 
     def crowded(self, source: Source) -> bool:
         """Would more of what cannot be turned away leave too little room for others? Parked messages stay for minutes."""
-        free = self._messages - self.given
-        return source.given >= free or source.principal.given >= 2 * free
+        free = self._messages - self.assigned
+        return source.assigned >= free or source.principal.assigned >= 2 * free
 
     def spent(self, message: QueuedRequest, spent: Spent, now: float) -> None:
         """A message has ended: learn what it cost, and count what was counted too little or too much for it."""
@@ -245,10 +245,10 @@ class Shares:
         owner = max(self.principals.values(), key=lambda principal: share(principal, principal is arriving.principal))
         return max(owner.sources.values(), key=lambda source: share(source, source is arriving))
 
-    def _count_given(self, source: Source, sign: int) -> None:
-        self.given += sign
-        source.given += sign
-        source.principal.given += sign
+    def _count_assigned(self, source: Source, sign: int) -> None:
+        self.assigned += sign
+        source.assigned += sign
+        source.principal.assigned += sign
 
     def _count(self, message: QueuedRequest, sign: int) -> None:
         size = len(message.arrival.payload) * sign
@@ -261,7 +261,7 @@ class Shares:
         owner.held += sign
         owner.bytes += size
 
-    def _forget_one(self, owner: Principal) -> None:
+    def _forget_oldest_source(self, owner: PrincipalShare) -> None:
         """Past the bound, the oldest connection that has no messages here is forgotten."""
         if len(owner.sources) <= REMEMBERED:
             return
@@ -280,7 +280,7 @@ class Shares:
         if before is not None and before is not source:
             before.ready.pop(lane.key, None)
             if not before.ready:
-                self._leave(before)
+                self._leave_queue(before)
         lane.filed = source
         if source is not None:
             source.ready.setdefault(lane.key, lane)
@@ -313,7 +313,7 @@ class Shares:
                     best = (owner.used, owner.name, *top)
         if best is None:
             return None
-        self._leave(best[4])
+        self._leave_queue(best[4])
         return best[4]
 
     def began(self, source: Source, cost: float, now: float) -> None:
@@ -343,7 +343,7 @@ class Shares:
         if patient or source.used < owner.clock:
             source.used = owner.clock
 
-    def _leave(self, source: Source) -> None:
+    def _leave_queue(self, source: Source) -> None:
         if source.turn:
             source.turn = 0
             source.principal.waiting -= 1

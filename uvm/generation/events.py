@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from inference_worker.protocol import Completed, Failed, Generate
+from inference_worker.protocol import Completed, Generate, RequestFailed
 from uvm.errors import ImageError
 from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
@@ -105,7 +105,7 @@ class WriterFailed(Struct, frozen=True):
 
     generation: int
     question: str
-    answer: Failed
+    answer: RequestFailed
 
 
 class TrialEnded(Struct, frozen=True):
@@ -134,7 +134,7 @@ class ThoughtUnanswered(Struct, frozen=True):
 
     generation: int
     question: str
-    answer: Failed
+    answer: RequestFailed
 
 
 class NeedProbed(Struct, frozen=True):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from inference_worker.protocol import Completed, Failed
+from inference_worker.protocol import Completed, RequestFailed
 from uvm.generation.drafting import Materialize, voice_of
 from uvm.generation.questions import Asked, thought_request
 from uvm.image.image import Image
@@ -25,7 +25,14 @@ class Thoughts:
         self._materialize = materialize
 
     def ask(
-        self, thought: Asked, persona: bytes, *, question: str, session: str, seconds: float, done: Callable[[Completed | Failed], None]
+        self,
+        thought: Asked,
+        persona: bytes,
+        *,
+        question: str,
+        session: str,
+        seconds: float,
+        done: Callable[[Completed | RequestFailed], None],
     ) -> None:
         """Ask; `done` is called once, at the latest after `seconds`. Raises NoModel and the like where the persona has no voice."""
         voice = self._transactor.look(lambda: voice_of(self._image, persona, self._materialize))

@@ -17,7 +17,7 @@ import structlog
 from ZODB.POSException import ConflictError
 
 from deploy.settings import Configuration
-from inference_worker.protocol import Completed, Delta, Failed
+from inference_worker.protocol import Completed, Delta, RequestFailed
 from uvm.errors import AttemptEnded, ImageError, KernelFault, NoSuchObject, Refused
 from uvm.generation.claims import LostClaim
 from uvm.generation.events import (
@@ -331,7 +331,7 @@ class Writers:
     def _ask_writer(self, order: AskWriter) -> None:
         question = order.generate.id
 
-        def done(answer: Completed | Failed) -> None:
+        def done(answer: Completed | RequestFailed) -> None:
             if isinstance(answer, Completed):
                 self.learner.wrote(order.persona, answer.outputs)
                 self._happened(Wrote(order.generation, question, answer))
@@ -344,7 +344,7 @@ class Writers:
         self._inference.ask(order.generate, self._settings.uvm.generation_deadline_s, done, writing)
 
     def _ask_thought(self, order: AskThought) -> None:
-        def done(answer: Completed | Failed) -> None:
+        def done(answer: Completed | RequestFailed) -> None:
             if isinstance(answer, Completed):
                 self._happened(ThoughtAnswered(order.generation, order.question, answer.outputs[0].text))
             else:

@@ -1,6 +1,6 @@
 """Who wrote which methods, so that all of an author's can be found at once.
 
-An author is an adapter (its digest), a persona, or, of offered methods, the principal and the session that offered them.
+An author is an adapter (its digest), a persona, or, of offered and imported methods, the principal and the session that did so.
 Layout: table `authors`, key `<kind>:<name>` → head with `methods`: BTree, oid → [method, oid of the object that it was installed on first].
 Two processes that enter different methods of one author merge. Called within a transaction.
 """
@@ -40,8 +40,18 @@ def authors_of(method: UvmObject) -> list[Author]:
         return []
     if proof["mode"] == "offered":
         return offering(str(proof.get("principal", "")), str(proof.get("session", "")))
+    if proof["mode"] == "imported":
+        return [*offering(str(proof.get("principal", "")), str(proof.get("session", ""))), *_claimed(proof)]
     adapter = str(proof.get("adapter", "")).rpartition("@")[2]
     return [*([Author("adapter", adapter)] if adapter else []), Author("persona", str(method.own("author")))]
+
+
+def _claimed(proof: dict[str, Any]) -> list[Author]:
+    """The adapter that an imported method is said to be by: a claim that counts against it alone, so it is taken at its word."""
+    claimed = proof.get("claimed")
+    first = claimed.get("proof") if isinstance(claimed, dict) else None
+    adapter = str(first.get("adapter", "")).rpartition("@")[2] if isinstance(first, dict) else ""
+    return [Author("adapter", adapter)] if adapter else []
 
 
 def offering(principal: str, session: str) -> list[Author]:

@@ -3,6 +3,8 @@
 import errno
 from pathlib import Path
 
+# ZEO imports it at the first connection. A confined process can load no library any more, and would get the slow one in Python.
+import msgpack  # noqa: F401
 from ZEO.ClientStorage import ClientStorage
 
 from deploy.settings import Configuration

@@ -1,7 +1,8 @@
 """A book of entries in the order in which they were written, in pages: what a journal and a chronicle are made of.
 
 A book has one writer, so that two processes never write one page. Layout of its head: `pages` (BTree: number → page) and `bytes` (of all
-pages). A page has the slots `entries`, `bytes` and `tids`; it is full with `PAGE` bytes, so that an entry costs about half of that.
+pages). A page has the slots `entries`, `bytes` and `tids`; it is full with `PAGE` bytes, so that an entry costs about half of that. What
+one transaction writes stands on one page up to `BATCH` bytes: a record costs the image's server and its readers more than its bytes do.
 Entries are only ever appended, pages only removed from the old end: a `Position` names an entry for good.
 
 The transaction of an entry is not known while it is written. `tids` says it of all but the newest ones, as pairs [number of entries,
@@ -17,7 +18,9 @@ from BTrees.OOBTree import OOBTree
 from uvm.objects import ABSENT, KIND, UvmObject
 
 PAGE: Final = 2048
-"""Bytes from which a page is full."""
+"""Bytes from which a page is full: the next transaction begins another one."""
+BATCH: Final = 16_384
+"""Bytes from which a page is full for the transaction that fills it. A batch's entries make one record, and are never written again."""
 UNKNOWN: Final = b""
 """The transaction of an entry of an earlier version: older than any other."""
 _UNSAVED: Final = bytes(8)
@@ -50,7 +53,7 @@ def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_
             page = UvmObject({KIND: head.own(KIND), "entries": [], "bytes": 0, "tids": []})
             pages[pages.maxKey() + 1 if pages else 0] = page
         end, octets = first, page.own("bytes")
-        while end < len(entries) and octets < PAGE:
+        while end < len(entries) and octets < BATCH:
             octets += entries[end][1]
             end += 1
         page.put("entries", [*page.own("entries"), *(entry for entry, _ in entries[first:end])])

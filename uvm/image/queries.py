@@ -219,7 +219,8 @@ def _at_path(one: UvmObject, path: Sequence[str | int]) -> Any:
 
 def view_tid(image: Image) -> bytes:
     """The newest transaction that the current one sees: not merely one that has happened by now."""
-    start: bytes = image.connection._storage._start
+    # After a savepoint the connection reads through a temporary storage, which has no view of its own.
+    start: bytes = image.connection._normal_storage._start
     return (int.from_bytes(start) - 1).to_bytes(8)
 
 

@@ -13,7 +13,19 @@ import msgspec
 import structlog
 import zmq
 
-from inference_worker.protocol import Answer, AskHealth, Busy, Cancel, Completed, Delta, Failed, Generate, Health, decode_answer, encode
+from inference_worker.protocol import (
+    Answer,
+    AskHealth,
+    CancelRequest,
+    Completed,
+    Delta,
+    Generate,
+    Health,
+    RequestFailed,
+    WorkerBusy,
+    decode_answer,
+    encode,
+)
 from uvm.inference.balancer import Worker, choose
 
 HEALTH_EVERY_S: Final = 1.0
@@ -22,7 +34,7 @@ ELSEWHERE: Final = frozenset({"UnknownModel", "BadAdapter", "EngineStartFailed",
 
 log = structlog.get_logger()
 
-Done = Callable[[Completed | Failed], None]
+Done = Callable[[Completed | RequestFailed], None]
 Told = Callable[[Delta], None]
 
 
@@ -89,7 +101,7 @@ class InferenceClient:
         question = self._questions.pop(identifier, None)
         if question is not None:
             self._done_with(question)
-            self._put(question.worker, encode(Cancel(identifier)))
+            self._put(question.worker, encode(CancelRequest(identifier)))
 
     def receive(self) -> None:
         """Take what the workers have said."""
@@ -109,7 +121,7 @@ class InferenceClient:
         for identifier, question in list(self._questions.items()):
             if now > question.deadline:
                 self.cancel(identifier)
-                question.done(Failed(identifier, "DeadlineExceeded", "the inference worker did not answer in time"))
+                question.done(RequestFailed(identifier, "DeadlineExceeded", "the inference worker did not answer in time"))
             elif question.again_at and now > question.again_at:
                 question.again_at = 0.0
                 chosen = choose(question.generate, self._workers, now, question.without(now))
@@ -134,19 +146,19 @@ class InferenceClient:
         question = self._questions.get(answer.id)
         if question is None:
             return
-        if isinstance(answer, Completed) or (isinstance(answer, Failed) and number == question.worker):
+        if isinstance(answer, Completed) or (isinstance(answer, RequestFailed) and number == question.worker):
             self._answered(number, question, answer)
         elif number != question.worker:
             return
         elif isinstance(answer, Delta):
             if question.told is not None:
                 question.told(answer)
-        elif isinstance(answer, Busy):
+        elif isinstance(answer, WorkerBusy):
             self._put_off(question, answer.retry_after_ms / 1000)
 
-    def _answered(self, number: int, question: _Question, answer: Completed | Failed) -> None:
+    def _answered(self, number: int, question: _Question, answer: Completed | RequestFailed) -> None:
         """The worker is done with it; one that was left because it was silent may still answer, but not fail."""
-        if isinstance(answer, Failed):
+        if isinstance(answer, RequestFailed):
             # A question that comes back to a worker may meet there the word that it was to be forgotten.
             if answer.type == "Stopping" or (answer.type == "Cancelled" and question.taken_back):
                 self._put_off(question, HEALTH_EVERY_S)
@@ -158,7 +170,7 @@ class InferenceClient:
         del self._questions[answer.id]
         self._done_with(question)
         if number != question.worker:
-            self._put(question.worker, encode(Cancel(answer.id)))
+            self._put(question.worker, encode(CancelRequest(answer.id)))
         question.done(answer)
 
     def _put_off(self, question: _Question, seconds: float) -> None:
@@ -187,7 +199,7 @@ class InferenceClient:
         self._done_with(question)
         if taken_back:
             question.taken_back = True
-            self._put(question.worker, encode(Cancel(question.generate.id)))
+            self._put(question.worker, encode(CancelRequest(question.generate.id)))
         self._send(question, chosen)
         return True
 

@@ -23,7 +23,7 @@ from uvm.objects import Counter, Merging, MergingQueue, MergingSet, UvmObject
 Charge = Callable[[int], None]
 
 
-class Meter(Protocol):
+class TickMeter(Protocol):
     """What an operation is charged to: the budget of the message that runs."""
 
     @property
@@ -83,10 +83,10 @@ def weighed(value: Any, charge: Charge) -> Any:
     return value
 
 
-def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
+def weigh(value: Any, charge: Charge, written: bool = False) -> int:
     """Charge a walk through all that a value contains, and return an upper bound of its length as text, characters.
 
-    What is contained twice is walked twice. `shown`: it is about to be written, which floats are charged for. Raises ValueError for a
+    What is contained twice is walked twice. `written`: it is about to be written, which floats are charged for. Raises ValueError for a
     value that is too large, nested too deep, or contains itself; TypeError for a function, or what cannot be written.
     """
     length, walked = 0, 0
@@ -99,19 +99,19 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
                 length += len(item) + 2
             elif kind in ATOMS:
                 length += 30
-                if shown and kind is float:
+                if written and kind is float:
                     charge(_decimal(item))
             elif kind in SEQUENCES or kind is dict:
                 count = len(item)
                 walked += count
                 if walked > ITEMS:
                     raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
-                charge((75 if shown else 55) + 2 * extent(item))
+                charge((75 if written else 55) + 2 * extent(item))
                 inside = [*item, *item.values()] if kind is dict else item
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
-                    if shown and float in map(type, inside):
-                        charge(sum(_decimal(one) for one in inside if type(one) is float))
+                    if written and float in map(type, inside):
+                        charge(sum(_decimal(number) for number in inside if type(number) is float))
                 else:
                     charge(8 * count)
                     deeper.extend(inside)
@@ -127,7 +127,7 @@ def weigh(value: Any, charge: Charge, shown: bool = False) -> int:
                 raise TypeError("a generator is no value: list(…) makes one of it")
             elif callable(item):
                 raise TypeError("a function is no value: call it")
-            elif shown:
+            elif written:
                 raise TypeError(f"a {kind_of(item)} cannot be shown as text")
             else:
                 length += 100
@@ -168,7 +168,7 @@ def places(value: Any) -> int:
     return 400 + count * units
 
 
-def key(value: Any, meter: Meter) -> Any:
+def key(value: Any, meter: TickMeter) -> Any:
     """The value, charged for being hashed; a counter becomes its number. Raises ValueError for a number that is too large."""
     kind = type(value)
     if kind is str or kind is bytes:
@@ -190,7 +190,7 @@ def key(value: Any, meter: Meter) -> Any:
     return value
 
 
-def hashed(values: Any, meter: Meter) -> Any:
+def hashed(values: Any, meter: TickMeter) -> Any:
     """What can be walked through, each about to be hashed."""
     values = taken(values, meter.charge)
     count = len(values)
@@ -223,7 +223,7 @@ def _crowded(numbers: Any) -> bool:
     if len(numbers) <= 64:
         return False
     different = set(islice(numbers, 16))
-    return 2 * len({hash(one) & 1023 for one in different}) < len(different)
+    return 2 * len({hash(number) & 1023 for number in different}) < len(different)
 
 
 def room_for_items(count: int, charge: Charge) -> None:
@@ -338,7 +338,7 @@ def represented(value: Any, charge: Charge) -> str:
 
 
 def _room_to_show(value: Any, widest: int, charge: Charge) -> None:
-    length = weigh(value, charge, shown=True)
+    length = weigh(value, charge, written=True)
     room_for_text(widest * length, charge)
     charge(length * 3 >> 3)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from uvm.errors import Declined
 from uvm.language import bounds
-from uvm.language.bounds import KEY_MOST, NUMBERS, Meter, hashed, number, room_for_items, taken, weigh
+from uvm.language.bounds import KEY_MOST, NUMBERS, TickMeter, hashed, number, room_for_items, taken, weigh
 from uvm.language.operators import Operators
 from uvm.language.value_methods import charge_sort, mutates, pairs_of, plain_read, plain_send, sort_key
 from uvm.objects import Counter, MergingQueue, MergingSet
@@ -43,7 +43,7 @@ _ABSENT: Final = object()
 class Vocabulary:
     """The functions, bound to a way to charge and to the current receiver."""
 
-    def __init__(self, meter: Meter, receiver: Callable[[], Any], operators: Operators) -> None:
+    def __init__(self, meter: TickMeter, receiver: Callable[[], Any], operators: Operators) -> None:
         self._meter = meter
         self._charge = meter.charge
         self._receiver = receiver
@@ -271,11 +271,11 @@ class Vocabulary:
     def _do_graph(self, title: Any, numbers: Any, /) -> dict[str, Any]:
         numbers = taken(numbers, self._charge)
         self._charge(12 * len(numbers))
-        shown = [self._plain(value) for value in numbers]
-        for value in shown:
+        plain = [self._plain(value) for value in numbers]
+        for value in plain:
             if type(value) not in NUMBERS:
                 raise TypeError(f"graph draws numbers, not a {bounds.kind_of(value)}")
-        return {"morph": "graph", "title": bounds.text(title, self._charge), "numbers": shown}
+        return {"morph": "graph", "title": bounds.text(title, self._charge), "numbers": plain}
 
     def _children(self, morph: str, children: tuple[Any, ...]) -> list[Any]:
         if len(children) > _WIDEST:

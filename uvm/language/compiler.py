@@ -104,9 +104,9 @@ def filename(selector: str) -> str:
 
 def _finding(error: str) -> Finding:
     # RestrictedPython reports "Line 3: …" as text only.
-    where, _, what = error.partition(": ")
+    where, _, reason = error.partition(": ")
     number = where.removeprefix("Line ")
-    return Finding(int(number) if number.isdigit() else 0, "RestrictedPython", what or error)
+    return Finding(int(number) if number.isdigit() else 0, "RestrictedPython", reason or error)
 
 
 _ORDINARY: Final = frozenset(

@@ -228,8 +228,8 @@ class _Flow:
             elif near or site.block.guarded:
                 marks.append(MissingMark(site.statement, site.statement, False))
             else:
-                known = last.setdefault(id(site.block.body), site)
-                last[id(site.block.body)] = max(known, site, key=lambda one: one.index)
+                latest = last.setdefault(id(site.block.body), site)
+                last[id(site.block.body)] = max(latest, site, key=lambda candidate: candidate.index)
         # The tests of an `if` and its `elif`s share one place.
         return list(dict.fromkeys(marks)) + [_behind(site) for site in last.values()]
 
@@ -311,11 +311,11 @@ class _Flow:
         return None if joined is None else final
 
 
-def _joined(one: _Pending | None, other: _Pending | None) -> _Pending | None:
+def _joined(left: _Pending | None, right: _Pending | None) -> _Pending | None:
     """The changes pending where two paths meet."""
-    if one is None or other is None:
-        return one if other is None else other
-    return one | other
+    if left is None or right is None:
+        return left if right is None else right
+    return left | right
 
 
 def _behind(site: _Site) -> MissingMark:

@@ -83,15 +83,15 @@ def _either(texts: Iterable[str]) -> str:
 
 
 def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str]) -> list[str]:
-    known = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
+    named = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
     return [
         *([f"slot ::= {_either(slots)}"] if slots else []),
-        f"selector ::= {_either(known)}",
+        f"selector ::= {_either(named)}",
         f"local ::= {_either(LOCALS)}",
         f"name ::= {_either([*LOCALS, *parameters])}",
-        f"attribute ::= {_either([*LOCALS, *slots, *known])}",
+        f"attribute ::= {_either([*LOCALS, *slots, *named])}",
         f"function ::= {_either(sorted(NAMES - {'decline'}))}",
-        f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(known)))}",
+        f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(named)))}",
         f"error ::= {_either(ERRORS)}",
     ]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from uvm.language import bounds, texts
-from uvm.language.bounds import LARGEST, NUMBERS, TEXTS, Meter, extent, number, places, plain, room_for_items, room_for_text
+from uvm.language.bounds import LARGEST, NUMBERS, TEXTS, TickMeter, extent, number, places, plain, room_for_items, room_for_text
 from uvm.objects import Counter, MergingSet
 
 _MERGED: Final = frozenset("|&^-")
@@ -46,7 +46,7 @@ def _wide(value: Any) -> bool:
 class Operators:
     """The operators, charging to `meter` and announcing in-place changes through `mutating`."""
 
-    def __init__(self, meter: Meter, mutating: Callable[[Any], None]) -> None:
+    def __init__(self, meter: TickMeter, mutating: Callable[[Any], None]) -> None:
         self._meter = meter
         self._charge = meter.charge
         self._mutating = mutating

@@ -45,8 +45,8 @@ def parse(source: str, selector: str) -> Parsed:
             module = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = error.lineno or 0 if isinstance(error, SyntaxError) else 0
-        what = error.msg if isinstance(error, SyntaxError) else "too deeply nested to be parsed"
-        return Parsed(None, [Finding(line, "syntax", f"not Python: {what}")])
+        reason = error.msg if isinstance(error, SyntaxError) else "too deeply nested to be parsed"
+        return Parsed(None, [Finding(line, "syntax", f"not Python: {reason}")])
     findings = list(limits.of_tree(module)) or list(_one_function(module, selector))
     if findings:
         return Parsed(None, findings)
@@ -184,8 +184,8 @@ class _Checker:
 
     def _node(self, node: ast.AST) -> None:
         if not isinstance(node, _ALLOWED):
-            what = _WORDS.get(type(node), type(node).__name__)
-            self._refuse(node, "language", f"not in the language: {what}")
+            construct = _WORDS.get(type(node), type(node).__name__)
+            self._refuse(node, "language", f"not in the language: {construct}")
         elif isinstance(node, ast.Name):
             self._name(node)
         elif isinstance(node, ast.Attribute):
@@ -236,8 +236,8 @@ class _Checker:
         elif node.id.startswith("_"):
             self._refuse(node, "names", f"the name {node.id} begins with _")
         elif node.id not in self._known:
-            known = ", ".join(sorted(NAMES))
-            self._refuse(node, "names", f"{node.id} is not known here; there are the parameters, own variables, and {known}")
+            vocabulary = ", ".join(sorted(NAMES))
+            self._refuse(node, "names", f"{node.id} is not known here; there are the parameters, own variables, and {vocabulary}")
 
     def _attribute(self, node: ast.Attribute) -> None:
         if not node.attr.startswith("_") or id(node) in self._mark:

@@ -424,7 +424,7 @@ class Batch:
             self._between()
             attempt.look()
 
-        imported = importer.take_in(self._image, attempt, request, delivery.principal, alive)
+        imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive)
         shown: list[UvmObject] = []
         answer = encode_value(self._carried(imported.answer, attempt, shown, Room(self._capacity)))
         for growth in imported.grown:

@@ -24,7 +24,7 @@ from deploy import logs, metrics, profiles
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import Completed
-from inference_worker.protocol import Failed as ThoughtFailed
+from inference_worker.protocol import RequestFailed as ThoughtFailed
 from uvm.bridge import heads, refusals
 from uvm.bridge import protocol as wire
 from uvm.errors import DeadlineExceeded, ImageError, TooDeep

@@ -305,6 +305,6 @@ TRAITS: dict[str, Primitive] = {
 }
 PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **PERSONAS, **revoking.AUTHORS}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
-GENESIS: dict[str, Primitive] = {"objects": named_objects, **recollection.GENESIS}
+GENESIS: dict[str, Primitive] = {"objects": named_objects}
 
 PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS}

@@ -217,5 +217,4 @@ def _for_tools(runtime: Runtime) -> None:
         raise NotAllowed("history is shown to tools, not to methods", "send it directly")
 
 
-EVERYWHERE: dict[str, Primitive] = {"history_": history, "diff_": diff}
-GENESIS: dict[str, Primitive] = {"recent_": recent, "undo_": take_back}
+EVERYWHERE: dict[str, Primitive] = {"history_": history, "diff_": diff, "recent_": recent, "undo_": take_back}

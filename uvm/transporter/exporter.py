@@ -86,6 +86,8 @@ def documented(owner: UvmObject, surveyed: Survey) -> ObjectDocument:
     slots: dict[str, Any] = {}
 
     def tag(part: Any) -> dict[str, Any]:
+        if part._p_oid in surveyed.keys:
+            return {"ref": surveyed.keys[part._p_oid]}
         home = surveyed.homes.get(part._p_oid)
         if home is not None and home[0] == key and isinstance(part, UvmObject):
             here[home[1]] = part

@@ -12,7 +12,7 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
-from uvm.image import model_registry
+from uvm.image import authors, model_registry
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
@@ -38,7 +38,7 @@ class Imported:
         self.grown = grown
 
 
-def take_in(image: Image, attempt: Attempt, request: Import, principal: str, alive: Callable[[], None]) -> Imported:
+def take_in(image: Image, attempt: Attempt, request: Import, principal: str, session: str, alive: Callable[[], None]) -> Imported:
     """Carry out an Import, or with `preview` plan it. Raises what `plan.plan_of` does, QuotaExceeded, NoSuchObject."""
     if "send" not in attempt.rights:
         raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
@@ -47,7 +47,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
         raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")
     data = request.bundle if upload is None else uploads.bundle(upload)
     bundle = _bundle(data)
-    by = Importing(principal, attempt.rights, attempt.now, bundle.image, bundle.tid)
+    by = Importing(principal, session, attempt.rights, attempt.now, bundle.image, bundle.tid)
     uploaded = uploads.files(upload) if upload is not None else {}
     if sum(uploaded.values()) > attempt.limits.bytes:
         raise QuotaExceeded(
@@ -62,7 +62,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ali
     changes = {arrival.key: _carry_out(image, attempt, arrival, alive) for arrival in planned.arrivals}
     if upload is not None:
         uploads.forget(image, upload)
-    if any(changes.values()):
+    if any(arrival.new or changes[arrival.key] for arrival in planned.arrivals):
         for proxy in planned.used:
             model_registry.take(proxy)
         facts = {"image": bundle.image, "tid": bundle.tid.hex(), "objects": len(planned.arrivals), "methods": len(planned.behaviours)}
@@ -123,6 +123,9 @@ def _carry_out(image: Image, attempt: Attempt, arrival: Arrival, alive: Callable
         changed = list(slots)
     else:
         changed = _replaced(image, attempt, arrival)
+    for value in slots.values():
+        if is_method(value) and attempt.is_new(value) and value._p_jar is None:  # its first object's
+            authors.enter(image, value, image.reference(owner).oid)
     for name in arrival.names:
         if name not in image.names_of(owner):
             attempt.writing(owner, NAMES)
@@ -145,10 +148,7 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
         else:
             owner.put(name, slots[name])
     if moved:
-        for ancestor in [each for parent in arrival.parents for each in parent.chain()]:
-            if ancestor._p_jar is not None:
-                # The commit fails with a conflict if an ancestor's own record changed meanwhile.
-                ancestor._p_jar.readCurrent(ancestor)
+        image.read_current(ancestor for parent in arrival.parents for ancestor in parent.chain())
         attempt.writing(owner, PARENTS)
         owner.put(PARENTS, arrival.parents)
     structure = {name: value for name, value in owner._slots.items() if name.endswith("*")}

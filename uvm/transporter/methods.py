@@ -13,8 +13,10 @@ from typing import Any, Final
 from msgspec import Struct
 
 from uvm.errors import BadExport, NotAllowed
+from uvm.image import authors, revocations
+from uvm.image.image import Image
 from uvm.image.large import loaded, stored
-from uvm.image.methods import method, quarantine, quarantined
+from uvm.image.methods import method, quarantine, quarantined, revoke
 from uvm.language.audit import audit
 from uvm.language.syntax import parse
 from uvm.objects import UvmObject, same_value
@@ -34,6 +36,7 @@ class Importing(Struct, frozen=True):
     """Who imports, when, out of which image, and as of which of its transactions."""
 
     principal: str
+    session: str
     rights: frozenset[Right]
     at: float
     image: str
@@ -61,7 +64,7 @@ def documented(behaviour: UvmObject, tag: Callable[[Any], dict[str, Any]]) -> Me
     )
 
 
-def imported(document: MethodDocument, by: Importing, find: Find) -> tuple[UvmObject | None, list[str]]:
+def imported(image: Image, document: MethodDocument, by: Importing, find: Find) -> tuple[UvmObject | None, list[str]]:
     """The method, or none, and what the audit found. Raises NotAllowed for want of a right, BadExport for a document that is none."""
     if document.policy and "policy" not in by.rights:
         raise NotAllowed(
@@ -79,15 +82,21 @@ def imported(document: MethodDocument, by: Importing, find: Find) -> tuple[UvmOb
     hop = {"image": by.image, "tid": by.tid.hex(), "by": by.principal, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(by.at))}
     proof = {
         "mode": IMPORTED,
+        "principal": by.principal,
+        "session": by.session,
         "audit": findings,
         "trial": "not tried in this image",
         "imports": [*(untagged(earlier, find) for earlier in document.imports), hop][-HOPS:],
         "claimed": {"author": document.author, "born": document.born, "proof": untagged(document.proof, find)},
     }
     made = method(document.selector, audited.source, document.positional, AUTHOR, proof, document.policy)
+    for author in authors.authors_of(made):
+        if record := revocations.find(image, author):
+            revoke(made, {**record, "author": author.key})
+            findings = [*findings, f"out of use here: the {author.kind} {author.name} was revoked"]
     if document.examples is not None:
         made.put(EXAMPLES, stored(untagged(document.examples, find)))
-    if document.quarantined:
+    if document.quarantined and not quarantined(made):
         quarantine(made, document.quarantined)
     return made, findings
 

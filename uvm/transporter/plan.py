@@ -12,11 +12,12 @@ from msgspec import Struct
 from ZODB.blob import Blob
 
 from uvm.errors import AuditRefused, BadArguments, BadExport, ImageError, MissingReference, NotAllowed
-from uvm.image import model_registry
+from uvm.image import authors, model_registry, revocations
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
 from uvm.objects import KIND, UvmObject
 from uvm.protocol import Bundle, ObjectDocument, Reference, decode_document
+from uvm.runtime.authority import check_weights
 from uvm.transporter import lineage, methods
 from uvm.transporter.methods import Importing
 from uvm.transporter.origin import image_id, primordial_methods, primordial_objects
@@ -71,7 +72,7 @@ class ImportOptions(Struct, frozen=True):
 def plan_of(
     image: Image, bundle: Bundle, by: Importing, options: ImportOptions, blob: Callable[[str], Blob | None], alive: Callable[[], None]
 ) -> ImportPlan:
-    """The plan. Raises BadExport, BadArguments, NotAllowed, AuditRefused, MissingReference, ParentCycle.
+    """The plan. Raises BadExport, BadArguments, NotAllowed, AuditRefused, MissingReference, ParentCycle, Revoked.
 
     `blob`: the file of a digest, or none.
     """
@@ -103,6 +104,7 @@ class _Planning:
         self._used: dict[bytes, UvmObject] = {}
         self._missing: dict[tuple[str, str], None] = {}
         self._here = ""
+        self._trusted = False
         self._primordial = primordial_objects(image)
         self._primordial_methods = primordial_methods(self._primordial)
         self._same_image = bundle.image == image_id(image)
@@ -199,7 +201,8 @@ class _Planning:
                     here = [behaviour for behaviour in here if behaviour is not mine]
                     self._behaviours.append(Behaviour(key, method.selector, str(mine.own("author")), method.policy, [], kept=True))
                     continue
-                taken, findings = methods.imported(method, self._by, self._find)
+                self._check_importer()
+                taken, findings = methods.imported(self._image, method, self._by, self._find)
                 if taken is None:
                     refused.append({"object": key, "selector": method.selector, "findings": findings})
                     continue
@@ -215,6 +218,13 @@ class _Planning:
                 refused=refused[:LISTED],
             )
 
+    def _check_importer(self) -> None:
+        """Whose methods are not trusted any more brings in no others. Raises Revoked."""
+        if not self._trusted:
+            for author in authors.offering(self._by.principal, self._by.session):
+                revocations.check(self._image, author)
+            self._trusted = True
+
     # --- values ------------------------------------------------------------------------------------------------------
 
     def _slot(self, slot: str, tree: Any) -> Any:
@@ -224,6 +234,8 @@ class _Planning:
             value = untagged(tree, self._find)
         except ImageError as error:
             raise type(error)(f"{slot} of {self._here}: {error.message}", error.remedy, object=self._here, slot=slot) from error
+        if value is not self._arrivals[self._here].object.own(slot):
+            check_weights(self._image, value)
         if slot == MIRROR and value is not self._primordial_methods.get(("traits_obj", MIRROR)):
             raise NotAllowed(f"{MIRROR} of {self._here} is the one word that means the same on every object", "choose another name")
         if is_method(value) and value.own("selector") != slot:

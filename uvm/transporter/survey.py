@@ -26,8 +26,9 @@ from uvm.transporter.parts import parts
 
 
 class Survey(Struct, frozen=True):
-    """`objects`: oids of what goes, in the order of the walk, of which the first `roots` are the targets. `tags`: oid → how a value
-    refers to it. `homes`: oid of a method → the key of its object, and its label there. `blobs`: digest → oid."""
+    """`objects`: oids of what goes, in the order of the walk, of which the first `roots` are the targets; `keys`: what each is called.
+    `tags`: oid of anything else → how a value refers to it. `homes`: oid of a method → the key of its object, and its label there.
+    `blobs`: digest → oid."""
 
     image: str
     objects: list[bytes]
@@ -149,5 +150,4 @@ class _Walk:
             labels.add((key, label))
             homes[method._p_oid] = (key, label)
             self._tags[method._p_oid] = {"method": [key, label]}
-        self._tags |= {oid: {"ref": key} for oid, key in self.keys.items()}
         return Survey(image_id(self._image), self._objects, self.keys, roots, self._tags, homes, self._blobs)

@@ -147,9 +147,9 @@ def check_key(key: Any, path: _Path = None) -> None:
     if kind is str or (kind is int and -(2**63) <= key < 2**64):
         return
     name = "integer of more than 64 bits" if kind is int else _NAMES.get(kind, kind.__name__)
-    shown = repr(key)[:60] if kind in (float, bool, bytes, type(None)) else "…"
+    text = repr(key)[:60] if kind in (float, bool, bytes, type(None)) else "…"
     raise BadValue(
-        f"the map {_place(path)} has the key {shown} of type {name}; keys are texts and integers",
+        f"the map {_place(path)} has the key {text} of type {name}; keys are texts and integers",
         "use texts or integers as keys",
         path=_keys(path),
         type=name,
@@ -164,33 +164,33 @@ def wire_bytes(value: Any) -> int:
     return _measured(value, 0, {})[1]
 
 
-def _measured(value: Any, depth: int, known: dict[int, tuple[Any, int, int]]) -> tuple[Any, int, int]:
+def _measured(value: Any, depth: int, memo: dict[int, tuple[Any, int, int]]) -> tuple[Any, int, int]:
     """The value, its bytes, and how many containers are in each other."""
     kind = type(value)
     if kind in _SCALARS:
         return value, _scalar_bytes(value, None), 0
     if isinstance(value, Merging):
-        return _measured(value.plain(), depth, known)
+        return _measured(value.plain(), depth, memo)
     if kind not in _CONTAINERS:
         return value, REFERENCE_BYTES, 0
     if depth >= DEPTH:
         raise _too_deep(None)
-    if id(value) not in known:
+    if id(value) not in memo:
         if kind is not dict and _is_row(value):
-            known[id(value)] = value, len(encode(list(value))), 1
-            return known[id(value)]
-        if len(known) >= CONTAINERS:
+            memo[id(value)] = value, len(encode(list(value))), 1
+            return memo[id(value)]
+        if len(memo) >= CONTAINERS:
             raise BadValue(f"an answer has at most {CONTAINERS:,} arrays and maps", "return less; what a slot holds is read with Read")
         total, height = _head_bytes(len(value)), 0
         if kind is dict:
             total += sum(_scalar_bytes(key, None) for key in value if type(key) in _SCALARS)
         for item in value.values() if kind is dict else value:
-            _, size, inner = _measured(item, depth + 1, known)
+            _, size, inner = _measured(item, depth + 1, memo)
             total, height = total + size, max(height, inner)
-        known[id(value)] = value, total, height + 1
-    if depth + known[id(value)][2] > DEPTH:
+        memo[id(value)] = value, total, height + 1
+    if depth + memo[id(value)][2] > DEPTH:
         raise _too_deep(None)
-    return known[id(value)]
+    return memo[id(value)]
 
 
 def _is_row(value: Any) -> bool:

@@ -82,7 +82,7 @@ class _Sizing:
     def __init__(self, charge: Charge = _free) -> None:
         self._charge = charge
         self.references: list[UvmObject] = []
-        self._known: dict[int, _Size] = {}
+        self._sizes: dict[int, _Size] = {}
 
     def size(self, value: Any, depth: int) -> _Size:
         kind = type(value)
@@ -101,21 +101,21 @@ class _Sizing:
         if kind is Blob:
             self.blob = True
             return _SCALAR
-        known = self._known.get(id(value))
-        if depth + (known[2] if known is not None else 1) > DEPTH:
+        counted = self._sizes.get(id(value))
+        if depth + (counted[2] if counted is not None else 1) > DEPTH:
             raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself", "store references to objects instead")
-        if known is None:
+        if counted is None:
             self._containers += 1
             if self._containers > CONTAINERS:
                 raise BadValue(f"a slot holds at most {CONTAINERS:,} lists and maps in each other", "use several objects")
-            known = self._known[id(value)] = self._container(value, depth + 1)
-            if known[1] > MOST_VALUES:
+            counted = self._sizes[id(value)] = self._container(value, depth + 1)
+            if counted[1] > MOST_VALUES:
                 raise _too_many()
-        return known
+        return counted
 
     def forget(self) -> None:
         """Before another value: what the containers of this one weigh."""
-        self._known.clear()
+        self._sizes.clear()
         self._containers = 0
 
     def _container(self, value: Any, depth: int) -> _Size:
@@ -275,8 +275,8 @@ def literal(value: Any, depth: int = 0) -> str:
     if type(value) in (list, tuple):
         if value and all(isinstance(item, UvmObject) for item in value):
             return "[<object>, …]"
-        shown = [literal(item, depth + 1) for item in value[:4]]
-        return "[" + ", ".join(shown + (["…"] if len(value) > 4 else [])) + "]"
+        items = [literal(item, depth + 1) for item in value[:4]]
+        return "[" + ", ".join(items + (["…"] if len(value) > 4 else [])) + "]"
     if type(value) is dict:
         pairs = [f"{literal(key)}: {literal(item, depth + 1)}" for key, item in list(value.items())[:4]]
         return "{" + ", ".join(pairs + (["…"] if len(value) > 4 else [])) + "}"

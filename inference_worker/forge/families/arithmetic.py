@@ -14,7 +14,7 @@ def product(d: Draw) -> Method:
     d.slot(money, values.money)
     d.slot(count, values.whole(0, 40))
     last = money.rpartition("_")[2]
-    other = d.rng.choice(("price", "cost", "amount", "charge", "bill", "value"))
+    companion = d.rng.choice(("price", "cost", "amount", "charge", "bill", "value"))
     selector = d.say(
         f"total_{last}",
         f"total_{last}",
@@ -23,8 +23,8 @@ def product(d: Draw) -> Method:
         f"full_{last}",
         f"overall_{last}",
         f"compute_total_{last}",
-        f"total_{other}",
-        f"total_{other}",
+        f"total_{companion}",
+        f"total_{companion}",
         f"calculate_{last}",
         f"{last}_for_all_{count}",
         "total",
@@ -156,11 +156,11 @@ def ratio(d: Draw) -> Method:
     top, bottom = d.noun(_KINDS, 0.1), d.noun(words.COUNTS, 0.1)
     d.slot(top, values.number)
     d.slot(bottom, values.whole(1, 30))
-    one = bottom.removesuffix("s")
+    singular = bottom.removesuffix("s")
     selector = d.say(
-        f"{top}_per_{one}",
-        f"{top}_per_{one}",
-        f"{top}_for_each_{one}",
+        f"{top}_per_{singular}",
+        f"{top}_per_{singular}",
+        f"{top}_for_each_{singular}",
         f"{top}_each",
         f"{top}_divided_by_{bottom}",
         f"ratio_of_{top}_to_{bottom}",
@@ -217,7 +217,7 @@ def reduced(d: Draw) -> Method:
     divide = " / 100" if in_percent else ""
     scale = 100 if in_percent else 1
     return Method(
-        selector, f"return self.{money} * (1 - {rate}{divide})", lambda s, *given: s[money] * (1 - (given[0] if given else s[name]) / scale)
+        selector, f"return self.{money} * (1 - {rate}{divide})", lambda s, *args: s[money] * (1 - (args[0] if args else s[name]) / scale)
     )
 
 
@@ -238,7 +238,7 @@ def taxed(d: Draw) -> Method:
     divide = " / 100" if in_percent else ""
     scale = 100 if in_percent else 1
     return Method(
-        selector, f"return self.{money} * (1 + {rate}{divide})", lambda s, *given: s[money] * (1 + (given[0] if given else s[name]) / scale)
+        selector, f"return self.{money} * (1 + {rate}{divide})", lambda s, *args: s[money] * (1 + (args[0] if args else s[name]) / scale)
     )
 
 
@@ -340,18 +340,18 @@ def stateless(d: Draw) -> Method:
         "difference": " - ".join(makers[:2]),
     }[kind]
 
-    def expectation(s: values.Slots, *given: float) -> float:
+    def expectation(s: values.Slots, *args: float) -> float:
         if kind == "product":
             outcome = 1.0
-            for item in given:
+            for item in args:
                 outcome = outcome * item
             return outcome
         return {
-            "sum": sum(given),
-            "average": sum(given) / len(given),
-            "largest": max(given),
-            "smallest": min(given),
-            "difference": given[0] - given[1],
+            "sum": sum(args),
+            "average": sum(args) / len(args),
+            "largest": max(args),
+            "smallest": min(args),
+            "difference": args[0] - args[1],
         }[kind]
 
     return Method(d.say(*selectors), f"return {body}", expectation)

@@ -53,11 +53,11 @@ def afford(d: Draw) -> Method:
             f"return self.{slot} >= {a}",
             lambda s, n: not s[slot] < n,
         )
-    other = d.slot(d.noun(words.MONEY, 0), values.whole(0, 60))
+    companion = d.slot(d.noun(words.MONEY, 0), values.whole(0, 60))
     return Method(
-        d.say(f"can_afford_{other}", f"can_pay_{other}", f"has_enough_for_{other}", "can_afford_it"),
-        f"return self.{slot} >= self.{other}",
-        lambda s: not s[slot] < s[other],
+        d.say(f"can_afford_{companion}", f"can_pay_{companion}", f"has_enough_for_{companion}", "can_afford_it"),
+        f"return self.{slot} >= self.{companion}",
+        lambda s: not s[slot] < s[companion],
     )
 
 
@@ -96,19 +96,19 @@ def against_limit(d: Draw) -> Method:
     """A slot against another slot that bears the limit."""
     slot = d.noun(_NUMERIC, 0)
     kind = d.rng.choice(("max", "min", "limit"))
-    other = f"{slot}_limit" if kind == "limit" else f"{kind}_{slot}"
+    companion = f"{slot}_limit" if kind == "limit" else f"{kind}_{slot}"
     d.slot(slot, values.whole(0, 50))
-    d.slot(other, values.whole(0, 50))
+    d.slot(companion, values.whole(0, 50))
     if kind == "min":
         return Method(
             d.say(f"is_{slot}_too_low", f"is_{slot}_low", f"{slot}_below_minimum", f"needs_{slot}", f"is_{slot}_under_minimum"),
-            f"return self.{slot} < self.{other}",
-            lambda s: s[other] > s[slot],
+            f"return self.{slot} < self.{companion}",
+            lambda s: s[companion] > s[slot],
         )
     return Method(
-        d.say(f"is_{slot}_too_high", f"is_over_{slot}_limit", f"{slot}_above_limit", f"exceeds_{other}", f"is_{slot}_over_limit"),
-        f"return self.{slot} > self.{other}",
-        lambda s: s[other] < s[slot],
+        d.say(f"is_{slot}_too_high", f"is_over_{slot}_limit", f"{slot}_above_limit", f"exceeds_{companion}", f"is_{slot}_over_limit"),
+        f"return self.{slot} > self.{companion}",
+        lambda s: s[companion] < s[slot],
     )
 
 
@@ -164,15 +164,15 @@ def status(d: Draw) -> Method:
 def winner(d: Draw) -> Method:
     """Which of two slots is ahead, by the word before the noun."""
     noun = d.noun(words.TALLIES + words.SERIES, 0)
-    one, two = d.rng.sample(
+    singular, two = d.rng.sample(
         ("home", "away", "red", "blue", "left", "right", "old", "new", "north", "south", "white", "black", "first", "second"), 2
     )
-    first, second = d.slot(f"{one}_{noun}", values.whole(0, 5)), d.slot(f"{two}_{noun}", values.whole(0, 5))
-    body = f"if self.{first} > self.{second}:\n    return '{one}'\nif self.{second} > self.{first}:\n    return '{two}'\nreturn 'tie'"
+    first, second = d.slot(f"{singular}_{noun}", values.whole(0, 5)), d.slot(f"{two}_{noun}", values.whole(0, 5))
+    body = f"if self.{first} > self.{second}:\n    return '{singular}'\nif self.{second} > self.{first}:\n    return '{two}'\nreturn 'tie'"
     return Method(
         d.say("winner", "winner", f"leader_in_{noun}", "who_wins", "who_leads", f"winner_by_{noun}", f"more_{noun}"),
         body,
-        lambda s: "tie" if s[first] == s[second] else (one if s[first] > s[second] else two),
+        lambda s: "tie" if s[first] == s[second] else (singular if s[first] > s[second] else two),
     )
 
 
@@ -197,11 +197,11 @@ def grade(d: Draw) -> Method:
     """A word that a flag or a text chooses among two slots."""
     noun = d.noun(words.MONEY + words.LEVELS, 0)
     flag = d.slot(d.noun(words.ADJECTIVES, 0), values.flag)
-    one, two = f"{flag}_{noun}", f"normal_{noun}"
-    d.slot(one, values.number)
+    singular, two = f"{flag}_{noun}", f"normal_{noun}"
+    d.slot(singular, values.number)
     d.slot(two, values.number)
     selector = d.say(f"current_{noun}", f"effective_{noun}", f"{noun}_now", f"applicable_{noun}", f"actual_{noun}")
-    return Method(selector, f"return self.{one} if self.{flag} else self.{two}", lambda s: s[two] if not s[flag] else s[one])
+    return Method(selector, f"return self.{singular} if self.{flag} else self.{two}", lambda s: s[two] if not s[flag] else s[singular])
 
 
 def adult(d: Draw) -> Method:

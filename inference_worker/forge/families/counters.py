@@ -80,8 +80,8 @@ def _selector(d: Draw, shapes: tuple[str, ...], slot: str) -> str:
 
 
 def _changing(slot: str, text: str, change: Callable[..., float], selector: str) -> Method:
-    def expectation(s: values.Slots, *given: float) -> float:
-        s[slot] = change(s[slot], *given)
+    def expectation(s: values.Slots, *args: float) -> float:
+        s[slot] = change(s[slot], *args)
         return float(s[slot]) if isinstance(s[slot], float) else s[slot]
 
     return Method(selector, f"self.{slot} {text}\nreturn self.{slot}", expectation)

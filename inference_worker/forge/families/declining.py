@@ -2,11 +2,11 @@
 
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
-from inference_worker.forge.standin import Declined
+from inference_worker.forge.standin import BodyDeclined
 
 
-def _declines(s: values.Slots, *given: object) -> None:
-    raise Declined("nothing to go by")
+def _declines(s: values.Slots, *args: object) -> None:
+    raise BodyDeclined("nothing to go by")
 
 
 def missing(d: Draw) -> Method:

@@ -11,16 +11,16 @@ _BOOK = values.dict_of(values.word, values.short_text, 1, 5)
 def _ledger(d: Draw) -> tuple[str, str]:
     slot = d.noun(words.LEDGERS, 0.15)
     d.slot(slot, _LEDGER)
-    return slot, _one(slot)
+    return slot, _singular(slot)
 
 
 def _book(d: Draw) -> tuple[str, str]:
     slot = d.noun(words.BOOKS, 0.15)
     d.slot(slot, _BOOK)
-    return slot, _one(slot)
+    return slot, _singular(slot)
 
 
-def _one(word: str) -> str:
+def _singular(word: str) -> str:
     if word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("sses", "xes")):
@@ -31,20 +31,20 @@ def _one(word: str) -> str:
 def put(d: Draw) -> Method:
     """An entry set."""
     ledger = d.rng.random() < 0.5
-    slot, one = _ledger(d) if ledger else _book(d)
+    slot, singular = _ledger(d) if ledger else _book(d)
     a, b = d.arg("key", values.member_of(slot, values.word, 0.3)), d.arg("value", values.whole(0, 60) if ledger else values.short_text)
     selector = d.say(
-        f"set_{one}",
-        f"set_{one}_of",
-        f"put_{one}",
-        f"set_{one}_for",
-        f"store_{one}",
+        f"set_{singular}",
+        f"set_{singular}_of",
+        f"put_{singular}",
+        f"set_{singular}_for",
+        f"store_{singular}",
         f"put_in_{slot}",
-        f"record_{one}_for",
-        f"add_{one}_for",
-        f"update_{one}_of",
+        f"record_{singular}_for",
+        f"add_{singular}_for",
+        f"update_{singular}_of",
         f"add_to_{slot}",
-        f"enter_{one}",
+        f"enter_{singular}",
     )
     return Method(
         selector, f"self.{slot}[{a}] = {b}\n{FLAG}\nreturn self.{slot}", lambda s, k, v: s.update({slot: {**s[slot], k: v}}) or s[slot]
@@ -54,19 +54,19 @@ def put(d: Draw) -> Method:
 def get(d: Draw) -> Method:
     """An entry, 0 or None when it is missing."""
     ledger = d.rng.random() < 0.5
-    slot, one = _ledger(d) if ledger else _book(d)
+    slot, singular = _ledger(d) if ledger else _book(d)
     a = d.arg(d.rng.choice(("key", "name")), values.member_of(slot, values.word, 0.8))
     selector = d.say(
-        f"{one}_of",
-        f"{one}_of",
-        f"{one}_for",
-        f"get_{one}",
-        f"look_up_{one}",
-        f"find_{one}",
-        f"{one}_by_name",
-        f"lookup_{one}",
-        f"get_{one}_of",
-        f"what_{one}_has",
+        f"{singular}_of",
+        f"{singular}_of",
+        f"{singular}_for",
+        f"get_{singular}",
+        f"look_up_{singular}",
+        f"find_{singular}",
+        f"{singular}_by_name",
+        f"lookup_{singular}",
+        f"get_{singular}_of",
+        f"what_{singular}_has",
     )
     return Method(
         selector,
@@ -77,16 +77,16 @@ def get(d: Draw) -> Method:
 
 def has(d: Draw) -> Method:
     """Whether there is an entry."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, singular = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     a = d.arg("key", values.member_of(slot, values.word))
     selector = d.say(
-        f"has_{one}_of",
-        f"has_{one}_for",
-        f"has_{one}",
-        f"knows_{one}_of",
+        f"has_{singular}_of",
+        f"has_{singular}_for",
+        f"has_{singular}",
+        f"knows_{singular}_of",
         f"is_in_{slot}",
         f"{slot}_contain",
-        f"contains_{one}",
+        f"contains_{singular}",
         f"{slot}_has",
         f"has_entry_in_{slot}",
         f"has_key_in_{slot}",
@@ -96,15 +96,15 @@ def has(d: Draw) -> Method:
 
 def add(d: Draw) -> Method:
     """An entry increased by the second argument."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     a, b = d.arg("key", values.member_of(slot, values.word, 0.6)), d.arg("amount", values.whole(1, 20))
     selector = d.say(
         f"add_{slot}",
-        f"add_{one}_to",
-        f"increase_{one}_of",
-        f"add_to_{one}_of",
+        f"add_{singular}_to",
+        f"increase_{singular}_of",
+        f"add_to_{singular}_of",
         f"increase_{slot}",
-        f"raise_{one}_of",
+        f"raise_{singular}_of",
         f"give_{slot}",
         f"increment_{slot}_by",
         f"restock_{slot}",
@@ -118,19 +118,19 @@ def add(d: Draw) -> Method:
 
 def one_more(d: Draw) -> Method:
     """An entry increased by one."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     a = d.arg("key", values.member_of(slot, values.word, 0.6))
     selector = d.say(
-        f"increment_{one}",
+        f"increment_{singular}",
         f"increment_{slot}",
-        f"count_{one}",
-        f"add_one_{one}",
-        f"increment_{one}_of",
-        f"bump_{one}",
-        f"one_more_{one}",
-        f"record_{one}",
-        f"increment_{one}_for",
-        f"tally_{one}",
+        f"count_{singular}",
+        f"add_one_{singular}",
+        f"increment_{singular}_of",
+        f"bump_{singular}",
+        f"one_more_{singular}",
+        f"record_{singular}",
+        f"increment_{singular}_for",
+        f"tally_{singular}",
     )
     return Method(
         selector,
@@ -141,7 +141,7 @@ def one_more(d: Draw) -> Method:
 
 def keys(d: Draw) -> Method:
     """The keys, in order or sorted."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, singular = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     if d.rng.random() < 0.35:
         return Method(
             d.say(f"sorted_{slot}_keys", f"sorted_keys_of_{slot}", f"{slot}_keys_sorted", f"names_in_{slot}_sorted"),
@@ -154,7 +154,7 @@ def keys(d: Draw) -> Method:
             f"keys_of_{slot}",
             f"names_in_{slot}",
             f"who_is_in_{slot}",
-            f"{one}_names",
+            f"{singular}_names",
             f"{slot}_names",
             f"list_{slot}",
             f"entries_in_{slot}",
@@ -166,9 +166,9 @@ def keys(d: Draw) -> Method:
 
 def listed_values(d: Draw) -> Method:
     """The values."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, singular = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     return Method(
-        d.say(f"{one}_values", f"values_of_{slot}", f"{slot}_values", f"all_{slot}", f"just_the_{slot}"),
+        d.say(f"{singular}_values", f"values_of_{slot}", f"{slot}_values", f"all_{slot}", f"just_the_{slot}"),
         f"return list(self.{slot}.values())",
         lambda s: [v for _, v in s[slot].items()],
     )
@@ -176,11 +176,11 @@ def listed_values(d: Draw) -> Method:
 
 def total(d: Draw) -> Method:
     """The sum of the values."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     selector = d.say(
         f"total_{slot}",
         f"total_{slot}",
-        f"total_{one}",
+        f"total_{singular}",
         f"sum_of_{slot}",
         f"{slot}_total",
         f"overall_{slot}",
@@ -193,9 +193,9 @@ def total(d: Draw) -> Method:
 
 def average(d: Draw) -> Method:
     """The mean of the values, 0 of nothing."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     return Method(
-        d.say(f"average_{one}", f"average_{slot}", f"mean_{one}", f"average_of_{slot}"),
+        d.say(f"average_{singular}", f"average_{slot}", f"mean_{singular}", f"average_of_{slot}"),
         f"return sum(self.{slot}.values()) / len(self.{slot}) if self.{slot} else 0",
         lambda s: sum(s[slot].values()) / (len(s[slot]) or 1),
     )
@@ -203,16 +203,16 @@ def average(d: Draw) -> Method:
 
 def leader(d: Draw) -> Method:
     """The key with the largest or the smallest value, None of nothing."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     d.slots[slot] = lambda rng, slots: (
         dict(zip(rng.sample(words.WORDS, 4), rng.sample(range(60), 4), strict=True)) if rng.random() < 0.9 else {}
     )
     most = d.rng.random() < 0.6
     selectors = (
         (
-            f"largest_{one}",
+            f"largest_{singular}",
             f"most_{slot}",
-            f"highest_{one}_key",
+            f"highest_{singular}_key",
             f"who_has_most_{slot}",
             f"top_of_{slot}",
             f"leader_in_{slot}",
@@ -226,7 +226,7 @@ def leader(d: Draw) -> Method:
             f"who_has_fewest_{slot}",
             f"lowest_in_{slot}",
             f"key_with_least_{slot}",
-            f"smallest_{one}",
+            f"smallest_{singular}",
             f"last_in_{slot}",
         )
     )
@@ -239,10 +239,12 @@ def leader(d: Draw) -> Method:
 
 def top_value(d: Draw) -> Method:
     """The largest or smallest value."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     high = d.rng.random() < 0.6
     selectors = (
-        (f"highest_{one}", f"max_{one}", f"top_{one}", f"maximum_{one}") if high else (f"lowest_{one}", f"min_{one}", f"minimum_{one}")
+        (f"highest_{singular}", f"max_{singular}", f"top_{singular}", f"maximum_{singular}")
+        if high
+        else (f"lowest_{singular}", f"min_{singular}", f"minimum_{singular}")
     )
     return Method(
         d.say(*selectors),
@@ -253,18 +255,18 @@ def top_value(d: Draw) -> Method:
 
 def remove(d: Draw) -> Method:
     """An entry taken out, if it is there."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, singular = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     a = d.arg("key", values.member_of(slot, values.word, 0.7))
     selector = d.say(
-        f"remove_{one}_of",
-        f"remove_{one}",
-        f"delete_{one}",
-        f"drop_{one}",
-        f"forget_{one}_of",
+        f"remove_{singular}_of",
+        f"remove_{singular}",
+        f"delete_{singular}",
+        f"drop_{singular}",
+        f"forget_{singular}_of",
         f"remove_from_{slot}",
         f"delete_from_{slot}",
         f"take_out_of_{slot}",
-        f"delete_{one}_for",
+        f"delete_{singular}_for",
     )
     return Method(
         selector,
@@ -275,9 +277,9 @@ def remove(d: Draw) -> Method:
 
 def count(d: Draw) -> Method:
     """How many entries."""
-    slot, one = _ledger(d) if d.rng.random() < 0.5 else _book(d)
+    slot, singular = _ledger(d) if d.rng.random() < 0.5 else _book(d)
     return Method(
-        d.say(f"count_{slot}", f"number_of_{slot}", f"how_many_{slot}", f"{slot}_count", f"size_of_{slot}", f"{one}_count"),
+        d.say(f"count_{slot}", f"number_of_{slot}", f"how_many_{slot}", f"{slot}_count", f"size_of_{slot}", f"{singular}_count"),
         f"return len(self.{slot})",
         lambda s: sum(1 for _ in s[slot]),
     )
@@ -285,13 +287,13 @@ def count(d: Draw) -> Method:
 
 def beyond(d: Draw) -> Method:
     """The keys whose values are above or below."""
-    slot, one = _ledger(d)
+    slot, singular = _ledger(d)
     a = d.arg("limit", values.whole(5, 50))
     above = d.rng.random() < 0.6
     selectors = (
-        (f"{slot}_above", f"{slot}_over", f"who_has_more_{slot}_than", f"names_with_{slot}_above", f"keys_with_{one}_over")
+        (f"{slot}_above", f"{slot}_over", f"who_has_more_{slot}_than", f"names_with_{slot}_above", f"keys_with_{singular}_over")
         if above
-        else (f"{slot}_below", f"{slot}_under", f"low_{slot}", f"names_with_{slot}_below", f"keys_with_{one}_under")
+        else (f"{slot}_below", f"{slot}_under", f"low_{slot}", f"names_with_{slot}_below", f"keys_with_{singular}_under")
     )
     return Method(
         d.say(*selectors),
@@ -342,9 +344,9 @@ def group(d: Draw) -> Method:
     d.slot(slot, values.dict_of(values.word, values.list_of(values.word, 0, 3), 1, 3))
     a, b = d.arg("key", values.member_of(slot, values.word, 0.6)), d.arg("value", values.word)
     body = f"self.{slot}.setdefault({a}, []).append({b})\n{FLAG}\nreturn self.{slot}[{a}]"
-    one = {"shelves": "shelf", "classes": "class"}.get(slot.rpartition("_")[2], slot.removesuffix("s"))
+    singular = {"shelves": "shelf", "classes": "class"}.get(slot.rpartition("_")[2], slot.removesuffix("s"))
     return Method(
-        d.say(f"add_to_{slot}", f"add_to_{one}", f"put_in_{one}", f"append_to_{one}", f"file_in_{one}"),
+        d.say(f"add_to_{slot}", f"add_to_{singular}", f"put_in_{singular}", f"append_to_{singular}", f"file_in_{singular}"),
         body,
         lambda s, k, v: s.update({slot: {**s[slot], k: [*s[slot].get(k, []), v]}}) or s[slot][k],
     )
@@ -352,10 +354,17 @@ def group(d: Draw) -> Method:
 
 def count_values(d: Draw) -> Method:
     """How often each value of a list appears."""
-    many, one = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:4]), 0, 6))
+    many, singular = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:4]), 0, 6))
     body = f"counts = {{}}\nfor v in self.{many}:\n    counts[v] = counts.get(v, 0) + 1\nreturn counts"
     return Method(
-        d.say(f"{one}_counts", f"count_each_{one}", f"{one}_frequencies", f"how_often_each_{one}", f"{one}_histogram", f"counts_of_{many}"),
+        d.say(
+            f"{singular}_counts",
+            f"count_each_{singular}",
+            f"{singular}_frequencies",
+            f"how_often_each_{singular}",
+            f"{singular}_histogram",
+            f"counts_of_{many}",
+        ),
         body,
         lambda s: {v: s[many].count(v) for v in s[many]},
     )

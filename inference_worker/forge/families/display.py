@@ -5,7 +5,7 @@ from typing import Any
 
 from inference_worker.forge import values, words
 from inference_worker.forge.draw import Draw, Method
-from inference_worker.forge.standin import NAMES, Known, StandIn
+from inference_worker.forge.standin import NAMES, KnownMethod, StandIn
 
 _VERBS = ("show", "render", "draw", "display", "present", "view", "paint", "reveal")
 _OBJECTS = (
@@ -70,7 +70,7 @@ def _is_numbers(value: Any) -> bool:
 
 def _morph(name: str, value: Any) -> tuple[str, Callable[[Any], Any]]:
     """The expression for one slot, and what it should make of the slot's value."""
-    if isinstance(value, Known):
+    if isinstance(value, KnownMethod):
         text = name.replace("_", " ").capitalize()
         return f"button({text!r}, {name!r})", lambda v: {"morph": "button", "text": text, "selector": name}
     if _is_numbers(value):
@@ -117,8 +117,8 @@ def tree(d: Draw, layout: str) -> Method:
     body = f"return {layout}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
 
     def expectation(s: values.Slots) -> Any:
-        shown = [NAMES["label"](s[name]) for name in title] + [outcome(s[name]) for name, _, outcome in parts]
-        return {"morph": layout, "items": shown}
+        visible = [NAMES["label"](s[name]) for name in title] + [outcome(s[name]) for name, _, outcome in parts]
+        return {"morph": layout, "items": visible}
 
     selector = _selector(d)
     if layout == "row":

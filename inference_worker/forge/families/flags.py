@@ -116,13 +116,13 @@ def ask(d: Draw) -> Method:
 
 def combine(d: Draw) -> Method:
     """Two flags at once."""
-    (first, one), (second, two) = _slot(d), _slot(d)
+    (first, singular), (second, two) = _slot(d), _slot(d)
     kind = d.rng.choice(("and", "or", "neither", "but_not"))
     selectors = {
-        "and": (f"is_{one}_and_{two}", f"both_{one}_and_{two}", f"{one}_and_{two}"),
-        "or": (f"is_{one}_or_{two}", f"either_{one}_or_{two}", f"{one}_or_{two}"),
-        "neither": (f"neither_{one}_nor_{two}", f"is_neither_{one}_nor_{two}"),
-        "but_not": (f"is_{one}_but_not_{two}", f"{one}_but_not_{two}", f"{one}_and_not_{two}"),
+        "and": (f"is_{singular}_and_{two}", f"both_{singular}_and_{two}", f"{singular}_and_{two}"),
+        "or": (f"is_{singular}_or_{two}", f"either_{singular}_or_{two}", f"{singular}_or_{two}"),
+        "neither": (f"neither_{singular}_nor_{two}", f"is_neither_{singular}_nor_{two}"),
+        "but_not": (f"is_{singular}_but_not_{two}", f"{singular}_but_not_{two}", f"{singular}_and_not_{two}"),
     }[kind]
     body = {
         "and": f"self.{first} and self.{second}",

@@ -37,18 +37,18 @@ _THINGS = (
 def area(d: Draw) -> Method:
     """Width times height, with or without a noun before it."""
     first, second = d.rng.choice(_FLAT)
-    thing = d.noun(_THINGS, 0)
+    noun = d.noun(_THINGS, 0)
     if d.rng.random() < 0.35:
-        first, second = f"{thing}_{first}", f"{thing}_{second}"
+        first, second = f"{noun}_{first}", f"{noun}_{second}"
     d.slot(first, values.number)
     d.slot(second, values.number)
     selector = d.say(
         "area",
         "area",
         "area",
-        f"{thing}_area",
-        f"{thing}_area",
-        f"area_of_{thing}",
+        f"{noun}_area",
+        f"{noun}_area",
+        f"area_of_{noun}",
         "surface",
         "compute_area",
         "get_area",
@@ -63,8 +63,8 @@ def perimeter(d: Draw) -> Method:
     first, second = d.rng.choice(_FLAT)
     d.slot(first, values.number)
     d.slot(second, values.number)
-    thing = d.noun(_THINGS, 0)
-    selector = d.say("perimeter", "perimeter", f"{thing}_perimeter", "fence_length", "length_of_border", "get_perimeter", "outline")
+    noun = d.noun(_THINGS, 0)
+    selector = d.say("perimeter", "perimeter", f"{noun}_perimeter", "fence_length", "length_of_border", "get_perimeter", "outline")
     return Method(selector, f"return 2 * (self.{first} + self.{second})", lambda s: 2 * (s[first] + s[second]))
 
 
@@ -75,8 +75,8 @@ def volume(d: Draw) -> Method:
     )
     for name in names:
         d.slot(name, values.number)
-    thing = d.noun(("box", "tank", "room", "crate", "pool", "parcel", "aquarium", "chest"), 0)
-    selector = d.say("volume", "volume", f"{thing}_volume", f"volume_of_{thing}", "compute_volume", "total_volume", "cubic_size")
+    noun = d.noun(("box", "tank", "room", "crate", "pool", "parcel", "aquarium", "chest"), 0)
+    selector = d.say("volume", "volume", f"{noun}_volume", f"volume_of_{noun}", "compute_volume", "total_volume", "cubic_size")
     return Method(selector, "return " + " * ".join(f"self.{name}" for name in names), lambda s: s[names[0]] * s[names[1]] * s[names[2]])
 
 
@@ -154,14 +154,14 @@ _UNITS = (
 def conversion(d: Draw) -> Method:
     """A slot in another unit."""
     source, target, operator, factor = d.rng.choice(_UNITS)
-    slot, what = source, ""
+    slot, quantity = source, ""
     if d.rng.random() < 0.5:
-        what = d.noun(
+        quantity = d.noun(
             ("distance", "duration", "weight", "age", "length", "wait", "delay", "height", "load", "journey", "pause", "depth", "walk"), 0
         )
-        slot = f"{what}_{d.rng.choice(('', 'in_'))}{source}"
+        slot = f"{quantity}_{d.rng.choice(('', 'in_'))}{source}"
     d.slot(slot, values.number)
-    prefix = what or slot
+    prefix = quantity or slot
     selector = d.say(
         f"{prefix}_in_{target}", f"in_{target}", f"to_{target}", f"as_{target}", f"{prefix}_to_{target}", f"convert_to_{target}"
     )

@@ -27,27 +27,27 @@ _WORDS = values.list_of(values.word, 1, 6)
 
 def append(d: Draw) -> Method:
     """One more at the end."""
-    many, one = d.things(_TEXTS)
-    a = d.arg(d.rng.choice((one, "value", "item")), values.short_text)
-    generic = ("add", "add_item") if d.rng.random() < 0.15 else (f"add_{one}",)
+    many, singular = d.things(_TEXTS)
+    a = d.arg(d.rng.choice((singular, "value", "item")), values.short_text)
+    generic = ("add", "add_item") if d.rng.random() < 0.15 else (f"add_{singular}",)
     selector = d.say(
-        f"add_{one}",
-        f"add_{one}",
-        f"add_{one}",
-        f"append_{one}",
-        f"push_{one}",
-        f"include_{one}",
-        f"new_{one}",
-        f"remember_{one}",
-        f"store_{one}",
+        f"add_{singular}",
+        f"add_{singular}",
+        f"add_{singular}",
+        f"append_{singular}",
+        f"push_{singular}",
+        f"include_{singular}",
+        f"new_{singular}",
+        f"remember_{singular}",
+        f"store_{singular}",
         f"add_to_{many}",
-        f"put_{one}",
-        f"attach_{one}",
-        f"collect_{one}",
-        f"register_{one}",
-        f"note_{one}",
-        f"add_new_{one}",
-        f"keep_{one}",
+        f"put_{singular}",
+        f"attach_{singular}",
+        f"collect_{singular}",
+        f"register_{singular}",
+        f"note_{singular}",
+        f"add_new_{singular}",
+        f"keep_{singular}",
         *generic,
     )
     return Method(selector, f"self.{many}.append({a})\n{FLAG}\nreturn self.{many}", lambda s, v: s.update({many: s[many] + [v]}) or s[many])
@@ -55,16 +55,16 @@ def append(d: Draw) -> Method:
 
 def append_once(d: Draw) -> Method:
     """One more, unless it is there."""
-    many, one = d.things(_TEXTS)
-    a = d.arg(one, values.member_of(many, values.short_text, 0.4))
+    many, singular = d.things(_TEXTS)
+    a = d.arg(singular, values.member_of(many, values.short_text, 0.4))
     selector = d.say(
-        f"add_{one}_once",
-        f"add_unique_{one}",
-        f"add_{one}_if_missing",
-        f"add_{one}_if_new",
-        f"ensure_{one}",
-        f"include_{one}_once",
-        f"add_{one}_unless_present",
+        f"add_{singular}_once",
+        f"add_unique_{singular}",
+        f"add_{singular}_if_missing",
+        f"add_{singular}_if_new",
+        f"ensure_{singular}",
+        f"include_{singular}_once",
+        f"add_{singular}_unless_present",
     )
     return Method(
         selector,
@@ -75,16 +75,16 @@ def append_once(d: Draw) -> Method:
 
 def add_at_front(d: Draw) -> Method:
     """One more at the start."""
-    many, one = d.things(_TEXTS)
-    a = d.arg(one, values.short_text)
+    many, singular = d.things(_TEXTS)
+    a = d.arg(singular, values.short_text)
     selector = d.say(
-        f"prepend_{one}",
-        f"add_{one}_first",
-        f"add_{one}_at_start",
-        f"insert_{one}_first",
-        f"push_{one}_to_front",
-        f"add_first_{one}",
-        f"put_{one}_first",
+        f"prepend_{singular}",
+        f"add_{singular}_first",
+        f"add_{singular}_at_start",
+        f"insert_{singular}_first",
+        f"push_{singular}_to_front",
+        f"add_first_{singular}",
+        f"put_{singular}_first",
         f"prepend_to_{many}",
     )
     return Method(
@@ -104,21 +104,21 @@ def extend(d: Draw) -> Method:
 
 def remove(d: Draw) -> Method:
     """One taken out, if it is there."""
-    many, one = d.things(_TEXTS)
-    a = d.arg(one, values.member_of(many, values.short_text, 0.7))
+    many, singular = d.things(_TEXTS)
+    a = d.arg(singular, values.member_of(many, values.short_text, 0.7))
     selector = d.say(
-        f"remove_{one}",
-        f"remove_{one}",
-        f"remove_{one}",
-        f"drop_{one}",
-        f"delete_{one}",
-        f"discard_{one}",
-        f"take_out_{one}",
-        f"forget_{one}",
+        f"remove_{singular}",
+        f"remove_{singular}",
+        f"remove_{singular}",
+        f"drop_{singular}",
+        f"delete_{singular}",
+        f"discard_{singular}",
+        f"take_out_{singular}",
+        f"forget_{singular}",
         f"remove_from_{many}",
-        f"erase_{one}",
-        f"cross_out_{one}",
-        f"take_away_{one}",
+        f"erase_{singular}",
+        f"cross_out_{singular}",
+        f"take_away_{singular}",
     )
 
     def expectation(s: values.Slots, v: str) -> list[str]:
@@ -131,12 +131,19 @@ def remove(d: Draw) -> Method:
 
 def take(d: Draw) -> Method:
     """The first or the last one, taken out."""
-    many, one = d.things(_TEXTS)
+    many, singular = d.things(_TEXTS)
     first = d.rng.random() < 0.5
     selectors = (
-        (f"take_first_{one}", f"pop_first_{one}", f"take_next_{one}", f"remove_first_{one}", f"dequeue_{one}", f"shift_{one}")
+        (
+            f"take_first_{singular}",
+            f"pop_first_{singular}",
+            f"take_next_{singular}",
+            f"remove_first_{singular}",
+            f"dequeue_{singular}",
+            f"shift_{singular}",
+        )
         if first
-        else (f"take_last_{one}", f"pop_{one}", f"remove_last_{one}", f"pop_last_{one}", f"undo_last_{one}")
+        else (f"take_last_{singular}", f"pop_{singular}", f"remove_last_{singular}", f"pop_last_{singular}", f"undo_last_{singular}")
     )
     place = "0" if first else ""
     body = f"if not self.{many}:\n    return None\ntaken = self.{many}.pop({place})\n{FLAG}\nreturn taken"
@@ -188,11 +195,11 @@ def clear(d: Draw) -> Method:
 
 def replace(d: Draw) -> Method:
     """One in the place of another."""
-    many, one = d.things(_WORDS)
+    many, singular = d.things(_WORDS)
     a, b = d.arg("old", values.member_of(many, values.word, 0.8)), d.arg("new", values.word)
     body = f"self.{many} = [{b} if v == {a} else v for v in self.{many}]\nreturn self.{many}"
     return Method(
-        d.say(f"replace_{one}", f"change_{one}", f"exchange_{one}", f"swap_{one}", f"substitute_{one}"),
+        d.say(f"replace_{singular}", f"change_{singular}", f"exchange_{singular}", f"swap_{singular}", f"substitute_{singular}"),
         body,
         lambda s, v, w: s.update({many: [w if item == v else item for item in s[many]]}) or s[many],
     )

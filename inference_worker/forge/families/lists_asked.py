@@ -9,12 +9,12 @@ _WORDS = values.list_of(values.word, 1, 6)
 
 def count(d: Draw) -> Method:
     """How many."""
-    many, one = d.things(_TEXTS)
+    many, singular = d.things(_TEXTS)
     selector = d.say(
         f"count_{many}",
         f"count_{many}",
         f"number_of_{many}",
-        f"{one}_count",
+        f"{singular}_count",
         f"how_many_{many}",
         f"{many}_count",
         f"size_of_{many}",
@@ -28,16 +28,16 @@ def count(d: Draw) -> Method:
 
 def count_of(d: Draw) -> Method:
     """How often one value is in the list."""
-    many, one = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
-    a = d.arg(one, values.member_of(many, values.word, 0.8))
+    many, singular = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
+    a = d.arg(singular, values.member_of(many, values.word, 0.8))
     selector = d.say(
-        f"count_{one}",
-        f"how_often_{one}",
-        f"count_of_{one}",
-        f"times_{one}",
-        f"occurrences_of_{one}",
-        f"count_of_{one}_in_{many}",
-        f"how_many_times_{one}",
+        f"count_{singular}",
+        f"how_often_{singular}",
+        f"count_of_{singular}",
+        f"times_{singular}",
+        f"occurrences_of_{singular}",
+        f"count_of_{singular}_in_{many}",
+        f"how_many_times_{singular}",
     )
     return Method(selector, f"return self.{many}.count({a})", lambda s, v: sum(item == v for item in s[many]))
 
@@ -62,10 +62,10 @@ _ENDS = (
 
 def end(d: Draw) -> Method:
     """The first or the last one, None when there is none."""
-    many, one = d.things(_TEXTS)
+    many, singular = d.things(_TEXTS)
     shape, place = d.rng.choice(_ENDS)
     return Method(
-        d.say(shape.format(x=many, i=one)),
+        d.say(shape.format(x=many, i=singular)),
         f"return self.{many}[{place}] if self.{many} else None",
         lambda s: s[many][place] if len(s[many]) else None,
     )
@@ -73,20 +73,26 @@ def end(d: Draw) -> Method:
 
 def extreme_length(d: Draw) -> Method:
     """The longest or the shortest one."""
-    many, one = d.things(_TEXTS)
+    many, singular = d.things(_TEXTS)
     longest = d.rng.random() < 0.6
     selectors: tuple[str, ...] = (
         (
-            f"longest_{one}",
-            f"longest_{one}",
+            f"longest_{singular}",
+            f"longest_{singular}",
             f"longest_of_{many}",
-            f"find_longest_{one}",
-            f"get_longest_{one}",
+            f"find_longest_{singular}",
+            f"get_longest_{singular}",
             f"longest_in_{many}",
-            f"{one}_with_most_letters",
+            f"{singular}_with_most_letters",
         )
         if longest
-        else (f"shortest_{one}", f"shortest_{one}", f"shortest_of_{many}", f"find_shortest_{one}", f"{one}_with_fewest_letters")
+        else (
+            f"shortest_{singular}",
+            f"shortest_{singular}",
+            f"shortest_of_{many}",
+            f"find_shortest_{singular}",
+            f"{singular}_with_fewest_letters",
+        )
     )
     if d.rng.random() < 0.08:
         selectors = ("longest",) if longest else ("shortest",)
@@ -208,14 +214,14 @@ def unique(d: Draw) -> Method:
 
 def count_unique(d: Draw) -> Method:
     """How many different ones."""
-    many, one = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
+    many, singular = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
     return Method(
         d.say(
             f"count_unique_{many}",
             f"number_of_distinct_{many}",
             f"how_many_different_{many}",
-            f"distinct_{one}_count",
-            f"unique_{one}_count",
+            f"distinct_{singular}_count",
+            f"unique_{singular}_count",
         ),
         f"return len(set(self.{many}))",
         lambda s: len(dict.fromkeys(s[many])),
@@ -224,27 +230,27 @@ def count_unique(d: Draw) -> Method:
 
 def has(d: Draw) -> Method:
     """Whether one is in the list."""
-    many, one = d.things(_TEXTS)
-    a = d.arg(one, values.member_of(many, values.word))
+    many, singular = d.things(_TEXTS)
+    a = d.arg(singular, values.member_of(many, values.word))
     if d.rng.random() < 0.2:
         return Method(
-            d.say(f"lacks_{one}", f"is_{one}_missing", f"misses_{one}", f"has_no_{one}"),
+            d.say(f"lacks_{singular}", f"is_{singular}_missing", f"misses_{singular}", f"has_no_{singular}"),
             f"return {a} not in self.{many}",
             lambda s, v: v not in set(s[many]),
         )
     selector = d.say(
-        f"has_{one}",
-        f"has_{one}",
-        f"has_{one}",
-        f"contains_{one}",
-        f"includes_{one}",
-        f"knows_{one}",
-        f"is_{one}",
+        f"has_{singular}",
+        f"has_{singular}",
+        f"has_{singular}",
+        f"contains_{singular}",
+        f"includes_{singular}",
+        f"knows_{singular}",
+        f"is_{singular}",
         f"is_in_{many}",
-        f"is_known_{one}",
+        f"is_known_{singular}",
         f"{many}_contain",
         f"{many}_include",
-        f"{one}_exists",
+        f"{singular}_exists",
     )
     return Method(selector, f"return {a} in self.{many}", lambda s, v: v in set(s[many]))
 
@@ -267,10 +273,10 @@ def any_at_all(d: Draw) -> Method:
 
 def at(d: Draw) -> Method:
     """The one at a place."""
-    many, one = d.things(values.list_of(values.word, 2, 6))
+    many, singular = d.things(values.list_of(values.word, 2, 6))
     a = d.arg("index", values.whole(0, 1))
     return Method(
-        d.say(f"{one}_at", f"get_{one}_at", f"nth_{one}", f"{one}_number", f"{one}_at_index", f"pick_{one}"),
+        d.say(f"{singular}_at", f"get_{singular}_at", f"nth_{singular}", f"{singular}_number", f"{singular}_at_index", f"pick_{singular}"),
         f"return self.{many}[{a}]",
         lambda s, n: s[many][n],
     )
@@ -278,10 +284,12 @@ def at(d: Draw) -> Method:
 
 def place_of(d: Draw) -> Method:
     """Where one stands."""
-    many, one = d.things(_WORDS)
-    a = d.arg(one, values.member_of(many, values.word, 1))
+    many, singular = d.things(_WORDS)
+    a = d.arg(singular, values.member_of(many, values.word, 1))
     return Method(
-        d.say(f"index_of_{one}", f"position_of_{one}", f"where_is_{one}", f"place_of_{one}", f"find_index_of_{one}"),
+        d.say(
+            f"index_of_{singular}", f"position_of_{singular}", f"where_is_{singular}", f"place_of_{singular}", f"find_index_of_{singular}"
+        ),
         f"return self.{many}.index({a})",
         lambda s, v: [item == v for item in s[many]].index(True),
     )

@@ -59,13 +59,13 @@ def matching(d: Draw) -> Method:
         "shorter": f"len(v) < {a}",
     }[kind]
 
-    def expectation(s: values.Slots, given: str | int) -> list[str]:
-        if isinstance(given, int):
-            return [item for item in s[many] if (len(item) > given if kind == "longer" else given > len(item))]
+    def expectation(s: values.Slots, args: str | int) -> list[str]:
+        if isinstance(args, int):
+            return [item for item in s[many] if (len(item) > args if kind == "longer" else args > len(item))]
         return [
             item
             for item in s[many]
-            if {"start": item[: len(given)] == given, "end": item[-len(given) :] == given, "contain": item.find(given) >= 0}[kind]
+            if {"start": item[: len(args)] == args, "end": item[-len(args) :] == args, "contain": item.find(args) >= 0}[kind]
         ]
 
     return Method(d.say(*selectors), f"return [v for v in self.{many} if {test}]", expectation)
@@ -73,12 +73,12 @@ def matching(d: Draw) -> Method:
 
 def each(d: Draw) -> Method:
     """Each one changed: upper case, lengths, numbered."""
-    many, one = d.things(_TEXTS)
+    many, singular = d.things(_TEXTS)
     kind = d.rng.choice(("upper", "title", "length", "numbered", "bulleted"))
     selectors = {
         "upper": (f"uppercase_{many}", f"{many}_in_capitals", f"{many}_upper", f"shouted_{many}"),
         "title": (f"capitalized_{many}", f"{many}_capitalized"),
-        "length": (f"{one}_lengths", f"lengths_of_{many}", f"{many}_lengths"),
+        "length": (f"{singular}_lengths", f"lengths_of_{many}", f"{many}_lengths"),
         "numbered": (f"numbered_{many}", f"{many}_numbered", f"enumerate_{many}"),
         "bulleted": (f"bulleted_{many}", f"{many}_as_bullets", f"{many}_with_dashes"),
     }[kind]

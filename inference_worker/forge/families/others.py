@@ -110,11 +110,11 @@ def count(d: Draw) -> Method:
 def add(d: Draw) -> Method:
     """One more object."""
     group = d.noun(_GROUPS, 0)
-    one = {"children": "child", "shelves": "shelf"}.get(group, group.removesuffix("s"))
+    singular = {"children": "child", "shelves": "shelf"}.get(group, group.removesuffix("s"))
     d.slot(group, values.list_of(values.reference, 1, 4))
-    a = d.arg(one, values.reference)
+    a = d.arg(singular, values.reference)
     return Method(
-        d.say(f"add_{one}", f"add_{one}", f"include_{one}", f"add_to_{group}", f"attach_{one}", f"register_{one}"),
+        d.say(f"add_{singular}", f"add_{singular}", f"include_{singular}", f"add_to_{group}", f"attach_{singular}", f"register_{singular}"),
         f"self.{group}.append({a})\nself._p_changed = True\nreturn self.{group}",
         lambda s, v: s.update({group: [*s[group], v]}) or s[group],
     )

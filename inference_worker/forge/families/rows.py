@@ -18,7 +18,7 @@ def _table(d: Draw) -> tuple[str, str, str, str, str]:
     def rows(rng: Random, slots: values.Slots) -> Any:
         return [{label: word, amount: rng.randint(1, 40), factor: rng.randint(1, 9)} for word in rng.sample(words.WORDS, rng.randint(1, 4))]
 
-    many, one = d.things(
+    many, singular = d.things(
         rows,
         (
             "item",
@@ -41,7 +41,7 @@ def _table(d: Draw) -> tuple[str, str, str, str, str]:
             "piece",
         ),
     )
-    return many, one, label, amount, factor
+    return many, singular, label, amount, factor
 
 
 def total(d: Draw) -> Method:
@@ -63,10 +63,10 @@ def total(d: Draw) -> Method:
 
 def column(d: Draw) -> Method:
     """One field of every row."""
-    many, one, label, amount, factor = _table(d)
+    many, singular, label, amount, factor = _table(d)
     wanted = d.rng.choice((label, amount, factor))
     return Method(
-        d.say(f"{one}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"),
+        d.say(f"{singular}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"),
         f"return [r['{wanted}'] for r in self.{many}]",
         lambda s: [dict(r).pop(wanted) for r in s[many]],
     )
@@ -74,11 +74,18 @@ def column(d: Draw) -> Method:
 
 def find(d: Draw) -> Method:
     """The first row with this text, or None."""
-    many, one, label, _amount, _factor = _table(d)
+    many, singular, label, _amount, _factor = _table(d)
     a = d.arg(label, lambda rng, slots: rng.choice(slots[many])[label] if rng.random() < 0.7 else rng.choice(words.WORDS))
     body = f"for r in self.{many}:\n    if r['{label}'] == {a}:\n        return r\nreturn None"
     return Method(
-        d.say(f"find_{one}", f"{one}_by_{label}", f"get_{one}", f"look_up_{one}", f"{one}_named", f"find_{one}_by_{label}"),
+        d.say(
+            f"find_{singular}",
+            f"{singular}_by_{label}",
+            f"get_{singular}",
+            f"look_up_{singular}",
+            f"{singular}_named",
+            f"find_{singular}_by_{label}",
+        ),
         body,
         lambda s, v: next((r for r in s[many] if r[label] == v), None),
     )
@@ -106,19 +113,19 @@ def where(d: Draw) -> Method:
 
 def extreme(d: Draw) -> Method:
     """The text of the row with the most or the least."""
-    many, one, label, amount, factor = _table(d)
+    many, singular, label, amount, factor = _table(d)
     d.slots[many] = lambda rng, slots: [
         {label: word, amount: number, factor: rng.randint(1, 9)}
         for word, number in zip(rng.sample(words.WORDS, 3), rng.sample(range(1, 60), 3), strict=True)
     ]
     most = d.rng.random() < 0.6
     word = d.rng.choice(("highest", "largest", "most")) if most else d.rng.choice(("lowest", "smallest", "least"))
-    selector = d.say(f"{one}_with_{word}_{amount}", f"{word}_{amount}_{one}", f"{label}_with_{word}_{amount}")
+    selector = d.say(f"{singular}_with_{word}_{amount}", f"{word}_{amount}_{singular}", f"{label}_with_{word}_{amount}")
     ends = f"['{label}']" if selector.startswith(f"{label}_") else ""
 
     def expectation(s: values.Slots) -> Any:
-        found = sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]
-        return found[label] if ends else found
+        extreme = sorted(s[many], key=lambda r: r[amount])[-1 if most else 0]
+        return extreme[label] if ends else extreme
 
     return Method(
         selector,
@@ -129,11 +136,11 @@ def extreme(d: Draw) -> Method:
 
 def append(d: Draw) -> Method:
     """A row made from the arguments."""
-    many, one, label, amount, _factor = _table(d)
+    many, singular, label, amount, _factor = _table(d)
     d.slots[many] = lambda rng, slots: [{label: word, amount: rng.randint(1, 40)} for word in rng.sample(words.WORDS, rng.randint(1, 3))]
     a, b = d.arg(label, values.word), d.arg(amount, values.whole(1, 40))
     return Method(
-        d.say(f"add_{one}", f"add_{one}", f"new_{one}", f"record_{one}", f"append_{one}"),
+        d.say(f"add_{singular}", f"add_{singular}", f"new_{singular}", f"record_{singular}", f"append_{singular}"),
         f"self.{many}.append({{'{label}': {a}, '{amount}': {b}}})\n{FLAG}\nreturn self.{many}",
         lambda s, v, n: s.update({many: [*s[many], {label: v, amount: n}]}) or s[many],
     )

@@ -10,39 +10,39 @@ FLAG = "self._p_changed = True"
 
 def append(d: Draw) -> Method:
     """One more."""
-    many, one = d.things(_NUMBERS, words.SERIES)
-    a = d.arg(d.rng.choice((one, "value")), values.number)
+    many, singular = d.things(_NUMBERS, words.SERIES)
+    a = d.arg(d.rng.choice((singular, "value")), values.number)
     selector = d.say(
-        f"add_{one}",
-        f"add_{one}",
-        f"record_{one}",
-        f"log_{one}",
-        f"append_{one}",
-        f"push_{one}",
-        f"new_{one}",
-        f"note_{one}",
-        f"enter_{one}",
+        f"add_{singular}",
+        f"add_{singular}",
+        f"record_{singular}",
+        f"log_{singular}",
+        f"append_{singular}",
+        f"push_{singular}",
+        f"new_{singular}",
+        f"note_{singular}",
+        f"enter_{singular}",
         f"add_to_{many}",
-        f"store_{one}",
+        f"store_{singular}",
     )
     return Method(selector, f"self.{many}.append({a})\n{FLAG}\nreturn self.{many}", lambda s, v: s.update({many: s[many] + [v]}) or s[many])
 
 
 def total(d: Draw) -> Method:
     """The sum."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     selector = d.say(
         f"total_{many}",
-        f"total_{one}",
-        f"total_{one}",
+        f"total_{singular}",
+        f"total_{singular}",
         f"sum_of_{many}",
         f"sum_{many}",
         f"{many}_sum",
         f"{many}_total",
         f"add_up_{many}",
         f"all_{many}_together",
-        f"overall_{one}",
-        f"combined_{one}",
+        f"overall_{singular}",
+        f"combined_{singular}",
         "total",
     )
     return Method(selector, f"return sum(self.{many})", lambda s: _summed(s[many]))
@@ -57,17 +57,17 @@ def _summed(numbers: list[float]) -> float:
 
 def average(d: Draw) -> Method:
     """The mean, 0 of nothing."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     selector = d.say(
-        f"average_{one}",
-        f"average_{one}",
+        f"average_{singular}",
+        f"average_{singular}",
         f"average_{many}",
-        f"mean_{one}",
+        f"mean_{singular}",
         f"average_of_{many}",
-        f"{one}_average",
+        f"{singular}_average",
         f"mean_of_{many}",
         f"{many}_average",
-        f"typical_{one}",
+        f"typical_{singular}",
         "average",
     )
     return Method(
@@ -77,24 +77,32 @@ def average(d: Draw) -> Method:
 
 def extreme(d: Draw) -> Method:
     """The highest or the lowest, None of nothing."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     high = d.rng.random() < 0.55
     selectors = (
         (
-            f"highest_{one}",
-            f"highest_{one}",
-            f"max_{one}",
-            f"largest_{one}",
-            f"best_{one}",
-            f"top_{one}",
-            f"maximum_{one}",
-            f"biggest_{one}",
-            f"greatest_{one}",
-            f"{one}_record",
-            f"peak_{one}",
+            f"highest_{singular}",
+            f"highest_{singular}",
+            f"max_{singular}",
+            f"largest_{singular}",
+            f"best_{singular}",
+            f"top_{singular}",
+            f"maximum_{singular}",
+            f"biggest_{singular}",
+            f"greatest_{singular}",
+            f"{singular}_record",
+            f"peak_{singular}",
         )
         if high
-        else (f"lowest_{one}", f"lowest_{one}", f"min_{one}", f"smallest_{one}", f"minimum_{one}", f"least_{one}", f"worst_{one}")
+        else (
+            f"lowest_{singular}",
+            f"lowest_{singular}",
+            f"min_{singular}",
+            f"smallest_{singular}",
+            f"minimum_{singular}",
+            f"least_{singular}",
+            f"worst_{singular}",
+        )
     )
     return Method(
         d.say(*selectors),
@@ -105,9 +113,9 @@ def extreme(d: Draw) -> Method:
 
 def spread(d: Draw) -> Method:
     """From the lowest to the highest."""
-    many, one = d.things(_SOME, words.SERIES)
+    many, singular = d.things(_SOME, words.SERIES)
     return Method(
-        d.say(f"{one}_range", f"{one}_spread", f"spread_of_{many}", f"range_of_{many}", f"{many}_range"),
+        d.say(f"{singular}_range", f"{singular}_spread", f"spread_of_{many}", f"range_of_{many}", f"{many}_range"),
         f"return max(self.{many}) - min(self.{many})",
         lambda s: sorted(s[many])[-1] - sorted(s[many])[0],
     )
@@ -179,10 +187,10 @@ def mapped(d: Draw) -> Method:
 
 def running(d: Draw) -> Method:
     """The sums so far."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     body = f"total = 0\nsums = []\nfor v in self.{many}:\n    total += v\n    sums.append(total)\nreturn sums"
     return Method(
-        d.say(f"running_{one}_totals", f"cumulative_{many}", f"running_total_of_{many}", f"{many}_so_far", f"running_{many}"),
+        d.say(f"running_{singular}_totals", f"cumulative_{many}", f"running_total_of_{many}", f"{many}_so_far", f"running_{many}"),
         body,
         lambda s: [_summed(s[many][: n + 1]) for n in range(len(s[many]))],
     )
@@ -190,10 +198,12 @@ def running(d: Draw) -> Method:
 
 def end(d: Draw) -> Method:
     """The first or last."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     first = d.rng.random() < 0.4
     selector = (
-        d.say(f"first_{one}", f"oldest_{one}") if first else d.say(f"last_{one}", f"latest_{one}", f"newest_{one}", f"most_recent_{one}")
+        d.say(f"first_{singular}", f"oldest_{singular}")
+        if first
+        else d.say(f"last_{singular}", f"latest_{singular}", f"newest_{singular}", f"most_recent_{singular}")
     )
     return Method(
         selector,
@@ -204,9 +214,9 @@ def end(d: Draw) -> Method:
 
 def count(d: Draw) -> Method:
     """How many."""
-    many, one = d.things(_NUMBERS, words.SERIES)
+    many, singular = d.things(_NUMBERS, words.SERIES)
     return Method(
-        d.say(f"count_{many}", f"number_of_{many}", f"how_many_{many}", f"{one}_count", f"{many}_count"),
+        d.say(f"count_{many}", f"number_of_{many}", f"how_many_{many}", f"{singular}_count", f"{many}_count"),
         f"return len(self.{many})",
         lambda s: sum(1 for _ in s[many]),
     )
@@ -224,9 +234,9 @@ def text(d: Draw) -> Method:
 
 def change(d: Draw) -> Method:
     """From the first to the last."""
-    many, one = d.things(_SOME, words.SERIES)
+    many, singular = d.things(_SOME, words.SERIES)
     return Method(
-        d.say(f"{one}_change", f"change_of_{one}", f"change_in_{many}", f"{one}_growth", f"growth_of_{one}"),
+        d.say(f"{singular}_change", f"change_of_{singular}", f"change_in_{many}", f"{singular}_growth", f"growth_of_{singular}"),
         f"return self.{many}[-1] - self.{many}[0]",
         lambda s: s[many][len(s[many]) - 1] - s[many][0],
     )
@@ -234,13 +244,13 @@ def change(d: Draw) -> Method:
 
 def weighted(d: Draw) -> Method:
     """Two lists multiplied item by item and summed."""
-    (first, one), (second, _) = (
+    (first, singular), (second, _) = (
         d.things(values.list_of(values.money, 2, 4), words.SERIES, 0),
         d.things(
             values.list_of(values.whole(1, 9), 2, 4), ("factor", "count", "share", "unit", "time", "multiplier", "piece", "portion"), 0
         ),
     )
-    selector = d.say(f"total_{one}", f"{first}_times_{second}", f"sum_of_{first}_times_{second}", f"weighted_{one}")
+    selector = d.say(f"total_{singular}", f"{first}_times_{second}", f"sum_of_{first}_times_{second}", f"weighted_{singular}")
     if selector.startswith("total"):
         selector = f"total_of_{first}_times_{second}"
     return Method(

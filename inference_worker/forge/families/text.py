@@ -96,7 +96,7 @@ def describe(d: Draw) -> Method:
         if d.rng.random() < 0.8 or not names:
             names.append(d.slot(d.noun(pool, 0.15), maker))
     made = {name: maker(d.rng, {}) for name, maker in d.slots.items()}
-    shown = [name for name in names if isinstance(made[name], (str, int, float))]
+    visible = [name for name in names if isinstance(made[name], (str, int, float))]
     selector = d.say(
         "describe",
         "describe",
@@ -114,10 +114,10 @@ def describe(d: Draw) -> Method:
         "state_line",
         "overview",
     )
-    if selector in names or not shown:
+    if selector in names or not visible:
         selector = "describe"
-    inside = ", ".join(f"{name}: {{self.{name}}}" for name in shown)
-    return Method(selector, f"return f'{inside}'", lambda s: ", ".join(name + ": " + str(s[name]) for name in shown))
+    inside = ", ".join(f"{name}: {{self.{name}}}" for name in visible)
+    return Method(selector, f"return f'{inside}'", lambda s: ", ".join(name + ": " + str(s[name]) for name in visible))
 
 
 def describe_some(d: Draw) -> Method:

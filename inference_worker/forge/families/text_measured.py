@@ -102,17 +102,17 @@ def asked(d: Draw) -> Method:
         "equal": f"self.{slot} == {a}",
     }[kind]
 
-    def expectation(s: values.Slots, given: object) -> object:
+    def expectation(s: values.Slots, args: object) -> object:
         text = s[slot]
-        if isinstance(given, int):
-            return "".join(text[place] for place in range(min(given, len(text)))) if kind == "prefix" else "".join([text] * given)
-        sought = str(given)
+        if isinstance(args, int):
+            return "".join(text[place] for place in range(min(args, len(text)))) if kind == "prefix" else "".join([text] * args)
+        sought = str(args)
         return {
             "starts": text[: len(sought)] == sought,
             "ends": text[len(text) - len(sought) :] == sought,
             "contains": text.find(sought) >= 0,
             "count": len(text.split(sought)) - 1,
-            "equal": text == given,
+            "equal": text == args,
         }[kind]
 
     return Method(d.say(*selectors), f"return {body}", expectation)

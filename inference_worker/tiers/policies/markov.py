@@ -85,23 +85,23 @@ class Predictive(Cost):
         changed = {adapter, *super().used(at, adapter, session)}
         if not session:
             return changed
-        known = self._sessions.get(session)
-        if known is None:
-            known = self._sessions[session] = _Session(adapter, at, _Counts())
+        state = self._sessions.get(session)
+        if state is None:
+            state = self._sessions[session] = _Session(adapter, at, _Counts())
             if len(self._sessions) > SESSIONS:
                 forgotten, _ = next(iter(self._sessions.items()))
                 changed |= self._withdraw(forgotten)
                 del self._sessions[forgotten]
         else:
-            self._after.setdefault(known.last, _Counts()).add(adapter)
+            self._after.setdefault(state.last, _Counts()).add(adapter)
             changed |= self._withdraw(session)
-            known.last, known.at = adapter, at
+            state.last, state.at = adapter, at
             self._sessions.move_to_end(session)
-        known.habits.add(adapter)
-        known.guesses = self._guess(known)
-        if known.guesses:
+        state.habits.add(adapter)
+        state.guesses = self._guess(state)
+        if state.guesses:
             self._expiring[session] = at
-        for guessed, probability in known.guesses:
+        for guessed, probability in state.guesses:
             self._expected[guessed] = self._expected.get(guessed, 0.0) + probability
             self._base[guessed] = self._floor
             changed.add(guessed)
@@ -117,8 +117,8 @@ class Predictive(Cost):
         return changed
 
     def next(self, session: str) -> list[tuple[str, float]]:
-        known = self._sessions.get(session)
-        return list(known.guesses) if known else []
+        state = self._sessions.get(session)
+        return list(state.guesses) if state else []
 
     def worth(self, adapter: str) -> float:
         return super().worth(adapter) + BOOST * self._expected.get(adapter, 0.0) * self._price_of(adapter)
@@ -137,15 +137,15 @@ class Predictive(Cost):
     def _withdraw(self, session: str) -> set[str]:
         """Take back what was expected of a session; returns whose worth that changed."""
         self._expiring.pop(session, None)
-        known = self._sessions[session]
-        for adapter, probability in known.guesses:
+        state = self._sessions[session]
+        for adapter, probability in state.guesses:
             left = self._expected.get(adapter, 0.0) - probability
             if left > 1e-9:
                 self._expected[adapter] = left
             else:
                 self._expected.pop(adapter, None)
-        changed = {adapter for adapter, _ in known.guesses}
-        known.guesses = []
+        changed = {adapter for adapter, _ in state.guesses}
+        state.guesses = []
         return changed
 
     def _guess(self, session: _Session) -> list[tuple[str, float]]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from deploy.digest import directory_digest
 from inference_worker.adapters.adapter import BaseModel, Unsound, check_adapter
 from inference_worker.errors import BadAdapter
-from inference_worker.protocol import Completed, Failed
+from inference_worker.protocol import Completed, RequestFailed
 from tests.inference_worker import files
 from tests.inference_worker.bad_adapters import BAD, spoil
 from tests.inference_worker.conftest import Scene
@@ -83,7 +83,7 @@ def test_no_bad_adapter_costs_anybody_the_engine(scene: Scene, tmp_path: Path) -
             directory.rename(scene.home / "adapters" / digest)
             beside = client.start(scene.model, "Once upon a time", max_tokens=4)
             answer = client.generate(scene.model, "Hello", max_tokens=4, adapter=digest)
-            assert isinstance(answer, Failed) and answer.type == "BadAdapter", (kind, answer)
+            assert isinstance(answer, RequestFailed) and answer.type == "BadAdapter", (kind, answer)
             assert isinstance(client.finish(beside)[0], Completed), kind
             (tmp_path / "bad-outside").unlink(missing_ok=True)
         after = client.generate(scene.model, "Hello", max_tokens=4, adapter=scene.adapters[0])

@@ -18,7 +18,7 @@ from inference_worker.adapters.catalogue import Catalogue
 from inference_worker.adapters.exports import Shelf
 from inference_worker.adapters.fetcher import CHUNK, Fetched, Fetcher, FetchFailed, Limits
 from inference_worker.errors import BadAdapter
-from inference_worker.protocol import Answer, AskChunk, AskFiles, Chunk, Failed, File, Files
+from inference_worker.protocol import Answer, AskChunk, AskFiles, Chunk, File, Files, RequestFailed
 from tests.inference_worker import files
 
 QUICK = Limits(list_s=0.4, chunk_s=0.4)
@@ -62,7 +62,7 @@ def honest(shelf: Shelf, asked: AskFiles | AskChunk) -> Answer:
             return Files(id=asked.id, adapter=asked.adapter, files=shelf.files(asked.adapter))
         return Chunk(id=asked.id, data=shelf.read(asked.adapter, asked.path, asked.offset, asked.length))
     except BadAdapter as error:
-        return Failed(id=asked.id, type=error.type, message=str(error))
+        return RequestFailed(id=asked.id, type=error.type, message=str(error))
 
 
 @pytest.fixture
@@ -185,7 +185,9 @@ async def says_rubbish(_asked: AskFiles | AskChunk, _answer: Answer) -> bytes:
 
 
 async def answers_another_question(asked: AskFiles | AskChunk, answer: Answer) -> Answer:
-    return Failed(id=asked.id, type="BadAdapter", message="who asks?") if isinstance(asked, AskChunk) else Chunk(id=asked.id, data=b"x")
+    return (
+        RequestFailed(id=asked.id, type="BadAdapter", message="who asks?") if isinstance(asked, AskChunk) else Chunk(id=asked.id, data=b"x")
+    )
 
 
 FAULTS: dict[str, tuple[Answering, str]] = {
@@ -198,7 +200,10 @@ FAULTS: dict[str, tuple[Answering, str]] = {
     "sends nothing": (chunks(lambda asked, data: Chunk(id=asked.id, data=b"")), "but gave 0 bytes"),
     "sends wrong bytes": (chunks(lambda asked, data: Chunk(id=asked.id, data=data[:-1] + bytes([data[-1] ^ 1]))), "has the sha256"),
     "sends a giant": (chunks(lambda asked, data: Chunk(id=asked.id, data=bytes(8 * CHUNK))), "did not answer AskChunk|but gave"),
-    "refuses a chunk": (chunks(lambda asked, data: Failed(id=asked.id, type="BadAdapter", message="no more")), "BadAdapter: no more"),
+    "refuses a chunk": (
+        chunks(lambda asked, data: RequestFailed(id=asked.id, type="BadAdapter", message="no more")),
+        "BadAdapter: no more",
+    ),
     "lists a size that is too small": (resized(17), "has the sha256"),
     "lists a size that is too large": (resized(10 * CHUNK), "but gave"),
     "lists a size beyond all bounds": (resized(2**50), "allowed"),

@@ -5,7 +5,7 @@ import math
 import msgspec
 import pytest
 
-from inference_worker.protocol import AskHealth, Busy, Completed, Failed, Generate, Health, Sampling
+from inference_worker.protocol import AskHealth, Completed, Generate, Health, RequestFailed, Sampling, WorkerBusy
 from tests.inference_worker import files
 from tests.inference_worker.conftest import LONG, QUEUE, Scene
 from tests.inference_worker.service import drawn
@@ -14,7 +14,7 @@ ABSENT = "0" * 64
 
 
 def failure(answer: object) -> str:
-    assert isinstance(answer, Failed), answer
+    assert isinstance(answer, RequestFailed), answer
     assert answer.message
     return answer.type
 
@@ -93,7 +93,7 @@ def test_log_probabilities_of_each_token_come_where_they_are_asked_for(scene: Sc
 def test_an_unknown_model_is_refused_by_name(scene: Scene) -> None:
     answer = scene.client.generate(ABSENT, LONG)
     assert failure(answer) == "UnknownModel"
-    assert isinstance(answer, Failed) and ABSENT in answer.message
+    assert isinstance(answer, RequestFailed) and ABSENT in answer.message
 
 
 def test_a_missing_adapter_is_refused_and_the_engine_goes_on(scene: Scene) -> None:
@@ -122,7 +122,7 @@ def test_a_bad_grammar_is_refused_and_the_engine_goes_on(scene: Scene, grammar: 
 def test_a_prompt_that_does_not_fit_is_refused_with_the_numbers(scene: Scene) -> None:
     answer = scene.client.generate(scene.model, "word " * 3000)
     assert failure(answer) == "BadRequest"
-    assert isinstance(answer, Failed) and "tokens" in answer.message
+    assert isinstance(answer, RequestFailed) and "tokens" in answer.message
 
 
 @pytest.mark.parametrize("frame", [b"", b"\xc1", b"\x80", msgspec.msgpack.encode({"op": "Nonsense", "id": "x"})])
@@ -137,7 +137,7 @@ def test_a_bad_field_is_answered_under_the_id_of_its_request(scene: Scene) -> No
     answer = scene.client.receive()
     assert failure(answer) == "BadRequest"
     assert answer.id == "odd"
-    assert isinstance(answer, Failed) and "max_tokens" in answer.message
+    assert isinstance(answer, RequestFailed) and "max_tokens" in answer.message
 
 
 def test_more_than_one_frame_is_answered(scene: Scene) -> None:
@@ -179,7 +179,7 @@ def test_past_the_queue_a_client_is_told_to_come_back(scene: Scene) -> None:
     scene.client.text(scene.model, LONG, max_tokens=1)
     names = [scene.client.start(scene.model, LONG, max_tokens=900) for _ in range(QUEUE)]
     answer = scene.client.generate(scene.model, LONG)
-    assert isinstance(answer, Busy)
+    assert isinstance(answer, WorkerBusy)
     assert answer.retry_after_ms > 0
     for name in names:
         scene.client.cancel(name)

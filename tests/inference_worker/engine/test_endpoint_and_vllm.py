@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from inference_worker.protocol import Failed
+from inference_worker.protocol import RequestFailed
 from tests.inference_worker.conftest import LONG, Scene
 from tests.inference_worker.vllm_server import KEY, ModelServer
 
@@ -40,7 +40,7 @@ def test_what_is_cancelled_here_ends_at_the_server(endpoint_worker: Scene, model
     client.first_delta(name)
     assert model_server.metric("vllm:num_requests_running") == 1
     client.cancel(name)
-    assert isinstance(client.finish(name)[0], Failed)
+    assert isinstance(client.finish(name)[0], RequestFailed)
     until = time.monotonic() + 10
     while model_server.metric("vllm:num_requests_running") and time.monotonic() < until:
         client.health()

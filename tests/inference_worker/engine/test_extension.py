@@ -11,7 +11,7 @@ import pytest
 import zmq
 
 from inference_worker.engine import extension
-from inference_worker.engine.extension import ReadReport, Shelf, TierExtension
+from inference_worker.engine.extension import HotAdapters, ReadReport, TierExtension
 
 _LIMIT_S = 10.0
 
@@ -60,7 +60,7 @@ class Desk:
         self.gate = threading.Event()
         self.gate.set()
         self.begun = threading.Event()
-        self.shelf = Shelf(SimpleNamespace(_adapter_manager=manager), self.parse)
+        self.shelf = HotAdapters(SimpleNamespace(_adapter_manager=manager), self.parse)
         self.reply = f"ipc://{directory}/r.sock"
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.PULL)

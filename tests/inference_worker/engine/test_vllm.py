@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from inference_worker.protocol import Completed, Failed, Sampling, Warm
+from inference_worker.protocol import Completed, RequestFailed, Sampling, Warm
 from tests.inference_worker.conftest import LONG, Scene, real_scene
 
 pytestmark = pytest.mark.model
@@ -62,10 +62,10 @@ def test_a_grammar_without_a_sentence_is_refused_and_the_engine_goes_on(real_wor
     answer = real_worker.client.generate(real_worker.model, LONG, grammar='root ::= "a" root', max_tokens=8)
     assert isinstance(answer, Completed), "it has no end, but every beginning is allowed"
     endless = real_worker.client.generate(real_worker.model, LONG, grammar='root ::= root "a"', max_tokens=8)
-    assert isinstance(endless, Failed)
+    assert isinstance(endless, RequestFailed)
     assert endless.type == "BadGrammar"
     nested = real_worker.client.generate(real_worker.model, LONG, grammar="root ::= " + "(" * 50_000 + '"a"' + ")" * 50_000)
-    assert isinstance(nested, Failed)
+    assert isinstance(nested, RequestFailed)
     assert nested.type == "BadGrammar"
     assert real_worker.client.text(real_worker.model, LONG, max_tokens=2)
     assert real_worker.client.health().engine_starts == 1
@@ -74,7 +74,7 @@ def test_a_grammar_without_a_sentence_is_refused_and_the_engine_goes_on(real_wor
 def test_a_grammar_that_breaks_off_is_refused_and_the_engine_goes_on(real_worker: Scene) -> None:
     starts = real_worker.client.health().engine_starts
     refused = real_worker.client.generate(real_worker.model, LONG, grammar='root ::= "a')
-    assert isinstance(refused, Failed)
+    assert isinstance(refused, RequestFailed)
     assert refused.type == "BadGrammar"
     assert real_worker.client.text(real_worker.model, LONG, max_tokens=2)
     assert real_worker.client.health().engine_starts == max(starts, 1)
@@ -111,7 +111,7 @@ def test_sigterm_while_the_engine_starts_ends_the_start(scene: Scene) -> None:
     scene.client.health_until(engine="starting")
     scene.worker.process.send_signal(signal.SIGTERM)
     answer, _ = scene.client.finish("w", 20)
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, RequestFailed)
     assert answer.type == "Stopping"
     # Importing the engine cannot be interrupted.
     assert scene.worker.process.wait(60) == 0

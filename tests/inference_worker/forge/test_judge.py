@@ -3,7 +3,7 @@
 from inference_worker.forge import evaluate
 from inference_worker.forge.draw import task
 from inference_worker.forge.families import FAMILIES
-from inference_worker.forge.judge import Job, Judge, grade
+from inference_worker.forge.judge import Judge, JudgedDraft, grade
 
 ADDITION = "arithmetic.sum_of_named"
 APPENDING = "lists.append"
@@ -42,9 +42,9 @@ def test_what_the_language_forbids_is_wrong_whatever_it_answers() -> None:
 def test_a_draft_that_never_ends_is_wrong_and_the_next_one_is_still_graded() -> None:
     one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
     with Judge() as judge:
-        assert not judge.verdict(Job(ADDITION, 3, "test", "    while True:\n        pass")).right
-        assert not judge.verdict(Job(ADDITION, 3, "test", "    return 'a' * 10 ** 11")).right
-        assert judge.verdict(Job(ADDITION, 3, "test", one.body)).right
+        assert not judge.verdict(JudgedDraft(ADDITION, 3, "test", "    while True:\n        pass")).right
+        assert not judge.verdict(JudgedDraft(ADDITION, 3, "test", "    return 'a' * 10 ** 11")).right
+        assert judge.verdict(JudgedDraft(ADDITION, 3, "test", one.body)).right
 
 
 def test_a_report_counts_right_drafts_by_set_and_shows_the_wrong_ones() -> None:

@@ -1,7 +1,7 @@
 """The prompt is the contract between the image and the adapters: its text, to the letter."""
 
 from inference_worker.forge import render
-from inference_worker.forge.standin import Known, StandIn
+from inference_worker.forge.standin import KnownMethod, StandIn
 
 
 def test_a_whole_prompt_reads_as_the_language_describes_it() -> None:
@@ -44,7 +44,7 @@ def test_long_values_are_cut_where_the_language_says() -> None:
 def test_objects_and_methods_are_shown_by_kind_only() -> None:
     assert render.value([StandIn({}), StandIn({})]) == "[<object>, …]"
     assert render.value({"owner": StandIn({"secret": 1})}) == "{'owner': <object>}"
-    assert render.value(Known(3)) == "<method>"
+    assert render.value(KnownMethod(3)) == "<method>"
 
 
 def test_no_more_than_twenty_four_slots_are_shown() -> None:

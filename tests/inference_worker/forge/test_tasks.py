@@ -73,7 +73,7 @@ def test_the_first_conversations_object_has_the_slots_it_is_born_with() -> None:
 
 
 def test_every_batch_holds_examples_of_like_length_and_none_is_lost() -> None:
-    examples = [dataset.Example((1,) * n, (2,)) for n in range(1, 101)]
+    examples = [dataset.TrainingExample((1,) * n, (2,)) for n in range(1, 101)]
     cut = list(dataset.batches(examples, 10, Random(1)))
     assert sorted(len(example) for batch in cut for example in batch) == list(range(2, 102))
     assert all(max(map(len, batch)) - min(map(len, batch)) < 10 for batch in cut)

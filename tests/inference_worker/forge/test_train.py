@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from inference_worker.forge import train
-from inference_worker.forge.dataset import Example
+from inference_worker.forge.dataset import TrainingExample
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +63,14 @@ def test_an_adapter_is_never_written_over(model: Path, tmp_path: Path) -> None:
 
 
 def test_only_the_answers_tokens_are_learned() -> None:
-    tokens, targets = train.collate([Example((5, 6, 7), (8, 0)), Example((5, 6), (9, 9, 9, 0))], padding=0)
+    tokens, targets = train.collate([TrainingExample((5, 6, 7), (8, 0)), TrainingExample((5, 6), (9, 9, 9, 0))], padding=0)
     assert tokens.tolist() == [[5, 6, 7, 8, 0, 0], [5, 6, 9, 9, 9, 0]]
     assert targets.tolist() == [[-100, -100, 8, 0, -100, -100], [-100, 9, 9, 9, 0, -100]]
 
 
 def test_sharing_the_common_beginning_leaves_the_loss_as_it_is(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapted, _ = train.prepared(model, train.Recipe())
-    batch = train.collate([Example((5, 6, 7, 8), (8, 0)), Example((5, 6, 7), (9, 9, 9, 0))], padding=0)
+    batch = train.collate([TrainingExample((5, 6, 7, 8), (8, 0)), TrainingExample((5, 6, 7), (9, 9, 9, 0))], padding=0)
     shared = train.loss_of(adapted, *batch).item()
     monkeypatch.setattr(train, "_common", lambda tokens: 0)
     assert shared == pytest.approx(train.loss_of(adapted, *batch).item(), rel=0.02)

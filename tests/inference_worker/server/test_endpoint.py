@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy.settings import Home
-from inference_worker.protocol import Completed, Delta, Failed
+from inference_worker.protocol import Completed, Delta, RequestFailed
 from tests.inference_worker import files
 from tests.inference_worker.conftest import LONG, Scene
 from tests.inference_worker.openai_server import OpenAiServer, ThreadedServer, event, in_a_thread, refused, spoken, streamed
@@ -45,7 +45,7 @@ def test_a_server_that_goes_away_in_the_middle_of_a_draft_is_a_typed_failure_and
     assert scene.client.first_delta(name).text == " once"
     elsewhere.do(elsewhere.server.close())
     answer, _ = scene.client.finish(name)
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, RequestFailed)
     assert answer.type == "EngineStartFailed"
     assert elsewhere.server.url in answer.message and "inference.endpoint" in answer.message
     health = scene.client.health_until(10, engine="failed")
@@ -74,19 +74,19 @@ def test_what_only_one_request_meets_fails_that_one_alone(scene: Scene, elsewher
     watched = scene.client.start(scene.model, LONG, stream=True)
     assert isinstance(scene.client.first_delta(watched), Delta)
     failed = scene.client.generate(scene.model, LONG)
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, RequestFailed)
     assert failed.type == "EndpointFailed" and "inference.endpoint_key" in failed.message
     health = scene.client.health()
     assert (health.engine, health.running) == ("ready", 1)
     scene.client.cancel(watched)
-    assert isinstance(scene.client.finish(watched)[0], Failed)
+    assert isinstance(scene.client.finish(watched)[0], RequestFailed)
     assert scene.client.text(scene.model, LONG) == " upon a time"
 
 
 def test_an_adapter_of_the_images_model_is_refused_where_another_model_is_served(scene: Scene, elsewhere: ThreadedServer) -> None:
     elsewhere.server.answers = [WHOLE]
     refusal = scene.client.generate(scene.model, LONG, adapter=scene.adapters[0])
-    assert isinstance(refusal, Failed)
+    assert isinstance(refusal, RequestFailed)
     assert refusal.type == "BadAdapter" and "'served'" in refusal.message and "--served-model-name" in refusal.message
 
 

@@ -16,7 +16,7 @@ from inference_worker.engine.engine import Engine
 from inference_worker.engine.fake_engine import FakeEngine, Script
 from inference_worker.engine.host import EngineHost
 from inference_worker.errors import EngineDied, EngineStartFailed
-from inference_worker.loading.serial import Lane
+from inference_worker.loading.serial import SerialExecutor
 from inference_worker.protocol import AskHealth, Generate, Warm
 from inference_worker.server.backpressure import Pressure
 from inference_worker.server.liveness import Presence
@@ -75,7 +75,7 @@ def test_a_pause_without_requests_is_not_taken_for_slowness() -> None:
 @in_a_loop
 async def test_a_lane_waits_for_what_must_end_and_not_for_what_runs_beside() -> None:
     done: list[str] = []
-    lane, slow = Lane(), asyncio.Event()
+    lane, slow = SerialExecutor(), asyncio.Event()
 
     async def note(name: str, until: asyncio.Event | None = None) -> None:
         if until is not None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.digest import directory_digest
-from inference_worker.protocol import AskChunk, AskFiles, Chunk, Completed, Failed, Files
+from inference_worker.protocol import AskChunk, AskFiles, Chunk, Completed, Files, RequestFailed
 from tests.inference_worker import files
 from tests.inference_worker.conftest import LONG, ORDINALS, Scene, fake_scene
 from tests.inference_worker.service import Client, drawn, running_worker
@@ -21,7 +21,7 @@ def first_to_finish(client: Client, names: list[str], timeout_s: float = 60.0) -
     until = time.monotonic() + timeout_s
     while len(order) < len(names):
         answer = client.receive(until - time.monotonic())
-        if answer.id in names and isinstance(answer, Completed | Failed):
+        if answer.id in names and isinstance(answer, Completed | RequestFailed):
             assert isinstance(answer, Completed), answer
             order.append(answer.id)
     return order
@@ -78,7 +78,7 @@ def test_a_deadline_that_passes_while_the_adapter_loads_is_told_and_the_next_one
     for scene in fake_scene(tmp_path, [], {"read_s": 1.0}):
         scene.client.text(scene.model, "x", max_tokens=1)
         late = scene.client.generate(scene.model, LONG, adapter=scene.adapters[0], deadline_ms=200)
-        assert isinstance(late, Failed)
+        assert isinstance(late, RequestFailed)
         assert late.type == "DeadlineExceeded"
         assert scene.client.completed(scene.model, LONG, adapter=scene.adapters[0], max_tokens=2).mode == "adapter"
 
@@ -89,12 +89,12 @@ def test_an_adapter_that_kills_engines_while_it_loads_is_refused_and_the_others_
     victim = directory_digest(files.random_adapter(tmp_path / "victim", model, seed=0))
     for scene in fake_scene(tmp_path / "home", [], {"deadly": [victim]}):
         answer = scene.client.generate(scene.model, LONG, adapter=victim)
-        assert isinstance(answer, Failed)
+        assert isinstance(answer, RequestFailed)
         assert answer.type == "BadAdapter"
         assert "died" in answer.message
         starts = scene.client.health().engine_starts
         assert scene.client.text(scene.model, LONG, adapter=scene.adapters[1], max_tokens=4).endswith(" second")
-        assert isinstance(scene.client.generate(scene.model, LONG, adapter=victim), Failed)
+        assert isinstance(scene.client.generate(scene.model, LONG, adapter=victim), RequestFailed)
         assert scene.client.health().engine_starts == starts == 3
 
 
@@ -234,7 +234,7 @@ def test_a_damaged_adapter_is_quarantined_and_served_once_it_is_whole_again(tmp_
         whole = weights.read_bytes()
         weights.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
         answer = scene.client.generate(scene.model, LONG, adapter=scene.adapters[0])
-        assert isinstance(answer, Failed)
+        assert isinstance(answer, RequestFailed)
         assert answer.type == "BadAdapter"
         told = scene.client.adapters()
         assert (told.registered, told.quarantined) == (1, 1)
@@ -255,7 +255,7 @@ def test_what_is_put_into_the_home_or_taken_out_is_noticed_without_being_named(t
         until = time.monotonic() + 40
         while {one.adapter for one in scene.client.adapters().adapters} != {stays, late}:
             assert time.monotonic() < until, scene.client.adapters()
-        assert isinstance(scene.client.generate(scene.model, LONG, adapter=gone), Failed)
+        assert isinstance(scene.client.generate(scene.model, LONG, adapter=gone), RequestFailed)
 
 
 def test_the_files_of_an_adapter_can_be_read_by_their_list(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_the_files_of_an_adapter_can_be_read_by_their_list(tmp_path: Path) -> No
             assert data == (scene.home / "adapters" / digest / file.path).read_bytes()
         scene.client.send(AskChunk(id="c", adapter=digest, path="../../script.json", offset=0, length=10))
         refused, _ = scene.client.finish("c")
-        assert isinstance(refused, Failed)
+        assert isinstance(refused, RequestFailed)
         assert refused.type == "BadAdapter"
 
 
@@ -290,7 +290,7 @@ def test_a_worker_without_the_adapter_fetches_it_from_a_peer(tmp_path: Path) -> 
             assert answer.found == "remote"
             assert answer.outputs[0].text.startswith(" written under the first")
             missing = client.generate(scene.model, LONG, adapter="0" * 64)
-            assert isinstance(missing, Failed)
+            assert isinstance(missing, RequestFailed)
             assert missing.type == "BadAdapter"
         # A disk's budget that it is over holds for what was fetched in an earlier life as well.
         (home / "batos.toml").write_text(f'[inference]\npeers = ["{scene.worker.endpoint}"]\ndisk_gib = 1e-9\n')

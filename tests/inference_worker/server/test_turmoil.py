@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from inference_worker.protocol import Busy, Completed, Failed
+from inference_worker.protocol import Completed, RequestFailed, WorkerBusy
 from tests.inference_worker.conftest import LONG, fake_scene
 from tests.inference_worker.service import drawn
 
 ALLOWED = {"Cancelled", "DeadlineExceeded", "EngineDied"}
 
 
-def fair(failed: Failed) -> bool:
+def fair(failed: RequestFailed) -> bool:
     """Whether an engine that died, or the client, explains the failure. An adapter whose load two engines did not survive is suspect."""
     return failed.type in ALLOWED or (failed.type == "BadAdapter" and "the engine died 2 times" in failed.message)
 
@@ -52,8 +52,8 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
             answers.setdefault(answer.id, []).append(answer)
         for name, got in answers.items():
             assert len(got) == 1
-            assert not isinstance(got[0], Busy)
-            if isinstance(got[0], Failed):
+            assert not isinstance(got[0], WorkerBusy)
+            if isinstance(got[0], RequestFailed):
                 assert fair(got[0]), got[0]
             elif isinstance(got[0], Completed) and (adapter := asked[name]) is not None:
                 says = ("first", "second", "third", "fourth", "fifth")[scene.adapters.index(adapter)]
@@ -61,7 +61,7 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
         assert sum(isinstance(got[0], Completed) for got in answers.values()) > 100
         health = watcher.health_until(10, waiting=0, running=0)
         assert health.engine_starts >= 3
-        suspect = {asked[name] for name, got in answers.items() if isinstance(got[0], Failed) and got[0].type == "BadAdapter"}
+        suspect = {asked[name] for name, got in answers.items() if isinstance(got[0], RequestFailed) and got[0].type == "BadAdapter"}
         assert len(suspect) < len(scene.adapters)
         for n, adapter in enumerate(scene.adapters):
             assert adapter in suspect or client.text(scene.model, LONG, adapter=adapter, max_tokens=4), n

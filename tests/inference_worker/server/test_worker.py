@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from deploy.settings import Home
-from inference_worker.protocol import Completed, Failed, Health, Warm
+from inference_worker.protocol import Completed, Health, RequestFailed, Warm
 from tests.inference_worker import files
 from tests.inference_worker.conftest import LONG, Scene, fake_scene
 from tests.inference_worker.service import drawn, running_worker
@@ -50,7 +50,7 @@ def test_a_request_that_kills_two_engines_is_given_up_and_the_others_are_answere
     bystanders = [scene.client.start(scene.model, LONG, max_tokens=30) for _ in range(3)]
     deadly = scene.client.start(scene.model, DEADLY)
     answer, _ = scene.client.finish(deadly)
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, RequestFailed)
     assert answer.type == "EngineDied"
     for name in bystanders:
         assert isinstance(scene.client.finish(name)[0], Completed)
@@ -83,7 +83,7 @@ def test_sigterm_lets_what_runs_finish_refuses_the_rest_and_exits_with_0(scene: 
     scene.client.first_delta(running)
     scene.worker.process.send_signal(signal.SIGTERM)
     # Until the signal has arrived, requests are still answered.
-    answer = next(answer for _ in range(50) if isinstance(answer := scene.client.generate(scene.model, "x", max_tokens=1), Failed))
+    answer = next(answer for _ in range(50) if isinstance(answer := scene.client.generate(scene.model, "x", max_tokens=1), RequestFailed))
     assert answer.type == "Stopping"
     assert isinstance(scene.client.finish(running)[0], Completed)
     assert scene.worker.process.wait(10) == 0
@@ -95,7 +95,7 @@ def test_sigterm_fails_what_cannot_finish_in_time(scene: Scene) -> None:
     scene.client.first_delta(running)
     scene.worker.process.send_signal(signal.SIGTERM)
     answer, _ = scene.client.finish(waiting)
-    assert isinstance(answer, Failed)
+    assert isinstance(answer, RequestFailed)
     assert answer.type == "Stopping"
     assert scene.worker.process.wait(20) == 0
 
@@ -184,7 +184,7 @@ def test_a_worker_whose_libraries_do_not_load_says_so_and_ends_for_the_next_one_
         with running_worker(tmp_path / "home", start="eager") as worker, worker.client() as client:
             assert "already registered" in client.health_until(30, engine="failed").detail, "nobody asked, and it stays"
             answer = client.generate(hopeless, "x")
-            assert isinstance(answer, Failed)
+            assert isinstance(answer, RequestFailed)
             assert (answer.type, "libraries do not load" in answer.message) == ("EngineStartFailed", True)
             assert worker.process.wait(20) == 3
             assert worker.log.read_text().count("inference worker ends, to be started anew") == ended
@@ -194,6 +194,6 @@ def test_all_that_wait_for_an_engine_that_cannot_be_had_are_answered(tmp_path: P
     with running_worker(tmp_path / "home") as worker, worker.client() as client:
         for name in [client.start(hopeless, f"x{number}") for number in range(3)]:
             answer, _ = client.finish(name)
-            assert isinstance(answer, Failed)
+            assert isinstance(answer, RequestFailed)
             assert answer.type == "EngineStartFailed"
         assert worker.process.wait(20) == 3

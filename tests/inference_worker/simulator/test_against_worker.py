@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from inference_worker.protocol import Completed
-from inference_worker.simulator.machine import Machine, Speed
+from inference_worker.simulator.machine import SimulatedMachine, Speed
 from inference_worker.simulator.tiered import TieredWorker
 from inference_worker.trace import Trace, read_trace
 from tests.inference_worker import files
@@ -50,7 +50,7 @@ def test_a_worker_records_every_request_with_what_it_did(recorded: Trace) -> Non
 
 
 def test_the_simulator_finds_each_adapter_where_the_worker_found_it(recorded: Trace) -> None:
-    machine = Machine(
+    machine = SimulatedMachine(
         name="fake",
         step_s=0.001,
         kv_tokens=10_000,

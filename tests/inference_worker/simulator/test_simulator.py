@@ -14,15 +14,15 @@ from msgspec.structs import replace
 from inference_worker.protocol import Completed, Generate, Output, Sampling
 from inference_worker.simulator.__main__ import main
 from inference_worker.simulator.generate import generate
-from inference_worker.simulator.machine import LoraCost, Machine, MachineError, Speed
+from inference_worker.simulator.machine import LoraCost, MachineError, SimulatedMachine, Speed
 from inference_worker.simulator.outcome import Outcome, quantiles
 from inference_worker.simulator.presets import BUILT_IN, gpu_machine, read_machine, seed_settings
 from inference_worker.simulator.runs import POLICIES, simulate
 from inference_worker.simulator.shapes import LLAMA_8B
-from inference_worker.trace import Generated, Record, Trace, TraceError, in_order, read_trace, trace_record, write_trace
+from inference_worker.trace import Trace, TraceError, TraceParameters, TraceRecord, in_order, read_trace, trace_record, write_trace
 
 # Round numbers: a step takes 100 ms, a read 1 s, a commit 50 ms; an adapter has 100 bytes; adapters cost nothing in a step.
-MACHINE = Machine(
+MACHINE = SimulatedMachine(
     name="round",
     step_s=0.1,
     kv_tokens=1000,
@@ -37,11 +37,11 @@ MACHINE = Machine(
 )
 
 
-def asked(at: float, adapter: str | None, tokens: int = 5, **more: object) -> Record:
-    return msgspec.convert({"at": at, "adapter": adapter, "prompt_tokens": 10, "tokens": tokens, "client": "c", **more}, Record)
+def asked(at: float, adapter: str | None, tokens: int = 5, **more: object) -> TraceRecord:
+    return msgspec.convert({"at": at, "adapter": adapter, "prompt_tokens": 10, "tokens": tokens, "client": "c", **more}, TraceRecord)
 
 
-def run(records: list[Record], policy: str = "lru", machine: Machine = MACHINE) -> Outcome:
+def run(records: list[TraceRecord], policy: str = "lru", machine: SimulatedMachine = MACHINE) -> Outcome:
     return simulate(Trace(in_order(records)), machine, policy)
 
 
@@ -49,17 +49,17 @@ def run(records: list[Record], policy: str = "lru", machine: Machine = MACHINE) 
 
 
 def test_the_same_parameters_draw_the_same_trace_and_another_seed_another() -> None:
-    assert generate(Generated(seed=1)) == generate(Generated(seed=1)) != generate(Generated(seed=2))
+    assert generate(TraceParameters(seed=1)) == generate(TraceParameters(seed=1)) != generate(TraceParameters(seed=2))
 
 
 def test_popularity_follows_zipf_and_sessions_follow_their_habit() -> None:
-    loose = generate(Generated(adapters=100, zipf=1.0, rate=50, seconds=400, order=0.0, plain=0.25))
+    loose = generate(TraceParameters(adapters=100, zipf=1.0, rate=50, seconds=400, order=0.0, plain=0.25))
     uses = Counter(record.adapter for record in loose.records)
     assert uses[None] / len(loose.records) == pytest.approx(0.25, abs=0.02)
     assert uses["a00000"] / uses["a00009"] == pytest.approx(10, rel=0.3)
     last: dict[str, str | None] = {}
     follows: dict[str | None, Counter[str | None]] = {}
-    for record in generate(Generated(adapters=100, rate=50, seconds=400, order=0.9)).records:
+    for record in generate(TraceParameters(adapters=100, rate=50, seconds=400, order=0.9)).records:
         follows.setdefault(last.get(record.session), Counter())[record.adapter] += 1
         last[record.session] = record.adapter
     by_habit = sum(max(after.values()) for after in follows.values()) / sum(sum(after.values()) for after in follows.values())
@@ -67,7 +67,7 @@ def test_popularity_follows_zipf_and_sessions_follow_their_habit() -> None:
 
 
 def test_a_written_trace_is_read_back(tmp_path: Path) -> None:
-    trace = generate(Generated(adapters=20, seconds=30))
+    trace = generate(TraceParameters(adapters=20, seconds=30))
     with (tmp_path / "t.jsonl").open("wb") as lines:
         write_trace(trace, lines)
     assert read_trace(tmp_path / "t.jsonl") == trace
@@ -203,7 +203,7 @@ def test_quantiles_are_values_that_were_seen() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_request_ends_once_and_the_tokens_add_up(policy: str) -> None:
-    trace = generate(Generated(adapters=300, rate=3, seconds=120, plain=0.1, seed=3))
+    trace = generate(TraceParameters(adapters=300, rate=3, seconds=120, plain=0.1, seed=3))
     told = simulate(trace, replace(MACHINE, step_s=0.02, slots=4, ram=5000, kv_tokens=5000, max_streams=16), policy)
     assert (told.unfinished, told.refused, told.counted) == (0, 0, len(trace.records))
     assert told.tokens_s * told.seconds == pytest.approx(sum(record.tokens for record in trace.records))
@@ -213,7 +213,7 @@ def test_every_request_ends_once_and_the_tokens_add_up(policy: str) -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_more_than_the_machine_can_do_is_done_in_the_end(policy: str) -> None:
-    trace = generate(Generated(adapters=100, rate=3, seconds=200, sessions=50))
+    trace = generate(TraceParameters(adapters=100, rate=3, seconds=200, sessions=50))
     told = simulate(trace, replace(BUILT_IN["seed"], slots=2), policy)
     assert (told.unfinished, told.refused, told.counted) == (0, 0, len(trace.records))
 
@@ -242,7 +242,7 @@ _TIGHT = st.builds(
     st.sampled_from([4, 16]),
 )
 _CROWDED = st.builds(
-    Generated,
+    TraceParameters,
     adapters=st.sampled_from([3, 30, 300]),
     rate=st.sampled_from([1.0, 5.0]),
     seconds=st.just(60.0),
@@ -258,7 +258,9 @@ _CROWDED = st.builds(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(_TIGHT, _CROWDED, st.sampled_from(POLICIES[1:]), st.sampled_from([1, 3, 6]))
-def test_however_tight_slots_ram_and_disk_are_every_request_ends(machine: Machine, crowd: Generated, policy: str, streams: int) -> None:
+def test_however_tight_slots_ram_and_disk_are_every_request_ends(
+    machine: SimulatedMachine, crowd: TraceParameters, policy: str, streams: int
+) -> None:
     drawn = generate(crowd)
     trace = Trace([replace(record, streams=streams if number % 3 else 1) for number, record in enumerate(drawn.records)], drawn.generated)
     told = simulate(trace, machine, policy)
@@ -267,13 +269,13 @@ def test_however_tight_slots_ram_and_disk_are_every_request_ends(machine: Machin
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_where_all_adapters_fit_into_slots_all_are_found_hot(policy: str) -> None:
-    trace = generate(Generated(adapters=4, rate=1, seconds=300))
+    trace = generate(TraceParameters(adapters=4, rate=1, seconds=300))
     told = simulate(trace, replace(MACHINE, step_s=0.01, slots=4, kv_tokens=5000), policy, skip_s=100)
     assert told.found("hot") == 1 and told.stalls <= 4
 
 
 def test_the_predictor_finds_more_hot_where_sessions_have_habits() -> None:
-    trace = generate(Generated(adapters=200, rate=1, seconds=1500, sessions=4, order=0.9, tokens=20))
+    trace = generate(TraceParameters(adapters=200, rate=1, seconds=1500, sessions=4, order=0.9, tokens=20))
     machine = replace(MACHINE, step_s=0.01, slots=6, ram=10**6, kv_tokens=10_000)
     found = {policy: simulate(trace, machine, policy, skip_s=500).found("hot") for policy in POLICIES}
     assert found["predictive"] > max(found["stock"], found["lru"]) + 0.2

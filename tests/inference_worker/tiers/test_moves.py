@@ -4,15 +4,28 @@ import random
 
 import pytest
 
-from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.events import Admit, Commit, Delete, Drop, Fetch, Priority, Read, Refuse, Registered, Retire, StartEngine, Tier
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
+from inference_worker.tiers.events import (
+    Admit,
+    Commit,
+    Delete,
+    Fetch,
+    Priority,
+    ReadAdapter,
+    Refuse,
+    Registered,
+    Retire,
+    StartEngine,
+    Tier,
+    Unload,
+)
 from tests.inference_worker.tiers.world import Clockwork, Durations, World
 
 
 def world_with_engine(
-    slots: int = 2, ram: int = 0, disk: int = 0, policy: str = "lru", limits: Limits | None = None, adapters: str = "abcd"
+    slots: int = 2, ram: int = 0, disk: int = 0, policy: str = "lru", limits: SchedulingLimits | None = None, adapters: str = "abcd"
 ) -> World:
-    world = World(policy, Budgets(ram, disk), limits or Limits(max_streams=4, reserved_streams=0, pass_s=0), slots)
+    world = World(policy, Budgets(ram, disk), limits or SchedulingLimits(max_streams=4, reserved_streams=0, pass_s=0), slots)
     for name in adapters:
         world.register(name)
     world.ready()
@@ -23,7 +36,7 @@ def test_an_adapter_travels_from_the_peer_to_a_slot_and_then_its_request_runs() 
     world = world_with_engine()
     world.register("far", remote=True)
     assert world.ask("far", name="one") == [Fetch("far")]
-    assert world.arrive("far") == [Read("far")]
+    assert world.arrive("far") == [ReadAdapter("far")]
     assert world.arrive("far") == [Commit("far")]
     assert world.arrive("far") == [Admit((b"c", "one"), Tier.REMOTE)]
 
@@ -49,7 +62,7 @@ def test_others_run_while_an_adapter_loads() -> None:
 def test_loading_begins_with_the_arrival_even_when_no_stream_is_free() -> None:
     world = world_with_engine()
     world.ask(name="busy", streams=4)
-    assert world.ask("a", name="waits") == [Read("a")]
+    assert world.ask("a", name="waits") == [ReadAdapter("a")]
     assert world.arrive("a") == [Commit("a")]
     world.arrive("a")
     assert world.runs == ["busy"]
@@ -62,7 +75,7 @@ def test_files_are_fetched_while_the_engine_starts_but_nothing_is_read() -> None
     world.register("far", remote=True)
     assert world.ask("a") == [StartEngine("base")]
     assert world.ask("far") == [Fetch("far")]
-    assert Read("a") in world.ready()
+    assert ReadAdapter("a") in world.ready()
 
 
 def test_adapters_load_in_the_order_of_the_requests_a_bounded_number_at_a_time() -> None:
@@ -72,7 +85,7 @@ def test_adapters_load_in_the_order_of_the_requests_a_bounded_number_at_a_time()
     world.ask("b")
     world.ask("c", priority=Priority.INTERACTIVE)
     assert world.moving == ["a"], "one read at a time"
-    assert world.arrive("a") == [Read("c"), Commit("a")], "the person's before the tool's"
+    assert world.arrive("a") == [ReadAdapter("c"), Commit("a")], "the person's before the tool's"
 
 
 def test_the_least_recently_used_slot_gives_way_and_what_runs_never_does() -> None:
@@ -128,7 +141,7 @@ def test_the_slot_that_admitted_nobody_for_the_longest_gives_way() -> None:
 
 
 def test_later_arrivals_may_pass_for_a_while() -> None:
-    limits = Limits(max_streams=4, reserved_streams=0, pass_s=2.0)
+    limits = SchedulingLimits(max_streams=4, reserved_streams=0, pass_s=2.0)
     world = world_with_engine(slots=1, limits=limits)
     world.heat("a")
     world.tick(60)
@@ -174,7 +187,7 @@ def test_a_slot_promised_to_a_tool_goes_to_a_person_who_came_since() -> None:
 def test_more_than_slots_and_ram_can_serve_is_served_in_the_end(policy: str, ram: int) -> None:
     """Thirty adapters, three slots, all classes, twice what the engine can do: promises of slots are kept or taken over, never stuck."""
     names = [f"n{number}" for number in range(30)]
-    limits = Limits(max_streams=4, reserved_streams=1, ageing_s=5.0)
+    limits = SchedulingLimits(max_streams=4, reserved_streams=1, ageing_s=5.0)
     world = world_with_engine(slots=3, ram=ram, policy=policy, limits=limits, adapters="")
     for name in names:
         world.register(name)
@@ -188,7 +201,7 @@ def test_more_than_slots_and_ram_can_serve_is_served_in_the_end(policy: str, ram
 
 def test_all_that_wait_for_one_adapter_share_its_loading() -> None:
     """Two adapters, one slot, and their requests in turn: not one swap for each of them."""
-    world = world_with_engine(slots=1, limits=Limits(max_streams=4, reserved_streams=0))
+    world = world_with_engine(slots=1, limits=SchedulingLimits(max_streams=4, reserved_streams=0))
     clockwork = Clockwork(world, Durations(read=0.1, commit=0.1, run=0.5))
     for number in range(100):
         clockwork.at(0.1 * number, "ask", {"adapter": "ab"[number % 2], "name": str(number)})
@@ -199,7 +212,7 @@ def test_all_that_wait_for_one_adapter_share_its_loading() -> None:
 
 def test_an_adapter_that_took_long_to_load_is_used_for_longer() -> None:
     def commits(tenure: float) -> int:
-        world = world_with_engine(slots=1, limits=Limits(max_streams=4, reserved_streams=0, pass_s=0, tenure=tenure))
+        world = world_with_engine(slots=1, limits=SchedulingLimits(max_streams=4, reserved_streams=0, pass_s=0, tenure=tenure))
         clockwork = Clockwork(world, Durations(read=0.5, commit=0.5, run=0.2))
         for number in range(200):
             clockwork.at(0.1 * number, "ask", {"adapter": "ab"[number % 2], "name": str(number)})
@@ -210,7 +223,7 @@ def test_an_adapter_that_took_long_to_load_is_used_for_longer() -> None:
 
 
 def test_a_flow_for_one_adapter_does_not_keep_its_slot_past_its_turn() -> None:
-    world = world_with_engine(slots=1, limits=Limits(max_streams=16, reserved_streams=0, ageing_s=1000, pass_s=1.0, tenure=4.0))
+    world = world_with_engine(slots=1, limits=SchedulingLimits(max_streams=16, reserved_streams=0, ageing_s=1000, pass_s=1.0, tenure=4.0))
     clockwork = Clockwork(world, Durations(read=0.1, commit=0.1, run=1.0))
     for number in range(200):
         clockwork.at(0.1 * number, "ask", {"adapter": "a", "name": f"flow{number}"})
@@ -220,7 +233,7 @@ def test_a_flow_for_one_adapter_does_not_keep_its_slot_past_its_turn() -> None:
 
 
 def test_an_overdue_request_gets_a_slot_from_a_flow_that_never_ends() -> None:
-    limits = Limits(max_streams=4, reserved_streams=0, ageing_s=2.0, pass_s=1e6, tenure=1e6)
+    limits = SchedulingLimits(max_streams=4, reserved_streams=0, ageing_s=2.0, pass_s=1e6, tenure=1e6)
     world = world_with_engine(slots=1, limits=limits)
     clockwork = Clockwork(world, Durations(run=1.0))
     for number in range(200):
@@ -235,7 +248,7 @@ def test_ram_is_kept_by_dropping_what_is_used_least_recently() -> None:
     world = world_with_engine(slots=1, ram=200)
     world.heat("a", "b")
     world.ask("c", name="c")
-    assert Drop("a") in world.told
+    assert Unload("a") in world.told
     world.settle()
     assert world.runs == ["c"]
     assert world.tier("a") is Tier.COLD
@@ -248,7 +261,7 @@ def test_ram_that_is_full_of_running_adapters_is_waited_for() -> None:
     world.ask("b", name="on b")
     world.ask("c", name="on c")
     assert world.moving == []
-    assert world.end("on a") == [Retire("a"), Drop("a"), Read("c")]
+    assert world.end("on a") == [Retire("a"), Unload("a"), ReadAdapter("c")]
 
 
 def test_what_others_wait_for_is_dropped_only_for_somebody_before_them() -> None:
@@ -260,7 +273,7 @@ def test_what_others_wait_for_is_dropped_only_for_somebody_before_them() -> None
     world.ask("c", name="another tool")
     assert world.tier("b") is Tier.WARM and world.moving == []
     told = world.ask("d", name="person", priority=Priority.INTERACTIVE)
-    assert told == [Drop("b"), Read("d")]
+    assert told == [Unload("b"), ReadAdapter("d")]
 
 
 def test_an_adapter_that_turns_out_larger_than_promised_pushes_others_out_or_goes() -> None:
@@ -268,7 +281,7 @@ def test_an_adapter_that_turns_out_larger_than_promised_pushes_others_out_or_goe
     world.heat("a")
     world.register("fat", size=100, ram=200)
     world.ask("fat", name="one")
-    assert world.arrive("fat") == [Retire("a"), Drop("a"), Commit("fat")]
+    assert world.arrive("fat") == [Retire("a"), Unload("a"), Commit("fat")]
 
 
 def test_one_that_nobody_waits_for_any_more_pushes_nobody_out() -> None:
@@ -277,7 +290,7 @@ def test_one_that_nobody_waits_for_any_more_pushes_nobody_out() -> None:
     world.register("fat", size=100, ram=200)
     world.ask("fat", name="taken back")
     world.end("taken back")
-    assert world.arrive("fat") == [Drop("fat")]
+    assert world.arrive("fat") == [Unload("fat")]
 
 
 def test_an_adapter_larger_than_all_of_ram_is_refused_with_the_remedy() -> None:
@@ -323,7 +336,7 @@ def test_what_was_fetched_before_a_restart_is_known_as_deletable() -> None:
 
 
 def test_a_person_does_not_wait_for_slots_that_only_held_back_batches_hold() -> None:
-    limits = Limits(max_streams=4, reserved_streams=2, pass_s=0)
+    limits = SchedulingLimits(max_streams=4, reserved_streams=2, pass_s=0)
     world = world_with_engine(slots=2, limits=limits)
     world.ask("a", name="batch runs", streams=2, priority=Priority.BACKGROUND)
     world.settle()
@@ -343,7 +356,7 @@ def test_a_move_that_fails_refuses_who_waits_for_it_and_the_next_request_tries_a
         Refuse((b"c", "one"), "BadAdapter", "adapter a: no luck"),
         Refuse((b"c", "two"), "BadAdapter", "adapter a: no luck"),
     ]
-    assert world.ask("a", name="three") == [Read("a")]
+    assert world.ask("a", name="three") == [ReadAdapter("a")]
 
 
 def test_a_request_for_an_adapter_nobody_registered_is_refused() -> None:
@@ -358,7 +371,7 @@ def test_a_removed_adapter_leaves_the_engine_once_nothing_runs_with_it() -> None
     world.ask("a", name="runs")
     assert world.remove("a") == []
     assert [type(one) for one in world.ask("a", name="late")] == [Refuse]
-    assert world.end("runs") == [Retire("a"), Drop("a")]
+    assert world.end("runs") == [Retire("a"), Unload("a")]
     assert world.tiers.statistics().registered == 3
 
 
@@ -382,7 +395,7 @@ def test_an_adapter_registered_at_a_peer_that_then_appears_here_needs_no_fetch()
     world = world_with_engine()
     world.register("late", remote=True)
     assert world.ask("late", name="one") == [Fetch("late")]
-    assert world.register("late") == [Read("late")]
+    assert world.register("late") == [ReadAdapter("late")]
 
 
 @pytest.mark.parametrize("size", [0, -1])

@@ -4,14 +4,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference_worker.tiers.budgets import Limits
-from inference_worker.tiers.events import Admit, Arrived, Ended, EngineGone, EngineReady, Priority, StartEngine, StopEngine, Ticked
+from inference_worker.tiers.budgets import SchedulingLimits
+from inference_worker.tiers.events import (
+    Admit,
+    EngineGone,
+    EngineReady,
+    Priority,
+    RequestArrived,
+    RequestEnded,
+    StartEngine,
+    StopEngine,
+    Ticked,
+)
 from tests.inference_worker.tiers.world import Clockwork, Durations, World
 
-FOUR = Limits(max_streams=4, reserved_streams=0)
+FOUR = SchedulingLimits(max_streams=4, reserved_streams=0)
 
 
-def world_with_engine(limits: Limits = FOUR, slots: int = 2, policy: str = "lru") -> World:
+def world_with_engine(limits: SchedulingLimits = FOUR, slots: int = 2, policy: str = "lru") -> World:
     world = World(policy, limits=limits, slots=slots)
     world.ready()
     return world
@@ -104,7 +114,7 @@ def test_a_person_goes_before_a_tool_and_a_tool_before_nobody() -> None:
 
 
 def test_background_requests_leave_streams_free_for_a_person() -> None:
-    world = world_with_engine(Limits(max_streams=4, reserved_streams=1))
+    world = world_with_engine(SchedulingLimits(max_streams=4, reserved_streams=1))
     for number in range(5):
         world.ask(name=f"b{number}", priority=Priority.BACKGROUND)
     assert world.runs == ["b0", "b1", "b2"]
@@ -113,7 +123,7 @@ def test_background_requests_leave_streams_free_for_a_person() -> None:
 
 
 def test_background_requests_do_not_pass_each_other() -> None:
-    world = world_with_engine(Limits(max_streams=4, reserved_streams=1))
+    world = world_with_engine(SchedulingLimits(max_streams=4, reserved_streams=1))
     world.heat("hot")
     world.ask(name="first", streams=2, priority=Priority.BACKGROUND)
     world.ask(name="second", streams=2, priority=Priority.BACKGROUND)
@@ -124,7 +134,7 @@ def test_background_requests_do_not_pass_each_other() -> None:
 
 
 def test_a_background_batch_that_would_take_the_reserve_runs_when_nothing_else_does() -> None:
-    world = world_with_engine(Limits(max_streams=4, reserved_streams=1))
+    world = world_with_engine(SchedulingLimits(max_streams=4, reserved_streams=1))
     world.ask(name="tool")
     world.ask(name="batch", streams=4, priority=Priority.BACKGROUND)
     world.ask(name="other tool")
@@ -135,7 +145,7 @@ def test_a_background_batch_that_would_take_the_reserve_runs_when_nothing_else_d
 
 
 def test_waiting_lifts_a_request_by_one_class_each_time() -> None:
-    world = world_with_engine(Limits(max_streams=1, reserved_streams=0, ageing_s=20))
+    world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0, ageing_s=20))
     world.ask(name="busy")
     world.ask(name="old tool")
     world.tick(21)
@@ -149,7 +159,7 @@ def test_waiting_lifts_a_request_by_one_class_each_time() -> None:
 
 
 def test_a_flood_that_grew_old_does_not_become_a_wall_for_a_person() -> None:
-    world = world_with_engine(Limits(max_streams=1, reserved_streams=0, ageing_s=1))
+    world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0, ageing_s=1))
     for number in range(20):
         world.ask(name=f"flood{number}")
     world.tick(100)
@@ -160,7 +170,7 @@ def test_a_flood_that_grew_old_does_not_become_a_wall_for_a_person() -> None:
 
 
 def test_a_model_nobody_else_asks_for_gets_its_turn_from_a_flow_of_another() -> None:
-    world = World(limits=Limits(max_streams=4, reserved_streams=0, ageing_s=3.0))
+    world = World(limits=SchedulingLimits(max_streams=4, reserved_streams=0, ageing_s=3.0))
     clockwork = Clockwork(world, Durations(start=5.0, run=1.0))
     for number in range(600):
         clockwork.at(0.1 * number, "ask", {"name": f"flow{number}", "model": "a", "priority": Priority.INTERACTIVE})
@@ -172,7 +182,7 @@ def test_a_model_nobody_else_asks_for_gets_its_turn_from_a_flow_of_another() -> 
 
 
 def test_what_a_client_took_back_is_not_charged() -> None:
-    world = world_with_engine(Limits(max_streams=1, reserved_streams=0))
+    world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0))
     world.ask(name="busy")
     for number in range(5):
         world.ask(name=f"mistake{number}", client="hasty")
@@ -187,7 +197,7 @@ def test_what_a_client_took_back_is_not_charged() -> None:
 
 
 def test_clients_share_alike_however_much_one_of_them_asks() -> None:
-    world = world_with_engine(Limits(max_streams=1, reserved_streams=0))
+    world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0))
     for number in range(6):
         world.ask(name=f"greedy{number}", client="greedy")
     world.ask(name="modest0", client="modest")
@@ -200,7 +210,7 @@ def test_clients_share_alike_however_much_one_of_them_asks() -> None:
 
 
 def test_streams_count_in_what_a_client_has_had() -> None:
-    world = world_with_engine(Limits(max_streams=4, reserved_streams=0))
+    world = world_with_engine(SchedulingLimits(max_streams=4, reserved_streams=0))
     world.ask(name="busy", streams=4)
     for number in range(3):
         world.ask(name=f"wide{number}", streams=4, client="wide")
@@ -213,7 +223,7 @@ def test_streams_count_in_what_a_client_has_had() -> None:
 
 
 def test_of_two_as_good_the_one_whose_rank_is_paid_for_goes_first() -> None:
-    world = world_with_engine(slots=3, limits=Limits(max_streams=2, reserved_streams=0))
+    world = world_with_engine(slots=3, limits=SchedulingLimits(max_streams=2, reserved_streams=0))
     world.register("small", rank=8)
     world.register("small too", rank=8)
     world.register("large", rank=64)
@@ -230,7 +240,7 @@ def test_of_two_as_good_the_one_whose_rank_is_paid_for_goes_first() -> None:
 
 
 def test_nobody_is_passed_for_the_rank_more_often_than_the_window() -> None:
-    world = world_with_engine(slots=2, limits=Limits(max_streams=2, reserved_streams=0, window=3, ageing_s=1000))
+    world = world_with_engine(slots=2, limits=SchedulingLimits(max_streams=2, reserved_streams=0, window=3, ageing_s=1000))
     world.register("small", rank=8)
     world.register("large", rank=64)
     world.heat("small", "large")
@@ -247,7 +257,7 @@ def test_nobody_is_passed_for_the_rank_more_often_than_the_window() -> None:
 
 
 def test_an_idle_engine_is_stopped_and_started_again_when_somebody_asks() -> None:
-    world = world_with_engine(Limits(idle_s=10))
+    world = world_with_engine(SchedulingLimits(idle_s=10))
     world.ask(name="one")
     assert world.tick(30) == [], "it is in use"
     world.end("one")
@@ -258,12 +268,12 @@ def test_an_idle_engine_is_stopped_and_started_again_when_somebody_asks() -> Non
 
 
 def test_zero_idle_seconds_is_never() -> None:
-    world = world_with_engine(Limits(idle_s=0))
+    world = world_with_engine(SchedulingLimits(idle_s=0))
     assert world.tick(1e6) == []
 
 
 def test_an_engine_that_died_is_started_again_and_who_waited_just_waits() -> None:
-    world = world_with_engine(Limits(max_streams=1, reserved_streams=0))
+    world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0))
     world.ask(name="runs")
     world.ask(name="waits")
     assert StartEngine("base") in world.gone()
@@ -295,12 +305,12 @@ def test_who_takes_a_request_back_makes_room() -> None:
 @pytest.mark.parametrize(
     ("event", "words"),
     [
-        (Arrived(0.0, (b"c", "one"), "base"), "waiting or running"),
-        (Arrived(0.0, (b"c", "two"), "base", streams=0), "at least 1"),
+        (RequestArrived(0.0, (b"c", "one"), "base"), "waiting or running"),
+        (RequestArrived(0.0, (b"c", "two"), "base", streams=0), "at least 1"),
         (EngineReady(0.0, "base", -1, 0), "negative"),
     ],
 )
-def test_what_no_driver_may_say_is_an_error_and_changes_nothing(event: Arrived | EngineReady, words: str) -> None:
+def test_what_no_driver_may_say_is_an_error_and_changes_nothing(event: RequestArrived | EngineReady, words: str) -> None:
     world = world_with_engine()
     world.ask(name="one")
     before = world.tiers.statistics()
@@ -311,7 +321,7 @@ def test_what_no_driver_may_say_is_an_error_and_changes_nothing(event: Arrived |
 
 def test_what_the_core_does_not_know_of_changes_nothing() -> None:
     world = world_with_engine()
-    for event in (Ended(0.0, (b"c", "stranger")), EngineGone(0.0, "a model of the past", "", True), Ticked(0.0)):
+    for event in (RequestEnded(0.0, (b"c", "stranger")), EngineGone(0.0, "a model of the past", "", True), Ticked(0.0)):
         assert world.tell(event) == []
 
 
@@ -330,7 +340,7 @@ def test_nobody_waits_longer_than_the_bound(
     history: list[tuple[float, str | None, int, Priority, str]], policy: str, slots: int, reserved: int
 ) -> None:
     """The bound of docs/scheduler.md: past its lifts a request waits for those that were overdue before it, and a person between each."""
-    limits = Limits(max_streams=4, reserved_streams=reserved, ageing_s=3.0)
+    limits = SchedulingLimits(max_streams=4, reserved_streams=reserved, ageing_s=3.0)
     durations = Durations()
     world = World(policy, limits=limits, slots=slots)
     for name in "abcde":

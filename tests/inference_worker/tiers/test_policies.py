@@ -5,8 +5,8 @@ from itertools import accumulate
 
 import pytest
 
-from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.events import Admit, Read, StopEngine, Tier
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
+from inference_worker.tiers.events import Admit, ReadAdapter, StopEngine, Tier
 from inference_worker.tiers.policies.gdsf import Cost
 from inference_worker.tiers.policies.lru import Lru
 from inference_worker.tiers.policies.markov import HORIZON_S, Predictive
@@ -73,7 +73,7 @@ def test_what_is_forgotten_starts_anew(name: str) -> None:
 @every_policy
 def test_what_everybody_uses_stays_hot_when_a_scan_passes(name: str) -> None:
     """Half of the requests ask for one adapter, the others for each of forty in turn."""
-    world = World(name, Budgets(ram=1000), Limits(), slots=3)
+    world = World(name, Budgets(ram=1000), SchedulingLimits(), slots=3)
     for number in range(41):
         world.register(f"a{number}")
     world.ready()
@@ -159,7 +159,7 @@ def test_predictive_remembers_a_bounded_number_of_everything() -> None:
 
 
 def test_what_is_likely_next_is_loaded_before_it_is_asked_for() -> None:
-    world = World("predictive", Budgets(), Limits(), slots=2)
+    world = World("predictive", Budgets(), SchedulingLimits(), slots=2)
     for adapter in "abc":
         world.register(adapter)
     world.ready()
@@ -188,7 +188,7 @@ def learned(world: World, *adapters: str) -> None:
 
 
 def test_nothing_is_guessed_while_somebody_waits_for_a_load() -> None:
-    world = World("predictive", Budgets(), Limits(), slots=3)
+    world = World("predictive", Budgets(), SchedulingLimits(), slots=3)
     for adapter in "abc":
         world.register(adapter)
     world.ready()
@@ -200,7 +200,7 @@ def test_nothing_is_guessed_while_somebody_waits_for_a_load() -> None:
     world.settle()
     admitted = [place for place, one in enumerate(world.told) if isinstance(one, Admit)]
     assert len(admitted) == 2
-    assert world.told.index(Read("b")) > max(admitted)
+    assert world.told.index(ReadAdapter("b")) > max(admitted)
 
 
 def test_two_guesses_do_not_push_each_other_out_for_ever() -> None:
@@ -210,7 +210,7 @@ def test_two_guesses_do_not_push_each_other_out_for_ever() -> None:
         def evicted(self, adapter: str) -> None:
             self._base[adapter] = self._base.get(adapter, 0.0) + 1e9
 
-    world = World("predictive", Budgets(ram=200), Limits(guess=0.0), slots=1)
+    world = World("predictive", Budgets(ram=200), SchedulingLimits(guess=0.0), slots=1)
     world.tiers = Tiers(world.budgets, Fickle(), world.limits)
     for adapter in "abc":
         world.register(adapter)
@@ -219,7 +219,7 @@ def test_two_guesses_do_not_push_each_other_out_for_ever() -> None:
 
 
 def test_an_engine_is_not_stopped_under_a_move() -> None:
-    world = World("predictive", Budgets(), Limits(idle_s=10), slots=3)
+    world = World("predictive", Budgets(), SchedulingLimits(idle_s=10), slots=3)
     for adapter in "ab":
         world.register(adapter)
     world.ready()
@@ -235,7 +235,7 @@ def test_an_engine_is_not_stopped_under_a_move() -> None:
 
 
 def test_a_guess_that_can_never_fit_is_given_up() -> None:
-    world = World("predictive", Budgets(ram=250), Limits(), slots=2)
+    world = World("predictive", Budgets(ram=250), SchedulingLimits(), slots=2)
     world.register("a")
     world.register("fat", ram=400)
     world.ready()
@@ -246,7 +246,7 @@ def test_a_guess_that_can_never_fit_is_given_up() -> None:
             world.end("one")
             world.settle()
     assert world.tier("a") is Tier.HOT
-    assert world.told.count(Read("fat")) == 1, "that it cannot fit is known then"
+    assert world.told.count(ReadAdapter("fat")) == 1, "that it cannot fit is known then"
 
 
 def test_each_policy_finds_more_than_the_one_before_where_it_should() -> None:
@@ -259,7 +259,7 @@ def test_each_policy_finds_more_than_the_one_before_where_it_should() -> None:
 def _cold(name: str) -> int:
     """How many of 1,000 requests found their adapter cold."""
     chance = random.Random(3)
-    world = World(name, Budgets(ram=1000), Limits(), slots=4)
+    world = World(name, Budgets(ram=1000), SchedulingLimits(), slots=4)
     for number in range(100):
         world.register(f"a{number}")
     world.ready()

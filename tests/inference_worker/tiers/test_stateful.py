@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from inference_worker.tiers.budgets import Budgets, Limits
-from inference_worker.tiers.events import Committed, Ended, EngineGone, Fetched, MoveFailed, Priority, Removed, Tier, WasRead
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
+from inference_worker.tiers.events import Committed, EngineGone, MoveFailed, Priority, Removed, RequestEnded, Tier, WasFetched, WasRead
 from tests.inference_worker.tiers.world import World
 
 NAMES = [f"a{number}" for number in range(7)]
@@ -29,7 +29,7 @@ class History(RuleBasedStateMachine):
         lanes=st.integers(1, 2),
     )
     def begin(self, ram: int, disk: int, slots: int, reserved: int, idle_s: float, pass_s: float, lanes: int) -> None:
-        limits = Limits(
+        limits = SchedulingLimits(
             max_streams=4, reserved_streams=reserved, ageing_s=8.0, idle_s=idle_s, pass_s=pass_s, reads=lanes, commits=lanes, guess=0.05
         )
         self.world = World(self.policy, Budgets(ram, disk), limits, slots)
@@ -100,7 +100,7 @@ class History(RuleBasedStateMachine):
     def hear_what_nobody_asked_about(self, name: str) -> None:
         world = self.world
         place = world.adapters.get(name)
-        world.tell(Ended(world.at, (b"stranger", "1")))
+        world.tell(RequestEnded(world.at, (b"stranger", "1")))
         world.tell(EngineGone(world.at, "a model of the past", "", True))
         world.tell(Removed(world.at, "nobody", "no reason"))
         if place is None or place.moving is None:
@@ -108,7 +108,7 @@ class History(RuleBasedStateMachine):
             world.tell(WasRead(world.at, name, 100, 0.1))
             world.tell(Committed(world.at, name, 0.1))
             if place is None or place.tier is not Tier.REMOTE:
-                world.tell(Fetched(world.at, name, 100, 0.1))
+                world.tell(WasFetched(world.at, name, 100, 0.1))
 
     @rule(name=names)
     def find_what_was_fetched_before(self, name: str) -> None:

@@ -8,33 +8,33 @@ from collections import Counter
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from inference_worker.tiers.budgets import Budgets, Limits
+from inference_worker.tiers.budgets import Budgets, SchedulingLimits
 from inference_worker.tiers.events import (
     Admit,
-    Arrived,
     Commit,
     Committed,
     Delete,
-    Drop,
-    Ended,
     EngineGone,
     EngineReady,
     Event,
     Fetch,
-    Fetched,
     Instruction,
     Key,
     MoveFailed,
     Priority,
-    Read,
+    ReadAdapter,
     Refuse,
     Registered,
     Removed,
+    RequestArrived,
+    RequestEnded,
     Retire,
     StartEngine,
     StopEngine,
     Ticked,
     Tier,
+    Unload,
+    WasFetched,
     WasRead,
 )
 from inference_worker.tiers.policies.policy import make_policy
@@ -51,7 +51,7 @@ class Place:
     ram: int
     tier: Tier
     foreign: bool
-    moving: Fetch | Read | Commit | None = None
+    moving: Fetch | ReadAdapter | Commit | None = None
 
 
 @dataclass
@@ -60,12 +60,12 @@ class World:
 
     policy: str = "lru"
     budgets: Budgets = field(default_factory=Budgets)
-    limits: Limits = field(default_factory=Limits)
+    limits: SchedulingLimits = field(default_factory=SchedulingLimits)
     slots: int = 2
     at: float = 0.0
     adapters: dict[str, Place] = field(default_factory=dict)
-    waiting: dict[Key, Arrived] = field(default_factory=dict)
-    running: dict[Key, Arrived] = field(default_factory=dict)
+    waiting: dict[Key, RequestArrived] = field(default_factory=dict)
+    running: dict[Key, RequestArrived] = field(default_factory=dict)
     refused: dict[Key, Refuse] = field(default_factory=dict)
     admitted: dict[Key, float] = field(default_factory=dict)
     engine: str | None = None
@@ -103,7 +103,7 @@ class World:
         """The driver found files on its disk that came from a peer."""
         place = self.adapters[name]
         place.tier, place.moving = Tier.COLD, None
-        return self.tell(Fetched(self.at, name, place.size, 0.0))
+        return self.tell(WasFetched(self.at, name, place.size, 0.0))
 
     def remove(self, name: str) -> list[Instruction]:
         self.known.discard(name)
@@ -125,7 +125,7 @@ class World:
         """A request arrives."""
         self._number += 1
         key = (b"c", name or str(self._number))
-        event = Arrived(self.at, key, model, streams, adapter, priority, client, session, alone)
+        event = RequestArrived(self.at, key, model, streams, adapter, priority, client, session, alone)
         self.waiting[key] = event
         return self.tell(event)
 
@@ -134,7 +134,7 @@ class World:
         key = (b"c", name)
         self.waiting.pop(key, None)
         self.running.pop(key, None)
-        return self.tell(Ended(self.at, key))
+        return self.tell(RequestEnded(self.at, key))
 
     def ready(self, model: str = MODEL) -> list[Instruction]:
         self._lose()
@@ -160,8 +160,8 @@ class World:
             return self.tell(MoveFailed(self.at, name, "no luck"))
         if isinstance(move, Fetch):
             place.tier = Tier.COLD
-            return self.tell(Fetched(self.at, name, place.size, seconds))
-        if isinstance(move, Read):
+            return self.tell(WasFetched(self.at, name, place.size, seconds))
+        if isinstance(move, ReadAdapter):
             place.tier = Tier.WARM
             return self.tell(WasRead(self.at, name, place.ram, seconds))
         place.tier = Tier.HOT
@@ -213,14 +213,14 @@ class World:
         match instruction:
             case Fetch(name):
                 self._begin(name, Tier.REMOTE, instruction)
-            case Read(name):
+            case ReadAdapter(name):
                 assert self.engine is not None, "there is nobody to read an adapter"
                 self._begin(name, Tier.COLD, instruction)
             case Commit(name):
                 self._begin(name, Tier.WARM, instruction)
             case Retire(name):
                 self._lower(name, Tier.HOT, Tier.WARM)
-            case Drop(name):
+            case Unload(name):
                 self._lower(name, Tier.WARM, Tier.COLD)
             case Delete(name):
                 assert self.adapters[name].foreign, "only what came from a peer may be deleted"
@@ -239,13 +239,13 @@ class World:
                 assert not self.running and not self.waiting and self.engine is not None
                 self.stopping = True
 
-    def _begin(self, name: str, below: Tier, move: Fetch | Read | Commit) -> None:
+    def _begin(self, name: str, below: Tier, move: Fetch | ReadAdapter | Commit) -> None:
         assert name in self.known, "nothing is moved up that is not known"
         place = self.adapters[name]
         assert place.moving is None, f"{name} is moving already"
         assert place.tier is below, f"{move} of what is {place.tier}"
         place.moving = move
-        for kind, most in ((Fetch, self.limits.fetches), (Read, self.limits.reads), (Commit, self.limits.commits)):
+        for kind, most in ((Fetch, self.limits.fetches), (ReadAdapter, self.limits.reads), (Commit, self.limits.commits)):
             assert sum(isinstance(one.moving, kind) for one in self.adapters.values()) <= most
 
     def _lower(self, name: str, tier: Tier, below: Tier) -> None:
@@ -281,7 +281,7 @@ class World:
         for place in self.adapters.values():
             if place.tier in (Tier.WARM, Tier.HOT):
                 place.tier = Tier.COLD
-            if isinstance(place.moving, Read | Commit):
+            if isinstance(place.moving, ReadAdapter | Commit):
                 place.moving = None
 
     def _check(self) -> None:
@@ -367,7 +367,7 @@ class Clockwork:
         match instruction:
             case Fetch(name):
                 self.at(now + durations.fetch, "move", (name, instruction, durations.fetch))
-            case Read(name):
+            case ReadAdapter(name):
                 self.at(now + durations.read, "move", (name, instruction, durations.read))
             case Commit(name):
                 self.at(now + durations.commit, "move", (name, instruction, durations.commit))

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.uvm.bridge.service import Service, until
-from ui_client import AsyncClient, BridgeUnreachable, Client, ImageError, Missed, Reference, RemoteError
+from ui_client import AsyncClient, BridgeUnreachable, Client, ClientError, Missed, Reference, RemoteError
 from uvm.protocol import Example, StateUpdate
 
 
@@ -116,7 +116,7 @@ def test_closing_the_client_ends_its_streams_and_its_calls(service: Service) -> 
     def wait() -> None:
         try:
             client.send("x", "later_", 60)
-        except ImageError as error:
+        except ClientError as error:
             failures.append(error)
 
     events = client.events()
@@ -129,7 +129,7 @@ def test_closing_the_client_ends_its_streams_and_its_calls(service: Service) -> 
         thread.join(5)
     assert not any(thread.is_alive() for thread in threads)
     assert len(failures) == 1
-    with pytest.raises(ImageError, match="closed"):
+    with pytest.raises(ClientError, match="closed"):
         client.send("x", "echo")
 
 

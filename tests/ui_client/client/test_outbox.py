@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ImageError, RemoteError
+from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError, RemoteError
 from ui_client.client.outbox import LONGEST_BACK_OFF_S, PATIENCE_S, RESEND_S, SLACK_S, Outbox
 from uvm.protocol import Busy, CreateMethod, Error, Hello, Inspect, Reply, Request, Send, Welcome, decode_request, encode
 
@@ -192,4 +192,4 @@ def test_closing_ends_everything() -> None:
     box = outbox()
     box.add(send(), 0.0, 10.0)
     (ended,) = box.abandon()
-    assert isinstance(ended.outcome, ImageError) and len(box) == 0
+    assert isinstance(ended.outcome, ClientError) and len(box) == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import zmq
 
+from deploy.settings import Home
 from inference_worker import protocol
 from inference_worker.protocol import Adapters, AdapterState, AskAdapters, TierState
 from tests.inference_worker import files
@@ -40,10 +41,11 @@ def answer(asked: AskAdapters) -> Adapters:
 @contextmanager
 def scripted_worker(home: Path) -> Iterator[None]:
     """Answers one AskAdapters at the address that `home` has by default."""
-    (home / "run" / "inference").mkdir(parents=True)
+    run = Home(home).inference_run
+    run.mkdir(parents=True)
     with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
         socket.setsockopt(zmq.LINGER, 1000)
-        socket.bind(f"ipc://{home}/run/inference/inference.sock")
+        socket.bind(f"ipc://{run}/inference.sock")
 
         def serve() -> None:
             if socket.poll(30_000):

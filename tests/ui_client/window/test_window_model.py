@@ -11,17 +11,17 @@ from ui_client.window.model import (
     AskFace,
     AskSnapshot,
     AskStatus,
+    ClockTick,
     Event,
     FaceFailed,
     FaceSeen,
     Inspected,
     Instruction,
     Linked,
-    Refused,
+    Refusal,
     Replied,
     Sending,
     Snapshot,
-    Tick,
     Unlinked,
     View,
     step,
@@ -53,7 +53,7 @@ def run(events: list[tuple[float, Event]], view: View | None = None) -> tuple[Vi
     return view, asked
 
 
-SYNCED = [(0.0, Tick()), (0.1, Linked(2)), (0.2, Snapshot(tid(5), [state(GENESIS, "genesis_obj", name="genesis_obj", clones=0)]))]
+SYNCED = [(0.0, ClockTick()), (0.1, Linked(2)), (0.2, Snapshot(tid(5), [state(GENESIS, "genesis_obj", name="genesis_obj", clones=0)]))]
 
 
 def test_the_window_asks_for_status_then_for_everything() -> None:
@@ -63,7 +63,7 @@ def test_the_window_asks_for_status_then_for_everything() -> None:
 
 
 def test_before_the_bridge_answers_it_says_connecting_and_asks_again() -> None:
-    view, asked = run([(0.0, Tick()), (0.5, Tick()), (1.0, Unlinked("no")), (1.1, Tick()), (2.0, Tick())])
+    view, asked = run([(0.0, ClockTick()), (0.5, ClockTick()), (1.0, Unlinked("no")), (1.1, ClockTick()), (2.0, ClockTick())])
     assert view.link == "reconnecting"
     assert asked == [(0.0, AskStatus()), (2.0, AskStatus())]
 
@@ -89,7 +89,9 @@ def test_many_updates_ask_for_the_face_at_most_once_a_second() -> None:
 
 def test_the_last_update_of_a_burst_is_not_forgotten() -> None:
     view, _ = run([*SYNCED, (0.3, FaceSeen(1)), (1.3, update(6, Change(GENESIS, [], {"clones": 1}, [])))])
-    _, asked = run([(1.4, update(7, Change(GENESIS, [], {"clones": 2}, []))), (1.5, FaceSeen(2)), (1.6, Tick()), (2.4, Tick())], view)
+    _, asked = run(
+        [(1.4, update(7, Change(GENESIS, [], {"clones": 2}, []))), (1.5, FaceSeen(2)), (1.6, ClockTick()), (2.4, ClockTick())], view
+    )
     assert (2.4, AskFace()) in asked
 
 
@@ -139,7 +141,7 @@ def test_a_message_and_its_reply_are_shown() -> None:
     assert view.reply == "> genesis_obj clone\n…"
     view, _ = run([(0.0, Replied("genesis_obj clone", {"made": GENESIS}))], view)
     assert view.reply == "> genesis_obj clone\n{'made': genesis_obj}"
-    view, _ = run([(0.0, Refused("a b", "NoSuchObject: \x1b[2J"))], view)
+    view, _ = run([(0.0, Refusal("a b", "NoSuchObject: \x1b[2J"))], view)
     assert view.reply == "> a b\nNoSuchObject: \\x1b[2J"
 
 

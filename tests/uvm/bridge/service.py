@@ -11,7 +11,7 @@ from typing import Any
 
 from deploy.settings import Configuration, load
 from tests.uvm.bridge.fake_uvm import create_image, image
-from ui_client.client.client import Client, ImageError
+from ui_client.client.client import Client, ClientError
 
 ROOT = Path(__file__).parents[3]
 LIMIT_S = 20.0
@@ -118,7 +118,7 @@ def until(true: Callable[[], bool], what: str) -> None:
         try:
             if true():
                 return
-        except ImageError:
+        except ClientError:
             if time.monotonic() > end:
                 raise
         if time.monotonic() > end:

@@ -10,27 +10,27 @@ import pytest
 from deploy.settings import QuotaSettings
 from uvm.bridge.dispatcher import GRACE_S, PARKED_DEATHS, VIA_S, WAITERS, Dispatch
 from uvm.bridge.events import (
-    Answer,
-    Arrived,
     Assign,
-    Cancelled,
     DispatchEvent,
-    Drop,
+    DropJob,
     Finished,
+    ForwardAnswer,
     Instruction,
-    Kill,
-    Lost,
-    Parked,
+    JobsParked,
+    JobsReturned,
+    KillUvm,
+    MessageArrived,
+    MessageCancelled,
     PrincipalsChanged,
-    Refuse,
-    Returned,
+    RefuseMessage,
     Tick,
     Undelivered,
-    Used,
+    UsageReported,
     UvmAlive,
     UvmDied,
     UvmEnding,
     UvmLeft,
+    UvmLost,
     UvmReady,
 )
 from uvm.bridge.quotas import RETRY_MS
@@ -63,7 +63,7 @@ class Bench:
     def arrive(self, session: str = "", seq: int = 0, **fields: Any) -> list[Instruction]:
         self.ids += 1
         given = {"payload": b"p", "digest": b"same" if session else b"", "deadline_s": 1000.0, "repeatable": bool(session), **fields}
-        return self.do(Arrived(address="tool", id=self.ids, principal="local", session=session, seq=seq, **given))
+        return self.do(MessageArrived(address="tool", id=self.ids, principal="local", session=session, seq=seq, **given))
 
     def ready(self, *names: str) -> list[Instruction]:
         return [i for name in names for i in self.do(UvmReady(name, f"{name} at {self.now}"))]
@@ -74,7 +74,7 @@ def jobs(instructions: Iterable[Instruction], uvm: str | None = None) -> list[in
 
 
 def refusals(instructions: Iterable[Instruction]) -> list[tuple[int, str]]:
-    return [(i.answer.id, i.answer.type) for i in instructions if isinstance(i, Refuse) and isinstance(i.answer, Error)]
+    return [(i.answer.id, i.answer.type) for i in instructions if isinstance(i, RefuseMessage) and isinstance(i.answer, Error)]
 
 
 def test_messages_without_a_session_go_to_the_least_busy_uvm() -> None:
@@ -102,7 +102,7 @@ def test_a_uvm_has_at_most_a_window_of_running_messages_and_parked_ones_make_roo
     given = [job for _ in range(6) for job in jobs(bench.arrive())]
     assert len(given) == 4
     assert len(jobs(bench.do(Finished("a", given[0], b"")))) == 1
-    assert len(jobs(bench.do(Parked("a", [given[1]], parked=True)))) == 1
+    assert len(jobs(bench.do(JobsParked("a", [given[1]], parked=True)))) == 1
 
 
 def test_lanes_take_turns_when_there_is_a_queue() -> None:
@@ -119,9 +119,9 @@ def test_lanes_take_turns_when_there_is_a_queue() -> None:
 def test_past_the_queue_or_its_bytes_a_tool_is_told_to_come_back() -> None:
     bench = Bench(queue=2, queue_bytes=100)
     bench.arrive()
-    assert bench.arrive(payload=b"x" * 100) == [Refuse("tool", Busy(2, RETRY_MS))]
+    assert bench.arrive(payload=b"x" * 100) == [RefuseMessage("tool", Busy(2, RETRY_MS))]
     bench.arrive()
-    assert bench.arrive() == [Refuse("tool", Busy(4, RETRY_MS))]
+    assert bench.arrive() == [RefuseMessage("tool", Busy(4, RETRY_MS))]
     assert bench.dispatch.held() == 2
 
 
@@ -131,14 +131,16 @@ def test_an_answer_goes_to_every_arrival_under_its_own_id() -> None:
     (job,) = jobs(bench.arrive("s", 1))
     assert bench.arrive("s", 1) == [], "attached, not run again"
     answers = bench.do(Finished("a", job, b"done"))
-    assert [(i.id, i.payload) for i in answers if isinstance(i, Answer)] == [(1, b"done"), (2, b"done")]
+    assert [(i.id, i.payload) for i in answers if isinstance(i, ForwardAnswer)] == [(1, b"done"), (2, b"done")]
     assert bench.do(Finished("a", job, b"again")) == [], "a message is answered once"
 
 
 def test_a_resent_message_with_the_same_id_is_answered_once() -> None:
     bench = Bench()
     bench.ready("a")
-    arrival = Arrived(address="tool", id=7, payload=b"p", principal="local", session="s", seq=1, digest=b"d", deadline_s=9, repeatable=True)
+    arrival = MessageArrived(
+        address="tool", id=7, payload=b"p", principal="local", session="s", seq=1, digest=b"d", deadline_s=9, repeatable=True
+    )
     (job,) = jobs(bench.do(arrival))
     bench.do(arrival)
     assert len(bench.do(Finished("a", job, b"done"))) == 1
@@ -150,7 +152,7 @@ def test_endless_resending_under_new_ids_keeps_the_newest_only() -> None:
     (job,) = jobs(bench.arrive("s", 1))
     for _ in range(100):
         bench.arrive("s", 1)
-    answered = [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)]
+    answered = [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]
     assert answered == list(range(102 - WAITERS, 102))
 
 
@@ -217,7 +219,7 @@ def test_a_clean_leave_makes_nobody_suspect() -> None:
     bench.ready("a")
     bench.arrive("s", 1)
     bench.arrive()
-    assert bench.do(UvmLeft("a")) == [Lost("a", "left", 0, clean=True)]
+    assert bench.do(UvmLeft("a")) == [UvmLost("a", "left", 0, clean=True)]
     assert [i.alone for i in bench.ready("b") if isinstance(i, Assign)] == [False, False]
 
 
@@ -234,12 +236,12 @@ def test_parked_messages_are_innocent_of_their_uvms_death_for_a_long_time_but_no
     bench.ready("a")
     (job,) = jobs(bench.arrive("s", 1))
     for _ in range(PARKED_DEATHS):
-        bench.do(Parked("a", [job], parked=True))
+        bench.do(JobsParked("a", [job], parked=True))
         bench.do(UvmDied("a"))
         (assign,) = [i for i in bench.ready("a") if isinstance(i, Assign)]
         assert not assign.alone
     for expected in ([], [(1, "Poisoned")]):
-        bench.do(Parked("a", [job], parked=True))
+        bench.do(JobsParked("a", [job], parked=True))
         assert refusals(bench.do(UvmDied("a"))) == expected
         bench.ready("a")
 
@@ -248,8 +250,8 @@ def test_a_resumed_message_is_suspect_again() -> None:
     bench = Bench()
     bench.ready("a", "b")
     (job,) = jobs(bench.arrive("s", 1))
-    bench.do(Parked("a", [job], parked=True))
-    bench.do(Parked("a", [job], parked=False))
+    bench.do(JobsParked("a", [job], parked=True))
+    bench.do(JobsParked("a", [job], parked=False))
     assert [i.alone for i in bench.do(UvmDied("a")) if isinstance(i, Assign)] == [True]
 
 
@@ -258,9 +260,9 @@ def test_nothing_joins_a_suspect_that_was_parked_and_runs_again() -> None:
     bench.ready("a", "b")
     (job,) = jobs(bench.arrive("s", 1))
     bench.do(UvmDied("a"))
-    bench.do(Parked("b", [job], parked=True))
+    bench.do(JobsParked("b", [job], parked=True))
     assert jobs(bench.arrive("t", 1), "b"), "while it is parked there is room"
-    bench.do(Parked("b", [job], parked=False))
+    bench.do(JobsParked("b", [job], parked=False))
     assert jobs(bench.arrive("u", 1)) == []
 
 
@@ -272,8 +274,8 @@ def test_a_silent_uvm_is_dead_and_signs_of_life_prevent_it() -> None:
     bench.do(UvmAlive("a"))
     assert bench.later(9) == []
     kill, lost = bench.later(2)
-    assert kill == Kill("a"), "a process that was stopped must not come back"
-    assert isinstance(lost, Lost) and lost.suspects == 1 and not lost.clean
+    assert kill == KillUvm("a"), "a process that was stopped must not come back"
+    assert isinstance(lost, UvmLost) and lost.suspects == 1 and not lost.clean
     assert not bench.dispatch.knows("a")
 
 
@@ -283,7 +285,7 @@ def test_a_new_incarnation_means_that_the_old_one_died() -> None:
     bench.arrive("s", 1)
     bench.now = 1.0
     lost, assign = bench.ready("a")
-    assert isinstance(lost, Lost) and lost.suspects == 1
+    assert isinstance(lost, UvmLost) and lost.suspects == 1
     assert isinstance(assign, Assign) and assign.alone
 
 
@@ -292,7 +294,7 @@ def test_a_uvm_that_says_ready_again_has_forgotten_its_jobs_and_nobody_is_suspec
     bench.ready("a")
     bench.arrive("s", 1)
     lost, assign = bench.ready("a")
-    assert isinstance(lost, Lost) and lost.suspects == 0
+    assert isinstance(lost, UvmLost) and lost.suspects == 0
     assert isinstance(assign, Assign) and not assign.alone
 
 
@@ -326,7 +328,7 @@ def test_a_deadline_ends_a_waiting_message_at_once() -> None:
     bench.arrive(deadline_s=3)
     assert bench.later(2.9) == []
     (refuse,) = bench.later(0.2)
-    assert isinstance(refuse, Refuse) and isinstance(refuse.answer, Error)
+    assert isinstance(refuse, RefuseMessage) and isinstance(refuse.answer, Error)
     assert (refuse.answer.type, refuse.answer.details) == ("DeadlineExceeded", {"outcome": "not run"})
     assert bench.dispatch.held() == 0
 
@@ -335,12 +337,12 @@ def test_a_deadline_drops_a_running_message_and_its_uvm_has_a_moment_to_answer()
     bench = Bench()
     bench.ready("a")
     (job,) = jobs(bench.arrive("s", 1, deadline_s=3))
-    assert bench.later(3.1) == [Drop("a", job)]
-    assert len([i for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)]) == 1
+    assert bench.later(3.1) == [DropJob("a", job)]
+    assert len([i for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]) == 1
     (job,) = jobs(bench.arrive("s", 2, deadline_s=3))
     bench.later(3.1)
     (refuse,) = bench.later(GRACE_S)
-    assert isinstance(refuse, Refuse) and isinstance(refuse.answer, Error) and refuse.answer.details == {"outcome": "unknown"}
+    assert isinstance(refuse, RefuseMessage) and isinstance(refuse.answer, Error) and refuse.answer.details == {"outcome": "unknown"}
     assert bench.do(Finished("a", job, b"")) == []
     assert bench.dispatch.held() == 0
 
@@ -352,7 +354,7 @@ def test_a_message_that_one_of_two_arrivals_still_waits_for_is_not_dropped() -> 
     bench.arrive("s", 1, deadline_s=30)
     assert bench.later(3.1) == []
     assert refusals(bench.later(GRACE_S)) == [(1, "DeadlineExceeded")]
-    assert [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, Answer)] == [2]
+    assert [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)] == [2]
 
 
 def test_a_bridge_that_ends_turns_away_what_was_not_run_and_keeps_what_may_have_been() -> None:
@@ -360,7 +362,7 @@ def test_a_bridge_that_ends_turns_away_what_was_not_run_and_keeps_what_may_have_
     bench.ready("a")
     bench.arrive("s", 1)
     bench.arrive()
-    assert bench.dispatch.turn_away() == [Refuse("tool", Busy(2, RETRY_MS))]
+    assert bench.dispatch.turn_away() == [RefuseMessage("tool", Busy(2, RETRY_MS))]
     assert bench.dispatch.assigned() == 1
 
 
@@ -379,8 +381,8 @@ def answered(bench: Bench, payload: bytes) -> None:
     (two,) = jobs(bench.arrive("s", 1, payload=payload))
     bench.arrive("s", 1, payload=payload)
     bench.arrive("s", 2, payload=payload)
-    bench.do(Parked("a", [one], parked=True))
-    bench.do(Returned("a", [two]))
+    bench.do(JobsParked("a", [one], parked=True))
+    bench.do(JobsReturned("a", [two]))
     for job in (one, *(two, two + 1)):
         bench.do(Finished("a", job, b""))
 
@@ -389,7 +391,7 @@ def given_up(bench: Bench, payload: bytes) -> None:
     bench.do(UvmEnding("a"))
     for seq in (1, 2, 3):
         bench.arrive("s", seq, payload=payload, deadline_s=5.0)
-    bench.do(Cancelled("tool", 9, ("local", "s", 2)))
+    bench.do(MessageCancelled("tool", 9, ("local", "s", 2)))
     bench.arrive(payload=payload, via="nobody")
     bench.later(VIA_S + 5.0)
     bench.arrive(payload=payload)
@@ -432,20 +434,20 @@ def test_what_is_used_for_a_principal_besides_its_messages_counts_against_its_qu
     def arrived(principal: str) -> Instruction:
         bench.ids += 1
         fields: dict[str, Any] = {"principal": principal, "connection": principal.encode(), "quota": quota}
-        return bench.do(Arrived(address="tool", id=bench.ids, payload=b"p", deadline_s=9.0, repeatable=True, **fields))[-1]
+        return bench.do(MessageArrived(address="tool", id=bench.ids, payload=b"p", deadline_s=9.0, repeatable=True, **fields))[-1]
 
     for principal in ("alice", "bob"):
         assigned = arrived(principal)
         assert isinstance(assigned, Assign)
         bench.do(Finished("a", assigned.job, b"", Spent(cpu_s=0.01)))
-    bench.do(Used("a", "alice", Spent(cpu_s=7.0)))
+    bench.do(UsageReported("a", "alice", Spent(cpu_s=7.0)))
     refused = arrived("alice")
-    assert isinstance(refused, Refuse) and isinstance(refused.answer, Busy) and refused.answer.retry_after_ms > RETRY_MS
+    assert isinstance(refused, RefuseMessage) and isinstance(refused.answer, Busy) and refused.answer.retry_after_ms > RETRY_MS
     let_in = arrived("bob")
     assert isinstance(let_in, Assign)
     bench.do(Finished("a", let_in.job, b"", Spent(cpu_s=0.01)))
     assert bench.dispatch.statistics(bench.now)["principals"]["alice"]["used"]["cpu_s"] == 7.01
-    bench.do(Used("a", "nobody-any-more", Spent(cpu_s=7.0)))
+    bench.do(UsageReported("a", "nobody-any-more", Spent(cpu_s=7.0)))
     for _ in range(4):
         bench.later(4.0)
         bench.do(UvmAlive("a"))

@@ -9,20 +9,20 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from uvm.bridge.dispatcher import DEATHS, PARKED_DEATHS, WAITERS, Dispatch
 from uvm.bridge.events import (
-    Answer,
-    Arrived,
     Assign,
     DispatchEvent,
     Finished,
-    Lost,
-    Parked,
-    Refuse,
+    ForwardAnswer,
+    JobsParked,
+    MessageArrived,
+    RefuseMessage,
     Tick,
     Undelivered,
     UvmAlive,
     UvmDied,
     UvmEnding,
     UvmLeft,
+    UvmLost,
     UvmReady,
 )
 from uvm.protocol import Busy, Error
@@ -37,7 +37,7 @@ picks = st.integers(0, 1000)
 class Held:
     """What the model knows of a message."""
 
-    def __init__(self, arrival: Arrived) -> None:
+    def __init__(self, arrival: MessageArrived) -> None:
         self.arrival = arrival
         self.deaths = 0
         self.parked_deaths = 0
@@ -76,7 +76,7 @@ class Model(RuleBasedStateMachine):
             self.send(session, seq, "", 1000.0)
 
     def send(self, session: str, seq: int, via: str, deadline: float) -> None:
-        arrival = Arrived(
+        arrival = MessageArrived(
             address="tool", id=self.next_id, payload=b"p", principal="local", session=session, seq=seq,
             digest=b"d" if session else b"", via=via, deadline_s=deadline, repeatable=bool(session),
         )  # fmt: skip
@@ -125,7 +125,7 @@ class Model(RuleBasedStateMachine):
         if jobs:
             job = sorted(jobs)[pick % len(jobs)]
             jobs[job] = parked
-            self.do(Parked(name, [job], parked))
+            self.do(JobsParked(name, [job], parked))
 
     @rule(name=names, pick=picks)
     def fail_to_deliver(self, name: str, pick: int) -> None:
@@ -163,14 +163,14 @@ class Model(RuleBasedStateMachine):
             self.ending.discard(event.uvm)
         for instruction in self.dispatch.handle(event, self.now):
             match instruction:
-                case Lost(uvm):
+                case UvmLost(uvm):
                     self.ending.discard(uvm)
                 case Assign():
                     self.assigned(instruction)
-                case Answer(id=id, payload=payload):
+                case ForwardAnswer(id=id, payload=payload):
                     assert payload == b"answer"
                     self.answer(id)
-                case Refuse(answer=answer):
+                case RefuseMessage(answer=answer):
                     self.refused(answer)
 
     def assigned(self, assign: Assign) -> None:

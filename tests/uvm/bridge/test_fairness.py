@@ -10,7 +10,19 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from uvm.bridge.dispatcher import Dispatch
-from uvm.bridge.events import Answer, Arrived, Assign, DispatchEvent, Finished, Recall, Refuse, Returned, Tick, UvmAlive, UvmReady
+from uvm.bridge.events import (
+    Assign,
+    DispatchEvent,
+    Finished,
+    ForwardAnswer,
+    JobsReturned,
+    MessageArrived,
+    RecallJobs,
+    RefuseMessage,
+    Tick,
+    UvmAlive,
+    UvmReady,
+)
 from uvm.bridge.placing import ALONE_S, WINDOW_S
 from uvm.bridge.shares import LIGHT_S
 from uvm.protocol import Busy
@@ -80,7 +92,7 @@ class World:
         identifier = next(self.serial)
         self.arrivals[identifier] = (tool, self.now, tool.next_cost())
         self.do(
-            Arrived(
+            MessageArrived(
                 address=tool, id=identifier, payload=b"x" * tool.size, principal=tool.principal, connection=tool.name.encode(),
                 deadline_s=1e6, repeatable=False,
             )
@@ -92,12 +104,12 @@ class World:
                 case Assign(uvm, job):
                     self.of_job[job] = self.dispatch._messages[job].arrival.id
                     self.queues[uvm].append(job)
-                case Recall(uvm):
+                case RecallJobs(uvm):
                     self.recalled.add(uvm)
-                case Answer(address=tool, id=identifier):
+                case ForwardAnswer(address=tool, id=identifier):
                     self.waits[tool.name].append(self.now - self.arrivals.pop(identifier)[1])
                     self.later(tool.think, tool)
-                case Refuse(address=tool, answer=answer):
+                case RefuseMessage(address=tool, answer=answer):
                     assert isinstance(answer, Busy)
                     self.refused[tool.name] += 1
                     self.later(answer.retry_after_ms / 1000, tool)
@@ -111,7 +123,7 @@ class World:
             self.recalled.discard(name)
             back = list(self.queues[name])
             self.queues[name].clear()
-            self.do(Returned(name, back))
+            self.do(JobsReturned(name, back))
         if self.queues[name] and not self.busy[name]:
             self.busy[name] = True
             job = self.queues[name].popleft()

@@ -13,12 +13,12 @@ import pytest
 import zmq
 
 from deploy import keys
-from deploy.keys import ClientKey, Record
+from deploy.keys import ClientKey, PrincipalRecord
 from deploy.settings import load
 from tests.uvm.bridge.service import ROOT, Service, until
-from ui_client.client.client import BridgeUnreachable, Client, ImageError, RemoteError
+from ui_client.client.client import BridgeUnreachable, Client, ClientError, RemoteError
 from uvm import protocol
-from uvm.bridge.bridge import _NEEDS
+from uvm.bridge.requests import NEEDS
 
 NOBODY = 65_534
 
@@ -37,7 +37,7 @@ def let_in(service: Service, name: str, *rights: str, **quotas: float) -> str:
     """A principal with a key; the key file."""
     server, _ = keys.server_pair(service.configuration.home, zmq.curve_keypair)
     public, secret = (key.decode() for key in zmq.curve_keypair())
-    keys.write(service.configuration.home, name, Record(keys.rights_of(",".join(rights)), public, quotas=quotas))
+    keys.write(service.configuration.home, name, PrincipalRecord(keys.rights_of(",".join(rights)), public, quotas=quotas))
     file = service.home / f"{name}.key"
     keys.write_private(file, ClientKey(public, secret, server.decode()))
     return str(file)
@@ -78,12 +78,12 @@ def test_each_right_is_needed_for_what_it_is_for(home: Service) -> None:
 
 
 def test_every_request_is_listed_with_the_right_that_it_needs():
-    assert set(_NEEDS) == set(get_args(protocol.Request))
+    assert set(NEEDS) == set(get_args(protocol.Request))
     for document in ("protocol.md", "security.md"):
         text = (ROOT / "docs" / document).read_text()
         rows = re.findall(r"^\| (none|`read`|`send`|`create`) \| ([^|]+) \|", text, re.MULTILINE)
         listed = {name: right.strip("`") for right, requests in rows for name in re.findall(r"`(\w+)`", requests)}
-        needed = {kind.__name__: right or "none" for kind, right in _NEEDS.items() if right or document == "security.md"}
+        needed = {kind.__name__: right or "none" for kind, right in NEEDS.items() if right or document == "security.md"}
         assert listed == needed, document
 
 
@@ -106,9 +106,9 @@ def test_a_key_that_is_removed_or_limited_has_effect_on_the_connection_that_is_t
     with client(home, key) as carol:
         carol.send("x", "echo")
         public = keys.read_client_key(Path(key)).public
-        keys.write(home.configuration.home, "carol", Record(keys.rights_of("read"), public))
+        keys.write(home.configuration.home, "carol", PrincipalRecord(keys.rights_of("read"), public))
         until(lambda: refused(carol), "the right to send is gone")
-        keys.write(home.configuration.home, "carol", Record(keys.rights_of("read,send"), public, quotas={"queue_mb": 1}))
+        keys.write(home.configuration.home, "carol", PrincipalRecord(keys.rights_of("read,send"), public, quotas={"queue_mb": 1}))
         until(lambda: not refused(carol), "the right is back")
         with pytest.raises(RemoteError) as raised:
             carol.send("x", "echo", b"x" * 1_500_000)
@@ -143,7 +143,7 @@ def refused(tool: Client) -> bool:
         tool.send("x", "echo", deadline=3.0)
     except RemoteError as error:
         return error.type == "NotAllowed"
-    except ImageError:
+    except ClientError:
         return False
     return False
 
@@ -166,7 +166,7 @@ def test_another_user_is_refused_unless_it_is_a_principal(tmp_path_factory: pyte
     try:
         with Service(tmp_path_factory.mktemp("home"), {"BATOS_BRIDGE_ENDPOINT": endpoint}) as service:
             assert as_nobody(300) == "0"
-            keys.write(service.configuration.home, "nobody", Record(keys.rights_of("read"), uid=NOBODY))
+            keys.write(service.configuration.home, "nobody", PrincipalRecord(keys.rights_of("read"), uid=NOBODY))
             assert as_nobody(10_000) == "1"
     finally:
         place.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from inference_worker.protocol import Completed, Failed, Output
+from inference_worker.protocol import Completed, Output, RequestFailed
 from uvm.errors import ImageError
 from uvm.generation.events import (
     Advance,
@@ -80,9 +80,9 @@ def wrote(order: AskWriter, *bodies: str) -> Wrote:
     return Wrote(order.generation, order.generate.id, Completed(order.generate.id, outputs, 1, 0.0, 0.1, mode="base"))
 
 
-def unanswered(question: str) -> Failed:
+def unanswered(question: str) -> RequestFailed:
     """The model's failure."""
-    return Failed(question, "EngineDied", "it is gone")
+    return RequestFailed(question, "EngineDied", "it is gone")
 
 
 def needs(selector: str) -> TrialOutcome:

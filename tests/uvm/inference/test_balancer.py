@@ -10,15 +10,15 @@ import zmq
 from deploy.settings import Configuration, Home, InferenceSettings, Settings, SettingsError
 from inference_worker.protocol import (
     AskHealth,
-    Busy,
-    Cancel,
+    CancelRequest,
     Completed,
     Delta,
-    Failed,
     Generate,
     Health,
     Output,
+    RequestFailed,
     Sampling,
+    WorkerBusy,
     decode_request,
     encode,
 )
@@ -194,7 +194,7 @@ def test_the_questions_of_a_worker_that_falls_silent_are_answered_by_another(sta
     assert one.workers[1].hears_nothing(Generate)
     one.client.tick(now + 3.1)
     assert one.workers[1].hear(Generate).id == "q"
-    assert one.workers[0].hear(Cancel).id == "q"
+    assert one.workers[0].hear(CancelRequest).id == "q"
     one.workers[1].say(completed())
     one.hear()
     assert one.answers == [completed()]
@@ -211,7 +211,7 @@ def test_a_worker_that_writes_but_is_slow_to_say_how_it_is_keeps_its_questions(s
     one.hear()
     one.client.tick(now + 3.1)
     one.client.tick(now + 6.0)
-    assert one.workers[1].hears_nothing(Generate) and one.workers[0].hears_nothing(Cancel)
+    assert one.workers[1].hears_nothing(Generate) and one.workers[0].hears_nothing(CancelRequest)
 
 
 def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(stage):
@@ -225,14 +225,14 @@ def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(
     one.workers[1].hear(Generate)
     one.workers[0].say(completed("late"))
     one.hear()
-    assert one.answers == [completed("late")] and one.workers[1].hear(Cancel).id == "q"
+    assert one.answers == [completed("late")] and one.workers[1].hear(CancelRequest).id == "q"
 
 
 def test_a_busy_worker_is_left_for_the_next_one_at_once(stage):
     one = stage(2)
     one.ask()
     one.workers[0].hear(Generate)
-    one.workers[0].say(Busy("q", 60_000))
+    one.workers[0].say(WorkerBusy("q", 60_000))
     one.hear()
     assert one.workers[1].hear(Generate).id == "q"
 
@@ -241,10 +241,10 @@ def test_when_all_are_busy_the_first_that_may_have_room_is_asked_again(stage):
     one = stage(2)
     one.ask()
     one.workers[0].hear(Generate)
-    one.workers[0].say(Busy("q", 60_000))
+    one.workers[0].say(WorkerBusy("q", 60_000))
     one.hear()
     one.workers[1].hear(Generate)
-    one.workers[1].say(Busy("q", 5_000))
+    one.workers[1].say(WorkerBusy("q", 5_000))
     one.hear()
     one.client.tick(time.monotonic() + 4.0)
     assert one.workers[1].hears_nothing(Generate)
@@ -258,9 +258,9 @@ def test_what_one_worker_does_not_have_another_is_asked_for_and_the_last_failure
     for number in range(2):
         one.workers[number].hear(Generate)
         assert not one.answers
-        one.workers[number].say(Failed("q", "UnknownModel", f"not at {number}"))
+        one.workers[number].say(RequestFailed("q", "UnknownModel", f"not at {number}"))
         one.hear()
-    assert one.answers == [Failed("q", "UnknownModel", "not at 1")]
+    assert one.answers == [RequestFailed("q", "UnknownModel", "not at 1")]
 
 
 def test_what_was_answered_is_no_load_any_more(stage):
@@ -281,7 +281,7 @@ def test_one_worker_alone_is_waited_for_until_the_deadline(stage):
     one.workers[0].hear(Generate)
     one.client.tick(now)
     one.client.tick(now + 50.0)
-    assert one.workers[0].hears_nothing(Generate | Cancel) and not one.answers
+    assert one.workers[0].hears_nothing(Generate | CancelRequest) and not one.answers
     one.client.tick(now + 101.0)
     assert one.answers[0].type == "DeadlineExceeded"
 
@@ -309,14 +309,14 @@ def test_a_question_that_comes_back_to_a_worker_is_not_ended_by_its_own_cancella
     one.client.tick(now)
     one.meet(1)
     one.client.tick(now + 3.1)
-    one.workers[0].hear(Cancel)
+    one.workers[0].hear(CancelRequest)
     one.workers[0].say(health())
     one.hear()
     one.workers[1].hear(Generate)
-    one.workers[1].say(Busy("q", 60_000))
+    one.workers[1].say(WorkerBusy("q", 60_000))
     one.hear()
     assert one.workers[0].hear(Generate).id == "q"
-    one.workers[0].say(Failed("q", "Cancelled", "as you said"))
+    one.workers[0].say(RequestFailed("q", "Cancelled", "as you said"))
     one.hear()
     assert not one.answers
     one.client.tick(time.monotonic() + 1.5)

@@ -8,8 +8,8 @@ from ZODB.POSException import ConflictError
 from tests.uvm.images import Bench, awakened
 from uvm.machine import batch
 from uvm.machine.batch import TRIES
-from uvm.machine.delivery import Answered, Failed
-from uvm.protocol import decode_value
+from uvm.machine.delivery import Answered, Delivery, Failed
+from uvm.protocol import Inspect, decode_value, encode
 
 
 @pytest.fixture
@@ -41,6 +41,12 @@ def test_all_messages_of_a_batch_are_one_commit(bench):
     before = bench.batch.commits
     outcomes = bench.run(*slots(bench, "a", "b", "c"))
     assert bench.batch.commits == before + 1 and all(isinstance(outcome, Answered) for outcome in outcomes)
+
+
+def test_what_looks_behind_writes_of_its_batch_sees_what_was_written(bench):
+    looks = Delivery(7, encode(Inspect(id=1, target="genesis_obj")), "local", False, 0.0, 60.0)
+    *_, outcome = bench.run(*slots(bench, "a", "b"), looks)
+    assert isinstance(outcome, Answered) and decode_value(outcome.result)["slots"]["b"] == 1
 
 
 def test_from_the_third_conflict_on_messages_run_one_by_one(bench, monkeypatch):

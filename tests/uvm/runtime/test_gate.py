@@ -200,8 +200,8 @@ def test_looking_ends_as_soon_as_it_is_too_much():
 def test_an_object_that_its_name_alone_leads_to_is_weighed_like_any_other(bench, thing):
     body = "    made = self.clone()\n    made.text = 'x' * 50000\n    made.nameAs_('heavy')\n    return 1\n"
     bench.install(thing, "hide", f"def hide(self):\n{body}")
-    work = bench.work(thing, "hide")
-    work.limits = Limits(bytes=20_000)
-    outcome = bench.run(work)[0]
+    delivery = bench.delivery(thing, "hide")
+    delivery.limits = Limits(bytes=20_000)
+    outcome = bench.run(delivery)[0]
     assert isinstance(outcome, Failed) and outcome.error.type == "QuotaExceeded"
     assert answer(bench.send(thing, "hide")) == 1

@@ -7,7 +7,8 @@ from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
 from uvm.history.listing import page
-from uvm.image import nursery
+from uvm.image import nursery, revocations
+from uvm.image.authors import Author
 from uvm.image.large import stored
 from uvm.image.methods import quarantine
 from uvm.machine.delivery import Answered, Delivery, Failed
@@ -139,6 +140,29 @@ def test_what_a_document_says_of_a_method_stays_a_claim(world, other):
     # Removing it teaches the router nothing: no persona of this image has written it.
     outcome = world.send("shop", "removeSlot_", "twice_")
     assert isinstance(outcome, Answered) and outcome.taken_back == []
+
+
+def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, other):
+    world.principal = "mallory"
+    world.take_in(other.bundle())
+    world.principal = "local"
+    world.say("pLLM_obj", "revokeAuthor_", "principal", "mallory")
+    assert world.image.target("shop").own("twice_").own("quarantined").startswith("revoked")
+    world.principal = "mallory"
+    assert isinstance(refused(world, other.bundle(), rename={"shop": "second"}), errors.Revoked)
+    world.principal = "local"
+    world.say("pLLM_obj", "restoreAuthor_", "principal", "mallory")
+    assert world.say("shop", "twice_", 4) == 8
+
+
+def test_a_method_that_says_it_is_by_a_revoked_adapter_comes_in_out_of_use(world, other):
+    world.image.manager.begin()
+    revocations.revoke(world.image, Author("adapter", "ab" * 32), [], "it was wrong", "local")
+    world.image.manager.commit()
+    method = MethodDocument(selector="twice_", source=TWICE, positional=1, proof={"mode": "drafted", "adapter": f"covenant@{'ab' * 32}"})
+    (claim,) = world.take_in(changed(other.bundle(), "shop", methods={"twice_": method}))["claims"]
+    assert "was revoked" in claim["findings"][0]
+    assert world.image.target("shop").own("twice_").own("revoked")["author"] == f"adapter:{'ab' * 32}"
 
 
 def test_the_way_of_a_method_through_images_is_kept_and_bounded(other):
