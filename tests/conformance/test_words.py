@@ -89,6 +89,9 @@ def test_every_command_works_on_it(batos: Batos, strange: Reference) -> None:
     assert batos("method", twin, "twice_", "-", stdin="def twice_(self, a):\n    return [a, self.clone]\n")["selector"] == "twice_"
     assert batos("source", twin, "twice_")["source"].startswith("def twice_") and batos("send", twin, "twice_", "1") == [1, ["clone"]]
     assert ["strange"] in [one["names"] for one in batos("objects")]
+    assert batos("history", "strange", "clone")["entries"][-1]["changes"][0]["slot"] == "clone"
+    tids = [entry["tid"] for entry in batos("history", twin)["entries"]]
+    assert {change["slot"] for change in batos("diff", twin, tids[-1], tids[0])} == {"names", "twice_"}
 
 
 @pytest.mark.usefixtures("running", "strange")

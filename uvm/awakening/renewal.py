@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from uvm.image import authors, codex, model_registry, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
-from uvm.image.methods import install, method, primitive
+from uvm.image.methods import BORN, install, is_born, method, primitive
 from uvm.language.audit import audit
 from uvm.objects import UvmObject
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
 
 _SHOWN = {"objects": "[<object>, …]"}
 """Primitives that stand where data stood; what a prompt shows of them."""
-_BORN = "primordial"
-"""The author of the policy methods that no message has replaced."""
 
 
 def kernel_slots(image: Image) -> Iterator[tuple[UvmObject, str]]:
@@ -43,14 +41,14 @@ def _policy_method(selector: str, source: str) -> UvmObject:
     if not verdict.ok:
         raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
     findings = [one.message for one in verdict.findings]
-    return method(selector, verdict.source, positional, _BORN, {"audit": findings}, policy=True)
+    return method(selector, verdict.source, positional, BORN, {"audit": findings}, policy=True)
 
 
 def _is_to_be(held: object, made: UvmObject) -> bool:
     """Whether a policy method takes the place of what is held in its slot: of nothing, or of what an earlier version was born with."""
     if not isinstance(held, UvmObject) or not is_method(held):
         return True
-    return bool(held.own("author") == _BORN and held.own("digest") != made.own("digest"))
+    return is_born(held) and bool(held.own("digest") != made.own("digest"))
 
 
 def has_primitive(holder: UvmObject, selector: str) -> bool:

@@ -28,6 +28,8 @@ from uvm.objects import VERSION as VERSION
 from uvm.protocol import Reference
 from uvm.values.slot_values import copied
 
+BORN: Final = "primordial"
+"""The author of the methods that the kernel brought."""
 SHAPE: Final = "shape"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
@@ -86,11 +88,15 @@ def now() -> str:
 
 def may_change_policy(one: UvmObject) -> bool:
     """Whether a method may change primordial objects: those that the image was born with may, others where it was recorded with them."""
-    if one.own("policy") is True:
-        return True
+    # Images of 0.1.0 have no `policy` on their first methods.
+    return one.own("policy") is True or is_born(one)
+
+
+def is_born(one: UvmObject) -> bool:
+    """Whether the kernel brought a method with a source: its author is no principal, and no message put it there."""
     proof = one.own("proof")
-    # Images of 0.1.0 have no `policy` on their first methods. The mode is in every proof of a method that came later.
-    return one.own("author") == "primordial" and isinstance(proof, dict) and "mode" not in proof
+    # The mode is in every proof of a method that came with a message.
+    return one.own("author") == BORN and isinstance(proof, dict) and "mode" not in proof
 
 
 def takes(one: UvmObject, positional: int, keywords: Collection[str]) -> bool:

@@ -52,8 +52,7 @@ def check_look(one: UvmObject, selector: str) -> None:
 def check_data(image: Image, owner: UvmObject, slot: str) -> None:
     """A data slot is about to be set. It may hide what its owner inherits, as in Self; it takes the place of no method that was written.
 
-    Primordial objects are what all others inherit from: no right puts data before a primitive or a policy method of theirs. Where a clone
-    of one has a primitive of its own, as every clone of genesis_obj has `objects`, it is a word like others.
+    Where a clone of a primordial object has a primitive of its own, as every clone of genesis_obj has `objects`, it is a word like others.
     """
     own = owner.own(slot)
     if is_method(own) and own.own("primitive") is ABSENT:
@@ -61,6 +60,13 @@ def check_data(image: Image, owner: UvmObject, slot: str) -> None:
             f"{slot} is a method of {owner!r} and cannot be assigned as data",
             f"remove it first with removeSlot_('{slot}'), or offer a new method",
         )
+    check_hiding(image, owner, slot)
+
+
+def check_hiding(image: Image, owner: UvmObject, slot: str) -> None:
+    """Data is about to stand in a slot. Primordial objects are what all others inherit from: no right puts data before a primitive or a
+    policy method of theirs.
+    """
     # Whichever of them has it: what stands on one of them stands before another one's for most objects.
     if image.is_primordial(owner) and any(_lasts(each.own(slot), slot) for each in image.primordial()):
         raise NotAllowed(f"{slot} keeps the image alive, and no data stands before it on {owner!r}", "use another name, or another object")

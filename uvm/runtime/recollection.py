@@ -126,6 +126,8 @@ def _why_not(runtime: Runtime, owner: UvmObject, slot: str, now: Any, value: Any
             _check_parents(runtime, owner, _listed(now), _listed(value))
         if is_method(value) and slot != VERSION:
             authority.check_return(value, attempt.rights)
+        elif value is not ABSENT:
+            authority.check_hiding(runtime.image, owner, slot)
     except ImageError as error:
         return error.message
     return ""

@@ -5,7 +5,7 @@ import pytest
 from tests.uvm.history.past import picture
 from uvm.history import chronicle
 from uvm.image.image import Image
-from uvm.image.methods import install, method
+from uvm.image.methods import install, method, primitive
 from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, MergingQueue, MergingSet
 from uvm.protocol import Reference
@@ -385,6 +385,31 @@ def test_a_method_sees_nothing_of_history(past, shop):
     past.install("shop", "peek", "def peek(self):\n    return self.history_()\n")
     error = past.ask(shop, "peek")
     assert error.type == "NotAllowed" and "tools" in error.message
+
+
+def test_a_word_that_hides_what_is_inherited_is_taken_back_like_others_and_its_history_is_reached_in_the_mirror(past, shop):
+    for word in ("names", "history_", "diff_"):
+        past.do(shop, "setSlot_value_", word, [word])
+    first = past.tid.hex()
+    past.do(shop, "setSlot_value_", "names", ["Al"])
+    entries = past.do(shop, "mirror_", "history_", slot="names")["entries"]
+    assert [entry["changes"][0]["after"] for entry in entries] == [["Al"], ["names"]]
+    assert past.do(shop, "mirror_", "diff_", first, past.tid.hex()) == [{"slot": "names", "before": ["names"], "after": ["Al"]}]
+    for entry in entries:
+        past.undo(entry["entry"])
+    assert past.slot(shop, "names") is ABSENT and past.do(shop, "names") == ["shop"]
+    past.install("shop", "spy", "def spy(self):\n    return self.mirror_('history_')\n")
+    assert past.ask(shop, "spy").type == "NotAllowed"
+
+
+def test_an_undo_puts_no_data_before_what_a_later_kernel_gives_everybody(past):
+    past.do("genesis_obj", "setSlot_value_", "aura", 5)
+    past.do("genesis_obj", "removeSlot_", "aura")
+    past.image.manager.begin()
+    install(past.image.named("traits_obj"), primitive("aura"))
+    past.image.manager.commit()
+    error = past.ask("genesis_obj", "undo_", f"s/{past.seq}")
+    assert error.type == "UndoConflict" and "aura keeps the image alive" in error.details["conflicts"][0]["why"]
 
 
 def test_the_same_number_of_an_undo_is_answered_again_and_done_once(past, shop):

@@ -394,6 +394,14 @@ class TestOlderImages:
             assert renew(image) == []
             assert image.named("pLLM_obj").own("chooseFrom_").own("source") == source
 
+    def test_policy_of_a_principal_that_is_called_as_the_kernel_is_kept(self):
+        with awakened() as image:
+            source = "def chooseFrom_(self, candidates):\n    return None\n"
+            image.manager.begin()
+            made = method("chooseFrom_", source, 1, "primordial", {"mode": "offered"}, True)
+            image.named("pLLM_obj").put("chooseFrom_", made)
+            assert renew(image) == [] and image.named("pLLM_obj").own("chooseFrom_") is made
+
 
 # --- any series of changes, against a plain model ---------------------------------------------------------------------------
 
