@@ -51,10 +51,11 @@ def test_a_follower_stays_equal_through_kills(running: Configuration) -> None:
                     follower.start(client.full_state())
                 else:
                     follower.apply(event)
-            followed, there = follower.state(), of_snapshot(client.full_state(page=5))
+            followed, there = follower.state(), of_snapshot(client.full_state())
             if {one: followed.get(one) for one in there} == there:
                 break
-            assert time.monotonic() < until, "the follower is not equal to the snapshot"
+            differ = {one: (followed.get(one), there[one]) for one in there if followed.get(one) != there[one]}
+            assert time.monotonic() < until, f"the follower is not equal to the snapshot: {differ}"
         assert there[item]["last"] == made and there[made]["n"] == 59
         events.close()
         reader.join(10)
