@@ -18,7 +18,7 @@ from ZODB.scripts import repozo
 
 from deploy.settings import Home
 from zeo_server.storage import ImageInUse, holder
-from zeo_server.verify import Progress, Report, verify
+from zeo_server.verify import Report, SayProgress, verify
 
 _STALE_TEMPORARY = ".part"
 
@@ -60,7 +60,7 @@ class _Options:
         self.withverify = True
 
 
-def backup(home: Home, directory: Path, *, copy: bool = False, progress: Progress = lambda *_: None) -> BackedUp:
+def backup(home: Home, directory: Path, *, copy: bool = False, progress: SayProgress = lambda *_: None) -> BackedUp:
     """Add to the backup in `directory`, or begin one, what changed since the last time.
 
     Blobs are hard-linked where the file systems allow it, since they never change; `copy` makes copies, which outlive a
@@ -80,7 +80,7 @@ def backup(home: Home, directory: Path, *, copy: bool = False, progress: Progres
 
 
 def restore(
-    home: Home, directory: Path, *, force: bool = False, at: str = "", progress: Progress = lambda *_: None
+    home: Home, directory: Path, *, force: bool = False, at: str = "", progress: SayProgress = lambda *_: None
 ) -> tuple[Restored, Report]:
     """Put the image of a backup into the home, verified; `at` is UTC, `yyyy-mm-dd[-hh[-mm[-ss]]]`, default the newest.
 
@@ -123,7 +123,7 @@ def maintenance(home: Home) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _save_database(home: Home, database: Path, progress: Progress) -> tuple[str, int]:
+def _save_database(home: Home, database: Path, progress: SayProgress) -> tuple[str, int]:
     before = {file.name for file in database.iterdir()}
     progress("transactions", 0, home.image_file.stat().st_size)
     # repozo separates by spaces the names that it writes down, so they must be relative.
@@ -151,7 +151,7 @@ def _pass_the_second(names: set[str]) -> None:
         time.sleep(0.05)
 
 
-def _recover(database: Path, output: Path, at: str, progress: Progress) -> None:
+def _recover(database: Path, output: Path, at: str, progress: SayProgress) -> None:
     progress("transactions", 0, 1)
     with contextlib.chdir(database):
         try:
@@ -160,7 +160,7 @@ def _recover(database: Path, output: Path, at: str, progress: Progress) -> None:
             raise BackupError(f"the backup in {database} cannot be restored: {error}") from error
 
 
-def save_blobs(source: Path, target: Path, copy: bool, progress: Progress) -> tuple[int, int]:
+def save_blobs(source: Path, target: Path, copy: bool, progress: SayProgress) -> tuple[int, int]:
     """Make the blobs of one directory appear in another, linked or as copies; returns how many were new, and their bytes."""
     count = size = 0
     files = sorted(source.rglob("*.blob")) if source.is_dir() else []

@@ -21,7 +21,7 @@ _HEADER = 4
 log = structlog.get_logger()
 
 
-class Frames:
+class FrameLengths:
     """Watches the lengths in a stream of messages, each after its length in four bytes, before anything of them is kept."""
 
     def __init__(self, most: int) -> None:
@@ -95,7 +95,7 @@ class BoundedProtocol(ServerProtocol):
         self._server: BoundedServer = self.zeo_storage.server
         super().connection_made(transport)
         self._server.open.add(self)
-        receive, frames = self.data_received, Frames(self._server.most_record_bytes + _AROUND)
+        receive, frames = self.data_received, FrameLengths(self._server.most_record_bytes + _AROUND)
 
         def bounded(data: bytes) -> None:
             if frames.fit(data):

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(status)
 
 
-def pack(home: Home, progress: "Progress") -> Packed:
+def pack(home: Home, progress: "ProgressLines") -> Packed:
     """Drop what no object refers to, and old revisions; through the server when one runs. Raises ImageInUse, OSError."""
     if not home.image_file.exists():
         raise BackupError(f"there is no image at {home.image_file}")
@@ -77,7 +77,7 @@ def pack(home: Home, progress: "Progress") -> Packed:
         return Packed(before, home.image_file.stat().st_size, blobs_before, _blob_bytes(home))
 
 
-class Progress:
+class ProgressLines:
     """Says on standard error how far a step is, at most once a second."""
 
     def __init__(self) -> None:
@@ -126,24 +126,24 @@ Command = Callable[[Home, argparse.Namespace], tuple[int, Any]]
 
 
 def _pack(home: Home, _chosen: argparse.Namespace) -> tuple[int, Any]:
-    return DONE, pack(home, Progress())
+    return DONE, pack(home, ProgressLines())
 
 
 def _backup(home: Home, chosen: argparse.Namespace) -> tuple[int, Any]:
-    return DONE, backup(home, Path(chosen.directory).absolute(), copy=chosen.copy, progress=Progress())
+    return DONE, backup(home, Path(chosen.directory).absolute(), copy=chosen.copy, progress=ProgressLines())
 
 
 def _restore(home: Home, chosen: argparse.Namespace) -> tuple[int, Any]:
-    result, _report = restore(home, Path(chosen.directory).absolute(), force=chosen.force, at=chosen.at, progress=Progress())
+    result, _report = restore(home, Path(chosen.directory).absolute(), force=chosen.force, at=chosen.at, progress=ProgressLines())
     return DONE, result
 
 
 def _rollback(home: Home, chosen: argparse.Namespace) -> tuple[int, Any]:
-    return DONE, rollback(home, bytes.fromhex(chosen.tid), Progress())
+    return DONE, rollback(home, bytes.fromhex(chosen.tid), ProgressLines())
 
 
 def _verify(home: Home, _chosen: argparse.Namespace) -> tuple[int, Any]:
-    report = verify(home, Progress())
+    report = verify(home, ProgressLines())
     return (DAMAGED if report.problems else DONE), report
 
 

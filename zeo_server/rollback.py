@@ -13,7 +13,7 @@ from ZODB.POSException import POSError
 
 from deploy.settings import Home
 from zeo_server.backup import BackupError, save_blobs, set_aside, unused
-from zeo_server.verify import Progress
+from zeo_server.verify import SayProgress
 
 _CHUNK = 1 << 22
 
@@ -27,7 +27,7 @@ class RolledBack(Struct, frozen=True):
     before: str
 
 
-def rollback(home: Home, tid: bytes, progress: Progress = lambda *_: None) -> RolledBack:
+def rollback(home: Home, tid: bytes, progress: SayProgress = lambda *_: None) -> RolledBack:
     """Make `tid` the newest transaction. The service must be down. Raises BackupError, ImageInUse, OSError.
 
     The blobs stay: those that later transactions named are dropped by the next pack, and kept by what was set aside.
@@ -62,7 +62,7 @@ def _end_of(file: Path, tid: bytes) -> tuple[int, int]:
     return end, following
 
 
-def _copy(source: Path, target: Path, end: int, progress: Progress) -> None:
+def _copy(source: Path, target: Path, end: int, progress: SayProgress) -> None:
     free = shutil.disk_usage(target.parent).free
     if free < end:
         raise BackupError(f"{target.parent} has {free} bytes free, and the image as of then takes {end}; make room and try again")

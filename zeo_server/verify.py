@@ -33,7 +33,7 @@ _MOST_PROBLEMS = 1000
 _PACKS = 3
 
 
-class Problem(Struct, frozen=True):
+class Damage(Struct, frozen=True):
     """One thing that is wrong: `where` names the object, transaction or file."""
 
     where: str
@@ -50,17 +50,17 @@ class Report(Struct):
     blobs: int = 0
     blob_bytes: int = 0
     digests: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Damage] = field(default_factory=list)
     more: int = 0
 
     def add(self, where: str, what: str) -> None:
         if len(self.problems) < _MOST_PROBLEMS:
-            self.problems.append(Problem(where, what))
+            self.problems.append(Damage(where, what))
         else:
             self.more += 1
 
 
-Progress = Callable[[str, int, int], None]
+SayProgress = Callable[[str, int, int], None]
 """Called with the step's name, how much of it is done, and how much it has."""
 
 
@@ -70,7 +70,7 @@ class _Record(Struct):
     references: list[bytes]
 
 
-def verify(home: Home, progress: Progress = lambda *_: None) -> Report:
+def verify(home: Home, progress: SayProgress = lambda *_: None) -> Report:
     """Walk the whole image, as it was when this began. Raises FileNotFoundError when there is none.
 
     A pack puts another file in the image's place and removes blobs; where one ended meanwhile, the new file is walked.
@@ -98,7 +98,7 @@ class _Current(Struct):
     owned: dict[bytes, list[tuple[bytes, str, str]]] = field(default_factory=dict)
 
 
-def _walk_transactions(home: Home, report: Report, progress: Progress) -> _Current:
+def _walk_transactions(home: Home, report: Report, progress: SayProgress) -> _Current:
     current = _Current()
     file = home.image_file
     try:
@@ -213,7 +213,7 @@ def _check_references(current: _Current, report: Report) -> None:
                 report.add(f"object @{u64(oid):x}", f"refers to @{u64(other):x}, which is gone")
 
 
-def _check_blobs(home: Home, current: _Current, report: Report, progress: Progress) -> None:
+def _check_blobs(home: Home, current: _Current, report: Report, progress: SayProgress) -> None:
     digests: dict[bytes, list[tuple[bytes, str, str]]] = {}
     for owner, owned in current.owned.items():
         for oid, path, digest in owned:

@@ -83,7 +83,7 @@ class Known(Struct, frozen=True):
     fetched: bool
 
 
-class Changes(Struct, frozen=True):
+class CatalogueChanges(Struct, frozen=True):
     """What `refresh` found: adapters that appeared, and digests of those that vanished; not what `lookup` and `check` told before."""
 
     appeared: list[Known]
@@ -134,11 +134,11 @@ class Catalogue:
             self._set(key, entry)
         return _known(key, entry)
 
-    def refresh(self) -> Changes:
+    def refresh(self) -> CatalogueChanges:
         """Take up what appeared and drop what vanished since the last time; cheap when the directory did not change."""
         now, changed = time.time_ns(), self._directory.stat().st_mtime_ns
         if changed == self._directory_ns:
-            return Changes([], [])
+            return CatalogueChanges([], [])
         with os.scandir(self._directory) as found:
             here = {bytes.fromhex(entry.name) for entry in found if _DIGEST.fullmatch(entry.name)}
         with self._lock:
@@ -153,7 +153,7 @@ class Catalogue:
                 appeared.append(_known(key, entry))
         self._directory_ns = changed if now - changed > _TICK_NS else 0
         self._dirty = True
-        return Changes(appeared, [key.hex() for key in vanished])
+        return CatalogueChanges(appeared, [key.hex() for key in vanished])
 
     def check(self, digest: str, model: BaseModel, max_rank: int) -> Adapter:
         """Read and check an adapter for a base model; its bytes are read only once while its files stay what they are.

@@ -52,7 +52,7 @@ class FetchFailed(BadAdapter):
         return BadAdapter.__name__
 
 
-class Limits(Struct, frozen=True):
+class FetchLimits(Struct, frozen=True):
     """What a fetch may take: bytes of an adapter, chunks in flight, and how long a peer may take for its list and for a chunk, seconds."""
 
     size: int = 4 << 30
@@ -86,10 +86,10 @@ class _PeerFailed(Exception):
 class Fetcher:
     """Brings adapters from `peers` (addresses of inference workers) into the directory `into`. Owned by one event loop."""
 
-    def __init__(self, peers: list[str], into: Path, limits: Limits | None = None) -> None:
+    def __init__(self, peers: list[str], into: Path, limits: FetchLimits | None = None) -> None:
         self._peers = peers
         self._into = into
-        self._limits = limits or Limits()
+        self._limits = limits or FetchLimits()
         self._context = zmq.asyncio.Context()
         for left in into.glob(f"{_STAGING}*"):
             shutil.rmtree(left, ignore_errors=True)

@@ -25,7 +25,7 @@ from uvm.image.transactor import Transactor
 from uvm.machine.delivery import Answered, Failed
 from uvm.objects import MergingVector, UvmObject
 from uvm.protocol import decode_value
-from zeo_server.connection import Frames
+from zeo_server.connection import FrameLengths
 from zeo_server.resolvable import LARGEST, resolvable
 from zeo_server.unpickling import stored_class
 from zeo_server.verify import verify
@@ -207,7 +207,7 @@ def test_a_message_that_claims_to_be_too_long_is_hung_up_on_before_it_arrives(se
 @pytest.mark.parametrize("step", [1, 3, 7, 1000])
 def test_lengths_are_followed_however_the_stream_is_cut(step: int) -> None:
     stream = b"".join(struct.pack(">I", size) + b"x" * size for size in (0, 5, 100, 1))
-    fits, breaks = Frames(100), Frames(99)
+    fits, breaks = FrameLengths(100), FrameLengths(99)
     pieces = [stream[at : at + step] for at in range(0, len(stream), step)]
     assert all(fits.fit(piece) for piece in pieces)
     assert not all(breaks.fit(piece) for piece in pieces)

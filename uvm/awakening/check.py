@@ -30,7 +30,7 @@ from uvm.runtime.primitives import PRIMITIVES
 _MOST: Final = 200
 
 
-class Problem(Struct, frozen=True):
+class BootProblem(Struct, frozen=True):
     """One thing that is wrong. `fatal`: the service cannot start, or keeps losing a process, because of it."""
 
     where: str
@@ -47,7 +47,7 @@ class Checked(Struct):
     methods: int = 0
     records: int = 0
     blobs: int = 0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[BootProblem] = field(default_factory=list)
 
     @property
     def boots(self) -> bool:
@@ -55,7 +55,7 @@ class Checked(Struct):
 
     def add(self, where: str, what: object, remedy: str, *, fatal: bool) -> None:
         if len(self.problems) < _MOST:
-            self.problems.append(Problem(where, str(what)[:500], remedy, fatal))
+            self.problems.append(BootProblem(where, str(what)[:500], remedy, fatal))
 
 
 BACK: Final = "`batos image rollback` goes back to the last transaction that boots; a backup is the other way"

@@ -45,7 +45,7 @@ class Message(Struct, frozen=True):
     at: int
 
 
-class Lost(Struct):
+class LostAfter(Struct):
     """What would be gone: everything after a transaction. Times are UTC, `unread` the bytes that nothing can be read of."""
 
     transactions: int = 0
@@ -62,7 +62,7 @@ class Way(Struct, frozen=True):
 
     tid: str
     time: str
-    lost: Lost
+    lost: LostAfter
 
 
 class _Files(FileStorage):
@@ -166,9 +166,9 @@ def transactions(home: Home) -> list[bytes]:
     return [transaction.tid for transaction in _readable(home.image_file)]
 
 
-def lost_after(home: Home, tid: bytes) -> Lost:
+def lost_after(home: Home, tid: bytes) -> LostAfter:
     """What is in the file after a transaction, as far as it can be read."""
-    lost = Lost()
+    lost = LostAfter()
     entries: dict[bytes, list[Any]] = {}
     end = 0
     for transaction in _readable(home.image_file):

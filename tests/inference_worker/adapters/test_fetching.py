@@ -16,12 +16,12 @@ from inference_worker import protocol
 from inference_worker.adapters.adapter import BaseModel
 from inference_worker.adapters.catalogue import Catalogue
 from inference_worker.adapters.exports import Shelf
-from inference_worker.adapters.fetcher import CHUNK, Fetched, Fetcher, FetchFailed, Limits
+from inference_worker.adapters.fetcher import CHUNK, Fetched, Fetcher, FetchFailed, FetchLimits
 from inference_worker.errors import BadAdapter
 from inference_worker.protocol import Answer, AskChunk, AskFiles, Chunk, File, Files, RequestFailed
 from tests.inference_worker import files
 
-QUICK = Limits(list_s=0.4, chunk_s=0.4)
+QUICK = FetchLimits(list_s=0.4, chunk_s=0.4)
 Answering = Callable[[AskFiles | AskChunk, Answer], Awaitable[Answer | bytes | None]]
 
 
@@ -87,7 +87,7 @@ def here(tmp_path: Path) -> Path:
     return directory
 
 
-async def fetched(here: Path, digest: str, *peers: str, limits: Limits = QUICK) -> Fetched:
+async def fetched(here: Path, digest: str, *peers: str, limits: FetchLimits = QUICK) -> Fetched:
     fetcher = Fetcher(list(peers), here, limits)
     try:
         return await fetcher.fetch(digest)
@@ -256,7 +256,7 @@ def test_the_next_peer_is_asked_once_the_first_died_in_the_middle(here: Path, th
             return answer
 
         async with peer(home, dies) as bad, peer(home, waits) as good:
-            return good, await fetched(here, digest, bad, good, limits=Limits(list_s=10, chunk_s=0.4))
+            return good, await fetched(here, digest, bad, good, limits=FetchLimits(list_s=10, chunk_s=0.4))
 
     good, came = asyncio.run(scene())
     assert came.peer == good and left(here) == [digest]
@@ -267,7 +267,7 @@ def test_a_peer_that_is_not_there_costs_no_time_while_another_has_it(here: Path,
 
     async def scene() -> Fetched:
         async with asyncio.timeout(30), peer(home) as address:
-            return await fetched(here, digest, "tcp://127.0.0.1:9", "no address", address, limits=Limits(list_s=1000))
+            return await fetched(here, digest, "tcp://127.0.0.1:9", "no address", address, limits=FetchLimits(list_s=1000))
 
     assert asyncio.run(scene()).path == here / digest
 
@@ -319,7 +319,7 @@ def test_a_fetch_that_is_cancelled_leaves_nothing(here: Path, there: tuple[Path,
             return answer
 
         async with peer(home, stalls) as address:
-            fetching = asyncio.create_task(fetched(here, digest, address, limits=Limits()))
+            fetching = asyncio.create_task(fetched(here, digest, address, limits=FetchLimits()))
             await asyncio.wait_for(asked.wait(), 30)
             assert left(here) != []
             fetching.cancel()
