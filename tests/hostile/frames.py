@@ -42,6 +42,17 @@ _FIELDS: dict[str, dict[str, Any]] = {
     },
     "Inspect": {"target": "genesis_obj"},
     "GetFullState": {"tid": b"", "after": b"", "limit": 3},
+    "Export": {"targets": ["fuzzed"], "tid": b"", "number": 0, "offset": 0, "blob": ""},
+    "Upload": {"data": b"x", "upload": None, "blob": "", "offset": 0, "session": "fuzz", "seq": 1},
+    "Import": {
+        "bundle": msgpack.packb(
+            {"image": "", "tid": b"", "roots": ["a"], "objects": [msgpack.packb({"key": "a", "slots": {"x": {"ref": "a"}}})]}
+        ),
+        "upload": None,
+        "rename": {"a": "b"},
+        "replace": False,
+        "preview": True,
+    },
     "Subscribe": {},
     "Release": {"references": [msgpack.ExtType(1, bytes(8))], "session": ""},
     "GetStatus": {},

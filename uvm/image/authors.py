@@ -13,6 +13,7 @@ from BTrees.OOBTree import OOBTree
 
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
+from uvm.image.methods import IMPORTED
 from uvm.image.queries import reachable
 from uvm.objects import ABSENT, KIND, UvmObject
 
@@ -40,7 +41,7 @@ def authors_of(method: UvmObject) -> list[Author]:
         return []
     if proof["mode"] == "offered":
         return offering(str(proof.get("principal", "")), str(proof.get("session", "")))
-    if proof["mode"] == "imported":
+    if proof["mode"] == IMPORTED:
         return [*offering(str(proof.get("principal", "")), str(proof.get("session", ""))), *_claimed(proof)]
     adapter = str(proof.get("adapter", "")).rpartition("@")[2]
     return [*([Author("adapter", adapter)] if adapter else []), Author("persona", str(method.own("author")))]

@@ -19,7 +19,7 @@ from uvm.image import authors
 from uvm.image.image import Image
 from uvm.image.journal import Effect
 from uvm.image.message_object import is_method, shape
-from uvm.image.methods import SHAPE, become, now, runs, version_of
+from uvm.image.methods import IMPORTED, SHAPE, become, is_imported, now, runs, version_of
 from uvm.language.audit import meaning
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
@@ -94,13 +94,16 @@ def turn(image: Image, shared: UvmObject, version: UvmObject, by: str, why: str)
 
 
 def note(image: Image, effects: Iterable[Effect], by: str, cause: str) -> None:
-    """What a message did to slots reaches the library: a method that it removed is withdrawn, one that it put back is given again."""
+    """What a message did to slots reaches the library: a method that it removed is withdrawn, one that it put back is given again.
+
+    An imported method is its object's own, and says nothing of what the others have.
+    """
     for owner, slot, before, after, _ in effects:
         if before is after:
             continue
         if is_method(after) and (key := key_of(owner, after)) and has(image, key):
             reinstate(image, key, after)
-        if is_method(before) and (key := key_of(owner, before)) and has(image, key):
+        if is_method(before) and not is_imported(after) and (key := key_of(owner, before)) and has(image, key):
             why = f"{slot} was removed from {image.reference(owner)} by {by or 'the image'}"
             withdraw(image, key, before, by, f"{why}, in {cause}" if cause else why)
 
@@ -111,7 +114,7 @@ def key_of(holder: UvmObject, method: UvmObject) -> str:
     if key is not ABSENT:
         return str(key)
     proof = method.own("proof")
-    if not isinstance(proof, dict) or proof.get("mode", "offered") == "offered":
+    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", IMPORTED):
         return ""
     # Methods of earlier versions do not say it.
     return shape(holder, method.own("selector"), len(method.own("positional")), method.own("keywords"))

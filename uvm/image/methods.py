@@ -30,6 +30,8 @@ from uvm.values.slot_values import copied
 
 BORN: Final = "primordial"
 """The author of the methods that the kernel brought."""
+IMPORTED: Final = "imported"
+"""The mode, in its proof, of a method that came in with an import (`uvm.transporter.methods`)."""
 SHAPE: Final = "shape"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
@@ -235,13 +237,19 @@ def _with_version(one: UvmObject) -> list[UvmObject]:
 def generated(one: UvmObject) -> bool:
     """Whether the image wrote this method: it may write it again."""
     proof = one.own("proof")
-    return isinstance(proof, dict) and proof.get("mode", "offered") not in ("offered", "imported")
+    return isinstance(proof, dict) and proof.get("mode", "offered") not in ("offered", IMPORTED)
+
+
+def is_imported(value: Any) -> bool:
+    """Whether a slot's value is a method that came in with an import: what is said of its past was said elsewhere."""
+    proof = value.own("proof", None) if type(value) is UvmObject else None
+    return isinstance(proof, dict) and proof.get("mode") == IMPORTED
 
 
 def written_for(one: UvmObject) -> tuple[bytes, str] | None:
     """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
     proof = one.own("proof")
-    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found", "imported"):
+    if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found", IMPORTED):
         return None
     return Reference.parse(proof["message"]).oid, one.own("author")
 

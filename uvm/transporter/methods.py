@@ -16,7 +16,7 @@ from uvm.errors import BadExport, NotAllowed
 from uvm.image import authors, revocations
 from uvm.image.image import Image
 from uvm.image.large import loaded, stored
-from uvm.image.methods import method, quarantine, quarantined, revoke
+from uvm.image.methods import IMPORTED, is_imported, method, quarantine, quarantined, revoke
 from uvm.language.audit import audit
 from uvm.language.syntax import parse
 from uvm.objects import UvmObject, same_value
@@ -25,7 +25,6 @@ from uvm.rights import Right
 from uvm.values.tagged import Find, tagged, untagged
 
 AUTHOR: Final = "import"
-IMPORTED: Final = "imported"
 HOPS: Final = 16
 """Imports that a method remembers, the newest ones."""
 EXAMPLES: Final = "examples"
@@ -47,7 +46,7 @@ def documented(behaviour: UvmObject, tag: Callable[[Any], dict[str, Any]]) -> Me
     """A method as its document says it; one that was imported as the document that it came in said."""
     proof = behaviour.own("proof", None)
     author, born, imports = behaviour.own("author", ""), behaviour.own("born", ""), []
-    if isinstance(proof, dict) and proof.get("mode") == IMPORTED:
+    if is_imported(behaviour) and isinstance(proof, dict):
         claimed = proof["claimed"]
         author, born, imports, proof = claimed["author"], claimed["born"], proof["imports"], claimed["proof"]
     return MethodDocument(

@@ -7,9 +7,10 @@ from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
 from uvm.history.listing import page
-from uvm.image import nursery, revocations
+from uvm.image import library, nursery, revocations
 from uvm.image.authors import Author
 from uvm.image.large import stored
+from uvm.image.message_object import shape
 from uvm.image.methods import quarantine
 from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import CHARGED, KIND, Counter, MergingVector, UvmObject
@@ -140,6 +141,23 @@ def test_what_a_document_says_of_a_method_stays_a_claim(world, other):
     # Removing it teaches the router nothing: no persona of this image has written it.
     outcome = world.send("shop", "removeSlot_", "twice_")
     assert isinstance(outcome, Answered) and outcome.taken_back == []
+
+
+def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, other):
+    """A shared method that an import replaces on one object is the others' as before, and what came in is given to nobody."""
+    world.take_in(other.bundle())
+    world.install("shop", "twice_", TWICE, 1, policy=False)
+    world.image.manager.begin()
+    shop = world.image.target("shop")
+    shared = shop.own("twice_")
+    library.publish(world.image, key := shape(shop, "twice_", 1, []), shared)
+    world.image.manager.commit()
+    edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
+    world.take_in(changed(other.bundle(), "shop", methods={"twice_": edited}), replace=True)
+    world.image.manager.begin()
+    assert world.image.target("shop").own("twice_").own("source") == edited.source
+    assert library.current(world.image, key) is shared
+    world.image.manager.abort()
 
 
 def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, other):
