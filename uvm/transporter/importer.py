@@ -12,7 +12,7 @@ from ZODB.blob import Blob
 
 from uvm.errors import BadArguments, BadExport, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
-from uvm.image import authors, model_registry
+from uvm.image import authors, contract, model_registry
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
@@ -143,6 +143,10 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
     check_change(image, owner, attempt.policy)
     for name in changed:
         attempt.writing(owner, name)
+        before, after = owner.own(name), slots.get(name)
+        if isinstance(before, UvmObject) and isinstance(after, UvmObject) and is_method(before) and attempt.is_new(after):
+            # What a method had to satisfy stays with what takes its place.
+            contract.keep(after, contract.kept(before), image.visible)
         if slots.get(name, ABSENT) is ABSENT:
             owner.drop(name)
         else:

@@ -7,14 +7,14 @@ from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
 from uvm.history.listing import page
-from uvm.image import library, nursery, revocations
+from uvm.image import contract, library, nursery, revocations
 from uvm.image.authors import Author
 from uvm.image.large import stored
 from uvm.image.message_object import shape
 from uvm.image.methods import quarantine
 from uvm.machine.delivery import Answered, Delivery, Failed
 from uvm.objects import CHARGED, KIND, Counter, MergingVector, UvmObject
-from uvm.protocol import Bundle, Export, Import, MethodDocument, ObjectDocument, Reference, Upload, decode_value, encode
+from uvm.protocol import Bundle, Example, Export, Import, MethodDocument, ObjectDocument, Reference, Upload, decode_value, encode
 from uvm.rights import ALL, Limits
 from uvm.transporter.methods import examples_of
 
@@ -158,6 +158,25 @@ def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, other):
     assert world.image.target("shop").own("twice_").own("source") == edited.source
     assert library.current(world.image, key) is shared
     world.image.manager.abort()
+
+
+def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, other):
+    world.take_in(other.bundle())
+    world.image.manager.begin()
+    shop = world.image.target("shop")
+    contract.keep(shop.own("twice_"), [contract.clause(shop, Example(result=8, args=[4]))], world.image.visible)
+    world.image.manager.commit()
+    edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
+    world.take_in(changed(other.bundle(), "shop", methods={"twice_": edited}), replace=True)
+    world.image.manager.begin()
+    (clause,) = contract.kept(world.image.target("shop").own("twice_"))
+    assert (clause.example.result, clause.example.args) == (8, [4])
+    world.image.manager.abort()
+    with awakened() as image:
+        third = World(image)
+        third.take_in(world.bundle())
+        image.manager.begin()
+        assert contract.kept(image.named("shop").own("twice_"))[0].example == clause.example
 
 
 def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, other):
@@ -492,9 +511,9 @@ def test_merging_values_arrive_as_such(world, other):
 
 
 def test_rights_are_those_of_the_sender(world, other):
-    from uvm.bridge.bridge import _needed
+    from uvm.bridge.requests import needed
 
-    assert _needed(Import) == _needed(Upload) == (True, "create") and _needed(Export) == (True, "read")
+    assert needed(Import) == needed(Upload) == (True, "create") and needed(Export) == (True, "read")
     assert isinstance(world.ask(Import(id=1)), Failed)
     world.rights = ALL - {"send"}
     assert isinstance(refused(world, other.bundle()), errors.NotAllowed)
