@@ -32,6 +32,15 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "seq": 1,
         "floor": 0,
         "deadline_ms": 500,
+        "examples": [{"changed": {}, "slots": {}}],
+        "preview": False,
+    },
+    "Contract": {
+        "target": "fuzzed",
+        "selector": "m",
+        "examples": [{"result": 1, "slots": {"name": 1}, "changed": {}}],
+        "remove": [1],
+        "deadline_ms": 500,
     },
     "CreateMethod": {
         "target": "fuzzed",

@@ -29,6 +29,8 @@ BYTES: Final = 65_536
 HELD: Final = 16_384
 """About how many bytes of a receiver's state are kept with an example; its largest slots are left out first."""
 
+_INNER: Final = frozenset({"looked", "held"})
+_CALL: Final = frozenset({"args", "kwargs"})
 _UNSAVED: Final = b"\0" * 8
 
 
@@ -96,7 +98,7 @@ def described(method: UvmObject) -> list[dict[str, Any]]:
     for entry in _record(method)["kept"]:
         one = _loaded(entry)
         if one is not None:
-            said = {name: copied(value) for name, value in entry.items() if name not in ("looked", "held") and value not in ([], {})}
+            said = {name: copied(value) for name, value in entry.items() if name not in _INNER and (value or name not in _CALL)}
             told.append({**said, "line": line(method.own("selector"), one.example)})
     return told
 

@@ -2,5 +2,6 @@
 
 In: Deliveries of the bridge, answers of the model, trials that ended. Out: answers after the commit, and what changed.
 
-Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `watchdog`.
+Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `expected`
+(what a message expects of its method), `previews`, `watchdog`.
 """

@@ -204,8 +204,12 @@ def test_examples_are_listed_added_once_they_hold_and_taken_away(house):
     shop = make_shop(one)
     one.send(shop, "total")
     assert tell(one, shop, "total")["examples"] == []
-    added = tell(one, shop, "total", examples=[Example(12), Example(6, slots={"cost": 2})])
-    assert [(told["number"], told["line"]) for told in added["examples"]] == [(1, "total() -> 12"), (2, "with cost=2: total() -> 6")]
+    added = tell(one, shop, "total", examples=[Example(12, changed={}), Example(6, slots={"cost": 2})])
+    assert {name: value for name, value in added["examples"][0].items() if name != "line"} == {"number": 1, "result": 12, "changed": {}}
+    assert [(told["number"], told["line"]) for told in added["examples"]] == [
+        (1, "total() -> 12, then nothing changed"),
+        (2, "with cost=2: total() -> 6"),
+    ]
     assert [told["number"] for told in tell(one, shop, "total", remove=[1])["examples"]] == [2]
     assert tell(one, shop, "total", remove=[1]).type == "BadValue"
     assert [told["number"] for told in tell(one, shop, "total", examples=[Example(12)])["examples"]] == [2, 3]
