@@ -14,7 +14,7 @@ from rich.text import Text
 
 from ui_client import values
 from ui_client.client.client import Client
-from ui_client.client.errors import ClientError
+from ui_client.client.errors import ClientError, RemoteError
 from ui_client.report import err
 from ui_client.story import Line, Story
 from uvm.protocol import Progress
@@ -94,18 +94,19 @@ def following(client: Client, selector: str, live: bool = True) -> Iterator[Stor
     subscribed.wait(_SUBSCRIBED_S)
     began = time.monotonic()
 
-    def hear_the_end() -> None:
+    def hear_the_end(refused: bool = False) -> None:
         # The reply and the events come on different connections: the last events may be a moment behind it.
         with changed:
-            if time.monotonic() - began > _SLOW_S:
+            if refused or time.monotonic() - began > _SLOW_S:
                 changed.wait_for(lambda: bool(story.lines), timeout=_QUIET_S)
             changed.wait_for(lambda: not story.unfinished, timeout=_LAST_WORDS_S)
 
     try:
         yield story
         hear_the_end()
-    except ClientError:
-        hear_the_end()
+    except ClientError as error:
+        # Who is refused at once has a story all the same, unless the refusal is an old one.
+        hear_the_end(isinstance(error, RemoteError) and error.type == "Refused" and subscribed.is_set())
         raise
     finally:
         ended.set()
