@@ -10,7 +10,7 @@ run: setup  ## set everything up, start the service, hold the first conversation
 
 WORKERS ?= 2
 test: setup-dev  ## the whole test suite, in two processes; TESTS='tests/deploy -k settings' for a part, WORKERS=0 for one process
-	@$(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+	@$(PYTHON) -m pytest -n $(WORKERS) $(TESTS)
 
 lint: setup-dev  ## style and types
 	@$(PYTHON) -m ruff check .

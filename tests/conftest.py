@@ -1,11 +1,22 @@
-"""What every test may rely on."""
+"""What every test may rely on, and which tests stay together where the suite runs in two processes."""
+
+from typing import Any, Final
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+ENGINES: Final = ("tests/system/", "tests/inference_worker/engine/", "tests/inference_worker/adapters/test_bad_adapters.py")
+"""Tests that start the real model: one process runs them all, so that what they share is started once and no two engines are measured at once."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In two processes, a file's tests stay together, and so do all that need the real model: its engine is started once for them."""
-    for item in items:
-        group = "model" if item.get_closest_marker("model") else item.nodeid.split("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class Together(LoadScopeScheduling):
+    """A file's tests run in one process, and so do all that start the real model."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path: str = nodeid.split("::")[0]
+        return "engines" if path.startswith(ENGINES) else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Together(config, log)
