@@ -6,7 +6,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 ENGINES: Final = ("tests/system/", "tests/inference_worker/engine/", "tests/inference_worker/adapters/test_bad_adapters.py")
-"""Tests that start the real model: one process runs them all, so that what they share is started once and no two engines are measured at once."""
+"""Tests that start the real model: one process runs them all, so that what they share is started once, and no two at a time."""
 
 
 class Together(LoadScopeScheduling):
