@@ -297,7 +297,8 @@ def drawn(tmp_path: Path) -> Path:
     return file
 
 
-def test_run_compares_all_policies_side_by_side(drawn: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_compares_all_policies_side_by_side(drawn: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     assert main(["run", str(drawn)]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].startswith("seed: 50 adapters, 6 slots")
