@@ -21,8 +21,8 @@ LIMIT_S = 180
 WAITS = """
 from deploy.process import Stop
 from deploy.settings import load
-from uvm.machine import wait_for_files, wait_until_awake
-from uvm.store import open_image
+from uvm.startup import wait_for_files, wait_until_awake
+from uvm.image.client import open_image
 stop, configuration = Stop(), load()
 assert wait_for_files(configuration, stop)
 image = open_image(configuration, 60.0)

@@ -210,7 +210,7 @@ async def run(model: Path, directory: Path) -> None:
     # In bfloat16 the size of a batch decides near ties.
     settings = InferenceSettings(dtype="float32", max_loras=SLOTS, max_lora_rank=16, kv_cache_gib=0.25, max_model_len=512)
     paths = {name: directory / name for name in ADAPTERS}
-    paths[SHIPPED] = Path(__file__).parents[2] / "inference_worker" / "adapters" / SHIPPED
+    paths[SHIPPED] = Path(__file__).parents[2] / "inference_worker" / "shipped" / SHIPPED
     adapters = {name: Adapter(digest=f"{n:064x}", path=path, rank=16, size=0) for n, (name, path) in enumerate(paths.items())}
     engine = VllmEngine(settings, home)
     await engine.start(files.read(model))

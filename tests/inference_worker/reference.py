@@ -40,7 +40,7 @@ def main(model: Path, directory: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
-    shipped = Path(__file__).parents[2] / "inference_worker" / "adapters" / SHIPPED
+    shipped = Path(__file__).parents[2] / "inference_worker" / "shipped" / SHIPPED
     for seed, (name, config) in enumerate(ADAPTERS.items()):
         torch.manual_seed(seed)
         made = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))

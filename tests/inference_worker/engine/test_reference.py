@@ -111,7 +111,7 @@ def test_reloading_put_adapters_where_others_had_been(seen: Any) -> None:
 
 
 def test_the_bytes_of_an_adapter_in_ram_are_those_of_its_weights(seen: Any) -> None:
-    weights = ROOT / "inference_worker" / "adapters" / SHIPPED / "adapter_model.safetensors"
+    weights = ROOT / "inference_worker" / "shipped" / SHIPPED / "adapter_model.safetensors"
     # The shipped one is in bfloat16; float32 takes twice as much. The header is small.
     assert seen["sizes"][SHIPPED] == pytest.approx(2 * weights.stat().st_size, rel=0.02)
 
