@@ -59,7 +59,7 @@ class House:
         model.mkdir()
         (model / "config.json").write_text('{"model_type": "none"}')
         (model / "weights").write_bytes(os.urandom(100_000))
-        self._run("uvm.awakening", "--model", str(model), "--wait", "30")
+        self._run("uvm.awakening", "--model", str(model), "--wait", "90")
 
     def reopen(self, programs: Sequence[str] = PROGRAMS) -> None:
         """Start these."""
