@@ -24,7 +24,7 @@ STOPPED_S = 4.5
 CALM_S = 2.0
 """How long a clock that jumped stays where it is, and the disk full."""
 _AGAIN_S = 0.3
-_LIMIT_S = 60.0
+_LIMIT_S = 120.0
 _FOREVER = resource.RLIM_INFINITY
 
 
