@@ -293,6 +293,7 @@ def adapter_bytes(lora: Any) -> int:
 
 
 def _lower_priority() -> None:
-    """Decoding goes first. On Linux a thread has a priority of its own."""
+    """Decoding goes first. On Linux a thread has a priority of its own. One that is lower already stays: only root may raise it."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, 0, _NICE)  # 0: this thread
+        this_thread = 0
+        os.setpriority(os.PRIO_PROCESS, this_thread, max(_NICE, os.getpriority(os.PRIO_PROCESS, this_thread)))
