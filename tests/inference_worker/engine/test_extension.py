@@ -1,7 +1,6 @@
 """What the engine's process does with adapters that are dropped, crowd in or fail, over a manager that is only a book-keeper."""
 
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,7 +169,6 @@ def test_a_fault_is_answered_and_does_not_rise_into_the_engine() -> None:
     assert "error" in TierExtension().tier_state(), "there is no model runner here"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (15, 15)])
 def test_reading_gives_way_and_a_service_that_gives_way_already_stays_where_it_is(before: int, after: int) -> None:
     """A confined process may not raise its priority: to try would end the thread that reads."""
