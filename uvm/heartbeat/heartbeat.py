@@ -27,7 +27,7 @@ from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
 from uvm.image.image import Image
-from uvm.image.journal import said, tallies
+from uvm.image.journal import spoken_in_drafts, tallies
 from uvm.image.queries import reachable, view_tid
 from uvm.image.receipts import Ledger
 from uvm.image.staging import sweep_staging
@@ -115,7 +115,7 @@ class Heartbeat:
 
     def _measure(self) -> tuple[dict[str, Any], "_Tallies"]:
         self._check()
-        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), said(self._image)), self._before
+        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), spoken_in_drafts(self._image)), self._before
         fresh, drafts, words = since(counted.sent, before.sent), since(counted.asked, before.asked), counted.said - before.said
         genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
         measured = {
@@ -143,7 +143,7 @@ class Heartbeat:
     def _count_stored(self) -> None:
         """Nobody is charged any more for what a pack has dropped."""
         tid, counted = self._transactor.look(lambda: (view_tid(self._image), stored.accounts(self._image)))
-        found = stored.gone(self._image, tid, counted) if counted else {}
+        found = stored.drift(self._image, tid, counted) if counted else {}
 
         def correct() -> None:
             self._check()
