@@ -208,7 +208,7 @@ class Batch:
         self._accounts.write()
         self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
-        changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
+        changes, teller = self._changes.collected(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
         teller.changes = changes
         self._doubtful = (batch, [id(delivery) for delivery in deliveries], outcomes)
         try:
@@ -458,7 +458,7 @@ class Batch:
         self._accounts.charge(delivery.principal, delivery.limits.stored, [(upload, len(request.data))])
         result = encode_value(self._image.reference(upload))
         self._keep(delivery, result)
-        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
+        held = self._accounts.bytes_held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, stored=len(request.data), held=held)
 
     def _import(self, delivery: Delivery, attempt: Attempt, request: Import) -> Answered:
@@ -502,7 +502,7 @@ class Batch:
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
         library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
-        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
+        held = self._accounts.bytes_held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
     # --- what methods keep ----------------------------------------------------------------------------------------------
@@ -538,7 +538,9 @@ class Batch:
         check_offer(self._image, target, request.selector, delivery.rights, request.policy)
         examples.check(target, request.examples, self._image.visible)
         held = target.own(request.selector)
-        clauses = [contract.clause(target, example) for example in request.examples] + (contract.kept(held) if is_method(held) else [])
+        clauses = [contract.clause(target, example) for example in request.examples]
+        if is_method(held):
+            clauses += contract.clauses_of(held)
         key = f"offer:{delivery.token}:{delivery.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):

@@ -56,7 +56,7 @@ def expect(image: Image, attempt: Attempt, delivery: Delivery, receiver: UvmObje
     if held is not ABSENT and not is_method(held):
         _compare(image, receiver, send, held, clauses)
         return
-    kept = contract.kept(held) if held is not ABSENT else []
+    kept = contract.clauses_of(held) if held is not ABSENT else []
     agree(send.selector, [*clauses, *kept])
     if held is ABSENT or quarantined(held):
         _write(attempt, receiver, [*clauses, *kept])
