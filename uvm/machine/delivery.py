@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from uvm.bridge import heads
-from uvm.errors import AttemptEnded, ExampleFailed, ImageError
+from uvm.errors import AttemptEnded, ExampleFailed, ImageError, KernelFault
 from uvm.generation.request import MethodRequest
 from uvm.protocol import (
     Answer,
@@ -124,6 +124,12 @@ class Delivery:
         return f"{self.principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{self.job}:{self.now}"
 
 
+def selectors(request: Runnable) -> str:
+    """The selectors that a message sends, for the journal."""
+    steps = request.sends if isinstance(request, Transaction) else [request]
+    return ",".join(getattr(step, "selector", f"({type(step).__name__})") for step in steps)[:256]
+
+
 # --- outcomes of an attempt ------------------------------------------------------------------------------------------
 
 
@@ -201,6 +207,11 @@ def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:
     """An error as the tool gets it."""
     message, remedy = (text.encode("utf-8", "replace").decode() for text in (error.message, error.remedy))
     return Error(id=identifier, type=error.type, message=message, remedy=remedy, details=plain_details(error.details))
+
+
+def fault(error: Exception) -> KernelFault:
+    """A fault of ours as an error of the message."""
+    return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
 
 
 def plain_details(details: dict[str, Any]) -> dict[str, Any]:

@@ -39,8 +39,8 @@ from uvm.image.image import Image
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.inference.balancer import endpoints
 from uvm.inference.client import InferenceClient
-from uvm.machine.batch import Batch, BatchUndecided, fault
-from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
+from uvm.machine.batch import Batch, BatchUndecided
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault
 from uvm.machine.stopwatch import Stopwatch
 from uvm.machine.watchdog import Watchdog
 from uvm.protocol import TOPIC_STATE, Change, encode
