@@ -1,14 +1,11 @@
-"""A Universal Virtual Machine: the process that runs messages. `python -m uvm.machine --number N`, under supervisord.
+"""A Universal Virtual Machine's loop: poll, take what arrived, run a batch in one transaction, answer after the commit.
 
-One thread, one loop: poll, take what arrived, run a batch in one transaction, answer after the commit. An answer of the model and a
-trial that ended are events of the same loop. The process is confined before it opens anything.
+One thread. An answer of the model and a trial that ended are events of the same loop.
 """
 
-import argparse
 import collections
 import os
 import select
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -20,9 +17,8 @@ import structlog
 import zmq
 from prometheus_client import Counter, Gauge, Histogram
 
-from deploy import logs, metrics, profiles
 from deploy.process import Stop
-from deploy.settings import Configuration, SettingsError, load
+from deploy.settings import Configuration
 from inference_worker.protocol import Completed
 from inference_worker.protocol import RequestFailed as ThoughtFailed
 from uvm.bridge import heads, refusals
@@ -31,10 +27,8 @@ from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.generation.request import MethodRequest
 from uvm.generation.thoughts import Thoughts
 from uvm.generation.writers import Writers
-from uvm.image import codex
 from uvm.image.blobs import materializer
 from uvm.image.changes import updates
-from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.inference.balancer import endpoints
@@ -47,7 +41,6 @@ from uvm.protocol import TOPIC_STATE, Change, encode
 from uvm.rights import Spent
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
-from uvm.startup import confine, wait_for_files, wait_until_awake
 from uvm.trial.client import TrialServer
 
 _HELD = 100_000
@@ -363,51 +356,3 @@ def _named(outcome: Outcome) -> str:
     if isinstance(outcome, MethodRequest):
         return "tested" if outcome.tested else "missing" if outcome.offered is None else "offered"
     return type(outcome).__name__.lower()
-
-
-def main() -> int:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description="One Universal Virtual Machine: runs messages in transactions of the image.")
-    parser.add_argument("--number", type=int, default=1, help="which of the UVMs this is, from 1")
-    number = parser.parse_args().number
-    name = f"uvm-{number}"
-    try:
-        configuration = load()
-        endpoints(configuration)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logs.start(name, configuration.settings.logs.level)
-    configuration.home.ensure()
-    stop = Stop()
-    if not wait_for_files(configuration, stop):
-        return 0 if stop.requested else 1
-    view = configuration.settings.confinement.view
-    home = configuration.home
-    trials = TrialServer.start(configuration.settings.trial, home.path, name=f"{name}-trials", run=home.run, view=view)
-    endpoint = metrics.listen(name, configuration.settings.metrics.base_port, 3 + number, configuration.home.run)
-    confined = confine(name, configuration, profiles.uvm_profile(configuration, endpoints(configuration)))
-    endpoint.start()
-    try:
-        image = open_image(configuration, 60.0)
-    except ImageUnreachable as error:
-        log.error("no image", error=str(error))
-        trials.stop()
-        return 1
-    try:
-        if not wait_until_awake(image, stop):
-            return 0
-        machine = Machine(configuration, name, image, trials, stop, confined)
-        log.info("ready", uvm=name, confined=confined)
-        try:
-            machine.serve()
-        finally:
-            machine.close()
-    except (ImageAway, ImageUnreachable, ImageError, codex.CodexBroken) as error:
-        log.error("ending", error=str(error))
-        return 1
-    finally:
-        image.close()
-        trials.stop()
-    log.info("ended")
-    return 0
