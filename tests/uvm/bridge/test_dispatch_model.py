@@ -70,7 +70,7 @@ class Model(RuleBasedStateMachine):
     @rule(session=st.sampled_from(("s", "t", "u")), back=st.integers(0, 5))
     def resend(self, session: str, back: int) -> None:
         seq = self.seqs[session] - back
-        message = self.dispatch._keys.get(("local", session, seq))
+        message = self.dispatch._backlog.keys.get(("local", session, seq))
         # More arrivals than the bridge remembers would lose the oldest, by design.
         if seq > 0 and (message is None or len(message.waiters) < WAITERS):
             self.send(session, seq, "", 1000.0)
@@ -82,7 +82,7 @@ class Model(RuleBasedStateMachine):
         )  # fmt: skip
         self.next_id += 1
         self.expected.add(arrival.id)
-        under_way = self.dispatch._keys.get(arrival.key) if arrival.key else None
+        under_way = self.dispatch._backlog.keys.get(arrival.key) if arrival.key else None
         if under_way:
             self.messages[arrival.id] = self.messages[under_way.arrival.id]
         elif (session, seq) not in self.poisoned:
@@ -155,7 +155,7 @@ class Model(RuleBasedStateMachine):
                 held.ran_unnumbered |= not held.arrival.session
 
     def held(self, job: int) -> Held:
-        return self.messages[self.dispatch._messages[job].arrival.id]
+        return self.messages[self.dispatch._backlog.messages[job].arrival.id]
 
     def do(self, event: DispatchEvent) -> None:
         if isinstance(event, UvmReady):
@@ -210,7 +210,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        waiting = {waiter.id for message in self.dispatch._messages.values() for waiter in message.waiters}
+        waiting = {waiter.id for message in self.dispatch._backlog.messages.values() for waiter in message.waiters}
         assert waiting == self.expected - set(self.answered)
 
     @invariant()
@@ -218,9 +218,9 @@ class Model(RuleBasedStateMachine):
         assert self.dispatch.held() <= QUEUE
         for uvm in self.dispatch._uvms.values():
             assert uvm.running == sum(not message.parked for message in uvm.jobs.values())
-        queued = sum(len(lane.queue) for lane in self.dispatch._lanes.values())
+        queued = sum(len(lane.queue) for lane in self.dispatch._backlog.lanes.values())
         assert self.dispatch.held() == queued + sum(len(uvm.jobs) for uvm in self.dispatch._uvms.values())
-        assert self.dispatch._shares.bytes == sum(len(m.arrival.payload) for m in self.dispatch._messages.values())
+        assert self.dispatch._shares.bytes == sum(len(m.arrival.payload) for m in self.dispatch._backlog.messages.values())
 
     def teardown(self) -> None:
         """However it went: with one UVM that lives, everything is answered."""
@@ -234,7 +234,7 @@ class Model(RuleBasedStateMachine):
             if not self.dispatch.held():
                 break
         assert self.dispatch.held() == 0
-        assert not self.dispatch._lanes and not self.dispatch._keys
+        assert not self.dispatch._backlog.lanes and not self.dispatch._backlog.keys
         assert set(self.answered) == self.expected
 
 

@@ -102,7 +102,7 @@ class World:
         for instruction in self.dispatch.handle(event, self.now):
             match instruction:
                 case Assign(uvm, job):
-                    self.of_job[job] = self.dispatch._messages[job].arrival.id
+                    self.of_job[job] = self.dispatch._backlog.messages[job].arrival.id
                     self.queues[uvm].append(job)
                 case RecallJobs(uvm):
                     self.recalled.add(uvm)
