@@ -65,7 +65,7 @@ class Backlog:
     def release(self, message: QueuedRequest, uvm: Uvm | None) -> None:
         """A UVM has the message no longer; None: nor is the UVM there."""
         if uvm is not None:
-            del uvm.jobs[message.number]
+            del uvm.deliveries[message.number]
             if not message.parked:
                 uvm.carry(message, -1)
         message.uvm = ""

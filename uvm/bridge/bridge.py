@@ -81,10 +81,10 @@ class Bridge:
         settings = configuration.settings.bridge
         self._max_frame = settings.max_frame_bytes
         self._log = structlog.get_logger("bridge")
-        # Job numbers and the events' stream start at the clock, so that none of an earlier bridge's is met again.
+        # Numbers of deliveries and the events' stream start at the clock, so that none of an earlier bridge's is met again.
         start = time.time_ns()
         self._dispatch = Dispatch(
-            queue=settings.queue, queue_bytes=QUEUE_BYTES, window=WINDOW, dead_after_s=settings.dead_after_s, first_job=start
+            queue=settings.queue, queue_bytes=QUEUE_BYTES, window=WINDOW, dead_after_s=settings.dead_after_s, first_delivery=start
         )
         self._meters = Meters()
         self._started = time.monotonic()
@@ -187,19 +187,19 @@ class Bridge:
     def _do(self, instructions: list[traffic.Instruction]) -> None:
         for instruction in instructions:
             match instruction:
-                case traffic.Assign(uvm, job, payload, principal, alone, age_s):
+                case traffic.Assign(uvm, delivery, payload, principal, alone, age_s):
                     self._meters.assigned(alone)
-                    message = self._job(job, payload, principal, alone, age_s)
+                    message = self._deliver(delivery, payload, principal, alone, age_s)
                     if not self._tell(self._peers.named(uvm).identity, message):
-                        self._handle(traffic.Undelivered(uvm, job))
+                        self._handle(traffic.Undelivered(uvm, delivery))
                         self._ending(uvm)
                 case traffic.ForwardAnswer(address, id, payload, waited_s):
                     self._tools.forward(address, id, payload, waited_s)
                 case traffic.RefuseMessage(address, answer):
                     self._tools.answer(address, answer)
-                case traffic.DropJob(uvm, job):
-                    self._tell(self._peers.named(uvm).identity, wire.Drop(job))
-                case traffic.RecallJobs(uvm):
+                case traffic.DropDelivery(uvm, delivery):
+                    self._tell(self._peers.named(uvm).identity, wire.Drop(delivery))
+                case traffic.RecallDeliveries(uvm):
                     self._tell(self._peers.named(uvm).identity, wire.Recall())
                 case traffic.KillUvm(uvm):
                     self._log.error("a UVM is silent, and is killed", uvm=uvm, pid=self._peers.named(uvm).pid)
@@ -209,10 +209,10 @@ class Bridge:
 
     # --- tools ---------------------------------------------------------------------------------------------------------
 
-    def _job(self, job: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
+    def _deliver(self, delivery: int, payload: bytes, principal: str, alone: bool, age_s: float) -> wire.Deliver:
         sender = self._principals.named(principal)
         rights, quota = (sender.rights, sender.quota) if sender else (_NO_RIGHTS, self._configuration.settings.quotas)
-        return wire.Deliver(job, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
+        return wire.Deliver(delivery, payload, principal, alone, int(age_s * 1000), rights, quotas.limits(quota))
 
     def _on_request(self, address: Address, request: protocol.Request, frame: bytes, principal: Principal) -> None:
         match request:
@@ -283,16 +283,16 @@ class Bridge:
                 self._tell(identity, wire.Lost())
             return
         match message:
-            case wire.Done(job, payload, spent):
-                self._handle(traffic.Finished(name, job, payload, spent))
+            case wire.Done(delivery, payload, spent):
+                self._handle(traffic.Finished(name, delivery, payload, spent))
             case wire.Used(principal, spent):
                 self._handle(traffic.UsageReported(name, principal, spent))
-            case wire.Parked(jobs):
-                self._handle(traffic.JobsParked(name, jobs, parked=True))
-            case wire.Resumed(jobs):
-                self._handle(traffic.JobsParked(name, jobs, parked=False))
-            case wire.Returned(jobs):
-                self._handle(traffic.JobsReturned(name, jobs))
+            case wire.Parked(deliveries):
+                self._handle(traffic.DeliveriesParked(name, deliveries, parked=True))
+            case wire.Resumed(deliveries):
+                self._handle(traffic.DeliveriesParked(name, deliveries, parked=False))
+            case wire.Returned(deliveries):
+                self._handle(traffic.DeliveriesReturned(name, deliveries))
             case wire.Leaving():
                 self._handle(traffic.UvmLeft(name))
             case _:

@@ -26,19 +26,19 @@ from typing import Any
 from uvm.bridge import quotas, refusals
 from uvm.bridge.backlog import Backlog
 from uvm.bridge.events import (
+    DeliveriesParked,
+    DeliveriesReturned,
     DispatchEvent,
-    DropJob,
+    DropDelivery,
     Finished,
     ForwardAnswer,
     FromUvm,
     Instruction,
-    JobsParked,
-    JobsReturned,
     KillUvm,
     MessageArrived,
     MessageCancelled,
     PrincipalsChanged,
-    RecallJobs,
+    RecallDeliveries,
     RefuseMessage,
     Tick,
     Undelivered,
@@ -79,13 +79,13 @@ class Dispatch:
     """The bridge's memory and its rules. One thread uses it.
 
     `queue` bounds the messages held, `queue_bytes` their size, `window` what runs on one UVM; a UVM that is silent for
-    `dead_after_s` counts as dead. `first_job` is above every job number that an earlier bridge may have given out.
+    `dead_after_s` counts as dead. `first_delivery` is above every delivery number that an earlier bridge may have given out.
     """
 
-    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_job: int = 1) -> None:
+    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_delivery: int = 1) -> None:
         self._queue, self._dead_after = queue, dead_after_s
         self._shares = Shares(queue, queue_bytes)
-        self._backlog = Backlog(self._shares, first_job)
+        self._backlog = Backlog(self._shares, first_delivery)
         self._ticked = 0.0
         self._uvms: dict[str, Uvm] = {}
         self._timers = Timers()
@@ -151,7 +151,7 @@ class Dispatch:
     def statistics(self, now: float) -> dict[str, Any]:
         """Queue, UVMs and counters, as GetStatus shows them; times in seconds."""
         held = len(self._backlog.messages)
-        assigned = sum(len(uvm.jobs) for uvm in self._uvms.values())
+        assigned = sum(len(uvm.deliveries) for uvm in self._uvms.values())
         uvms = [uvm.statistics(now) for uvm in sorted(self._uvms.values(), key=lambda uvm: uvm.name)]
         queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._backlog.messages.values() if m.deaths)}
         queue |= {"bytes": self._shares.bytes, "limit": self._queue}
@@ -216,14 +216,14 @@ class Dispatch:
         elif message is not None and state == "parked":
             state = "ending"
             message.dropped = True
-            out = [DropJob(message.uvm, message.number)]
+            out = [DropDelivery(message.uvm, message.number)]
         return [*out, RefuseMessage(event.address, Reply(event.id, state))]
 
     def _refuse_departed(self, names: frozenset[str]) -> list[Instruction]:
         """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
         out: list[Instruction] = []
-        gone = [m for m in self._backlog.messages.values() if not m.uvm and m.arrival.principal not in names]
-        for message in gone:
+        departed = [m for m in self._backlog.messages.values() if not m.uvm and m.arrival.principal not in names]
+        for message in departed:
             self.counters["turned out"] += 1
             out += self._give_up(message, partial(refusals.principal_gone, principal=message.arrival.principal, outcome=message.outcome))
         return out
@@ -236,30 +236,30 @@ class Dispatch:
         if uvm and uvm.incarnation != incarnation:
             out.extend(self._lose(uvm, "replaced by a new process", now, died=True, may_have_run=True))
         elif uvm:
-            out.extend(self._lose(uvm, "forgot its jobs", now, died=False, may_have_run=True))
+            out.extend(self._lose(uvm, "forgot its deliveries", now, died=False, may_have_run=True))
         self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
         return out
 
     def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
         match event:
-            case Finished(job=job, payload=payload, spent=spent):
-                return self._finish(uvm, job, payload, spent, now)
+            case Finished(delivery=delivery, payload=payload, spent=spent):
+                return self._finish(uvm, delivery, payload, spent, now)
             case UvmLeft():
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
             case UsageReported(principal=principal, spent=spent):
                 self._shares.used(principal, spent, now)
-            case JobsParked(jobs=jobs, parked=parked):
+            case DeliveriesParked(deliveries=deliveries, parked=parked):
                 uvm.moved = now
-                for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
+                for message in (uvm.deliveries[delivery] for delivery in deliveries if delivery in uvm.deliveries):
                     if message.parked != parked:
                         uvm.carry(message, -1 if parked else 1)
                     message.parked = parked
                     if message.deaths and not parked:
                         uvm.examiner = self._assigner.examining = True
-            case JobsReturned(jobs=jobs):
-                back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
+            case DeliveriesReturned(deliveries=deliveries):
+                back = [uvm.deliveries[delivery] for delivery in deliveries if delivery in uvm.deliveries]
                 uvm.moved, uvm.recalled = now, False
                 for message in back:
                     self._backlog.release(message, uvm)
@@ -267,15 +267,15 @@ class Dispatch:
                 self.counters["returned"] += len(back)
             case UvmEnding():
                 uvm.ending = True
-            case Undelivered(job=job) if job in uvm.jobs:
+            case Undelivered(delivery=delivery) if delivery in uvm.deliveries:
                 uvm.ending = True
-                message = uvm.jobs[job]
+                message = uvm.deliveries[delivery]
                 self._backlog.release(message, uvm)
                 self._backlog.requeue([message])
         return []
 
-    def _finish(self, uvm: Uvm, job: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
-        message = uvm.jobs.get(job)
+    def _finish(self, uvm: Uvm, delivery: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
+        message = uvm.deliveries.get(delivery)
         if message is None:
             self.counters["stale"] += 1
             return []
@@ -290,7 +290,7 @@ class Dispatch:
         out: list[Instruction] = []
         del self._uvms[uvm.name]
         back: list[QueuedRequest] = []
-        for message in list(uvm.jobs.values()):
+        for message in list(uvm.deliveries.values()):
             ran = may_have_run and not message.parked
             if died and (ran or message.parked_deaths >= PARKED_DEATHS):
                 message.deaths += 1
@@ -328,7 +328,7 @@ class Dispatch:
                 uvm.heard = min(now, uvm.heard + stalled)
             if uvm.running > 1 and not uvm.recalled and uvm.stuck(now):
                 uvm.recalled = True
-                yield RecallJobs(uvm.name)
+                yield RecallDeliveries(uvm.name)
             if now - uvm.heard <= self._dead_after:
                 continue
             yield KillUvm(uvm.name)
@@ -346,7 +346,7 @@ class Dispatch:
         self._timers.set(waiter.deadline + GRACE_S, self._overdue, message, waiter)
         if not message.dropped and all(w.deadline <= waiter.deadline for w in message.waiters):
             message.dropped = True
-            yield DropJob(message.uvm, message.number)
+            yield DropDelivery(message.uvm, message.number)
 
     def _overdue(self, message: QueuedRequest, waiter: Waiter | None) -> Iterable[Instruction]:
         if waiter is not None:

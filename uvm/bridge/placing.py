@@ -60,7 +60,7 @@ class Placement:
         if demand.heavy:
             # Always the same ones, so that the others stay as they are.
             return min(able, key=lambda uvm: (uvm.running, uvm.name), default=None)
-        return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.jobs), uvm.name), default=None)
+        return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.deliveries), uvm.name), default=None)
 
     def _takes(self, uvm: Uvm, demand: Demand) -> bool:
         if uvm.running >= self._window or (uvm.unproven >= UNPROVEN and not demand.proven):
@@ -98,7 +98,7 @@ class Assigner:
         lane.outstanding += 1
         if not uvm.running:
             uvm.moved = now
-        uvm.jobs[message.number] = message
+        uvm.deliveries[message.number] = message
         uvm.carry(message, 1)
         self._counters["assigned"] += 1
         self._backlog.file(lane)
@@ -118,20 +118,20 @@ class Assigner:
 
     def examine(self, now: float) -> Iterable[Instruction]:
         """Give suspects to UVMs on which nothing runs, one to each."""
-        busy = {m.uvm for u in self._uvms.values() for m in u.jobs.values() if m.deaths and not m.parked}
-        wanted = set(busy)
+        busy = {m.uvm for u in self._uvms.values() for m in u.deliveries.values() if m.deaths and not m.parked}
+        examiners = set(busy)
         for lane in list(self._backlog.suspect.values()):
             uvms = self._eligible(lane)
             if not uvms:
                 continue
-            uvm = min(uvms, key=lambda u: (u.name not in wanted, not u.examiner, u.running, u.name))
-            wanted.add(uvm.name)
+            uvm = min(uvms, key=lambda u: (u.name not in examiners, not u.examiner, u.running, u.name))
+            examiners.add(uvm.name)
             if not uvm.running:
                 message = lane.queue[0]
                 yield self._give(lane, uvm, message.source.demand(len(message.arrival.payload), now), now)
         for uvm in self._uvms.values():
-            uvm.examiner = uvm.name in wanted
-        self.examining = bool(wanted)
+            uvm.examiner = uvm.name in examiners
+        self.examining = bool(examiners)
 
     def begin(self, message: QueuedRequest, now: float) -> list[Instruction]:
         """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""

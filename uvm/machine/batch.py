@@ -124,7 +124,7 @@ class Batch:
                 raise
             except Exception as error:  # a transaction that cannot be stored fails its messages, and must not end the process
                 self._abort()
-                log.exception("a transaction could not be stored", jobs=[delivery.job for delivery in deliveries])
+                log.exception("a transaction could not be stored", deliveries=[delivery.number for delivery in deliveries])
                 if len(deliveries) > 1:
                     return self._one_by_one(deliveries, tried)
                 return [(deliveries[0], Failed(fault(error)), b"")]

@@ -74,18 +74,18 @@ class Bookkeeping:
         """Charge a message's principal for what its records have grown by. Raises QuotaExceeded."""
         self.accounts.charge(delivery.principal, delivery.limits.stored, grown)
 
-    def held(self, delivery: Delivery) -> int | None:
+    def held_bytes(self, delivery: Delivery) -> int | None:
         """What a message's principal holds of the image by now, where that is counted."""
         return self.accounts.held(delivery.principal) if delivery.limits.stored else None
 
-    def conclude(self, delivery: Delivery, attempt: Attempt, result: bytes, shown: list[UvmObject]) -> Answered:
-        """A message has been carried out: weigh what it changed, and keep what is to be written of it. `shown`: new objects in its answer.
+    def conclude(self, delivery: Delivery, attempt: Attempt, result: bytes, new_objects: list[UvmObject]) -> Answered:
+        """A message has been carried out: weigh what it changed, and keep what is to be written of it. `new_objects`: those in its answer.
 
         Raises what the gate and the quotas do.
         """
-        if shown:
+        if new_objects:
             attempt.touch()
-            nursery.keep(self._image, shown)
+            nursery.keep(self._image, new_objects)
         if not attempt.wrote:
             return Answered(result)
         weight = gate.look(self._image, attempt)
@@ -103,7 +103,9 @@ class Bookkeeping:
         self.keep(delivery, result, entry(self._image, message, effects, attempt.created.values()))
         library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
-        return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=self.held(delivery))
+        return Answered(
+            result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held_bytes=self.held_bytes(delivery)
+        )
 
     # --- of the transaction ---------------------------------------------------------------------------------------------
 

@@ -73,8 +73,8 @@ class Execution:
 
     def outcome(self, delivery: Delivery) -> Outcome:
         """Make one attempt at a message. Never raises for what the message itself did wrong."""
-        left = delivery.deadline - time.monotonic()
-        if left <= 0:
+        remaining_s = delivery.deadline - time.monotonic()
+        if remaining_s <= 0:
             return Failed(DeadlineExceeded("the message's deadline passed before it could run", "give it more time, or try again"))
         self._savepoint = None
         outcome: Outcome
@@ -84,7 +84,7 @@ class Execution:
             limits=delivery.limits,
             principal=delivery.principal,
             message=f"{delivery.session}/{delivery.seq}" if delivery.exactly_once else "",
-            seconds=min(self._settings.message_limit_s, left),
+            seconds=min(self._settings.message_limit_s, remaining_s),
             before_write=self._before_write,
             thoughts=delivery.thoughts,
             now=delivery.now,
@@ -104,7 +104,7 @@ class Execution:
         except (ConflictError, ClientDisconnected, TransientError):
             raise
         except Exception as error:  # a fault of ours fails one message, and must not end the process
-            log.exception("a fault while a message was run", job=delivery.job)
+            log.exception("a fault while a message was run", delivery=delivery.number)
             outcome = Failed(fault(error))
         if self._savepoint is not None:
             self._savepoint.rollback()
@@ -127,7 +127,7 @@ class Execution:
         except (ConflictError, ClientDisconnected, TransientError):
             raise
         except Exception as error:  # an object that nothing refers to may hold what cannot be stored
-            log.exception("a fault while a missing method was noted", job=delivery.job)
+            log.exception("a fault while a missing method was noted", delivery=delivery.number)
             return Failed(fault(error))
 
     # --- by request -----------------------------------------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Execution:
             return self._import(delivery, attempt, request)
         if isinstance(request, Contract):
             return contracts.carry_out(self._image, self._runtime, self._books, delivery, attempt, request, Room(self._capacity))
-        shown: list[UvmObject] = []
+        new_objects: list[UvmObject] = []
         room = Room(self._capacity)
         if isinstance(request, Send) and request.preview:
             return self._preview(delivery, attempt, request, room)
@@ -158,10 +158,10 @@ class Execution:
             accepted, installed = previews.accept(self._image, self._books.accounts, delivery, attempt.message, request)
             self._books.changes.take({}, [installed])
         if isinstance(request, Transaction):
-            answer = self._send_all(delivery, attempt, request, shown, room)
+            answer = self._send_all(delivery, attempt, request, new_objects, room)
         else:
-            answer = self._answer(self._send(delivery, attempt, request, self._resolve), attempt, shown, room)
-        answered = self._books.conclude(delivery, attempt, encode_value(answer), shown)
+            answer = self._answer(self._send(delivery, attempt, request, self._resolve), attempt, new_objects, room)
+        answered = self._books.conclude(delivery, attempt, encode_value(answer), new_objects)
         answered.accepted = accepted
         return answered
 
@@ -186,7 +186,7 @@ class Execution:
         self._books.charge(delivery, [(upload, len(request.data))])
         result = encode_value(self._image.reference(upload))
         self._books.keep(delivery, result)
-        return Answered(result, changed=True, stored=len(request.data), held=self._books.held(delivery))
+        return Answered(result, changed=True, stored=len(request.data), held_bytes=self._books.held_bytes(delivery))
 
     def _import(self, delivery: Delivery, attempt: Attempt, request: Import) -> Answered:
         def alive() -> None:
@@ -194,11 +194,11 @@ class Execution:
             attempt.look()
 
         imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive)
-        shown: list[UvmObject] = []
-        result = encode_value(self._answer(imported.answer, attempt, shown, Room(self._capacity)))
+        new_objects: list[UvmObject] = []
+        result = encode_value(self._answer(imported.answer, attempt, new_objects, Room(self._capacity)))
         for growth in imported.grown:
             self._books.charge(delivery, [growth])
-        return self._books.conclude(delivery, attempt, result, shown)
+        return self._books.conclude(delivery, attempt, result, new_objects)
 
     # --- sends ------------------------------------------------------------------------------------------------------------
 
@@ -215,7 +215,7 @@ class Execution:
         kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
         return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
 
-    def _send_all(self, delivery: Delivery, attempt: Attempt, request: Transaction, shown: list[UvmObject], room: Room) -> list[Any]:
+    def _send_all(self, delivery: Delivery, attempt: Attempt, request: Transaction, new_objects: list[UvmObject], room: Room) -> list[Any]:
         results: list[Any] = []
         answer: list[Any] = []
 
@@ -226,7 +226,7 @@ class Execution:
 
         for number, step in enumerate(request.sends):
             result = self._send(delivery, attempt, step, resolve, number)
-            answer.append(self._answer(result, attempt, shown, room))
+            answer.append(self._answer(result, attempt, new_objects, room))
             # A later send gets the value: what it does to its argument must not change a slot that the value came from.
             results.append(copied(result, attempt.walk))
         return answer
@@ -237,12 +237,12 @@ class Execution:
             return self._image.visible(value)
         raise BadValue(f"{value!r} stands in send {number}; a send may have the results of earlier sends of its Transaction")
 
-    def _answer(self, result: Any, attempt: Attempt, shown: list[UvmObject], room: Room) -> Any:
-        """A result as it is answered; new objects in it go to `shown`. Raises BadValue, TooLarge."""
+    def _answer(self, result: Any, attempt: Attempt, new_objects: list[UvmObject], room: Room) -> Any:
+        """A result as it is answered; those that the attempt made go to `new_objects`. Raises BadValue, TooLarge."""
 
         def refer(target: UvmObject) -> Reference:
             if attempt.is_new(target):
-                shown.append(target)
+                new_objects.append(target)
             return self._image.reference(target)
 
         return answerable(result, refer, room)

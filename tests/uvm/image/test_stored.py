@@ -102,7 +102,7 @@ def test_what_does_not_grow_is_allowed_past_the_quota_and_emptying_makes_room(us
     thing = users.make("alice")
     for slot in "ab":
         users.answered(users.put("alice", thing, slot, MUCH))
-    assert users.answered(users.put("alice", thing, "a", MUCH.upper(), allowed=5_000)).held > 5_000
+    assert users.answered(users.put("alice", thing, "a", MUCH.upper(), allowed=5_000)).held_bytes > 5_000
     users.answered(users.put("alice", thing, "a", MUCH[1:], allowed=5_000))
     refused(users.put("alice", thing, "n", 1, allowed=5_000))
     users.answered(users.send("alice", thing, "removeSlot_", "a", allowed=5_000))
@@ -149,7 +149,7 @@ def test_without_a_quota_nothing_of_it_is_written(users):
     users.answered(users.put("local", thing, "a", MUCH, allowed=0))
     assert users.charged(thing) == {} and users.held("local") == 0
     assert users.looked(lambda: [leaf.names() for leaf in users.image.shards("accounts") if leaf.names()]) == []
-    assert users.answered(users.put("local", thing, "b", 1, allowed=0)).held is None
+    assert users.answered(users.put("local", thing, "b", 1, allowed=0)).held_bytes is None
 
 
 def test_what_no_slot_may_hold_any_more_can_be_removed(users):
