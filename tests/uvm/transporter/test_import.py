@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from deploy.settings import UvmSettings
 from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
@@ -375,7 +376,7 @@ def test_an_export_in_small_parts_is_the_same(other):
 
     other.say("shop", "setSlot_value_", "long", "x" * 50_000)
     whole = other.export()[1]
-    other.batch = Batch(other.image, other.runtime, other.batch._settings, "uvm-2", frame=9000)
+    other.batch = Batch(other.image, other.runtime, UvmSettings(), "uvm-2", frame=9000)
     assert other.answer(Export(1)).offset > 0
     assert other.export()[1] == whole
 
