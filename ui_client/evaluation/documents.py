@@ -13,6 +13,8 @@ from ui_client.evaluation.suite import SELF, SuiteCase, SuiteTask, reference
 from uvm.protocol import Bundle, MethodDocument, ObjectDocument, Reference, encode
 
 _ORIGIN: Final = "origin."
+_KIN: Final = ("traits_obj", "pLLM_obj")
+"""What a clone of genesis_obj delegates to."""
 _EXACT: Final = 2**53
 
 
@@ -24,7 +26,7 @@ def object_names(task: SuiteTask) -> list[str]:
 def bundle(task: SuiteTask, cases: Sequence[SuiteCase], methods: Sequence[MethodDocument] = ()) -> Bundle:
     """The objects of some cases, of whose receivers each has `methods`."""
     names = object_names(task)
-    documents = [ObjectDocument(_ORIGIN, parents=[{"ref": "traits_obj"}])]
+    documents = [ObjectDocument(_ORIGIN, parents=[{"ref": name} for name in _KIN])]
     roots: list[str] = []
     home = _key(SELF, 0)
     for number, case in enumerate(cases):

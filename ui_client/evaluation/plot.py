@@ -1,8 +1,8 @@
 """Pictures of a report as SVG, without a library: `python -m ui_client.evaluation.plot REPORT --out DIR`. Pure, but for `draw` and `main`.
 
 `calibration.svg`: the share that was right against the confidence that was stated, in ten bins, with 95 % intervals.
-`precision-recall.svg`: what would be installed rightly as the threshold moves, with the interval of the precision. Several reports share one picture.
-Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
+`precision-recall.svg`: what would be installed rightly as the threshold moves, with the interval of the precision. Several reports share
+one picture. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart.
 """
 
 import argparse
