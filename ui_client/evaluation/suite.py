@@ -70,8 +70,11 @@ class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
         return not (self.refused or self.contained)
 
 
-class CheckCase(Struct, frozen=True, forbid_unknown_fields=True):
-    """Other values of the receiver's slots, and what is right then. What is left out is as in the task: slots, arguments, `any_result`."""
+class CheckCase(Struct, frozen=True):
+    """Other values of the receiver's slots, and what is right then, said here or as in the task under `expect`.
+
+    What is left out is as in the task: slots, arguments, `any_result`. Other fields are notes of the suite's author.
+    """
 
     slots: SlotMap = {}
     others: dict[ObjectName, SlotMap] = {}
@@ -81,16 +84,22 @@ class CheckCase(Struct, frozen=True, forbid_unknown_fields=True):
     changed: ChangedMap | UnsetType = UNSET
     raises: ErrorName | UnsetType = UNSET
     any_result: bool = False
+    expect: Expectation | UnsetType = UNSET
 
     def __post_init__(self) -> None:
+        if self.expect is not UNSET:
+            return
         if self.raises is UNSET and self.result is UNSET and self.changed is UNSET:
             raise ValueError("a check says what is right: result, changed, or raises")
         if self.raises is not UNSET and (self.result is not UNSET or self.changed is not UNSET):
             raise ValueError("a check that raises has no result, and has changed nothing: leave result and changed out")
 
 
-class SuiteTask(Struct, frozen=True, forbid_unknown_fields=True):
-    """One line: the objects, the message, what the system may know of it (`examples`), and what it may not (`expect`, `check`)."""
+class SuiteTask(Struct, frozen=True):
+    """One line: the objects, the message, what the system may know of it (`examples`), and what it may not (`expect`, `check`).
+
+    Other fields are notes of the suite's author: nobody else reads them.
+    """
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     selector: Selector
@@ -128,7 +137,10 @@ def cases(task: SuiteTask) -> list[SuiteCase]:
 
 def _case(task: SuiteTask, check: CheckCase) -> SuiteCase:
     others = {name: {**slots, **check.others.get(name, {})} for name, slots in task.others.items()}
-    if check.raises is not UNSET:
+    changed = check.changed
+    if check.expect is not UNSET:
+        expect, changed = check.expect, check.expect.changed
+    elif check.raises is not UNSET:
         expect = Expectation(raises=check.raises)
     else:
         any_result = check.any_result or check.result is UNSET or task.expect.any_result
@@ -140,7 +152,7 @@ def _case(task: SuiteTask, check: CheckCase) -> SuiteCase:
         task.kwargs if check.kwargs is UNSET else check.kwargs,
         expect,
         # A check that tells no changes of a task that has some means its result alone.
-        check.changed is not UNSET or not task.expect.changed,
+        changed is not UNSET or not task.expect.changed,
     )
 
 
@@ -197,8 +209,9 @@ def _check(task: SuiteTask) -> None:
         held += [check.slots, check.others, check.args, check.kwargs]
     for value in held:
         _check_value(value, names)
-    changes = [changed for changed in (task.expect.changed, *(check.changed for check in task.check)) if changed is not UNSET]
-    for value in [task.expect.result, *(check.result for check in task.check), *changes]:
+    right = [task.expect, *(check if check.expect is UNSET else check.expect for check in task.check)]
+    changes = [outcome.changed for outcome in right if outcome.changed is not UNSET]
+    for value in [*(outcome.result for outcome in right), *changes]:
         _check_value(value, names | {"removed"})
     for slot in (slot for changed in changes for slot in changed):
         owner, dot, _ = slot.rpartition(".")

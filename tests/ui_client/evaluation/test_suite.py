@@ -42,7 +42,6 @@ def test_a_group_is_what_the_id_begins_with_or_what_the_task_says(name, fields, 
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"foo": 1}, "foo"),
         ({"selector": "_private"}, "selector"),
         ({"expect": {}}, "say one thing"),
         ({"expect": {"refused": True, "result": 1}}, "say one thing"),
@@ -109,3 +108,12 @@ def test_objects_of_each_case_are_of_their_own_and_refer_to_each_other():
     assert documents["self.0"].slots["big"] == {"integer": str(2**60)}
     assert receiver.parents == [{"ref": "parent1.1"}] and documents["parent1.1"].parents == [{"ref": "parent2.1"}]
     assert documents["maker.0"].slots == {"made": [{"ref": "self.0"}]}
+
+
+def test_a_note_of_the_author_is_no_part_of_the_task_and_a_check_may_say_what_is_right_as_the_task_does() -> None:
+    task = {"id": "a", "selector": "size", "slots": {"n": 1}, "expect": {"result": 1}, "note": "easy"}
+    checks = [{"slots": {"n": 2}, "result": 2}, {"slots": {"n": 2}, "expect": {"result": 2}, "by": "hand"}]
+    (read,) = read_suite(json.dumps({**task, "check": checks}).encode())
+    first, second, third = cases(read)
+    assert first.expect.result == 1
+    assert (second.slots, second.expect.result) == (third.slots, third.expect.result) == ({"n": 2}, 2)
