@@ -258,8 +258,8 @@ class _Planning:
         """What a value names. What is not there is noted, and something else stands for it until all are known."""
         named = self._looked_up(tag, content)
         if named is None:
-            shown = content if isinstance(content, str) else ".".join(map(str, content)) if isinstance(content, list) else str(content)
-            self._missing[f"{tag} {shown}"[:200], self._here] = None
+            name = content if isinstance(content, str) else ".".join(map(str, content)) if isinstance(content, list) else str(content)
+            self._missing[f"{tag} {name}"[:200], self._here] = None
             return _NOBODY
         return named
 
