@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 METHOD = "def twice(self):\n    return 2 * self.n\n"
 
 
-@pytest.mark.parametrize("program", ["zeo_server.__main__", "uvm.machine.machine", "uvm.heartbeat.heartbeat", "uvm.awakening.awakening"])
+@pytest.mark.parametrize("program", ["zeo_server.__main__", "uvm.machine.__main__", "uvm.heartbeat.heartbeat", "uvm.awakening.awakening"])
 def test_who_speaks_with_the_images_server_has_the_fast_messagepack_before_it_is_confined(program: str) -> None:
     script = f"import sys, {program}; sys.exit('msgpack._cmsgpack' not in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False).returncode == 0

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from deploy.settings import UvmSettings
 from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
@@ -376,7 +377,7 @@ def test_an_export_in_small_parts_is_the_same(origin):
 
     origin.do("shop", "setSlot_value_", "long", "x" * 50_000)
     whole = origin.export()[1]
-    origin.batch = Batch(origin.image, origin.runtime, origin.batch._settings, "uvm-2", frame=9000)
+    origin.batch = Batch(origin.image, origin.runtime, UvmSettings(), "uvm-2", frame=9000)
     assert origin.answer(Export(1)).offset > 0
     assert origin.export()[1] == whole
 
