@@ -115,7 +115,7 @@ def _read(suite: Path) -> tuple[bytes, list[SuiteTask]]:
 
 def _arm(name: str) -> Arm:
     if name not in ARMS:
-        listed = "; ".join(f"{known}: {arm.what}" for known, arm in ARMS.items())
+        listed = "; ".join(f"{known_name}: {arm.what}" for known_name, arm in ARMS.items())
         raise Failure("NoSuchArm", f"there is no arm {name!r}", f"the arms are {listed}", details={"arms": list(ARMS)})
     return ARMS[name]
 
@@ -178,8 +178,8 @@ def _described(configuration: Configuration) -> dict[str, Any]:
         except ClientError as error:
             return {"models": str(error)}
     inference = msgspec.to_builtins(configuration.settings.inference)
-    kept = ("dtype", "quantization", "lora", "max_streams", "endpoint", "endpoint_model")
-    return {"models": models, "adapters": adapters, "inference": {name: inference[name] for name in kept if name in inference}}
+    options = ("dtype", "quantization", "lora", "max_streams", "endpoint", "endpoint_model")
+    return {"models": models, "adapters": adapters, "inference": {name: inference[name] for name in options if name in inference}}
 
 
 def _run(configuration: Configuration, tasks: list[SuiteTask], parallel: int, deadline: float | None, steps: Steps) -> list[TaskReport]:
@@ -192,7 +192,7 @@ def _run(configuration: Configuration, tasks: list[SuiteTask], parallel: int, de
             tell=lambda phase, done, of: steps.tick(step, f"{done} of {of} {phase}"),
         )
         reports = suite.run()
-        failed = [one for one in reports if one.status == "failed"]
+        failed = [task for task in reports if task.status == "failed"]
         step.outcome = "judged" if not failed else f"judged, but {len(failed)} failed"
     if len(failed) == len(reports):
         remedy = "`batos doctor` says what is missing; `batos logs` of the service what happened"
@@ -239,7 +239,7 @@ def _row(name: str, figures: GroupFigures) -> list[str]:
     tasks = str(figures.tasks) if not figures.failed else f"{figures.tasks} ({figures.failed} failed)"
     times = _NOTHING if figures.seconds_median is None else f"{figures.seconds_median:.1f} / {figures.seconds_p95:.1f} s"
     shares = (figures.precision, figures.recall, figures.refused, figures.first_draft)
-    return [name, tasks, f"{figures.installed.count}", *(_share(one) for one in shares), times, f"{figures.tokens:,}"]
+    return [name, tasks, f"{figures.installed.count}", *(_share(share) for share in shares), times, f"{figures.tokens:,}"]
 
 
 def _print_curve(whole: EvaluationSummary) -> None:
@@ -263,7 +263,7 @@ def _at(curve: list[CurvePoint], threshold: float) -> CurvePoint | None:
     return reached[-1] if reached else None
 
 
-def _share(one: Share) -> str:
-    if one.share is None or one.low is None or one.high is None:
+def _share(share: Share) -> str:
+    if share.share is None or share.low is None or share.high is None:
         return _NOTHING
-    return f"{one.count}/{one.of} {one.share:.0%} [{100 * one.low:.0f}–{100 * one.high:.0f}]"
+    return f"{share.count}/{share.of} {share.share:.0%} [{100 * share.low:.0f}–{100 * share.high:.0f}]"

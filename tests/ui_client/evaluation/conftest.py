@@ -33,8 +33,8 @@ class HouseAccess:
 
     def inspect(self, target: Any) -> ObjectState:
         target = Reference.parse(target) if isinstance(target, str) and target.startswith("@") else target
-        told = self._carry_out(Inspect(1, target))
-        return told if isinstance(told, ObjectState) else ObjectState(**told)
+        state = self._carry_out(Inspect(1, target))
+        return state if isinstance(state, ObjectState) else ObjectState(**state)
 
     def read(self, target: Any, *path: Any) -> Any:
         raise AssertionError("no slot of these tests is too large to show")
@@ -56,7 +56,7 @@ def access(house: Any) -> Iterator[Callable[..., tuple[HouseAccess, Callable[[],
     """Bodies by selector → an access, and how a run opens it (one thread at a time: run with `parallel=1`)."""
 
     def make(**bodies: list[str]) -> tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]:
-        made = HouseAccess(house(**bodies))
-        return made, lambda: nullcontext(made)
+        access = HouseAccess(house(**bodies))
+        return access, lambda: nullcontext(access)
 
     yield make

@@ -48,13 +48,13 @@ def test_quantiles_lie_between_neighbours():
 
 @given(verdicts, some.integers(0, 100))
 def test_recall_never_falls_as_the_threshold_does_and_the_last_point_has_all(stated: list[StatedVerdict], more: int) -> None:
-    answerable = sum(one.answerable for one in stated) + more
+    answerable = sum(verdict.answerable for verdict in stated) + more
     points = curve(stated, answerable)
-    assert [point.threshold for point in points] == sorted({one.confidence for one in stated}, reverse=True)
+    assert [point.threshold for point in points] == sorted({verdict.confidence for verdict in stated}, reverse=True)
     assert [point.recall.count for point in points] == sorted(point.recall.count for point in points)
     if points:
         assert points[-1].installed == len(stated)
-        assert points[-1].precision.count == sum(one.right for one in stated)
+        assert points[-1].precision.count == sum(verdict.right for verdict in stated)
 
 
 def test_the_curve_of_three():
@@ -70,7 +70,7 @@ def test_the_curve_of_three():
 @given(verdicts)
 def test_the_calibration_error_lies_within_0_and_1_and_its_bins_hold_all(stated: list[StatedVerdict]) -> None:
     measured = calibration(stated)
-    assert len(measured.bins) == 10 and sum(one.right.of for one in measured.bins) == len(stated) == measured.of
+    assert len(measured.bins) == 10 and sum(bin_.right.of for bin_ in measured.bins) == len(stated) == measured.of
     assert (measured.error is None) if not stated else 0 <= (measured.error or 0) <= 1
 
 

@@ -20,9 +20,9 @@ def suite(*tasks: dict[str, Any]) -> list[SuiteTask]:
 
 
 def run(opens: Any, tasks: list[SuiteTask]) -> list[TaskReport]:
-    told: list[tuple[str, int, int]] = []
-    reports = SuiteRun(tasks, opens, parallel=1, deadline_s=30, tell=lambda *progress: told.append(progress)).run()
-    assert {phase for phase, _, _ in told} == {"sent", "judged"} and told[-1][1:] == (len(tasks), len(tasks))
+    phases: list[tuple[str, int, int]] = []
+    reports = SuiteRun(tasks, opens, parallel=1, deadline_s=30, tell=lambda *progress: phases.append(progress)).run()
+    assert {phase for phase, _, _ in phases} == {"sent", "judged"} and phases[-1][1:] == (len(tasks), len(tasks))
     return reports
 
 
@@ -144,9 +144,9 @@ def test_an_engine_that_is_away_fails_the_task_and_no_other(access):
 def test_a_bridge_that_is_away_fails_every_task_and_the_run_ends(access):
     image, opens = access(total=[PRODUCT])
 
-    def gone(*_: Any, **__: Any) -> Any:
+    def unreachable(*_: Any, **__: Any) -> Any:
         raise BridgeUnreachable("nobody answers")
 
-    image.import_objects = gone
+    image.import_objects = unreachable
     (report,) = run(opens, suite({}))
     assert (report.status, report.error) == ("failed", "BridgeUnreachable")

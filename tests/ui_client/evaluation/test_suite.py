@@ -99,10 +99,10 @@ def test_objects_of_each_case_are_of_their_own_and_refer_to_each_other():
             check=[{"slots": {"big": 1}, "result": 3}],
         )
     )
-    made = bundle(task, cases(task))
-    documents = {document.key: document for document in map(decode_document, made.objects)}
+    bundled = bundle(task, cases(task))
+    documents = {document.key: document for document in map(decode_document, bundled.objects)}
     assert object_names(task) == ["self", "parent1", "parent2", "maker"]
-    assert made.roots == [f"{name}.{case}" for case in (0, 1) for name in object_names(task)]
+    assert bundled.roots == [f"{name}.{case}" for case in (0, 1) for name in object_names(task)]
     receiver = documents["self.1"]
     assert receiver.slots == {"owner": {"ref": "maker.1"}, "pair": {"ref": "maker.1"}, "odd": {"map": [["bytes", "x"]]}, "big": 1}
     assert documents["self.0"].slots["big"] == {"integer": str(2**60)}
