@@ -153,7 +153,7 @@ class Batch:
         batch = uuid.uuid4().hex
         self.books.write(batch)
         # The changes are the transaction's; they are published with the first message that made any.
-        first.changes = changes = self.books.changes.made()
+        first.changes = changes = self.books.changes.collected()
         self._undecided = _Undecided(batch, {id(delivery): outcome for delivery, outcome in zip(deliveries, outcomes, strict=True)})
         try:
             self._image.manager.commit()

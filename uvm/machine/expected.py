@@ -56,7 +56,7 @@ def expect(image: Image, attempt: Attempt, delivery: Delivery, receiver: UvmObje
     if current is not ABSENT and not is_method(current):
         _compare(image, receiver, send, current, clauses)
         return
-    kept_clauses = contract.kept(current) if current is not ABSENT else []
+    kept_clauses = contract.clauses_of(current) if current is not ABSENT else []
     agree(send.selector, [*clauses, *kept_clauses])
     if current is ABSENT or quarantined(current):
         _write(attempt, receiver, [*clauses, *kept_clauses])
