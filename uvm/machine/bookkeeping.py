@@ -74,7 +74,7 @@ class Bookkeeping:
         """Charge a message's principal for what its records have grown by. Raises QuotaExceeded."""
         self.accounts.charge(delivery.principal, delivery.limits.stored, grown)
 
-    def held_bytes(self, delivery: Delivery) -> int | None:
+    def bytes_held(self, delivery: Delivery) -> int | None:
         """What a message's principal holds of the image by now, where that is counted."""
         return self.accounts.bytes_held(delivery.principal) if delivery.limits.stored else None
 
@@ -104,7 +104,7 @@ class Bookkeeping:
         library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
         return Answered(
-            result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held_bytes=self.held_bytes(delivery)
+            result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, bytes_held=self.bytes_held(delivery)
         )
 
     # --- of the transaction ---------------------------------------------------------------------------------------------

@@ -136,13 +136,13 @@ def selectors(request: Runnable) -> str:
 class Answered:
     """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
-    `stored`: bytes of the records that it changed or made. `held_bytes`: what its principal holds of the image after it, where that is
+    `stored`: bytes of the records that it changed or made. `bytes_held`: what its principal holds of the image after it, where that is
     counted.
     `accepted`: the message, as its oid, that an accepted method was written for, and its author.
     `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
     """
 
-    __slots__ = ("accepted", "changed", "changes", "held_bytes", "replayed_tid", "result", "state", "stored", "taken_back")
+    __slots__ = ("accepted", "bytes_held", "changed", "changes", "replayed_tid", "result", "state", "stored", "taken_back")
 
     def __init__(
         self,
@@ -154,7 +154,7 @@ class Answered:
         state: Answer | None = None,
         taken_back: list[tuple[bytes, str]] | None = None,
         stored: int = 0,
-        held_bytes: int | None = None,
+        bytes_held: int | None = None,
     ) -> None:
         self.result = result
         self.changed = changed
@@ -164,7 +164,7 @@ class Answered:
         self.taken_back = taken_back or []
         self.stored = stored
         self.accepted: tuple[bytes, str] | None = None
-        self.held_bytes = held_bytes
+        self.bytes_held = bytes_held
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
         """The encoded answer."""

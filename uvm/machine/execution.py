@@ -186,7 +186,7 @@ class Execution:
         self._books.charge(delivery, [(upload, len(request.data))])
         result = encode_value(self._image.reference(upload))
         self._books.keep(delivery, result)
-        return Answered(result, changed=True, stored=len(request.data), held_bytes=self._books.held_bytes(delivery))
+        return Answered(result, changed=True, stored=len(request.data), bytes_held=self._books.bytes_held(delivery))
 
     def _import(self, delivery: Delivery, attempt: Attempt, request: Import) -> Answered:
         def alive() -> None:

@@ -248,7 +248,7 @@ class Machine:
 
     def _settle(self, delivery: Delivery, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered):
-            self._done(delivery, outcome.answer(delivery.request, tid, self._name), outcome.stored, outcome.held_bytes)
+            self._done(delivery, outcome.answer(delivery.request, tid, self._name), outcome.stored, outcome.bytes_held)
             return
         if isinstance(outcome, Failed):
             self._done(delivery, outcome.answer(delivery.request, tid, self._name))
@@ -297,8 +297,8 @@ class Machine:
         self._parked.pop(delivery.number, None)
         self._done(delivery, Failed(error).answer(delivery.request, b"", self._name))
 
-    def _done(self, delivery: Delivery, answer: bytes, stored: int = 0, held_bytes: int | None = None) -> None:
-        spent = Spent(cpu_s=delivery.cpu_s, bytes=stored, generations=delivery.generations, stored=held_bytes)
+    def _done(self, delivery: Delivery, answer: bytes, stored: int = 0, bytes_held: int | None = None) -> None:
+        spent = Spent(cpu_s=delivery.cpu_s, bytes=stored, generations=delivery.generations, stored=bytes_held)
         self._say(wire.Done(delivery.number, answer, spent))
 
     # --- time ------------------------------------------------------------------------------------------------------------
