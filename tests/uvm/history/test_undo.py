@@ -312,8 +312,8 @@ def test_a_method_s_data_that_others_changed_since_stands_against_it(past, shop)
 
 
 def test_a_transaction_is_taken_back_as_a_whole_and_of_a_message_only_its_own_part(past, shop):
-    works = [past.delivery(shop, "setSlot_value_", f"s{number}", number, session="t", seq=number + 1) for number in range(5)]
-    done = past.batch.run(works)
+    deliveries = [past.delivery(shop, "setSlot_value_", f"s{number}", number, session="t", seq=number + 1) for number in range(5)]
+    done = past.batch.run(deliveries)
     assert all(isinstance(outcome, Answered) for _, outcome, _ in done) and len({tid for _, _, tid in done}) == 1
     past.undo("t/3")
     assert [past.slot(shop, f"s{number}") for number in range(5)] == [0, 1, ABSENT, 3, 4]
@@ -417,8 +417,8 @@ def test_the_same_number_of_an_undo_is_answered_again_and_done_once(past, shop):
     past.install("shop", "hit", "def hit(self):\n    self.hits.add(3)\n    self._p_changed = True\n")
     past.do(shop, "hit")
     what = f"s/{past.seq}"
-    works = [past.delivery("genesis_obj", "undo_", what, session="u", seq=1) for _ in range(2)]
-    first, second = past.send("genesis_obj", "undo_", what, session="u", seq=1), past.run(works[1])[0]
+    deliveries = [past.delivery("genesis_obj", "undo_", what, session="u", seq=1) for _ in range(2)]
+    first, second = past.send("genesis_obj", "undo_", what, session="u", seq=1), past.run(deliveries[1])[0]
     assert first.result == second.result and second.replayed_tid is not None and past.slot(shop, "hits").total == 10
 
 

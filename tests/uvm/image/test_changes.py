@@ -33,7 +33,7 @@ from uvm.protocol import (
     encode,
 )
 
-_jobs = count(1)
+_numbers = count(1)
 
 
 class Twin:
@@ -51,7 +51,7 @@ class Twin:
 
     def run(self, request: Any) -> Any:
         """Carry out a request: its value, its State, or None when it failed."""
-        delivery = Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        delivery = Delivery(next(_numbers), encode(request), "local", False, 0.0, 60.0)
         for _, outcome, tid in self.bench.batch.run([delivery]):
             if isinstance(outcome, Failed):
                 return None

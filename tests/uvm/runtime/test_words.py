@@ -413,9 +413,9 @@ class Process(Bench):
         super().__init__(image, name)
         self._epoch = objects._Epoch.now
 
-    def run(self, *works: Delivery) -> list[Outcome]:
+    def run(self, *deliveries: Delivery) -> list[Outcome]:
         with self._own():
-            return super().run(*works)
+            return super().run(*deliveries)
 
     def install(self, *facts: Any) -> None:
         with self._own():
