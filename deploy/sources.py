@@ -66,7 +66,7 @@ def override(tables: Tables, origins: dict[str, str], env: Mapping[str, str], se
         if f"{section}.{key}" not in origins:
             raise SettingsError(f"{variable} overrides nothing: [{section}] has no key {key}")
         kind = get_type_hints(sections[section], include_extras=True)[key]
-        value: str | list[str] = [part.strip() for part in text.split(",") if part.strip()] if _is_list(kind) else text
+        value: str | list[str] = [word.strip() for word in text.split(",") if word.strip()] if _is_list(kind) else text
         try:
             tables[section][key] = msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError as error:

@@ -14,14 +14,14 @@ LOOK_S: Final = 30.0
 _T = TypeVar("_T")
 
 
-class Asked(NamedTuple):
+class TimedRequest(NamedTuple):
     """A request, and how many seconds its answer may take; None: as many as a missing method may."""
 
     request: Any
     deadline_s: float | None = LOOK_S
 
 
-Conversation = Generator[Asked, Answer, _T]
+Conversation = Generator[TimedRequest, Answer, _T]
 
 
 def expect(kind: type[_T], answer: Answer) -> _T:
@@ -33,14 +33,14 @@ def expect(kind: type[_T], answer: Answer) -> _T:
 
 def ask(kind: type[_T], request: Any, deadline_s: float | None = LOOK_S) -> Conversation[_T]:
     """One request and its answer."""
-    return expect(kind, (yield Asked(request, deadline_s)))
+    return expect(kind, (yield TimedRequest(request, deadline_s)))
 
 
 def ask_result(request: Any, deadline_s: float | None = LOOK_S) -> Conversation[Any]:
     """One request and its result."""
-    return expect(Reply, (yield Asked(request, deadline_s))).result
+    return expect(Reply, (yield TimedRequest(request, deadline_s))).result
 
 
 def ask_for(kind: type[_T], request: Any, deadline_s: float | None = LOOK_S) -> Conversation[_T]:
     """One request and its result, as this type."""
-    return msgspec.convert(expect(Reply, (yield Asked(request, deadline_s))).result, kind)
+    return msgspec.convert(expect(Reply, (yield TimedRequest(request, deadline_s))).result, kind)

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 
 from msgspec import Struct
 
-from ui_client.client.conversation import Asked, Conversation, ask, expect
+from ui_client.client.conversation import Conversation, TimedRequest, ask, expect
 from ui_client.client.errors import ClientError, RemoteError
 from uvm.protocol import (
     Answer,
@@ -77,7 +77,7 @@ def importing(
     """Upload what does not fit in a frame, then import all of it, or say what would be done."""
     encoded = encode(bundle)
     if len(encoded) <= PIECE and not blobs:
-        return _summary((yield Asked(Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview), None)))
+        return _summary((yield TimedRequest(Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview), None)))
     uploading = _Uploading(sum(path.stat().st_size for path in blobs.values()) + len(encoded), tell)
     try:
         for begin in range(0, len(encoded), PIECE):
@@ -91,13 +91,13 @@ def importing(
                 if not offset:
                     yield from uploading.piece(digest, 0, b"")
         request = Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)
-        answer = _summary((yield Asked(request, None)))
+        answer = _summary((yield TimedRequest(request, None)))
     except ClientError:
         if uploading.upload is not None:
-            yield Asked(Release(0, [uploading.upload], session))
+            yield TimedRequest(Release(0, [uploading.upload], session))
         raise
     if preview:
-        yield Asked(Release(0, [uploading.upload], session))
+        yield TimedRequest(Release(0, [uploading.upload], session))
     return answer
 
 
@@ -109,7 +109,7 @@ class _Uploading:
         self._tell = tell
 
     def piece(self, blob: str, offset: int, data: bytes) -> Conversation[None]:
-        answer = yield Asked(Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset), None)
+        answer = yield TimedRequest(Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset), None)
         self.upload = _expect_reference(answer)
         self._done += len(data)
         self._tell(self._done, self._total)

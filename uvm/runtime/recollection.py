@@ -72,7 +72,7 @@ def take_back(
         raise UndoConflict(
             f"{method!r} wrote more than the newest {takings.LOOKED:,} entries show", "undo the method alone, then its messages in portions"
         )
-    if plan.obstacles and not (where_possible and plan.taken):
+    if plan.obstacles and not (where_possible and plan.undone):
         raise _conflict(runtime, plan)
     if plan.steps:  # else all of it was taken back in other ways, and there is nothing to write
         _carry_out(runtime, plan)
@@ -161,7 +161,7 @@ def _carry_out(runtime: Runtime, plan: UndoPlan) -> None:
     for id, numbers in plan.marks.items():
         if numbers != marks.taken_back(image, id):
             marks.put(image, id, numbers)
-    attempt.undid += [[id, numbers] for id, numbers in plan.taken.items()]
+    attempt.undid += [[id, numbers] for id, numbers in plan.undone.items()]
     chronicle.record(
         image,
         "undo",
@@ -169,7 +169,7 @@ def _carry_out(runtime: Runtime, plan: UndoPlan) -> None:
         cause=attempt.message,
         object=plan.steps[0].owner,
         slot=plan.steps[0].slot,
-        facts={"undid": list(plan.taken)[: listing.SLOTS], "slots": len(plan.steps), "conflicts": len(plan.obstacles)},
+        facts={"undid": list(plan.undone)[: listing.SLOTS], "slots": len(plan.steps), "conflicts": len(plan.obstacles)},
     )
 
 
