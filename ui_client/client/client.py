@@ -133,14 +133,14 @@ class Client(ClientSession):
 
     def _carry_on(self, conversation: Conversation[_T]) -> _T:
         try:
-            asked = next(conversation)
+            bounded = next(conversation)
             while True:
                 try:
-                    answer = self._ask(asked.request, self._deadline(asked.deadline_s))
+                    answer = self._ask(bounded.request, self._deadline(bounded.deadline_s))
                 except ClientError as error:
-                    asked = conversation.throw(error)
+                    bounded = conversation.throw(error)
                 else:
-                    asked = conversation.send(answer)
+                    bounded = conversation.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
@@ -189,14 +189,14 @@ class AsyncClient(ClientSession):
 
     async def _carry_on(self, conversation: Conversation[_T]) -> _T:
         try:
-            asked = next(conversation)
+            bounded = next(conversation)
             while True:
                 try:
-                    answer = await self._ask(asked.request, self._deadline(asked.deadline_s))
+                    answer = await self._ask(bounded.request, self._deadline(bounded.deadline_s))
                 except ClientError as error:
-                    asked = conversation.throw(error)
+                    bounded = conversation.throw(error)
                 else:
-                    asked = conversation.send(answer)
+                    bounded = conversation.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result

@@ -81,7 +81,7 @@ def preview(
 
 def accept(
     _client: ClientSession,
-    shown: str,
+    digest: str,
     target: Target,
     selector: str,
     /,
@@ -92,7 +92,7 @@ def accept(
 ) -> Conversation[Any]:
     """Send a message for which a preview has shown a method under this digest: the method is installed, and the message runs."""
     request = _send(target, selector, args, {**(keywords or {}), **kwargs}, (), "")
-    return ask_result(msgspec.structs.replace(request, accept=shown), deadline)
+    return ask_result(msgspec.structs.replace(request, accept=digest), deadline)
 
 
 def create_method(
