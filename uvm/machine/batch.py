@@ -32,7 +32,7 @@ from uvm.image.stored import Accounts
 from uvm.image.transactor import back_off, disk_full
 from uvm.machine import previews
 from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
-from uvm.machine.expected import Untested, expect
+from uvm.machine.expected import Untested, answered_unwritten, expect
 from uvm.machine.stopwatch import Stopwatch
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import (
@@ -428,11 +428,13 @@ class Batch:
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
-        if step.examples:
-            expect(self._image, attempt, delivery, receiver, step)
+        unwritten = expect(self._image, attempt, delivery, receiver, step) if step.examples else None
         args = tuple([from_wire(value, resolve) for value in step.args])
         kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
-        return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+        result = self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+        if unwritten is not None:
+            answered_unwritten(self._image, attempt, delivery, receiver, step.selector, unwritten)
+        return result
 
     def _carried(self, result: Any, attempt: Attempt, shown: list[UvmObject], room: Room) -> Any:
         """A result as it is answered; new objects in it go to `shown`. Raises BadValue, TooLarge."""

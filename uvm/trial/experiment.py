@@ -357,6 +357,8 @@ class _Trial:
     def _need(self, image: Image, attempt: Attempt, miss: Miss) -> TrialOutcome:
         message, receiver = miss.reified, miss.receiver
         selector = str(message.own("selector"))
+        if selector == self._request.selector and image.reference(receiver).oid == self._request.receiver:
+            return failed(TrialError("NotUnderstood", f"{literal_of(image, receiver)} does not answer {selector} then"))
         if selector == self._request.selector:
             text = f"the method sends {selector} on to {literal_of(image, receiver)}, which has no such method either"
             return failed(TrialError("NotUnderstood", text, _line(miss)))
