@@ -198,9 +198,13 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Transaction(Changing, tag_field="op", tag="Transaction", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Several sends, in order, of which all have their effect or none has. Answered with the array of their results."""
+    """Several sends, in order, of which all have their effect or none has. Answered with the array of their results.
+
+    `preview`: answer with what they would do, and change nothing. Where it is not there, it is not encoded.
+    """
 
     sends: Annotated[list[Step], Meta(min_length=1, max_length=SENDS)]
+    preview: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.examples:

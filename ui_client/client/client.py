@@ -244,6 +244,10 @@ class Client(_Base):
         """
         return _results(self._ask(_transaction(sends, via), self._deadline(deadline)))
 
+    def preview_transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> dict[str, Any]:
+        """What several sends would do, as a map {results, slots, made}; nothing is changed, and no missing method is written."""
+        return _told(self._ask(msgspec.structs.replace(_transaction(sends, via), preview=True), self._deadline(deadline)))
+
     def read(self, target: Target, *path: str | int, tid: bytes = b"") -> Any:
         """The value of a slot, however large, as of one transaction; `path` is the slot, then keys within its value."""
         parts = _Parts(target, path, tid)
@@ -423,6 +427,10 @@ class AsyncClient(_Base):
     async def transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> list[Any]:
         """As Client.transaction."""
         return _results(await self._ask(_transaction(sends, via), self._deadline(deadline)))
+
+    async def preview_transaction(self, sends: Iterable[Sending], *, deadline: float | None = None, via: str = "") -> dict[str, Any]:
+        """As Client.preview_transaction."""
+        return _told(await self._ask(msgspec.structs.replace(_transaction(sends, via), preview=True), self._deadline(deadline)))
 
     async def read(self, target: Target, *path: str | int, tid: bytes = b"") -> Any:
         """As Client.read."""

@@ -314,8 +314,8 @@ class Batch:
 
     def _missed(self, delivery: Delivery, attempt: Attempt, miss: Miss) -> Outcome:
         """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
-        if attempt.preview and miss.reified.own("selector") != _selector(delivery.request):
-            return Failed(previews.one_method_alone(delivery.request, miss.reified.own("selector")))
+        if attempt.preview and not previews.writes(delivery.request, miss):
+            return Failed(previews.one_method_alone(delivery.request, attempt, miss))
         try:
             attempt.unflagged()
             gate.look(self._image, attempt)
@@ -349,7 +349,7 @@ class Batch:
             return self._contract(delivery, attempt, request)
         shown: list[UvmObject] = []
         room = Room(self._capacity)
-        if isinstance(request, Send) and request.preview:
+        if isinstance(request, Send | Transaction) and request.preview:
             return self._previewed(delivery, attempt, request, room)
         accepted = None
         if isinstance(request, Send) and request.accept:
@@ -364,21 +364,24 @@ class Batch:
         answered.accepted = accepted
         return answered
 
-    def _previewed(self, delivery: Delivery, attempt: Attempt, request: Send, room: Room) -> Answered:
+    def _previewed(self, delivery: Delivery, attempt: Attempt, request: Send | Transaction, room: Room) -> Answered:
         """What the message would do. It is carried out like any other, and then all of it is taken back."""
         attempt.touch()  # all that is made from here on goes with the savepoint, new objects too
         attempt.preview = True
-        proposal = previews.written(self._image, request)
-        method, digest = None, ""
-        if proposal is not None:
-            previews.put_in_place(self._image, proposal, delivery, previews.key_of(self._image.target(request.target), request))
-            method, digest = proposal.own("method"), proposal.own("digest")
-            request = msgspec.structs.replace(request, examples=[])  # the method was tried on them
-        result = self._send(delivery, attempt, request, self._resolve)
+        proposal = None
+        if isinstance(request, Transaction):
+            told: dict[str, Any] = {"results": self._send_all(delivery, attempt, request, [], room)}
+        else:
+            proposal = previews.written(self._image, request)
+            if proposal is not None:
+                previews.put_in_place(self._image, proposal, delivery, previews.key_of(self._image.target(request.target), request))
+                request = msgspec.structs.replace(request, examples=[])  # the method was tried on them
+            told = {"result": self._carried(self._send(delivery, attempt, request, self._resolve), attempt, [], room)}
         attempt.unflagged()
         gate.look(self._image, attempt)
-        told = previews.shown(self._image, attempt, result, method, digest)
-        answered = Answered(encode_value(self._carried(told, attempt, [], room)))
+        told |= self._carried(previews.effect(self._image, attempt), attempt, [], room)
+        told |= previews.method_shown(proposal)
+        answered = Answered(encode_value(told))
         if self._savepoint is not None:
             self._savepoint.rollback()
         attempt.forget_changes()

@@ -61,7 +61,9 @@ def expect(
 ) -> Unwritten | None:
     """See to what a send expects of its method. `attempt.step` is the send's number; `keeping`: it is for the examples to be kept.
 
-    Answers what goes to those who write the method, if that is to be. Raises Untested, BadExample, Contradiction, ExampleFailed; with `keeping` NotAllowed and QuotaExceeded too.
+    Answers what goes to those who write the method, if that is to be.
+
+    Raises Untested, BadExample, Contradiction, ExampleFailed; with `keeping` NotAllowed and QuotaExceeded too.
     """
     examples.check(receiver, send.examples, image.visible)
     clauses = [contract.clause(receiver, example) for example in send.examples]
