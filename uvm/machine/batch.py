@@ -495,7 +495,7 @@ class Batch:
         weight = gate.look(self._image, attempt)
         self._accounts.charge(delivery.principal, delivery.limits.stored, weight.grown)
         effects = attempt.effects()
-        self._changes.take(attempt.created, effects)
+        self._changes.take(attempt.created, effects, attempt.judged)
         said = {
             "principal": delivery.principal,
             "session": delivery.session,
