@@ -82,7 +82,7 @@ def record(
     if kept:
         entry["effects"] = kept
     octets = _ENTRY + weight(entry, KEPT)
-    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT):
+    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT).gone:
         image.strike("undone", f"{image.writer}/c{number}")
 
 

@@ -1,6 +1,7 @@
 """What an undo is asked to take back: an entry, a message, a transaction, or a method, as effects of entries. Reads only."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -12,6 +13,7 @@ from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import VERSION
 from uvm.image.pages import Position
+from uvm.image.receipts import Ledger
 from uvm.objects import UvmObject
 
 LOOKED: Final = 20_000
@@ -61,7 +63,15 @@ def behind(image: Image, recorded: Recorded) -> Recorded:
 
 
 def of_message(image: Image, session: str, seq: int, principal: str, charge: Charge) -> Recorded:
-    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded."""
+    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded.
+
+    Its receipt names the entry, as long as it is there. Else the newest entries are looked through.
+    """
+    named = Ledger(image).entry(principal, session, seq)
+    if named:
+        charge(_LOOK)
+        with suppress(NotRecorded):
+            return entries.find(image, named)
     others: Recorded | None = None
     for recorded in looked_through(image, charge):
         if (recorded.entry.get("session"), recorded.entry.get("seq")) == (session, seq) and not recorded.chronicled:
@@ -71,8 +81,9 @@ def of_message(image: Image, session: str, seq: int, principal: str, charge: Cha
     if others is not None:
         return others
     raise NotRecorded(
-        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals",
-        "it changed nothing, or it was long ago: `batos history` shows what there is; name the entry, as in `batos undo uvm-1/17.3`",
+        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals, and no receipt of yours says where it is",
+        "it changed nothing, or it was long ago: name the transaction that its answer had (batos undo TID), or the entry as `batos history` "
+        "shows it (batos undo uvm-1/17.3)",
     )
 
 

@@ -200,13 +200,13 @@ class Batch:
         for delivery, _ in self._receipts.values():
             session = delivery.principal, delivery.session
             floors[session] = max(floors.get(session, 0), getattr(delivery.request, "floor", 0))
-        for delivery, result in self._receipts.values():
+        written = zip(self._entries, self._journal.record(self._entries), strict=True)
+        entries = {(one["principal"], one["session"], one["seq"]): identifier for one, identifier in written}
+        for number, (delivery, result) in self._receipts.items():
             # The floor that the batch comes to, so that each session's page is swept once.
-            self._ledger.record(
-                delivery.principal, delivery.session, delivery.seq, delivery.digest, result, floors[delivery.principal, delivery.session]
-            )
+            floor = floors[delivery.principal, delivery.session]
+            self._ledger.record(*number, delivery.digest, result, floor, entries.get(number, ""))
         self._accounts.write()
-        self._journal.record(self._entries)
         self._journal.mark(batch, self._sent)
         changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
         teller.changes = changes
