@@ -32,7 +32,7 @@ from uvm.image.views import COVENANT
 from uvm.language.compiler import POLICY
 from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
-from uvm.startup import confine
+from uvm.startup import confine, wait_for_files
 
 DRAFTS = 4
 _TRIES = 10
@@ -191,6 +191,8 @@ def main() -> int:
         configuration = load()
         configuration.home.ensure()
         sources = [path for path in (options.model, options.adapter) if path is not None]
+        if not wait_for_files(configuration, seconds=options.wait):
+            raise ImageUnreachable(f"no image answers at {configuration.home.zeo_socket}; batos up starts it, batos logs image tells more")
         confine("awakening", configuration, profiles.awakening_profile(configuration, sources))
         image = open_image(configuration, options.wait)
     except (SettingsError, ImageUnreachable) as error:

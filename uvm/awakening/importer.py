@@ -37,7 +37,7 @@ from uvm.image.image import Image
 from uvm.image.staging import staging
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.objects import UvmObject
-from uvm.startup import confine
+from uvm.startup import confine, wait_for_files
 
 _TOLD_S: Final = 0.25
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -210,6 +210,8 @@ def main() -> int:
         manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
         _may_import(configuration)
         sources = opened(options.directory.absolute(), manifest.files)
+        if not wait_for_files(configuration, seconds=options.wait):
+            raise ImageUnreachable(f"no image answers at {configuration.home.zeo_socket}; batos up starts it, batos logs image tells more")
         confine("importer", configuration, profiles.importer_profile(configuration))
         image = open_image(configuration, options.wait)
         with contextlib.closing(image):
