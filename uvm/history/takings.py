@@ -81,9 +81,9 @@ def of_message(image: Image, session: str, seq: int, principal: str, charge: Cha
     if others is not None:
         return others
     raise NotRecorded(
-        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals, and no receipt of yours says where it is",
-        "it changed nothing, or it was long ago: name the transaction that its answer had (batos undo TID), or the entry as `batos history` "
-        "shows it (batos undo uvm-1/17.3)",
+        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals, and no receipt says where it is",
+        "it changed nothing, or it was long ago: name the transaction that its answer had (batos undo TID), or the entry that "
+        "`batos history` shows (batos undo uvm-1/17.3)",
     )
 
 

@@ -543,7 +543,10 @@ class Batch:
         check_offer(self._image, target, request.selector, delivery.rights, request.policy)
         examples.check(target, request.examples, self._image.visible)
         held = target.own(request.selector)
-        clauses = [contract.clause(target, example) for example in request.examples] + (contract.kept(held) if is_method(held) else [])
+        clauses = [contract.clause(target, example) for example in request.examples]
+        if is_method(held):
+            alone = request.here or request.policy
+            clauses += contract.binding(held, self._image.reference(target).oid) if alone else contract.kept(held)
         key = f"offer:{delivery.token}:{delivery.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):
