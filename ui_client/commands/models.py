@@ -20,7 +20,7 @@ from ui_client.steps import Steps
 MIND = "pLLM_obj"
 """The persona from which all others inherit their model."""
 
-Wanted = Annotated[str, typer.Argument(help="A name, a digest, or the beginning of a digest.")]
+NameOrDigest = Annotated[str, typer.Argument(help="A name, a digest, or the beginning of a digest.")]
 CalledAs = Annotated[str, typer.Option(help="What it is called; default: the directory's or the file's name.")]
 
 
@@ -72,7 +72,7 @@ def list_models(as_json: Json = False) -> None:
 
 
 def use(
-    name: Wanted,
+    name: NameOrDigest,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, whatever does not fit any more.")] = False,
     wait: Annotated[bool, typer.Option(help="Start the engine, and wait for its first word.")] = True,
     as_json: Json = False,
@@ -100,7 +100,7 @@ def use(
             report.note(f"{result['model']['name']} thinks in place of {before}", style="green")
 
 
-def remove(name: Wanted, as_json: Json = False) -> None:
+def remove(name: NameOrDigest, as_json: Json = False) -> None:
     """Take a model that nobody uses out of the image; `batos image pack` frees its space."""
     with answering(as_json), connect() as client:
         removed = client.send(MIND, "removeModel_", name)

@@ -19,7 +19,7 @@ from uvm.generation.stages import Claim, Plan
 from uvm.history import chronicle
 from uvm.image import authors, contract, library, revocations
 from uvm.image.image import Image
-from uvm.image.kept import kept
+from uvm.image.kept import retained
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
@@ -81,10 +81,10 @@ class Installer:
             **request.reified,
             "selector": request.selector,
             "receiver": receiver,
-            "arguments": kept(image, request.args),
-            "keywords": kept(image, request.kwargs),
+            "arguments": retained(image, request.args),
+            "keywords": retained(image, request.kwargs),
             "caller": self._at(request.caller),
-            "expected": kept(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
+            "expected": retained(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
             "principal": request.principal,
             "session": request.session,
             "seq": request.seq,
@@ -187,7 +187,7 @@ class Installer:
             return None
         if request.replaces and method.own("digest") == request.version:
             return None  # it is the one that does not do what is expected
-        return method.own("source"), method.own("author"), contract.kept(method)
+        return method.own("source"), method.own("author"), contract.clauses_of(method)
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
@@ -284,7 +284,7 @@ class Installer:
     def _binding(request: MethodRequest, before: UvmObject) -> list[Clause]:
         """What a method keeps that whatever takes its place has to satisfy."""
         alone = request.offered is not None and request.alone
-        return contract.binding(before, request.receiver) if alone else contract.kept(before)
+        return contract.binding(before, request.receiver) if alone else contract.clauses_of(before)
 
     def keep(self, order: KeepClauses) -> None:
         """Have the method that was tested keep the examples; not one that has taken its place."""

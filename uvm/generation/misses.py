@@ -33,7 +33,7 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
     clauses = list(attempt.clauses) if message.own("examples") else []
     held = receiver.lookup(message.own("selector"))
     if not clauses and is_method(held):  # it is out of use: what it kept binds the one that comes in its place
-        clauses = contract.kept(held)
+        clauses = contract.clauses_of(held)
     replaced = attempt.anew if message.own("examples") else None
     home = receiver.holder(message.own("selector")) if replaced is not None else None
     prefix = PREFIX if attempt.preview else ""

@@ -29,7 +29,7 @@ class Recorded(NamedTuple):
 
     @property
     def id(self) -> str:
-        return f"{self.book}{self.position.page}.{self.position.place}"
+        return f"{self.book}{self.position.page}.{self.position.offset}"
 
     @property
     def chronicled(self) -> bool:
@@ -153,11 +153,11 @@ def _of_earlier(records: list[dict[str, Any]]) -> _Book:
     ]
 
     def before(position: Position | None) -> Iterator[Located]:
-        end = len(entries) if position is None else min(position.place, len(entries))
+        end = len(entries) if position is None else min(position.offset, len(entries))
         return (Located(Position(0, place), pages.UNKNOWN, entries[place]) for place in reversed(range(end)))
 
     def at(position: Position) -> Located | None:
-        there = position.page == 0 and position.place < len(entries)
-        return Located(position, pages.UNKNOWN, entries[position.place]) if there else None
+        there = position.page == 0 and position.offset < len(entries)
+        return Located(position, pages.UNKNOWN, entries[position.offset]) if there else None
 
     return _Book(EARLIER, before, at, lambda tid: Position(0, len(entries)))

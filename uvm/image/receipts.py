@@ -46,15 +46,15 @@ class Ledger:
 
         Raises Expired below the floor, PayloadMismatch when the number was used for another payload.
         """
-        floor, kept, holder = self._kept(principal, session, seq)
+        floor, receipt, holder = self._find(principal, session, seq)
         if seq <= floor:
             raise Expired(
                 f"message {seq} of session {session} is at or below the acknowledged floor {floor}",
                 "its receipt is gone; use a new number for a new message",
             )
-        if kept is None:
+        if receipt is None:
             return None
-        recorded, result, *_ = kept
+        recorded, result, *_ = receipt
         if recorded != digest:
             raise PayloadMismatch(
                 f"message {seq} of session {session} was sent before with another payload", "use a new number for a new message"
@@ -63,11 +63,11 @@ class Ledger:
 
     def entry(self, principal: str, session: str, seq: int) -> str:
         """The id of a message's entry in a journal, as far as its receipt is there and says it."""
-        _, kept, _ = self._kept(principal, session, seq)
-        return str(kept[2]) if kept is not None and len(kept) > 2 else ""
+        _, receipt, _ = self._find(principal, session, seq)
+        return str(receipt[2]) if receipt is not None and len(receipt) > 2 else ""
 
-    def _kept(self, principal: str, session: str, seq: int) -> tuple[int, list[Any] | None, Any]:
-        """The floor of a session, what the receipt of a number keeps, if there is one, and the object in which that is."""
+    def _find(self, principal: str, session: str, seq: int) -> tuple[int, list[Any] | None, Any]:
+        """The floor of a session, the receipt of a number, if there is one, and the object in which that is."""
         key = f"{principal}/{session}"
         holder: Any = self._image.shard("receipts", key)
         record: Any = holder.own(key)
@@ -81,18 +81,18 @@ class Ledger:
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int, entry: str = "") -> None:
         """Write the receipt and raise the floor, in the current transaction. `entry`: the message's in the journal."""
-        key, seen = f"{principal}/{session}", image_time.now(self._image)
+        key, last_seen = f"{principal}/{session}", image_time.now(self._image)
         record: Any = self._image.shard("receipts", key).own(key)
         if record is ABSENT or (isinstance(record, list) and record[2] <= floor):
             before = record[1] if isinstance(record, list) else 0
-            self._image.enter("receipts", key, [seen, max(floor, before), seq, *_receipt(digest, result, entry)])
+            self._image.enter("receipts", key, [last_seen, max(floor, before), seq, *_receipt(digest, result, entry)])
             return
         if isinstance(record, list):
             _, before, number, *written = record
-            record = UvmObject({KIND: "session", "floor": before, "seen": seen})
+            record = UvmObject({KIND: "session", "floor": before, "seen": last_seen})
             self._image.enter("receipts", key, record)
-            _write(record, number, written, seen)
-        _write(record, seq, _receipt(digest, result, entry), seen)
+            _write(record, number, written, last_seen)
+        _write(record, seq, _receipt(digest, result, entry), last_seen)
         _forget(record, max(floor, (seq // PAGE - PAGES) * PAGE - 1), seq // PAGE)
 
     @staticmethod
@@ -110,13 +110,13 @@ class Ledger:
 
     def expire(self, before: int, shards: Iterable[int] = range(SHARDS)) -> int:
         """Forget sessions of these shards that began their newest page before that moment of the image's time (seconds)."""
-        old = [(leaf, key) for leaf in self._image.shards("receipts", shards) for key, seen in _seen(leaf) if seen < before]
+        old = [(leaf, key) for leaf in self._image.shards("receipts", shards) for key, last_seen in _last_seen(leaf) if last_seen < before]
         for leaf, key in old:
             leaf.drop(key)
         return len(old)
 
 
-def _seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
+def _last_seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
     for key in leaf.names():
         record = leaf.own(key)
         yield key, record[0] if isinstance(record, list) else record.own("seen")
@@ -126,12 +126,12 @@ def _receipt(digest: bytes, result: bytes, entry: str) -> list[Any]:
     return [digest, stored(result), *([entry] if entry else [])]
 
 
-def _write(record: UvmObject, seq: int, written: list[Any], seen: int) -> None:
+def _write(record: UvmObject, seq: int, written: list[Any], last_seen: int) -> None:
     page = record.own(f"page:{seq // PAGE}")
     if page is ABSENT:
         page = UvmObject({KIND: "receipts"})
         record.put(f"page:{seq // PAGE}", page)
-        record.put("seen", seen)
+        record.put("seen", last_seen)
     page.put(str(seq), written)
 
 

@@ -201,14 +201,14 @@ class Batch:
             session = delivery.principal, delivery.session
             floors[session] = max(floors.get(session, 0), getattr(delivery.request, "floor", 0))
         written = zip(self._entries, self._journal.record(self._entries), strict=True)
-        entries = {(one["principal"], one["session"], one["seq"]): identifier for one, identifier in written}
+        entries = {(said["principal"], said["session"], said["seq"]): identifier for said, identifier in written}
         for number, (delivery, result) in self._receipts.items():
             # The floor that the batch comes to, so that each session's page is swept once.
             floor = floors[delivery.principal, delivery.session]
             self._ledger.record(*number, delivery.digest, result, floor, entries.get(number, ""))
         self._accounts.write()
         self._journal.mark(batch, self._sent)
-        changes, teller = self._changes.made(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
+        changes, teller = self._changes.collected(), next(one for one in outcomes if isinstance(one, Answered) and one.changed)
         teller.changes = changes
         self._doubtful = (batch, [id(delivery) for delivery in deliveries], outcomes)
         try:
@@ -463,7 +463,7 @@ class Batch:
         self._accounts.charge(delivery.principal, delivery.limits.stored, [(upload, len(request.data))])
         result = encode_value(self._image.reference(upload))
         self._keep(delivery, result)
-        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
+        held = self._accounts.bytes_held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, stored=len(request.data), held=held)
 
     def _import(self, delivery: Delivery, attempt: Attempt, request: Import) -> Answered:
@@ -507,7 +507,7 @@ class Batch:
         self._keep(delivery, result, entry(self._image, said, effects, attempt.created.values()))
         library.note(self._image, effects, delivery.principal, attempt.message)
         chronicle.record_effects(self._image, effects, delivery.principal, attempt.message)
-        held = self._accounts.held(delivery.principal) if delivery.limits.stored else None
+        held = self._accounts.bytes_held(delivery.principal) if delivery.limits.stored else None
         return Answered(result, changed=True, taken_back=removed_methods(effects), stored=weight.bytes, held=held)
 
     # --- what methods keep ----------------------------------------------------------------------------------------------
@@ -546,7 +546,7 @@ class Batch:
         clauses = [contract.clause(target, example) for example in request.examples]
         if is_method(held):
             alone = request.here or request.policy
-            clauses += contract.binding(held, self._image.reference(target).oid) if alone else contract.kept(held)
+            clauses += contract.binding(held, self._image.reference(target).oid) if alone else contract.clauses_of(held)
         key = f"offer:{delivery.token}:{delivery.digest.hex()}"
         message = self._image.shard("messages", key).own(key)
         if message is ABSENT or message.own("stage") not in ("installed", "refused"):

@@ -71,7 +71,7 @@ def expect(
     if held is not ABSENT and not is_method(held):
         _compare(image, receiver, send, held, clauses)
         return None
-    kept = contract.kept(held) if held is not ABSENT else []
+    kept = contract.clauses_of(held) if held is not ABSENT else []
     agree(send.selector, [*clauses, *kept])
     if held is ABSENT or quarantined(held):
         return _write(image, attempt, receiver, [*clauses, *kept])
@@ -120,8 +120,8 @@ def _write(image: Image, attempt: Attempt, receiver: UvmObject, clauses: list[Cl
 
 def _key(image: Image, receiver: UvmObject, selector: str, method: UvmObject, clauses: list[Clause]) -> str:
     """What a test is known by: the same for two messages that wait for the same one."""
-    told = encode_value([selector, *([one.situation, one.expectation] for one in clauses)])
-    return f"test:{image.reference(receiver).oid.hex()}:{method._p_oid.hex()}:{hashlib.blake2b(told, digest_size=16).hexdigest()}"
+    tested = encode_value([selector, *([clause.situation, clause.expectation] for clause in clauses)])
+    return f"test:{image.reference(receiver).oid.hex()}:{method._p_oid.hex()}:{hashlib.blake2b(tested, digest_size=16).hexdigest()}"
 
 
 def _has(kept: list[Clause], clauses: list[Clause]) -> bool:

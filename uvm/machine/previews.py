@@ -36,7 +36,7 @@ def written(image: Image, request: Send) -> UvmObject | None:
     if proposal is None or proposals.why_not(image, proposal):
         return None
     expected = [contract.clause(receiver, example) for example in request.examples]
-    tried = contract.kept(proposal.own("method"))
+    tried = contract.clauses_of(proposal.own("method"))
     if not all(any(one.same(other) for other in tried) for one in expected):
         return None
     held = receiver.lookup(request.selector)

@@ -120,7 +120,7 @@ def _author(image: Image, kind: Any, name: Any) -> Author:
         raise BadArguments(f"{shown(name)} may be {len(meant)} adapters", "give more digits", digests=meant[:8])
     author = Author(kind, meant[0] if meant else name)
     there = bool(meant) if kind == "adapter" else kind == "persona" and name in image.names
-    if not (there or authors.known(image, author) or revocations.find(image, author)):
+    if not (there or authors.has_written(image, author) or revocations.find(image, author)):
         raise BadArguments(f"no {kind} {shown(name)} wrote a method of this image", "batos source TARGET SELECTOR shows who wrote a method")
     return author
 
@@ -132,7 +132,7 @@ def _adapter_digests(image: Image, word: str) -> list[str]:
     Raises BadArguments where several are meant.
     """
     word = word.rpartition("@")[2]
-    if authors.known(image, Author("adapter", word)):
+    if authors.has_written(image, Author("adapter", word)):
         return [word]
     try:
         return [str(model_registry.find(image, "adapter", word).own("digest"))]

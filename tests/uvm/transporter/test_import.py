@@ -169,14 +169,14 @@ def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(wo
     edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
     world.take_in(changed(other.bundle(), "shop", methods={"twice_": edited}), replace=True)
     world.image.manager.begin()
-    (clause,) = contract.kept(world.image.target("shop").own("twice_"))
+    (clause,) = contract.clauses_of(world.image.target("shop").own("twice_"))
     assert (clause.example.result, clause.example.args) == (8, [4])
     world.image.manager.abort()
     with awakened() as image:
         third = World(image)
         third.take_in(world.bundle())
         image.manager.begin()
-        assert contract.kept(image.named("shop").own("twice_"))[0].example == clause.example
+        assert contract.clauses_of(image.named("shop").own("twice_"))[0].example == clause.example
 
 
 def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, other):
@@ -395,21 +395,21 @@ def test_what_comes_in_is_charged_and_what_was_uploaded_is_given_back(world):
     world.limits = Limits(stored=100_000)
     data = encode(bundle_of(simple(slots={"a": "x" * 20_000})))
     upload = world.upload(data, piece=4096)
-    assert held(world) == len(data)
+    assert bytes_held(world) == len(data)
     world.answer(Import(id=1, upload=upload))
     charged = world.image.target("shop").own(CHARGED)["local"]
-    assert held(world) == charged and 20_000 < charged < 20_500
+    assert bytes_held(world) == charged and 20_000 < charged < 20_500
     world.limits = Limits(stored=30_000)
     with pytest.raises(errors.QuotaExceeded):
         world.upload(encode(bundle_of(simple("yard", slots={"a": "x" * 20_000}))))
 
 
-def held(world):
-    from uvm.image.stored import held
+def bytes_held(world):
+    from uvm.image.stored import bytes_held
 
     world.image.manager.begin()
     try:
-        return held(world.image, "local")
+        return bytes_held(world.image, "local")
     finally:
         world.image.manager.abort()
 
