@@ -76,8 +76,8 @@ def list_(as_json: Json = False) -> None:
         own = PrincipalRecord(rights=frozenset(configuration.settings.bridge.rights))
         everybody = {keys.LOCAL: own, **records}
         if as_json:
-            shown = {name: to_builtins(record) | {"rights": sorted(record.rights)} for name, record in everybody.items()}
-            report.result({"principals": shown, "faults": faults})
+            principals = {name: to_builtins(record) | {"rights": sorted(record.rights)} for name, record in everybody.items()}
+            report.result({"principals": principals, "faults": faults})
             return
         table = Table("principal", "rights", "by", "quotas", box=None, pad_edge=False, header_style="bold")
         for name, record in everybody.items():

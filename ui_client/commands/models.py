@@ -129,9 +129,9 @@ def _unfit(client: Client, name: str) -> list[dict[str, Any]]:
     rows = models(client)
     chosen = [row["digest"] for row in rows if name == row["name"] or row["digest"].startswith(name)]
     thinking = [row["digest"] for row in rows if MIND in row["used_by"]]
-    shown = ("name", "digest", "used_by")
+    fields = ("name", "digest", "used_by")
     fitting = [row for row in adapters(client) if row["used_by"] and row.get("base") in thinking]
-    return [{key: row[key] for key in shown} for row in fitting if chosen and row["base"] not in chosen]
+    return [{key: row[key] for key in fields} for row in fitting if chosen and row["base"] not in chosen]
 
 
 def _first_word(configuration: Configuration, client: Client, result: dict[str, Any]) -> float:

@@ -128,8 +128,8 @@ def _print(summary: dict[str, Any], programs: list[service.ProgramStatus], bridg
         report.out.print(Text(f"{name}: {endpoint}"), soft_wrap=True)
     if (model := summary["model"])["endpoint"]:
         report.out.print(Text(f"model: {model['endpoint_model'] or 'what it serves'} at {model['endpoint']}"), soft_wrap=True)
-    shown = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
-    report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in shown.items())), soft_wrap=True)
+    figures = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
+    report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in figures.items())), soft_wrap=True)
     uvms = bridge.get("uvms")
     for uvm in uvms if isinstance(uvms, list) else []:
         report.out.print(Text(f"  {values.show(uvm)}"), soft_wrap=True)

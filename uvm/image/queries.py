@@ -96,9 +96,9 @@ def object_state(image: Image, target: UvmObject, room: Room) -> ObjectState:
                     if QUARANTINED in value._slots and listing.take(len(name.encode()) + 3):
                         quarantined.append(name)
                 continue
-            shown, beyond = listing.value(name, value)
+            carried, beyond = listing.value(name, value)
             if beyond is None:
-                slots[name] = shown
+                slots[name] = carried
             else:
                 large[name] = beyond
         except NoRoom:
@@ -163,15 +163,15 @@ def part(image: Image, request: Read, tid: bytes, frame: int) -> Part:
     if isinstance(value, str | bytes):
         # Four bytes are the most that a character takes.
         fits = room.limit - 5 if isinstance(value, bytes) or value.isascii() else (room.limit - 5) // 4
-        shown: Any = to_wire(value[begin : begin + min(most, fits)], image.reference)
-        end = begin + len(shown)
+        portion: Any = to_wire(value[begin : begin + min(most, fits)], image.reference)
+        end = begin + len(portion)
     elif isinstance(value, list | tuple | dict):
         carried = _carried(image, value, request, most, room)
-        shown = dict(carried) if isinstance(value, dict) else [element for _, element in carried]
+        portion = dict(carried) if isinstance(value, dict) else [element for _, element in carried]
         end = begin + len(carried)
     else:
-        shown, end = to_wire(value, image.reference), 1
-    return Part(request.id, tid, kind, length, shown, end if end < length else 0)
+        portion, end = to_wire(value, image.reference), 1
+    return Part(request.id, tid, kind, length, portion, end if end < length else 0)
 
 
 _UNITS: Final = {"text": "characters", "binary": "bytes", "array": "items", "map": "pairs"}

@@ -49,10 +49,10 @@ def check(image: Image, author: Author) -> None:
 
 def revoked(author: Author, record: dict[str, str]) -> Revoked:
     """What is said to who asks for an author that is revoked."""
-    shown = f"{author.name[:12]}…" if author.kind == "adapter" else author.name
+    label = f"{author.name[:12]}…" if author.kind == "adapter" else author.name
     because = f": {record['reason']}" if record["reason"] else ""
     return Revoked(
-        f"the {author.kind} {shown} was revoked by {record['by'] or 'the image'} at {record['at']}{because}",
+        f"the {author.kind} {label} was revoked by {record['by'] or 'the image'} at {record['at']}{because}",
         f"batos adapters restore {author.name}" if author.kind == "adapter" else f"batos restore --{author.kind} {author.name}",
         author=author.key,
         **record,

@@ -113,7 +113,7 @@ class ScriptedUvm(FakeUvm):
             self.say(wire.Publish(TOPIC_PROGRESS, encode(event)))
 
     def _answer(self, delivery: wire.Deliver, answer: Reply | Error | State) -> None:
-        self.say(wire.Done(delivery.job, encode(answer)))
+        self.say(wire.Done(delivery.delivery, encode(answer)))
 
 
 def _fields(state: ObjectState) -> dict[str, Any]:

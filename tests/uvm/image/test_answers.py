@@ -148,8 +148,8 @@ def whole(bench: Bench, target: Any, *path: str | int) -> Any:
 )
 def test_a_large_slot_is_named_in_pages_and_read_in_parts_of_one_moment(bench: Bench, body: str, expected: Any) -> None:
     answer(bench, body)
-    seen = ask(bench, Inspect(1, "genesis_obj"))
-    assert "value" not in seen["slots"] and seen["large"]["value"]["length"] == len(expected) and not seen["cut"]
+    state = ask(bench, Inspect(1, "genesis_obj"))
+    assert "value" not in state["slots"] and state["large"]["value"]["length"] == len(expected) and not state["cut"]
     page = ask(bench, GetFullState(1))
     assert isinstance(page, State) and len(encode(page)) <= FRAME
     assert whole(bench, "genesis_obj", "value") == expected

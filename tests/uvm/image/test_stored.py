@@ -102,7 +102,7 @@ def test_what_does_not_grow_is_allowed_past_the_quota_and_emptying_makes_room(us
     target = users.make("alice")
     for slot in "ab":
         users.answered(users.put("alice", target, slot, MUCH))
-    assert users.answered(users.put("alice", target, "a", MUCH.upper(), allowed=5_000)).held > 5_000
+    assert users.answered(users.put("alice", target, "a", MUCH.upper(), allowed=5_000)).bytes_held > 5_000
     users.answered(users.put("alice", target, "a", MUCH[1:], allowed=5_000))
     refused(users.put("alice", target, "n", 1, allowed=5_000))
     users.answered(users.send("alice", target, "removeSlot_", "a", allowed=5_000))
@@ -149,7 +149,7 @@ def test_without_a_quota_nothing_of_it_is_written(users):
     users.answered(users.put("local", target, "a", MUCH, allowed=0))
     assert users.charged(target) == {} and users.bytes_held("local") == 0
     assert users.looked(lambda: [leaf.names() for leaf in users.image.shards("accounts") if leaf.names()]) == []
-    assert users.answered(users.put("local", target, "b", 1, allowed=0)).held is None
+    assert users.answered(users.put("local", target, "b", 1, allowed=0)).bytes_held is None
 
 
 def test_what_no_slot_may_hold_any_more_can_be_removed(users):
