@@ -53,7 +53,8 @@ def revoke(runtime: Runtime, receiver: UvmObject, kind: str, name: str, reason: 
     if preview or (not judged and revocations.find(image, author) is not None):
         return answer
     attempt.touch()
-    revocations.revoke(image, author, (verdict.method for verdict in judged), reason, attempt.principal)
+    attempt.judged += [verdict.method for verdict in judged]
+    revocations.revoke(image, author, attempt.judged, reason, attempt.principal)
     if author.kind == "adapter":
         revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "revoked")
     answer |= revocations.find(image, author) or {}
@@ -80,6 +81,7 @@ def restore(runtime: Runtime, receiver: UvmObject, kind: str, name: str, preview
     if preview:
         return answer
     attempt.touch()
+    attempt.judged += [verdict.method for verdict in judged if verdict.fate == "restored"]
     revocations.restore(image, author, judged)
     if author.kind == "adapter":
         revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "ready")
