@@ -58,6 +58,7 @@ from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.authority import check_offer, check_removed_examples
 from uvm.runtime.runtime import Runtime
 from uvm.transporter import importer, uploads
+from uvm.transporter.contracts import UntestedImport
 from uvm.transporter.exporter import Exports
 from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
 from uvm.values.examples import agree
@@ -295,6 +296,8 @@ class Batch:
             outcome = self._missed(delivery, attempt, miss)
         except Untested as test:
             outcome = test.request
+        except UntestedImport as untested:
+            outcome = untested.test
         except Thought as thought:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
@@ -304,10 +307,13 @@ class Batch:
         except Exception as error:  # a fault of ours fails one message, and must not end the process
             log.exception("a fault while a message was run", job=delivery.job)
             outcome = Failed(fault(error))
+        self._take_back(attempt)
+        return outcome
+
+    def _take_back(self, attempt: Attempt) -> None:
         if self._savepoint is not None:
             self._savepoint.rollback()
         attempt.forget_changes()
-        return outcome
 
     def _before_write(self) -> None:
         self._savepoint = self._image.manager.savepoint(optimistic=True)
@@ -379,9 +385,7 @@ class Batch:
         gate.look(self._image, attempt)
         told = previews.shown(self._image, attempt, result, method, digest)
         answered = Answered(encode_value(self._carried(told, attempt, [], room)))
-        if self._savepoint is not None:
-            self._savepoint.rollback()
-        attempt.forget_changes()
+        self._take_back(attempt)
         return answered
 
     def _look(self, request: GetFullState | Read | Inspect | Export | Release, attempt: Attempt) -> Answered:
@@ -466,7 +470,10 @@ class Batch:
             self._between()
             attempt.look()
 
-        imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive)
+        imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive, delivery.verdict)
+        if request.preview:
+            self._take_back(attempt)
+            return Answered(encode_value(self._carried(imported.answer, attempt, [], Room(self._capacity))))
         shown: list[UvmObject] = []
         answer = encode_value(self._carried(imported.answer, attempt, shown, Room(self._capacity)))
         for growth in imported.grown:
