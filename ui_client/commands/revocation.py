@@ -34,7 +34,7 @@ Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="The adapter's dig
 
 
 class Answer(msgspec.Struct):
-    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does."""
+    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does; `of`: of so many methods."""
 
     author: str
     methods: list[dict[str, Any]]
@@ -44,6 +44,7 @@ class Answer(msgspec.Struct):
     at: str = ""
     more: int = 0
     left: bool = False
+    of: int = 0
     data_cut: bool = False
     preview: bool = False
 
@@ -107,7 +108,8 @@ def revoked(as_json: Json = False) -> None:
             return
         table = Table("author", "since", "by", "methods", "reason", box=None, pad_edge=False, header_style="bold")
         for one in listed:
-            cells = (f"{one['kind']} {one['name']}", one["at"], one["by"], str(one["methods"]), one["reason"])
+            methods = f"{one['methods']}{', unfinished ' + one['unfinished'] if 'unfinished' in one else ''}"
+            cells = (f"{one['kind']} {one['name']}", one["at"], one["by"], methods, one["reason"])
             table.add_row(*(Text(values.showable(cell)) for cell in cells))
         report.out.print(table if listed else "nobody is revoked")
 
@@ -124,7 +126,9 @@ def _carry_out(selector: str, kind: str, name: str, options: Mapping[str, Any], 
     with answering(as_json), connect() as client:
         answer = _send(client, selector, kind, name, options)
         while answer.left and not answer.preview:
-            report.note(f"{sum(answer.counts.values()):,} methods so far")
+            report.note(
+                f"{sum(answer.counts.values()):,} of about {answer.of:,} methods so far; if this is cut off, the heartbeat goes on with them"
+            )
             answer = _joined(answer, _send(client, selector, kind, name, options))
         if as_json:
             report.result(_plain(answer))
@@ -140,7 +144,9 @@ def _joined(one: Answer, other: Answer) -> Answer:
     """The answers of two messages as that of one; only the first methods are listed."""
     counts = {fate: one.counts.get(fate, 0) + other.counts.get(fate, 0) for fate in {**one.counts, **other.counts}}
     unlisted = one.more + other.more + len(other.methods)
-    return msgspec.structs.replace(one, counts=counts, more=unlisted, left=other.left, data_cut=one.data_cut or other.data_cut)
+    return msgspec.structs.replace(
+        one, counts=counts, more=unlisted, left=other.left, of=0 if not other.left else other.of, data_cut=one.data_cut or other.data_cut
+    )
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ui_client import export_files, report, values
+from ui_client import child, export_files, report, values
 from ui_client.connection import connect
 from ui_client.export_files import ExportWriter, blobs_of
 from ui_client.report import Json, answering
@@ -68,7 +68,11 @@ def import_objects(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take in exported objects: all of them in one transaction, or none. Methods are audited; what is said of their past stays a claim."""
+    """Take in exported objects: all of them in one transaction, or none.
+
+    Methods are audited, and those that have examples are held against them first: if one does not hold, nothing comes in, and it is named.
+    What is said of their past stays a claim.
+    """
     with answering(as_json):
         rename = _renames(renames or [])
         steps = Steps(report.err)
@@ -76,15 +80,24 @@ def import_objects(
             contents = export_files.read(directory, edited=edited)
             step.outcome = f"{len(contents.bundle.objects)} objects, {contents.methods} methods, {len(contents.blobs)} files"
         with connect() as client, steps.step("previewed" if preview else "imported") as step:
-            answer = client.import_objects(
-                contents.bundle,
-                contents.blobs,
-                rename=rename,
-                replace=replace,
-                preview=preview,
-                tell=lambda done, whole: steps.tick(step, f"{done / 1e6:.1f} of {whole / 1e6:.1f} MB sent"),
+            doing = {"now": "audited, and held against their examples"}
+            answer = child.in_background(
+                lambda: client.import_objects(
+                    contents.bundle,
+                    contents.blobs,
+                    rename=rename,
+                    replace=replace,
+                    preview=preview,
+                    tell=lambda done, whole: doing.update(
+                        now=f"{done / 1e6:.1f} of {whole / 1e6:.1f} MB sent" if done < whole else "audited, and held against their examples"
+                    ),
+                ),
+                lambda: steps.tick(step, doing["now"]),
             )
-            step.outcome = f"{answer['new']} new objects, {len(answer['replaced'])} that were here, {answer['methods']} methods"
+            step.outcome = (
+                f"{answer['new']} new objects, {len(answer['replaced'])} that were here, {answer['methods']} methods: "
+                f"{answer['held']} held to their examples, {answer['untested']} without any"
+            )
         if as_json:
             report.result(answer)
         else:
@@ -102,7 +115,7 @@ def _print(answer: dict[str, Any]) -> None:
             continue
         marks = [
             f"said to be by {claim['author'] or 'nobody'}",
-            "not tried here",
+            f"held {claim['examples']} examples" if claim["examples"] else "not tried here",
             *(["may change primordial objects"] if claim["policy"] else []),
         ]
         report.note(f"{claim['on']} {claim['selector']}: {', '.join([*marks, *claim['findings']])}")
