@@ -34,7 +34,7 @@ Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="The adapter's dig
 
 
 class Answer(msgspec.Struct):
-    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does; `of`: of so many methods."""
+    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does; `of`: so many methods."""
 
     author: str
     methods: list[dict[str, Any]]
@@ -126,9 +126,8 @@ def _carry_out(selector: str, kind: str, name: str, options: Mapping[str, Any], 
     with answering(as_json), connect() as client:
         answer = _send(client, selector, kind, name, options)
         while answer.left and not answer.preview:
-            report.note(
-                f"{sum(answer.counts.values()):,} of about {answer.of:,} methods so far; if this is cut off, the heartbeat goes on with them"
-            )
+            done = f"{sum(answer.counts.values()):,} of about {answer.of:,} methods so far"
+            report.note(f"{done}; if this is cut off, the heartbeat goes on with them")
             answer = _joined(answer, _send(client, selector, kind, name, options))
         if as_json:
             report.result(_plain(answer))
