@@ -113,7 +113,7 @@ def test_an_adapter_travels_with_what_refers_to_it(house: House, sources: Path, 
         assert directory_digest(tmp_path / "wren" / "adapters" / adapter["digest"]) == adapter["digest"]
         house.ask("export", str(tmp_path / "bare"), "wren", "--without-weights")
         house.ask("adapters", "assign", "wren", "none")
-        client.send("wren", "removeName_", "wren")
+        client.send("wren", "forgetName_", "wren")
         house.ask("adapters", "remove", adapter["digest"])
 
         missing = house.ask("import", str(tmp_path / "bare"))["error"]
