@@ -19,6 +19,8 @@ from tests.system.test_readme import script
 pytestmark = pytest.mark.model
 
 PROMPT = "The four personas of the image are"
+TOKENS = 8
+"""Of an answer: the adapter changes what is said from the first one on."""
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +61,11 @@ def test_the_commands_of_the_page_do_what_they_say(house: House, sources: Path, 
 
 def test_a_persona_speaks_with_an_adapter_that_came_in_while_the_service_ran(house: House, sources: Path):
     with house.client() as client:
-        plain = {name: client.send(name, "infer_", PROMPT, 24) for name in ("robin", "brick")}
+        plain = {name: client.send(name, "infer_", PROMPT, TOKENS) for name in ("robin", "brick")}
         adapter = house.ask("adapters", "import", str(sources / "tone"))["result"]
         assert adapter["rank"] == 4 and not adapter["already"]
         house.ask("adapters", "assign", "robin", adapter["digest"])
-        said = {name: client.send(name, "infer_", PROMPT, 24) for name in ("robin", "brick")}
+        said = {name: client.send(name, "infer_", PROMPT, TOKENS) for name in ("robin", "brick")}
         assert said["robin"] != plain["robin"] and said["brick"] == plain["brick"]
         refused = house.ask("adapters", "remove", "tone")["error"]
         assert refused["type"] == "InUse" and refused["details"]["users"] == ["robin"] and refused["remedy"]
@@ -72,7 +74,7 @@ def test_a_persona_speaks_with_an_adapter_that_came_in_while_the_service_ran(hou
         assert asked["type"] == "NotConfirmed" and "tone" in [one["name"] for one in asked["details"]["unfit"]]
         assert house.ask("model", "remove", "tiny")["result"]["name"] == "tiny"
         house.ask("adapters", "assign", "robin", "none")
-        assert client.send("robin", "infer_", PROMPT, 24) == plain["robin"]
+        assert client.send("robin", "infer_", PROMPT, TOKENS) == plain["robin"]
         assert house.ask("adapters", "remove", "tone")["result"]["digest"] == adapter["digest"]
 
 
