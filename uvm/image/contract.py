@@ -22,6 +22,8 @@ from uvm.values.crossing import from_wire, to_wire
 from uvm.values.examples import Clause, line, merged
 from uvm.values.slot_values import copied, literal
 
+Refer = Callable[[UvmObject], Reference]
+
 KEPT: Final = 32
 """Examples that a method keeps."""
 BYTES: Final = 65_536
@@ -55,9 +57,17 @@ def prompted(receiver: UvmObject, clauses: Sequence[Clause]) -> list[Example]:
     return [_beside(receiver, one) for one in clauses]
 
 
-def kept(method: UvmObject) -> list[Clause]:
-    """The examples that a method keeps; one that is damaged counts as none."""
-    return [one for one in map(_loaded, _record(method)["kept"]) if one is not None]
+def kept(method: UvmObject, refer: Refer | None = None) -> list[Clause]:
+    """The examples that a method keeps; one that is damaged counts as none, and one that refers to what is only being made, unless `refer`
+    says what that is called."""
+    loaded = (_loaded(entry, refer or _committed) for entry in _record(method)["kept"])
+    return [one for one in loaded if one is not None]
+
+
+def legible(method: UvmObject, refer: Refer) -> bool:
+    """Whether all that a method keeps as examples are some."""
+    record = loaded(method.own("examples", None))
+    return record is None or (record == _record(method) and len(kept(method, refer)) == len(record["kept"]))
 
 
 def room(method: UvmObject, clauses: Sequence[Clause]) -> bool:
@@ -66,10 +76,10 @@ def room(method: UvmObject, clauses: Sequence[Clause]) -> bool:
     return len(together) <= KEPT and _weight(together) <= BYTES
 
 
-def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject]) -> None:
+def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject], refer: Refer | None = None) -> None:
     """Have a method keep these as well, in the current transaction: those that another one kept first, and as far as there is room."""
     record = _record(method)
-    together = before = kept(method)
+    together = before = kept(method, refer)
     for one in sorted(clauses, key=lambda one: not one.number):
         if any(one.same(other) for other in together):
             continue
@@ -96,7 +106,7 @@ def described(method: UvmObject) -> list[dict[str, Any]]:
     """The kept examples as a tool gets them: as they were given, with the number and a line for people."""
     told = []
     for entry in _record(method)["kept"]:
-        one = _loaded(entry)
+        one = _loaded(entry, _committed)
         if one is not None:
             said = {name: copied(value) for name, value in entry.items() if name not in _INNER and (value or name not in _CALL)}
             told.append({**said, "line": line(method.own("selector"), one.example)})
@@ -119,9 +129,9 @@ def _record(method: UvmObject) -> dict[str, Any]:
     return record
 
 
-def _loaded(entry: Any) -> Clause | None:
+def _loaded(entry: Any, refer: Refer) -> Clause | None:
     try:
-        told = to_wire(entry, _committed)
+        told = to_wire(entry, refer)
         parts = {name: told.pop(name) for name in ("held", "number", "looked") if name in told}
         return Clause(msgspec.convert(told, Example), **parts)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):

@@ -14,7 +14,7 @@ from msgspec import Struct
 from ZODB.serialize import ObjectWriter
 from ZODB.utils import z64
 
-from uvm.errors import AttemptEnded, QuotaExceeded
+from uvm.errors import AttemptEnded, BadExport, QuotaExceeded
 from uvm.image import contract
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
@@ -88,7 +88,7 @@ def contracts(image: Image, arrivals: Sequence[Arrival], is_new: Callable[[UvmOb
 
     A method is tried on its object or, where the examples name slots that this has not, on the first of those that share or inherit it, and
     have them.
-    Raises Contradiction, and QuotaExceeded for more than MOST.
+    Raises Contradiction, BadExport for what is no example, and QuotaExceeded for more than MOST.
     """
     users = _users(arrivals)
     seen: set[int] = set()
@@ -100,7 +100,9 @@ def contracts(image: Image, arrivals: Sequence[Arrival], is_new: Callable[[UvmOb
             if not is_method(method) or not is_new(method) or id(method) in seen:
                 continue
             seen.add(id(method))
-            clauses = contract.kept(method)
+            if not contract.legible(method, image.reference):
+                raise BadExport(f"the examples of {selector} of {arrival.key} cannot be read", "export it again, or mend its file")
+            clauses = contract.kept(method, image.reference)
             if quarantined(method):
                 out_of_use += 1
             elif not clauses:

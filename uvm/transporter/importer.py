@@ -166,7 +166,7 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
         before, after = owner.own(name), slots.get(name)
         if isinstance(before, UvmObject) and isinstance(after, UvmObject) and is_method(before) and attempt.is_new(after):
             # What a method had to satisfy stays with what takes its place.
-            contract.keep(after, contract.kept(before), image.visible)
+            contract.keep(after, contract.kept(before), image.visible, image.reference)
         if slots.get(name, ABSENT) is ABSENT:
             owner.drop(name)
         else:

@@ -115,6 +115,33 @@ def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
     assert world.say("stall", "twice_", 1) == 5
 
 
+def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world, bundle):
+    """The item is only being made while its method is tried, and means the same in the example."""
+    with awakened() as image:
+        other = World(image)
+        shop, item = other.say("genesis_obj", "clone"), other.say("genesis_obj", "clone")
+        other.say(shop, "nameAs_", "shop")
+        other.say(item, "setSlot_value_", "price", 5)
+        other.say("shop", "setSlot_value_", "items", [item])
+        other.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
+        keep(other, "shop", "dearest", Example(result=item))
+        bundle = other.bundle()
+    assert world.take_in(bundle)["held"] == 1
+    assert world.say("shop", "dearest") == world.say("shop", "items")[0]
+    wrong = with_source(bundle, "shop", "dearest", "def dearest(self):\n    return self\n")
+    assert refused(world, wrong, rename={"shop": "other"}).details["failed"][0]["selector"] == "dearest"
+    # Replaced as well: what the method here keeps and what comes in refer to the same objects.
+    assert world.take_in(
+        with_source(bundle, "shop", "dearest", "def dearest(self):\n    one = self.items[0]\n    return one\n"), replace=True
+    )["held"]
+
+
+@pytest.mark.parametrize("examples", ["text", {"kept": [1]}, {"next": 2, "kept": [{"number": 1, "result": 1, "nonsense": 2}]}])
+def test_what_is_no_example_is_refused_and_not_passed_over(world, bundle, examples):
+    document = with_source(bundle, "shop", "total", TOTAL, examples=examples)
+    assert isinstance(refused(world, document), errors.BadExport)
+
+
 def test_a_method_has_to_satisfy_what_the_one_that_it_replaces_had_to(world, bundle):
     world.take_in(bundle)
     keep(world, "shop", "twice_", Example(result=8, args=[4]))
