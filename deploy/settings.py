@@ -472,7 +472,7 @@ def _override(tables: dict[str, dict[str, Any]], origins: dict[str, str], env: M
         if f"{section}.{key}" not in origins:
             raise SettingsError(f"{variable} overrides nothing: [{section}] has no key {key}")
         kind = get_type_hints(sections()[section], include_extras=True)[key]
-        value: str | list[str] = [part.strip() for part in text.split(",") if part.strip()] if _is_list(kind) else text
+        value: str | list[str] = [word.strip() for word in text.split(",") if word.strip()] if _is_list(kind) else text
         try:
             tables[section][key] = msgspec.convert(value, kind, strict=False)
         except msgspec.ValidationError as error:

@@ -185,7 +185,7 @@ def _lacking(client: Client, steps: Steps, contents: Contents, rename: dict[str,
             if not _missing(error) or _missing(error) - {entry.reference for entry, _ in lacking}:
                 raise
         step.outcome = f"{len(lacking)} models and adapters are not here, and nothing else is missing"
-    return sorted(lacking, key=lambda one: one[0].kind == "adapter")  # a model before the adapters that belong to it
+    return sorted(lacking, key=lambda row: row[0].kind == "adapter")  # a model before the adapters that belong to it
 
 
 def _bring_in(configuration: Configuration, steps: Steps, lacking: Sequence[tuple[WeightsEntry, Path]]) -> None:
@@ -197,7 +197,7 @@ def _bring_in(configuration: Configuration, steps: Steps, lacking: Sequence[tupl
 def _missing(error: RemoteError) -> set[str]:
     """What an import lacks, as the image names it."""
     missing = error.details.get("missing", []) if error.type == "MissingReference" else []
-    return {str(one["reference"]) for one in missing if isinstance(one, dict) and "reference" in one}
+    return {str(row["reference"]) for row in missing if isinstance(row, dict) and "reference" in row}
 
 
 def _print(answer: dict[str, Any]) -> None:

@@ -39,16 +39,16 @@ def _policy_method(selector: str, source: str) -> UvmObject:
     positional = 1 if selector.endswith("_") else 0
     verdict = audit(source, selector, positional, [], None)
     if not verdict.ok:
-        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
-    findings = [one.message for one in verdict.findings]
+        raise RuntimeError(f"the primordial method {selector} fails the audit: {[finding.message for finding in verdict.findings]}")
+    findings = [finding.message for finding in verdict.findings]
     return method(selector, verdict.source, positional, BORN, {"audit": findings}, policy=True)
 
 
-def _is_to_be(held: object, made: UvmObject) -> bool:
+def _is_to_be(current: object, newer: UvmObject) -> bool:
     """Whether a policy method takes the place of what is held in its slot: of nothing, or of what an earlier version was born with."""
-    if not isinstance(held, UvmObject) or not is_method(held):
+    if not isinstance(current, UvmObject) or not is_method(current):
         return True
-    return is_born(held) and bool(held.own("digest") != made.own("digest"))
+    return is_born(current) and bool(current.own("digest") != newer.own("digest"))
 
 
 def has_primitive(holder: UvmObject, selector: str) -> bool:
@@ -69,10 +69,10 @@ def renew(image: Image) -> list[str]:
             added.append(name)
     if "authors" in added:
         authors.gather(image)
-    for holder, made in policy(image):
-        selector = made.own("selector")
-        if _is_to_be(holder.own(selector), made):
-            install(holder, made)
+    for holder, newer in policy(image):
+        selector = newer.own("selector")
+        if _is_to_be(holder.own(selector), newer):
+            install(holder, newer)
             added.append(selector)
     for holder, selector in kernel_slots(image):
         if not has_primitive(holder, selector):

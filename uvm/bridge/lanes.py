@@ -89,7 +89,7 @@ class QueuedRequest(Struct, eq=False, gc=False):
 
 
 class Uvm(Struct, eq=False):
-    """A UVM on the list. `running` of its `jobs` are not parked; an examiner gets suspects only.
+    """A UVM on the list. `running` of its `deliveries` are not parked; an examiner gets suspects only.
 
     Of what is running, `load` is the expected cost in processor seconds, `heavy` and `unproven` count what is dear, or could be.
     `moved`: when it last ended, parked or resumed something, or began to be busy. `recalled`: it was asked for what it has not begun.
@@ -99,7 +99,7 @@ class Uvm(Struct, eq=False):
     incarnation: str
     since: float
     heard: float
-    jobs: dict[int, QueuedRequest]
+    deliveries: dict[int, QueuedRequest]
     moved: float = 0.0
     recalled: bool = False
     running: int = 0
@@ -110,7 +110,7 @@ class Uvm(Struct, eq=False):
     ending: bool = False
 
     def carry(self, message: QueuedRequest, sign: int) -> None:
-        """A message of its jobs runs (+1), or does not any longer (-1)."""
+        """A message of its deliveries runs (+1), or does not any longer (-1)."""
         self.running += sign
         demand = message.demand
         self.heavy += sign * demand.heavy
@@ -126,8 +126,8 @@ class Uvm(Struct, eq=False):
         return {
             "uvm": self.name,
             "incarnation": self.incarnation,
-            "outstanding": len(self.jobs),
-            "parked": len(self.jobs) - self.running,
+            "outstanding": len(self.deliveries),
+            "parked": len(self.deliveries) - self.running,
             "examiner": self.examiner,
             "up_s": round(now - self.since, 3),
             "silent_s": round(now - self.heard, 3),

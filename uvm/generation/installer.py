@@ -19,7 +19,7 @@ from uvm.generation.stages import Claim, Plan
 from uvm.history import chronicle
 from uvm.image import authors, contract, library, revocations
 from uvm.image.image import Image
-from uvm.image.kept import kept
+from uvm.image.kept import retained
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
@@ -81,10 +81,10 @@ class Installer:
             **request.reified,
             "selector": request.selector,
             "receiver": receiver,
-            "arguments": kept(image, request.args),
-            "keywords": kept(image, request.kwargs),
+            "arguments": retained(image, request.args),
+            "keywords": retained(image, request.kwargs),
             "caller": self._at(request.caller),
-            "expected": kept(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
+            "expected": retained(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
             "principal": request.principal,
             "session": request.session,
             "seq": request.seq,
@@ -173,7 +173,7 @@ class Installer:
             return None
         if request.replaces and method.own("digest") == request.version:
             return None  # it is the one that does not do what is expected
-        return method.own("source"), method.own("author"), contract.kept(method)
+        return method.own("source"), method.own("author"), contract.clauses_of(method)
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
@@ -220,7 +220,7 @@ class Installer:
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
         before = holder.own(request.selector)
-        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in contract.kept(before)):
+        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in contract.clauses_of(before)):
             raise Contention(
                 f"{request.selector} of {holder!r} has got other examples meanwhile", "send it again: they are tried as well then"
             )

@@ -30,7 +30,7 @@ class Position(NamedTuple):
     """Where an entry stands: the number of the page, and its place there."""
 
     page: int
-    place: int
+    offset: int
 
 
 class Located(NamedTuple):
@@ -60,12 +60,12 @@ def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_
         page.put("bytes", octets)
         first = end
     total = head.own("bytes", 0) + sum(octets for _, octets in entries)
-    gone: list[int] = []
+    dropped: list[int] = []
     while len(pages) > most_pages or (total > most_bytes and len(pages) > 1):
-        gone.append(pages.minKey())
-        total -= pages.pop(gone[-1]).own("bytes", 0)
+        dropped.append(pages.minKey())
+        total -= pages.pop(dropped[-1]).own("bytes", 0)
     head.put("bytes", total)
-    return gone
+    return dropped
 
 
 def newest_first(head: UvmObject, before: Position | None = None) -> Iterator[Located]:
@@ -74,16 +74,16 @@ def newest_first(head: UvmObject, before: Position | None = None) -> Iterator[Lo
     for number in reversed(list(pages.keys(max=before.page) if before is not None else pages.keys())):
         page = pages[number]
         entries = page.own("entries")
-        end = before.place if before is not None and before.page == number else len(entries)
-        for place in reversed(range(min(end, len(entries)))):
-            yield Located(Position(number, place), _tid(page, place), entries[place])
+        end = before.offset if before is not None and before.page == number else len(entries)
+        for offset in reversed(range(min(end, len(entries)))):
+            yield Located(Position(number, offset), _tid(page, offset), entries[offset])
 
 
 def at(head: UvmObject, position: Position) -> Located | None:
     """The entry at a position; None when it is not there any more, or yet."""
     page = _pages(head).get(position.page)
     entries = page.own("entries") if page is not None else []
-    return Located(position, _tid(page, position.place), entries[position.place]) if position.place < len(entries) else None
+    return Located(position, _tid(page, position.offset), entries[position.offset]) if position.offset < len(entries) else None
 
 
 def end_of(head: UvmObject, tid: bytes) -> Position:
@@ -100,7 +100,7 @@ def end_of(head: UvmObject, tid: bytes) -> Position:
     if not low:
         return Position(0, 0)
     page = pages[numbers[low - 1]]
-    return Position(numbers[low - 1], sum(1 for place in range(len(page.own("entries"))) if _tid(page, place) <= tid))
+    return Position(numbers[low - 1], sum(1 for offset in range(len(page.own("entries"))) if _tid(page, offset) <= tid))
 
 
 def _pages(head: UvmObject) -> Any:
@@ -118,9 +118,9 @@ def _stamp(page: UvmObject) -> None:
         page.put("tids", [*tids, [written, serial]])
 
 
-def _tid(page: UvmObject, place: int) -> bytes:
+def _tid(page: UvmObject, offset: int) -> bytes:
     tids = page.own("tids")
     if tids is ABSENT:
         return UNKNOWN
     serial: bytes = page._p_serial
-    return next((tid for written, tid in tids if place < written), serial)
+    return next((tid for written, tid in tids if offset < written), serial)

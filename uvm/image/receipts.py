@@ -48,23 +48,23 @@ class Ledger:
         key = f"{principal}/{session}"
         holder: Any = self._image.shard("receipts", key)
         record: Any = holder.own(key)
-        kept: list[Any] | None = None
+        receipt: list[Any] | None = None
         if record is ABSENT:
             return None
         if isinstance(record, list):
             _, floor, number, *written = record
-            kept = written if number == seq else None
+            receipt = written if number == seq else None
         else:
             floor, holder = record.own("floor"), record.own(f"page:{seq // PAGE}")
-            kept = holder.own(str(seq), None) if holder is not ABSENT else None
+            receipt = holder.own(str(seq), None) if holder is not ABSENT else None
         if seq <= floor:
             raise Expired(
                 f"message {seq} of session {session} is at or below the acknowledged floor {floor}",
                 "its receipt is gone; use a new number for a new message",
             )
-        if kept is None:
+        if receipt is None:
             return None
-        recorded, result = kept
+        recorded, result = receipt
         if recorded != digest:
             raise PayloadMismatch(
                 f"message {seq} of session {session} was sent before with another payload", "use a new number for a new message"
@@ -73,18 +73,18 @@ class Ledger:
 
     def record(self, principal: str, session: str, seq: int, digest: bytes, result: bytes, floor: int) -> None:
         """Write the receipt and raise the floor, in the current transaction."""
-        key, seen = f"{principal}/{session}", image_time.now(self._image)
+        key, last_seen = f"{principal}/{session}", image_time.now(self._image)
         record: Any = self._image.shard("receipts", key).own(key)
         if record is ABSENT or (isinstance(record, list) and record[2] <= floor):
             before = record[1] if isinstance(record, list) else 0
-            self._image.enter("receipts", key, [seen, max(floor, before), seq, digest, stored(result)])
+            self._image.enter("receipts", key, [last_seen, max(floor, before), seq, digest, stored(result)])
             return
         if isinstance(record, list):
             _, before, number, *written = record
-            record = UvmObject({KIND: "session", "floor": before, "seen": seen})
+            record = UvmObject({KIND: "session", "floor": before, "seen": last_seen})
             self._image.enter("receipts", key, record)
-            _write(record, number, written, seen)
-        _write(record, seq, [digest, stored(result)], seen)
+            _write(record, number, written, last_seen)
+        _write(record, seq, [digest, stored(result)], last_seen)
         _forget(record, max(floor, (seq // PAGE - PAGES) * PAGE - 1), seq // PAGE)
 
     @staticmethod
@@ -102,24 +102,24 @@ class Ledger:
 
     def expire(self, before: int, shards: Iterable[int] = range(SHARDS)) -> int:
         """Forget sessions of these shards that began their newest page before that moment of the image's time (seconds)."""
-        old = [(leaf, key) for leaf in self._image.shards("receipts", shards) for key, seen in _seen(leaf) if seen < before]
+        old = [(leaf, key) for leaf in self._image.shards("receipts", shards) for key, last_seen in _last_seen(leaf) if last_seen < before]
         for leaf, key in old:
             leaf.drop(key)
         return len(old)
 
 
-def _seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
+def _last_seen(leaf: UvmObject) -> Iterator[tuple[str, int]]:
     for key in leaf.names():
         record = leaf.own(key)
         yield key, record[0] if isinstance(record, list) else record.own("seen")
 
 
-def _write(record: UvmObject, seq: int, written: list[Any], seen: int) -> None:
+def _write(record: UvmObject, seq: int, written: list[Any], last_seen: int) -> None:
     page = record.own(f"page:{seq // PAGE}")
     if page is ABSENT:
         page = UvmObject({KIND: "receipts"})
         record.put(f"page:{seq // PAGE}", page)
-        record.put("seen", seen)
+        record.put("seen", last_seen)
     page.put(str(seq), written)
 
 

@@ -52,22 +52,22 @@ def expect(image: Image, attempt: Attempt, delivery: Delivery, receiver: UvmObje
     """
     examples.check(receiver, send.examples, image.visible)
     clauses = [contract.clause(receiver, example) for example in send.examples]
-    held = receiver.lookup(send.selector)
-    if held is not ABSENT and not is_method(held):
-        _compare(image, receiver, send, held, clauses)
+    current = receiver.lookup(send.selector)
+    if current is not ABSENT and not is_method(current):
+        _compare(image, receiver, send, current, clauses)
         return
-    kept = contract.kept(held) if held is not ABSENT else []
-    agree(send.selector, [*clauses, *kept])
-    if held is ABSENT or quarantined(held):
-        _write(attempt, receiver, [*clauses, *kept])
+    kept_clauses = contract.clauses_of(current) if current is not ABSENT else []
+    agree(send.selector, [*clauses, *kept_clauses])
+    if current is ABSENT or quarantined(current):
+        _write(attempt, receiver, [*clauses, *kept_clauses])
         return
-    new = [one for one in clauses if not any(other.covers(one) for other in kept)]
-    here = attempt.step, held._p_oid, held.own("digest", "")
+    new = [clause for clause in clauses if not any(kept_clause.covers(clause) for kept_clause in kept_clauses)]
+    here = attempt.step, current._p_oid, current.own("digest", "")
     if here in delivery.failed:
-        attempt.anew = held
-        _write(attempt, receiver, [*clauses, *kept])
-    elif new and here not in delivery.met and not (attempt.step in delivery.waited and _has(kept, new)):
-        raise Untested(_test(image, attempt, delivery, receiver, send.selector, held, new, keeping))
+        attempt.anew = current
+        _write(attempt, receiver, [*clauses, *kept_clauses])
+    elif new and here not in delivery.tested and not (attempt.step in delivery.waited and _has(kept_clauses, new)):
+        raise Untested(_test(image, attempt, delivery, receiver, send.selector, current, new, keeping))
 
 
 def _write(attempt: Attempt, receiver: UvmObject, clauses: list[Clause]) -> None:
@@ -75,16 +75,16 @@ def _write(attempt: Attempt, receiver: UvmObject, clauses: list[Clause]) -> None
     attempt.examples = contract.prompted(receiver, clauses)
 
 
-def _has(kept: list[Clause], clauses: list[Clause]) -> bool:
-    return all(any(one.same(other) for other in kept) for one in clauses)
+def _has(kept_clauses: list[Clause], clauses: list[Clause]) -> bool:
+    return all(any(clause.same(kept_clause) for kept_clause in kept_clauses) for clause in clauses)
 
 
-def _compare(image: Image, receiver: UvmObject, send: Expecting, held: object, clauses: list[Clause]) -> None:
+def _compare(image: Image, receiver: UvmObject, send: Expecting, slot_value: object, clauses: list[Clause]) -> None:
     """A data slot does nothing but hold its value."""
-    for number, one in enumerate(clauses, 1):
-        value = (one.example.slots or {}).get(send.selector, UNSET)
-        run = ExampleRun(result=to_wire(held, image.reference) if value is UNSET else value)
-        unlike = difference(one.example, image.reference(receiver), send.selector, run)
+    for number, clause in enumerate(clauses, 1):
+        value = (clause.example.slots or {}).get(send.selector, UNSET)
+        run = ExampleRun(result=to_wire(slot_value, image.reference) if value is UNSET else value)
+        unlike = difference(clause.example, image.reference(receiver), send.selector, run)
         if unlike:
             raise ExampleFailed(
                 f"{send.selector} of {receiver!r} is a value and not what is expected of it: example {number}: {unlike}",
@@ -99,14 +99,14 @@ def _test(
     delivery: Delivery,
     receiver: UvmObject,
     selector: str,
-    held: UvmObject,
+    method: UvmObject,
     new: list[Clause],
     keeping: bool,
 ) -> MethodRequest:
     """The request that the method be tried."""
     holder = receiver.holder(selector) or receiver
     mine = "policy" in attempt.rights or not image.is_primordial(holder)
-    room = contract.room(held, new)
+    room = contract.room(method, new)
     if keeping and not mine:
         raise NotAllowed(
             f"{selector} is a method of {holder!r}, which is primordial: what it keeps is changed with the right `policy` alone"
@@ -117,9 +117,9 @@ def _test(
             f"take one away first: batos examples TARGET {selector} --remove N",
         )
     oid = image.reference(receiver).oid
-    told = encode_value([[one.situation, one.expectation] for one in new])
+    packed = encode_value([[clause.situation, clause.expectation] for clause in new])
     return MethodRequest(
-        key=f"test:{oid.hex()}:{held._p_oid.hex()}:{hashlib.blake2b(told, digest_size=16).hexdigest()}",
+        key=f"test:{oid.hex()}:{method._p_oid.hex()}:{hashlib.blake2b(packed, digest_size=16).hexdigest()}",
         receiver=oid,
         selector=selector,
         asked_at=delivery.now,
@@ -129,9 +129,9 @@ def _test(
         limits=attempt.limits,
         principal=delivery.principal,
         step=attempt.step,
-        tested=held._p_oid,
-        version=held.own("digest", ""),
-        rewritable=mine and generated(held),
-        keeps=mine and not attempt.preview and held.own("primitive") is ABSENT,
+        tested=method._p_oid,
+        version=method.own("digest", ""),
+        rewritable=mine and generated(method),
+        keeps=mine and not attempt.preview and method.own("primitive") is ABSENT,
         home=image.reference(holder).oid,
     )

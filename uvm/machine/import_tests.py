@@ -55,7 +55,7 @@ class ImportTests:
 
     def readable(self, trial: Trial) -> None:
         """A trial's descriptor is readable."""
-        testing = next((one for one in self._testing if trial in one.running), None)
+        testing = next((testing for testing in self._testing if trial in testing.running), None)
         if testing is not None:
             with self._meter.of(testing.test.principal):
                 outcome = trial.on_readable()
@@ -171,13 +171,15 @@ class _Testing:
         """What came of it, once all are tried."""
         if not self.failed:
             return ImportVerdict(self.test.bundle, self.read)
-        shown: list[dict[str, Any]] = [{"object": one.on, "selector": one.selector, "why": why} for one, why in self.failed[:LISTED]]
-        first = shown[0]
+        listed: list[dict[str, Any]] = [
+            {"object": method.on, "selector": method.selector, "why": why} for method, why in self.failed[:LISTED]
+        ]
+        first = listed[0]
         return ExampleFailed(
             f"{len(self.failed)} of {len(self.test.tests)} imported methods do not do what their examples say: "
             f"{first['selector']} of {first['object']}: {first['why']}"[:500],
             "mend their sources or examples and import with --edited; nothing came in",
-            failed=shown,
+            failed=listed,
         )
 
     def cancel(self) -> None:

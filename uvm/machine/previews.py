@@ -36,13 +36,13 @@ def written(image: Image, request: Send) -> UvmObject | None:
     if proposal is None or proposals.why_not(image, proposal):
         return None
     expected = [contract.clause(receiver, example) for example in request.examples]
-    tried = contract.kept(proposal.own("method"))
-    if not all(any(one.same(other) for other in tried) for one in expected):
+    tried = contract.clauses_of(proposal.own("method"))
+    if not all(any(clause.same(tried_clause) for tried_clause in tried) for clause in expected):
         return None
-    held = receiver.lookup(request.selector)
-    if held is ABSENT:
+    current = receiver.lookup(request.selector)
+    if current is ABSENT:
         return proposal
-    failed = is_method(held) and bool(expected) and (bool(quarantined(held)) or held is proposal.own("replaces"))
+    failed = is_method(current) and bool(expected) and (bool(quarantined(current)) or current is proposal.own("replaces"))
     return proposal if failed else None
 
 
@@ -53,11 +53,11 @@ def put_in_place(image: Image, proposal: UvmObject, delivery: Delivery, key: str
     check_install(image, holder, selector, "policy" in delivery.rights)
     if is_shared(method):
         holder.put(selector, method)
-        made = method
+        installed = method
     else:
-        made = placing.written(image, holder, method, key, delivery.principal, before is not None)
+        installed = placing.written(image, holder, method, key, delivery.principal, before is not None)
     apart(image)
-    return placing.effect(holder, selector, before, made)
+    return placing.effect(holder, selector, before, installed)
 
 
 def apart(image: Image) -> None:
@@ -74,9 +74,9 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
     proposal = proposals.accepted(image, key, str(request.accept))
     holder, method, message = (proposal.own(name) for name in ("holder", "method", "message"))
     installed = put_in_place(image, proposal, delivery, key)
-    made = holder.own(request.selector)
+    method_in_place = holder.own(request.selector)
     proposals.forget(image, key)
-    claims.enter(image, key.removeprefix(proposals.PREFIX), message, made, holder)
+    claims.enter(image, key.removeprefix(proposals.PREFIX), message, method_in_place, holder)
     count(image, "methods")
     chronicle.record(
         image,
@@ -85,11 +85,11 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
         cause=message,
         object=holder,
         slot=request.selector,
-        method=made,
+        method=method_in_place,
         effects=[installed],
-        facts={"digest": made.own("digest"), "asked_by": delivery.principal, "message": cause},
+        facts={"digest": method_in_place.own("digest"), "asked_by": delivery.principal, "message": cause},
     )
-    grown = [(one, gate.weight(one) - charged(one)) for one in (message, *([] if is_shared(method) else [made]))]
+    grown = [(target, gate.weight(target) - charged(target)) for target in (message, *([] if is_shared(method) else [method_in_place]))]
     accounts.charge(delivery.principal, delivery.limits.stored, grown)
     apart(image)
     return written_for(method), installed
@@ -98,15 +98,15 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
 def shown(image: Image, attempt: Attempt, result: Any, method: UvmObject | None, accept: str) -> dict[str, Any]:
     """The answer of a preview, as slot values. `method`: one that was written for it, under the digest `accept`."""
     effects = [effect for effect in attempt.effects() if not attempt.is_new(effect[0])]
-    told: dict[str, Any] = {
+    answer: dict[str, Any] = {
         "result": result,
         "slots": [_slot(image, effect) for effect in effects],
-        "made": [_made(one) for one in attempt.created.values()],
+        "made": [_made(target) for target in attempt.created.values()],
     }
     if method is not None:
-        told["method"] = {key: method.own(key) for key in ("selector", "source", "author", "digest")}
-        told["accept"] = accept
-    return told
+        answer["method"] = {key: method.own(key) for key in ("selector", "source", "author", "digest")}
+        answer["accept"] = accept
+    return answer
 
 
 def one_method_alone(request: Any, needed: str) -> NotUnderstood:
@@ -123,6 +123,6 @@ def _slot(image: Image, effect: Effect) -> dict[str, Any]:
     return {"object": owner, "names": image.names_of(owner), "slot": slot, **values}
 
 
-def _made(one: UvmObject) -> dict[str, Any]:
-    data = {name: one.own(name) for name in one.names() if not is_method(one.own(name))}
-    return {"object": one, "parents": one.parents(), "slots": data}
+def _made(target: UvmObject) -> dict[str, Any]:
+    data = {name: target.own(name) for name in target.names() if not is_method(target.own(name))}
+    return {"object": target, "parents": target.parents(), "slots": data}

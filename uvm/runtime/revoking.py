@@ -88,7 +88,7 @@ def revoked(runtime: Runtime, receiver: UvmObject) -> list[dict[str, Any]]:
     for author, record in islice(revocations.everyone(runtime.image), LISTED):
         runtime.attempt.charge(_METHOD)
         listed.append({"kind": author.kind, "name": author.name, **record, "methods": authors.count(runtime.image, author)})
-    return sorted(listed, key=lambda one: (one["at"], one["kind"], one["name"]))
+    return sorted(listed, key=lambda row: (row["at"], row["kind"], row["name"]))
 
 
 def check_looking(runtime: Runtime) -> None:
@@ -104,15 +104,15 @@ AUTHORS: dict[str, Primitive] = {"revokeAuthor_": revoke, "restoreAuthor_": rest
 
 def _author(image: Image, kind: Any, name: Any) -> Author:
     """The author of that kind and name; of an adapter, a name or the beginning of its digest will do. Raises BadArguments."""
-    known: tuple[Kind, ...] = get_args(Kind)
-    if kind not in known or type(name) is not str or not 1 <= len(name) <= 256:
-        raise BadArguments(f"an author is one of {', '.join(known)} and its name, not {shown(kind)} {shown(name)}")
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    if kind not in kinds or type(name) is not str or not 1 <= len(name) <= 256:
+        raise BadArguments(f"an author is one of {', '.join(kinds)} and its name, not {shown(kind)} {shown(name)}")
     meant = _adapter_digests(image, name) if kind == "adapter" else [name]
     if len(meant) > 1:
         raise BadArguments(f"{shown(name)} may be {len(meant)} adapters", "give more digits", digests=meant[:8])
     author = Author(kind, meant[0] if meant else name)
     there = bool(meant) if kind == "adapter" else kind == "persona" and name in image.names
-    if not (there or authors.known(image, author) or revocations.find(image, author)):
+    if not (there or authors.has_written(image, author) or revocations.find(image, author)):
         raise BadArguments(f"no {kind} {shown(name)} wrote a method of this image", "batos source TARGET SELECTOR shows who wrote a method")
     return author
 
@@ -124,13 +124,15 @@ def _adapter_digests(image: Image, word: str) -> list[str]:
     Raises BadArguments where several are meant.
     """
     word = word.rpartition("@")[2]
-    if authors.known(image, Author("adapter", word)):
+    if authors.has_written(image, Author("adapter", word)):
         return [word]
     try:
         return [str(model_registry.find(image, "adapter", word).own("digest"))]
     except NoSuchAdapter:
-        gone = sorted(author.name for author, _ in revocations.everyone(image) if author.kind == "adapter" and author.name.startswith(word))
-        return gone if len(word) >= SHORTEST else []
+        revoked_digests = sorted(
+            author.name for author, _ in revocations.everyone(image) if author.kind == "adapter" and author.name.startswith(word)
+        )
+        return revoked_digests if len(word) >= SHORTEST else []
 
 
 # --- what is answered --------------------------------------------------------------------------------------------------
@@ -138,11 +140,11 @@ def _adapter_digests(image: Image, word: str) -> list[str]:
 
 def _answer(runtime: Runtime, author: Author, judged: list[Judged], left: bool, preview: bool) -> dict[str, Any]:
     image = runtime.image
-    written, cut = _written_by(image, (each.method for each in judged), runtime)
-    listed = [_listed(image, each, written.get(id(each.method), [])) for each in judged[:LISTED]]
+    written, cut = _written_by(image, (verdict.method for verdict in judged), runtime)
+    listed = [_listed(image, verdict, written.get(id(verdict.method), [])) for verdict in judged[:LISTED]]
     counts: dict[str, int] = {}
-    for each in judged:
-        counts[each.fate] = counts.get(each.fate, 0) + 1
+    for verdict in judged:
+        counts[verdict.fate] = counts.get(verdict.fate, 0) + 1
     return {
         "author": author.key,
         **(revocations.find(image, author) or {}),
@@ -173,21 +175,21 @@ def _listed(image: Image, judged: Judged, written: list[tuple[UvmObject, str]]) 
 
 def _written_by(image: Image, methods: Iterable[UvmObject], runtime: Runtime) -> tuple[dict[int, list[tuple[UvmObject, str]]], bool]:
     """The slots that methods changed, by identity of the method, newest first, and whether there may be more."""
-    wanted: dict[int, list[tuple[UvmObject, str]]] = {id(method): [] for method in methods}
+    slots_of: dict[int, list[tuple[UvmObject, str]]] = {id(method): [] for method in methods}
     versions: dict[int, UvmObject] = {}
-    if not wanted:
-        return wanted, False
+    if not slots_of:
+        return slots_of, False
     for looked, recorded in enumerate(entries.newest_first(image)):
         if looked == LOOKED:
-            return wanted, True
+            return slots_of, True
         runtime.attempt.charge(_LOOK)
         for owner, slot, _, before, method, *_ in recorded.entry.get("effects", ()):
             if slot == VERSION:
                 versions[id(owner)] = loaded(before)  # earlier than this, the method was that one
             writer = versions.get(id(method), method)
-            if id(writer) in wanted:
-                wanted[id(writer)].append((owner, slot))
-    return wanted, False
+            if id(writer) in slots_of:
+                slots_of[id(writer)].append((owner, slot))
+    return slots_of, False
 
 
 def _chronicle(runtime: Runtime, kind: Literal["revocation", "restoration"], author: Author, reason: str, answer: dict[str, Any]) -> None:

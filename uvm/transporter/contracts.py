@@ -102,14 +102,14 @@ def contracts(image: Image, arrivals: Sequence[Arrival], is_new: Callable[[UvmOb
             seen.add(id(method))
             if not contract.legible(method, image.reference):
                 raise BadExport(f"the examples of {selector} of {arrival.key} cannot be read", "export it again, or mend its file")
-            clauses = contract.kept(method, image.reference)
+            clauses = contract.clauses_of(method, image.reference)
             if quarantined(method):
                 out_of_use += 1
             elif not clauses:
                 untested += 1
             else:
                 agree(selector, clauses)
-                receiver = next((one for one in users[id(method)] if _fits(one, selector, method, clauses)), arrival.object)
+                receiver = next((user for user in users[id(method)] if _fits(user, selector, method, clauses)), arrival.object)
                 behaviours.append(method)
                 tests.append(MethodTest(arrival.key, selector, image.reference(receiver).oid, clauses))
     if len(tests) > MOST:
@@ -146,7 +146,7 @@ def to_test(image: Image, attempt: Attempt, tests: list[MethodTest], bundle: byt
         bundle=bundle,
         tests=tests,
         overlay=_records(image, attempt),
-        changed={one._p_oid: one._p_serial for one in image.changed() if _is_stored(one)},
+        changed={changed._p_oid: changed._p_serial for changed in image.changed() if _is_stored(changed)},
         asked_at=attempt.now,
         rights=attempt.rights,
         limits=attempt.limits,

@@ -112,8 +112,8 @@ def test_an_example_reaches_the_image(batos: Command) -> None:
 def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Command) -> None:
     added = batos("examples", "cart", "total", "--add", '{"slots": {"price": 2}, "result": 6, "changed": {}}')
     assert added.out.strip() == "1  with price=2: total() -> 6, then nothing changed"
-    told = batos("examples", "cart", "total", "--remove", "3", "--remove", "4", "--json").json["result"]
-    assert told["removed"] == [3, 4] and told["examples"] == []
+    kept_examples = batos("examples", "cart", "total", "--remove", "3", "--remove", "4", "--json").json["result"]
+    assert kept_examples["removed"] == [3, 4] and kept_examples["examples"] == []
     assert "--add '{" in batos("examples", "cart", "total").err
     assert "--add" in batos("examples", "cart", "total", "--add", "7").err
 
@@ -131,25 +131,25 @@ def test_a_preview_shows_what_would_change_and_how_it_is_accepted(batos: Command
 
 
 def test_inspect_shows_slots_parents_and_methods(batos: Command) -> None:
-    told = batos("inspect", "@2b", "--json").json["result"]
-    assert told["reference"] == {"ref": "@2b"} and told["slots"] == {"price": 3} and told["parents"] == [{"ref": "@2a"}]
+    state = batos("inspect", "@2b", "--json").json["result"]
+    assert state["reference"] == {"ref": "@2b"} and state["slots"] == {"price": 3} and state["parents"] == [{"ref": "@2a"}]
     shown = batos("inspect", "@2b").out
     assert "price:" in shown and "genesis_obj @2a" in shown
 
 
 def test_objects_lists_names_and_slot_counts(batos: Command) -> None:
-    told = batos("objects", "--json").json["result"]
-    assert [(one["names"], one["slots"]) for one in told] == [(["genesis_obj"], 3)]
-    assert [one["reference"] for one in batos("objects", "--all", "--json").json["result"]] == [{"ref": "@2a"}, {"ref": "@2b"}]
+    listed = batos("objects", "--json").json["result"]
+    assert [(entry["names"], entry["slots"]) for entry in listed] == [(["genesis_obj"], 3)]
+    assert [entry["reference"] for entry in batos("objects", "--all", "--json").json["result"]] == [{"ref": "@2a"}, {"ref": "@2b"}]
     assert "genesis_obj" in batos("objects").out
 
 
 def test_source_shows_the_method_with_its_proof(batos: Command) -> None:
-    told = batos("source", "genesis_obj", "display_yourself", "--json").json["result"]
-    assert told["source"] == SOURCE and told["proof"]["drafts"][0]["logprob"] == -0.25
+    facts = batos("source", "genesis_obj", "display_yourself", "--json").json["result"]
+    assert facts["source"] == SOURCE and facts["proof"]["drafts"][0]["logprob"] == -0.25
     shown = batos("source", "genesis_obj", "display_yourself").out
-    for part in ("return column(", "brick", "Write the body", "draft 1", "chosen", "passed", "grammar"):
-        assert part in shown
+    for fragment in ("return column(", "brick", "Write the body", "draft 1", "chosen", "passed", "grammar"):
+        assert fragment in shown
 
 
 def test_a_method_is_offered_from_a_file_or_stdin(batos: Command, tmp_path_factory: pytest.TempPathFactory) -> None:

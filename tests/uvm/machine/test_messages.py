@@ -116,7 +116,7 @@ def test_two_processes_that_run_one_message_leave_one_effect():
         there = Image(database)
         one, other = Bench(here, "uvm-1"), Bench(there, "uvm-2")
         # Both look before either has written: the second one loses the conflict on the receipt and finds the first's.
-        run = one.batch._attempt
+        run = one.batch.execution.outcome
         raced = []
 
         def late(work):
@@ -125,7 +125,7 @@ def test_two_processes_that_run_one_message_leave_one_effect():
                 raced.append(other.send("genesis_obj", "clone", session="s", seq=7))
             return outcome
 
-        one.batch._attempt = late
+        one.batch.execution.outcome = late
         mine = one.send("genesis_obj", "clone", session="s", seq=7)
         assert result(mine) == result(raced[0])
         assert result(one.send("genesis_obj", "clones")) == 1
@@ -188,7 +188,7 @@ def test_two_processes_cannot_close_a_cycle_together():
         there = Image(database)
         one, other = Bench(here, "uvm-1"), Bench(there, "uvm-2")
         twin, mate = result(one.send("genesis_obj", "clone")), result(one.send("genesis_obj", "clone"))
-        run = one.batch._attempt
+        run = one.batch.execution.outcome
         raced = []
 
         def late(work):
@@ -197,7 +197,7 @@ def test_two_processes_cannot_close_a_cycle_together():
                 raced.append(other.send(mate, "addParent_", twin))
             return outcome
 
-        one.batch._attempt = late
+        one.batch.execution.outcome = late
         mine = one.send(twin, "addParent_", mate)
         assert result(raced[0]) == mate
         assert error(mine).type == "ParentCycle"

@@ -26,14 +26,14 @@ def bundle():
     """A shop with a price, a method with examples that sends another one of its own, and a clone that inherits them."""
     with awakened() as image:
         other = World(image)
-        shop = other.say("genesis_obj", "clone")
-        other.say(shop, "nameAs_", "shop")
-        other.say("shop", "setSlot_value_", "price", 3)
+        shop = other.do("genesis_obj", "clone")
+        other.do(shop, "nameAs_", "shop")
+        other.do("shop", "setSlot_value_", "price", 3)
         other.install("shop", "twice_", TWICE, 1, policy=False)
         other.install("shop", "total", TOTAL, policy=False)
-        heir = other.say("shop", "clone")
-        other.say(heir, "nameAs_", "stall")
-        other.say("stall", "setSlot_value_", "rent", 4)
+        heir = other.do("shop", "clone")
+        other.do(heir, "nameAs_", "stall")
+        other.do("stall", "setSlot_value_", "rent", 4)
         keep(other, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
         yield other.bundle()
 
@@ -47,7 +47,7 @@ def keep(world, name, selector, *examples):
 
 
 def with_source(bundle, key, selector, source, **fields):
-    document = next(one for one in map(msgspec.msgpack.decode, bundle.objects) if one["key"] == key)
+    document = next(document for document in map(msgspec.msgpack.decode, bundle.objects) if document["key"] == key)
     document = msgspec.convert(document["methods"], dict[str, MethodDocument])
     return changed(bundle, key, methods={**document, selector: msgspec.structs.replace(document[selector], source=source, **fields)})
 
@@ -69,9 +69,9 @@ def test_methods_are_held_against_their_examples_before_they_come_in(world, bund
     answer = world.take_in(bundle)
     assert (answer["methods"], answer["held"], answer["untested"], answer["out_of_use"]) == (2, 1, 1, 0)
     assert {claim["selector"]: claim["examples"] for claim in answer["claims"]} == {"twice_": 0, "total": 2}
-    assert world.say("shop", "total") == 6
-    assert world.say("shop", "explain_", "total")["proof"]["trial"] == "2 examples held in this image"
-    assert world.say("shop", "explain_", "twice_")["proof"]["trial"] == "not tried in this image"
+    assert world.do("shop", "total") == 6
+    assert world.do("shop", "explain_", "total")["proof"]["trial"] == "2 examples held in this image"
+    assert world.do("shop", "explain_", "twice_")["proof"]["trial"] == "not tried in this image"
 
 
 def test_nothing_comes_in_where_one_does_not_hold_and_each_is_named(world, bundle):
@@ -112,22 +112,22 @@ def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
         slots = {name: tree for name, tree in documents[key]["slots"].items() if name != "total"}
         document = changed(document, key, slots=slots, **({"methods": methods} if key == "shop" else {}))
     assert world.take_in(document)["held"] == 1
-    assert world.say("stall", "twice_", 1) == 5
+    assert world.do("stall", "twice_", 1) == 5
 
 
 def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world, bundle):
     """The item is only being made while its method is tried, and means the same in the example."""
     with awakened() as image:
         other = World(image)
-        shop, item = other.say("genesis_obj", "clone"), other.say("genesis_obj", "clone")
-        other.say(shop, "nameAs_", "shop")
-        other.say(item, "setSlot_value_", "price", 5)
-        other.say("shop", "setSlot_value_", "items", [item])
+        shop, item = other.do("genesis_obj", "clone"), other.do("genesis_obj", "clone")
+        other.do(shop, "nameAs_", "shop")
+        other.do(item, "setSlot_value_", "price", 5)
+        other.do("shop", "setSlot_value_", "items", [item])
         other.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
         keep(other, "shop", "dearest", Example(result=item))
         bundle = other.bundle()
     assert world.take_in(bundle)["held"] == 1
-    assert world.say("shop", "dearest") == world.say("shop", "items")[0]
+    assert world.do("shop", "dearest") == world.do("shop", "items")[0]
     wrong = with_source(bundle, "shop", "dearest", "def dearest(self):\n    return self\n")
     assert refused(world, wrong, rename={"shop": "other"}).details["failed"][0]["selector"] == "dearest"
     # Replaced as well: what the method here keeps and what comes in refer to the same objects.
@@ -158,7 +158,7 @@ def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(wor
     def tries(self, test, delivery):
         verdict = tried(self, test, delivery)
         if len(self.tested) == 1:
-            self.say("traits_obj", "setSlot_value_", "something", 1)
+            self.do("traits_obj", "setSlot_value_", "something", 1)
         return verdict
 
     monkeypatch.setattr(World, "test", tries)
