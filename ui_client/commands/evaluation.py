@@ -25,7 +25,7 @@ from ui_client.evaluation.arms import FULL, Arm, arms
 from ui_client.evaluation.figures import CurvePoint, Share
 from ui_client.evaluation.report import FORMAT, EvaluationReport, EvaluationSummary, GroupFigures, TaskReport, summary, write
 from ui_client.evaluation.runner import SuiteRun
-from ui_client.evaluation.suite import SuiteBroken, SuiteTask, read_suite
+from ui_client.evaluation.suite import SuiteBroken, SuiteTask, notes, read_suite
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
 
@@ -109,9 +109,13 @@ def evaluate(
 def _read(suite: Path) -> tuple[bytes, list[SuiteTask]]:
     text = suite.read_bytes()
     try:
-        return text, read_suite(text)
+        tasks = read_suite(text)
     except SuiteBroken as error:
         raise Failure("BadSuite", f"{suite}: {error.message}", error.remedy) from error
+    if unread := notes(text):
+        listed = ", ".join(f"{field} ({count})" for field, count in sorted(unread.items()))
+        report.note(f"fields of {suite.name} that are not a task's, and count in nothing: {listed}", style="yellow")
+    return text, tasks
 
 
 def _arm(name: str) -> Arm:
