@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,12 +54,12 @@ def test_the_service_that_runs_is_evaluated_on_objects_of_its_own(house: House, 
 
 @contextmanager
 def evaluating(tmp_path: Path, answer: Handler) -> Iterator["tuple[subprocess.Popen[str], OpenAiServer, Path]"]:
-    """`batos eval` in a throwaway image whose texts a scripted server writes; its temporary directory."""
-    suite, temporary = tmp_path / "suite.jsonl", tmp_path / "t"
+    """`batos eval` in a throwaway image whose texts a scripted server writes; its temporary directory, of a path with room for sockets."""
+    suite = tmp_path / "suite.jsonl"
     suite.write_text(json.dumps(TOTAL))
-    temporary.mkdir()
     server = OpenAiServer(answers=[answer])
-    with in_a_thread(server):
+    with in_a_thread(server), tempfile.TemporaryDirectory(prefix="e-") as directory:
+        temporary = Path(directory)
         environment = {
             "BATOS_HOME": str(tmp_path / "none"),
             "BATOS_INFERENCE_MODEL": str(toy_model(tmp_path / "toy")),
@@ -66,7 +67,7 @@ def evaluating(tmp_path: Path, answer: Handler) -> Iterator["tuple[subprocess.Po
             "BATOS_INFERENCE_ENDPOINT_DIALECT": "openai",
             "BATOS_INFERENCE_ENDPOINT_ADAPTERS": "ignore",
             "BATOS_UVM_PROCESSES": "1",
-            "TMPDIR": str(temporary),
+            "TMPDIR": directory,
         }
         process = subprocess.Popen(
             [sys.executable, "-m", "ui_client.cli", "eval", str(suite), "--out", str(tmp_path / "report.json")],

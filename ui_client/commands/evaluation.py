@@ -21,7 +21,7 @@ from ui_client.client.client import Client
 from ui_client.client.errors import ClientError, RemoteError
 from ui_client.connection import connect
 from ui_client.evaluation import plot, throwaway
-from ui_client.evaluation.arms import FULL, Arm, arms
+from ui_client.evaluation.arms import FULL, Arm, arms, set_up
 from ui_client.evaluation.figures import CurvePoint, Share
 from ui_client.evaluation.report import FORMAT, EvaluationReport, EvaluationSummary, GroupFigures, TaskReport, summary, write
 from ui_client.evaluation.runner import SuiteRun
@@ -152,12 +152,7 @@ def _image(configuration: Configuration, overlay: Mapping[str, Any], steps: Step
 def _prepare(configuration: Configuration, arm: Arm, steps: Steps) -> None:
     """Set the arm up, and have the engine think once: its start is not what is measured."""
     with connect(configuration) as client:
-        for name, slots in arm.slots.items():
-            for slot, value in slots.items():
-                client.send(name, "mirror_", "setSlot_value_", slot, value)
-        for name, methods in arm.methods.items():
-            for selector, source in methods.items():
-                client.create_method(name, selector, source, policy=True)
+        set_up(client, arm)
         with steps.step("engine") as step:
             in_background(lambda: _warm(client), lambda: steps.tick(step, "the model wakes"))
             step.outcome = "warm"
