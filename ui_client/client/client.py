@@ -86,6 +86,7 @@ class Client(ClientSession):
     create_method = _waiting(requests.create_method)
     contract = _waiting(requests.contract)
     transaction = _waiting(requests.transaction)
+    preview_transaction = _waiting(requests.preview_transaction)
     read = _waiting(requests.read)
     inspect = _waiting(requests.inspect)
     full_state = _waiting(requests.full_state)
@@ -133,14 +134,14 @@ class Client(ClientSession):
 
     def _carry_on(self, conversation: Conversation[_T]) -> _T:
         try:
-            asked = next(conversation)
+            bounded = next(conversation)
             while True:
                 try:
-                    answer = self._ask(asked.request, self._deadline(asked.deadline_s))
+                    answer = self._ask(bounded.request, self._deadline(bounded.deadline_s))
                 except ClientError as error:
-                    asked = conversation.throw(error)
+                    bounded = conversation.throw(error)
                 else:
-                    asked = conversation.send(answer)
+                    bounded = conversation.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
@@ -161,6 +162,7 @@ class AsyncClient(ClientSession):
     create_method = _awaiting(requests.create_method)
     contract = _awaiting(requests.contract)
     transaction = _awaiting(requests.transaction)
+    preview_transaction = _awaiting(requests.preview_transaction)
     read = _awaiting(requests.read)
     inspect = _awaiting(requests.inspect)
     full_state = _awaiting(requests.full_state)
@@ -189,14 +191,14 @@ class AsyncClient(ClientSession):
 
     async def _carry_on(self, conversation: Conversation[_T]) -> _T:
         try:
-            asked = next(conversation)
+            bounded = next(conversation)
             while True:
                 try:
-                    answer = await self._ask(asked.request, self._deadline(asked.deadline_s))
+                    answer = await self._ask(bounded.request, self._deadline(bounded.deadline_s))
                 except ClientError as error:
-                    asked = conversation.throw(error)
+                    bounded = conversation.throw(error)
                 else:
-                    asked = conversation.send(answer)
+                    bounded = conversation.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result

@@ -81,7 +81,7 @@ def preview(
 
 def accept(
     _client: ClientSession,
-    shown: str,
+    digest: str,
     target: Target,
     selector: str,
     /,
@@ -92,7 +92,7 @@ def accept(
 ) -> Conversation[Any]:
     """Send a message for which a preview has shown a method under this digest: the method is installed, and the message runs."""
     request = _send(target, selector, args, {**(keywords or {}), **kwargs}, (), "")
-    return ask_result(msgspec.structs.replace(request, accept=shown), deadline)
+    return ask_result(msgspec.structs.replace(request, accept=digest), deadline)
 
 
 def create_method(
@@ -150,11 +150,14 @@ def transaction(
 
     `Result(n)` as a target or in arguments is the result of the n-th send, from 0.
     """
-    steps = [
-        send if isinstance(send, Step) else Step(_target(send[0]) if isinstance(send[0], str) else send[0], send[1], list(send[2:]))
-        for send in sends
-    ]
-    return ask_for(list[Any], Transaction(id=0, sends=steps, via=via), deadline)
+    return ask_for(list[Any], _transaction(sends, via), deadline)
+
+
+def preview_transaction(
+    _client: ClientSession, sends: Iterable[Sending], *, deadline: float | None = None, via: str = ""
+) -> Conversation[dict[str, Any]]:
+    """What several sends would do, as a map {results, slots, made}; nothing is changed, and no missing method is written."""
+    return ask_for(dict[str, Any], msgspec.structs.replace(_transaction(sends, via), preview=True), deadline)
 
 
 def read(_client: ClientSession, target: Target, *path: str | int, tid: bytes = b"") -> Conversation[Any]:
@@ -237,6 +240,14 @@ def release(client: ClientSession, references: Iterable[Target]) -> Conversation
 
 def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, Any], examples: Examples, via: str) -> Send:
     return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
+
+
+def _transaction(sends: Iterable[Sending], via: str) -> Transaction:
+    steps = [
+        send if isinstance(send, Step) else Step(_target(send[0]) if isinstance(send[0], str) else send[0], send[1], list(send[2:]))
+        for send in sends
+    ]
+    return Transaction(id=0, sends=steps, via=via)
 
 
 def _target(target: Target) -> Target:

@@ -1,6 +1,8 @@
 """`batos send`, `inspect`, `source`, `objects`, `method`: messages to the image, and what is known of its objects."""
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +28,7 @@ Deadline = Annotated[float | None, typer.Option(help="Give up after this many se
 _SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
 _EXAMPLE_SHAPE = '{"args": [3], "result": 7}'
 _EXAMPLE = f"{_EXAMPLE_SHAPE}, with kwargs, slots before, slots changed, or the error it raises"
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 _MAPS = ("kwargs", "slots", "changed")
 Examples = Annotated[
     list[str] | None,
@@ -63,6 +67,8 @@ def send(
     """Send a message to an object and print the reply. What nothing understands becomes a method first."""
     if accept and (preview or example):
         raise typer.BadParameter("--accept is for what a preview has shown; leave out --preview and --example")
+    if accept and not _DIGEST.fullmatch(accept):
+        raise typer.BadParameter(f"--accept {accept!r:.80}: it takes the 32 hexadecimal digits with which `batos send … --preview` ends")
     with answering(as_json):
         aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
         expected = _examples(example or [])
@@ -78,7 +84,7 @@ def send(
                 report.result(result)
                 return
             if preview:
-                _print_preview(client, result)
+                _print_preview(client, result, accept=["batos", "send", target, selector, *(args or []), *_repeated(kw or [])])
                 return
             _print_new_methods(client, story)
             report.out.print(terminal.render_value(result, names_for(client, result)), soft_wrap=True)
@@ -86,6 +92,7 @@ def send(
 
 def transaction(
     file: Annotated[str, typer.Argument(help="A file, or - for stdin, with " + _SHAPE)],
+    preview: Annotated[bool, typer.Option("--preview", help="Show what they would do, and change nothing.")] = False,
     deadline: Deadline = None,
     as_json: Json = False,
 ) -> None:
@@ -93,8 +100,10 @@ def transaction(
     with answering(as_json):
         sends = _sends(sys.stdin.read() if file == "-" else Path(file).read_text())
         with connect() as client:
-            results = client.transaction(sends, deadline=deadline)
-            if as_json:
+            results: Any = client.preview_transaction(sends, deadline=deadline) if preview else client.transaction(sends, deadline=deadline)
+            if preview and not as_json:
+                _print_preview(client, results, [f"{number} {send[1]}" for number, send in enumerate(sends)])
+            elif as_json:
                 report.result(results)
             else:
                 report.out.print(terminal.render_value(results, names_for(client, results)), soft_wrap=True)
@@ -226,14 +235,17 @@ def _print_new_methods(client: Client, story: Story) -> None:
             report.err.print(explanation.source_panel(facts["source"], event.selector))
 
 
-def _print_preview(client: Client, preview: dict[str, Any]) -> None:
-    """What a message would do."""
+def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | None = None, accept: list[str] | None = None) -> None:
+    """What a message would do, or, where there are `sends`, several of them. `accept`: the command that accepts a method that is shown."""
     new = {newborn["object"]: f"new object {number}" for number, newborn in enumerate(preview["made"], 1)}
     names = {**names_for(client, preview, frozenset(new)), **new}
     method = preview.get("method")
     if method is not None:
         report.err.print(explanation.source_panel(method["source"], method["selector"]))
-    report.out.print(terminal.render_value(preview["result"], names), soft_wrap=True)
+    answers = [("answer", preview["result"])] if sends is None else list(zip(sends, preview["results"], strict=True))
+    for name, value in answers:
+        shown = terminal.render_value(value, names)
+        report.out.print(Text.assemble(f"{name}: ", shown) if isinstance(shown, Text) else Group(f"{name}:", shown), soft_wrap=True)
     for slot in preview["slots"]:
         before, after = (values.show(slot[side], names) if side in slot else "nothing" for side in ("before", "after"))
         text = f"{values.show(slot['object'], names)}.{slot['slot']}: {before} → {after}"
@@ -242,8 +254,10 @@ def _print_preview(client: Client, preview: dict[str, Any]) -> None:
         slots = ", ".join(f"{name}: {values.show(value, names)}" for name, value in newborn["slots"].items())
         text = f"{new[newborn['object']]}, of {values.show(newborn['parents'], names)}: {slots}"
         report.out.print(Text(values.showable(text)), soft_wrap=True)
-    hint = "" if method is None else f"; to install the method and send: the same with --accept {preview['accept']}"
-    report.note(f"nothing was changed{hint}")
+    report.note("nothing was changed")
+    if method is not None:
+        way = shlex.join([*(accept or []), "--accept", preview["accept"]])
+        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {way}")
 
 
 def names_for(client: Client, value: object, without: frozenset[Reference] = frozenset()) -> dict[Reference, str]:
@@ -288,6 +302,11 @@ def _keywords(texts: list[str]) -> dict[str, Any]:
             raise values.BadArgument(f"--kw {text!r}: a keyword argument is NAME=JSON")
         keywords[name] = values.argument(value)
     return keywords
+
+
+def _repeated(keywords: list[str]) -> list[str]:
+    """Keyword arguments as they are given again."""
+    return [word for keyword in keywords for word in ("--kw", keyword)]
 
 
 def _examples(texts: list[str], option: str = "--example") -> list[Example]:

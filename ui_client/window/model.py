@@ -230,6 +230,8 @@ def _hold(view: View, update: StateUpdate) -> View:
 def _apply(view: View, update: StateUpdate) -> View:
     rows = dict(view.rows)
     for changed in update.changes:
+        if changed.quarantined is not None:
+            continue  # of a method: whether it is in use
         before = rows.get(changed.reference)
         names = tuple(changed.names) or (before.names if before else ())
         # The count is a hint between snapshots: an update says what was set, not whether it was new.
@@ -275,7 +277,7 @@ def object_morph(state: ObjectState) -> Morph:
     children: list[Morph] = [Label(heading), Field("reference", str(state.reference), state.reference)]
     children += [Field(name, value, state.reference) for name, value in state.slots.items()]
     children.append(Items("parents", list(state.parents)))
-    children.append(Items("methods", sorted(state.methods)))
+    children.append(Items("methods", [f"{name} (out of use)" if name in state.quarantined else name for name in sorted(state.methods)]))
     return Column(children)
 
 

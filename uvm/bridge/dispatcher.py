@@ -24,7 +24,6 @@ from functools import partial
 from typing import Any
 
 from uvm.bridge import quotas, refusals
-from uvm.bridge.backlog import Backlog
 from uvm.bridge.events import (
     DeliveriesParked,
     DeliveriesReturned,
@@ -49,7 +48,7 @@ from uvm.bridge.events import (
     UvmLost,
     UvmReady,
 )
-from uvm.bridge.lanes import Poisoned, QueuedRequest, Timers, Uvm, Waiter
+from uvm.bridge.lanes import Backlog, Poisoned, QueuedRequest, Timers, Uvm, Waiter
 from uvm.bridge.placing import Assigner
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.shares import Shares, Source

@@ -12,9 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from uvm.bridge.backlog import Backlog
 from uvm.bridge.events import Assign, Instruction
-from uvm.bridge.lanes import Demand, Lane, QueuedRequest, Uvm
+from uvm.bridge.lanes import Backlog, Demand, Lane, QueuedRequest, Uvm
 from uvm.bridge.shares import Shares, Source
 
 WINDOW_S = 0.006

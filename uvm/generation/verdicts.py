@@ -13,6 +13,7 @@ from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
 from uvm.language.audit import audit, meaning
 from uvm.protocol import Reference, encode_value
+from uvm.runtime.policy import HANDLER
 from uvm.trial.protocol import Effect, TrialOutcome
 from uvm.values.examples import Clause, agree, merged
 
@@ -125,9 +126,10 @@ def tested(request: MethodRequest, outcome: TrialOutcome) -> ImageError | None:
     why = shortfall(outcome)
     if not why:
         return None
+    by = f", which {HANDLER} of {request.answers} answers," if request.answers else ""
     return ExampleFailed(
-        f"{request.selector} does not do what is expected of it: {why}",
-        "mend the example, or offer another method (batos method TARGET SELECTOR FILE); nothing was run",
+        f"{request.selector}{by} does not do what is expected of it: {why}",
+        f"mend the example, or offer {'the' if by else 'another'} method (batos method TARGET SELECTOR FILE); nothing was run",
         reasons=list(outcome.examples_missed),
         method=str(Reference(request.tested)),
     )

@@ -82,7 +82,7 @@ def record(
     if changes:
         entry["effects"] = changes
     octets = _ENTRY + weight(entry, KEPT)
-    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT):
+    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT).dropped:
         image.strike("undone", f"{image.writer}/c{number}")
 
 

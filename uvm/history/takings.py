@@ -1,6 +1,7 @@
 """What an undo is asked to take back: an entry, a message, a transaction, or a method, as effects of entries. Reads only."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -12,10 +13,14 @@ from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import VERSION
 from uvm.image.pages import Position
+from uvm.image.receipts import Ledger
 from uvm.objects import UvmObject
 
 LOOKED: Final = 20_000
 """Entries that an undo looks through, the newest first, for a message, for what a method wrote, and for what came later."""
+SHORT: Final = 12
+DRAWN: Final = 32
+"""Characters of a session as `batos history` shows it, and as the client library draws it."""
 TEXT_TID: Final = 16
 """Characters of a transaction's id."""
 _LOOK: Final = 20
@@ -61,19 +66,33 @@ def behind(image: Image, recorded: Recorded) -> Recorded:
 
 
 def of_message(image: Image, session: str, seq: int, principal: str, charge: Charge) -> Recorded:
-    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded."""
+    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded.
+
+    Its receipt names the entry, as long as it is there. Else the newest entries are looked through, where a session that a client has
+    drawn is known by its first `SHORT` digits as well.
+    """
+    named = Ledger(image).entry(principal, session, seq)
+    if named:
+        charge(_LOOK)
+        with suppress(NotRecorded):
+            return entries.find(image, named)
     foreign: Recorded | None = None
     for recorded in looked_through(image, charge):
-        if (recorded.entry.get("session"), recorded.entry.get("seq")) == (session, seq) and not recorded.chronicled:
+        if not recorded.chronicled and recorded.entry.get("seq") == seq and _is_session(recorded.entry.get("session", ""), session):
             if recorded.entry.get("principal", principal) == principal:
                 return recorded
             foreign = foreign or recorded
     if foreign is not None:
         return foreign
     raise NotRecorded(
-        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals",
-        "it changed nothing, or it was long ago: `batos history` shows what there is; name the entry, as in `batos undo uvm-1/17.3`",
+        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals, and no receipt says where it is",
+        "it changed nothing, or it was long ago: name the transaction that its answer had (batos undo TID), or the entry that "
+        "`batos history` shows (batos undo uvm-1/17.3)",
     )
+
+
+def _is_session(session: str, word: str) -> bool:
+    return session == word or (len(word) == SHORT and len(session) == DRAWN and session.startswith(word))
 
 
 def of_transaction(image: Image, tid: bytes) -> list[Taking]:

@@ -1,7 +1,8 @@
 """What a transaction changed, as its StateUpdate tells it: complete, or with an explicit `again`. Owned by the process's one thread.
 
 What a message did is known from its attempt (`take`), what the kernel's own transactions did from the records (`of_records`). The
-changes are `collected` before the commit, and `settled` after it.
+changes are `collected` before the commit, and `settled` after it. Whether a method is in use is told of the method itself, since nobody
+knows all the objects that have it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from uvm.errors import BadValue, DamagedRecord
 from uvm.image.image import Image
 from uvm.image.journal import Effect
 from uvm.image.message_object import is_method
+from uvm.image.methods import QUARANTINED, VERSION, runs
 from uvm.image.queries import object_state, referenced
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Merging, UvmObject, same_value
 from uvm.protocol import Change, StateUpdate, encode
@@ -39,10 +41,15 @@ class Changes:
         self._written: dict[int, tuple[UvmObject, dict[str, Any]]] = {}
         self._created: dict[int, UvmObject] = {}
         self._merging: dict[int, UvmObject] = {}
+        self._uses: dict[int, UvmObject] = {}
 
-    def take(self, created: Mapping[int, UvmObject], effects: Iterable[Effect]) -> None:
-        """What a message did, at its end: the objects that its attempt made, by identity, and its effects."""
+    def take(self, created: Mapping[int, UvmObject], effects: Iterable[Effect], judged: Iterable[UvmObject] = ()) -> None:
+        """What a message did, at its end: the objects that its attempt made, by identity, and its effects.
+
+        `judged`: methods that it put out of use, or back.
+        """
         self._created.update(created)
+        self._uses.update((id(method), method) for method in judged)
         for owner, slot, before, _, _ in effects:
             self._note(owner, slot, before)
 
@@ -50,12 +57,16 @@ class Changes:
         """What the current transaction has written, by comparing with what is stored; for transactions without savepoints."""
         connection = self._image.connection
         for owner in self._image.changed():
-            if type(owner) is not UvmObject or KIND in owner._slots:
+            if type(owner) is not UvmObject or (KIND in owner._slots and not is_method(owner)):
                 continue
             if owner._p_serial == _UNSAVED:
                 self._created[id(owner)] = owner
                 continue
             before = connection._reader.getState(connection._storage.load(owner._p_oid)[0])["_slots"]
+            if KIND in owner._slots:
+                if (QUARANTINED in before) is not (QUARANTINED in owner._slots):
+                    self._uses[id(owner)] = owner
+                continue
             for slot in {**before, **owner._slots}:
                 was = before.get(slot, ABSENT)
                 if not same_value(was, owner.own(slot)):
@@ -73,12 +84,15 @@ class Changes:
         pending: list[UvmObject] = []
         for owner, slots in self._written.values():
             if owner.own(KIND) is not ABSENT:
+                if VERSION in slots and is_method(owner):
+                    self._uses[id(owner)] = owner  # it is another version by now, which may be out of use where the other was not
                 continue
             if id(owner) not in self._created:
                 changes.append(self._change(owner, slots, room, pending))
             if NAMES in slots and not slots[NAMES]:
                 pending.append(owner)
-        return changes + self._reached(pending, room)
+        changes += self._reached(pending, room)
+        return changes + [Change(self._image.reference(method), [], {}, [], quarantined=not runs(method)) for method in self._uses.values()]
 
     def settled(self, changes: list[Change]) -> list[Change]:
         """After the commit: a counter or a set that was merged with another process's is not what was carried."""
@@ -113,6 +127,7 @@ class Changes:
                     removed.append(slot)
                 elif is_method(value):
                     methods[slot] = to_wire(value, self._image.reference, room)
+                    self._note_use(value)
                 else:
                     sets[slot] = to_wire(value, self._image.reference, room)
                     if isinstance(value, Merging):
@@ -158,7 +173,16 @@ class Changes:
         if state is None or state.cut or state.large or state.damaged:
             room.left = before
             return None
+        for selector in state.quarantined:
+            self._note_use(owner.own(selector))
         return Change(state.reference, state.names, state.slots, [], state.parents, state.methods, renamed=True, whole=True)
+
+    def _note_use(self, method: UvmObject) -> None:
+        """A method comes to stand in a slot: that it is out of use may be new to a follower, and has to be so still at the commit."""
+        if QUARANTINED in method._slots:
+            self._uses[id(method)] = method
+            if method._p_serial != _UNSAVED and not method._p_changed:
+                self._image.read_current([method])
 
     def _again(self, owner: UvmObject) -> Change:
         return Change(self._image.reference(owner), self._image.names_of(owner)[:_NAMES_SHOWN], {}, [], again=True)

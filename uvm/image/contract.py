@@ -2,9 +2,10 @@
 
 Used inside a transaction by whoever tests, installs or shows a method. Layout: a method's slot `examples` is a map with `next`, the number
 of the next one, and `kept`, a list of maps, one an example: `number`, `args`, `kwargs`, `slots` (those that the sender named), `held` (what
-the receiver's other data slots held then: of another state the example says nothing), what it has of `result`, `changed` and `raises`, and
-`looked`: the receiver's slots that a run of it looked at, where that was all it did; else nil. Objects are references to them, so that a
-pack keeps them. The whole is in a record of its own where it is large (`uvm.image.large`).
+the receiver's other data slots held then: of another state the example says nothing), what it has of `result`, `changed` and `raises`,
+`looked`: the receiver's slots that a run of it looked at, where that was all it did, else nil; and `on`: the oid of the object that it was
+given for, which may be gone. Other objects are references to them, so that a pack keeps them. The whole is in a record of its own where it
+is large (`uvm.image.large`).
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ BYTES: Final = 65_536
 HELD: Final = 16_384
 """About how many bytes of a receiver's state are kept with an example; its largest slots are left out first."""
 
-_INNER: Final = frozenset({"looked", "held"})
+_INNER: Final = frozenset({"looked", "held", "on"})
 _CALL: Final = frozenset({"args", "kwargs"})
 _UNSAVED: Final = b"\0" * 8
 
@@ -49,7 +50,7 @@ def clause(receiver: UvmObject, example: Example) -> Clause:
             state[name] = to_wire(value, _committed)
         except ImageError:  # a blob, or what refers to an object that is only being made
             continue
-    return Clause(example, state)
+    return Clause(example, state, on=receiver._p_oid if _is_committed(receiver) else b"")
 
 
 def prompted(receiver: UvmObject, clauses: Sequence[Clause]) -> list[Example]:
@@ -70,6 +71,14 @@ def legible(method: UvmObject, refer: Refer) -> bool:
     return record is None or (record == _record(method) and len(clauses_of(method, refer)) == len(record["kept"]))
 
 
+def binding(method: UvmObject, receiver: bytes) -> list[Clause]:
+    """Those of them that a method for this object alone (its oid) has to satisfy as well.
+
+    What was given for another object, and looked at more than its data, may be true of that object alone.
+    """
+    return [clause for clause in clauses_of(method) if clause.looked is not None or clause.on in (b"", receiver)]
+
+
 def room(method: UvmObject, clauses: Sequence[Clause]) -> bool:
     """Whether a method can keep these as well."""
     together = merged(clauses_of(method), clauses)
@@ -81,7 +90,7 @@ def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Refere
     record = _record(method)
     together = before = clauses_of(method, refer)
     for clause in sorted(clauses, key=lambda clause: not clause.number):
-        if any(clause.same(prior) for prior in together):
+        if any(clause.repeats(prior) for prior in together):
             continue
         numbers = {prior.number for prior in together}
         free = max([record["next"], *(number + 1 for number in numbers)])
@@ -116,11 +125,23 @@ def described(method: UvmObject) -> list[dict[str, Any]]:
     return descriptions
 
 
+def portable(record: Any) -> Any:
+    """What a method keeps, as it is told outside of this image: for which objects it was given means nothing there."""
+    if type(record) is not dict or type(record.get("kept")) is not list:
+        return record
+    entries = [{name: part for name, part in entry.items() if name != "on"} if type(entry) is dict else entry for entry in record["kept"]]
+    return {**record, "kept": entries}
+
+
 # --- inside ------------------------------------------------------------------------------------------------------------
 
 
+def _is_committed(target: UvmObject) -> bool:
+    return target._p_oid is not None and target._p_jar is not None and target._p_serial != _UNSAVED
+
+
 def _committed(target: UvmObject) -> Reference:
-    if target._p_oid is None or target._p_jar is None or target._p_serial == _UNSAVED:
+    if target._p_oid is None or not _is_committed(target):
         raise BadValue("an object that is only being made")
     return Reference(target._p_oid)
 
@@ -135,7 +156,7 @@ def _record(method: UvmObject) -> dict[str, Any]:
 def _loaded(entry: Any, refer: Refer) -> Clause | None:
     try:
         wire = to_wire(entry, refer)
-        extras = {name: wire.pop(name) for name in ("held", "number", "looked") if name in wire}
+        extras = {name: wire.pop(name) for name in ("held", "number", "looked", "on") if name in wire}
         return Clause(msgspec.convert(wire, Example), **extras)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):
         return None
@@ -145,7 +166,7 @@ def _write(method: UvmObject, number: int, clauses: Sequence[Clause], visible: C
     entries = []
     for clause in clauses:
         fields = {name: getattr(clause.example, name) for name in ("args", "kwargs", "slots", "result", "changed", "raises")}
-        fields |= {"held": clause.held, "number": clause.number, "looked": clause.looked}
+        fields |= {"held": clause.held, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
         entries.append(from_wire({name: value for name, value in fields.items() if value is not UNSET}, visible))
     record = stored({"next": number, "kept": entries})
     version = method.own(VERSION)

@@ -83,12 +83,14 @@ class Journal:
                 drafts[persona] = drafts.get(persona, 0) + count
         head.put("asked", drafts)
 
-    def record(self, entries: list[dict[str, Any]]) -> None:
-        """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
+    def record(self, entries: list[dict[str, Any]]) -> list[str]:
+        """Append the entries of a batch; once per transaction, since each time writes the newest page anew. Answers their ids."""
         if not entries:
-            return
-        for number in pages.append(self._head(), [(written, _bytes(written)) for written in entries], PAGES, KEPT):
+            return []
+        appended = pages.append(self._head(), [(written, _bytes(written)) for written in entries], PAGES, KEPT)
+        for number in appended.dropped:
             self._image.strike("undone", f"{self._uvm}/{number}")
+        return [f"{self._uvm}/{position.page}.{position.offset}" for position in appended.positions]
 
     def entries(self) -> Iterable[dict[str, Any]]:
         """All entries that are kept, newest first."""

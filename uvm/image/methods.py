@@ -9,6 +9,9 @@ correction changes that object, and so reaches all of them. What it was before s
 of `replaced`; `version*` is the version that it is now, once it was ever corrected. Only the library's methods are shared so. They are
 never in the slots of primordial objects, and never have `policy`: who may correct them could have changed each of their users.
 
+A method that the kernel brought and that somebody has put back in the place of a later one has `declined`: digests of those that do not
+take its place again with the next start.
+
 With a slot `quarantined`, which says why, a method is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
 It has no `digest` meanwhile: what is compiled is looked up by that, so that a send that finds nothing asks why, and any other asks no more
 than before. With a slot `revoked` (`reason`, `by`, `at` (UTC), and `author`, as in `uvm.image.authors`) it is out of use because its
@@ -36,11 +39,12 @@ SHAPE: Final = "shape"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
 REVOKED: Final = "revoked"
+DECLINED: Final = "declined"
 _REVOKED: Final = "revoked: "
 """How the reason begins that a revocation gives."""
 _ITS_OWN: Final = frozenset({KIND, SHAPE, VERSION, CHARGED, "replaced"})
 """Slots of a shared method that stay when it is corrected."""
-_SHOWN: Final = ("selector", "source", "author", "born", "digest", "policy", QUARANTINED, REVOKED, "proof")
+_SHOWN: Final = ("selector", "source", "author", "born", "digest", "policy", DECLINED, QUARANTINED, REVOKED, "proof")
 _OLDER: Final = ("source", "author", "born", "digest", QUARANTINED)
 _HISTORY: Final = 100
 """Methods that an explanation tells of, of those that a method replaced."""
@@ -99,6 +103,13 @@ def is_born(method: UvmObject) -> bool:
     proof = method.own("proof")
     # The mode is in every proof of a method that came with a message.
     return method.own("author") == BORN and isinstance(proof, dict) and "mode" not in proof
+
+
+def decline(method: UvmObject, other: UvmObject) -> None:
+    """A method was put back in the place of another one, in the current transaction: between two of the kernel's that is decided then."""
+    if is_born(method) and is_born(other):
+        declined = [digest for digest in method.own(DECLINED, []) if digest != digest_of(other)]
+        method.put(DECLINED, [*declined, digest_of(other)][-_HISTORY:])
 
 
 def takes(method: UvmObject, positional: int, keywords: Collection[str]) -> bool:

@@ -41,13 +41,21 @@ class Located(NamedTuple):
     entry: dict[str, Any]
 
 
-def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_pages: int, most_bytes: int) -> list[int]:
-    """Write entries, each with about how many bytes it takes; the numbers of the old pages that went for them."""
+class Appended(NamedTuple):
+    """What became of entries that were written: where they stand, in order, and the numbers of the old pages that went for them."""
+
+    positions: list[Position]
+    dropped: list[int]
+
+
+def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_pages: int, most_bytes: int) -> Appended:
+    """Write entries, each with about how many bytes it takes."""
     pages: OOBTree = head.own("pages")
     page: UvmObject | None = pages[pages.maxKey()] if pages else None
     if page is not None and page.own("bytes", PAGE) < PAGE:
         _stamp(page)
     first = 0
+    positions: list[Position] = []
     while first < len(entries):
         if page is None or page.own("bytes", PAGE) >= PAGE:
             page = UvmObject({KIND: head.own(KIND), "entries": [], "bytes": 0, "tids": []})
@@ -56,6 +64,8 @@ def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_
         while end < len(entries) and octets < BATCH:
             octets += entries[end][1]
             end += 1
+        written = len(page.own("entries"))
+        positions += [Position(pages.maxKey(), written + number) for number in range(end - first)]
         page.put("entries", [*page.own("entries"), *(entry for entry, _ in entries[first:end])])
         page.put("bytes", octets)
         first = end
@@ -65,7 +75,7 @@ def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_
         dropped.append(pages.minKey())
         total -= pages.pop(dropped[-1]).own("bytes", 0)
     head.put("bytes", total)
-    return dropped
+    return Appended(positions, dropped)
 
 
 def newest_first(head: UvmObject, before: Position | None = None) -> Iterator[Located]:

@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
 import structlog
 from ZODB.POSException import POSKeyError
 
 from uvm.errors import BadArguments, BadValue, DamagedRecord, Expired, TooLarge
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
+from uvm.image.methods import QUARANTINED
 from uvm.objects import ABSENT, KIND, Merging, UvmObject
 from uvm.protocol import ENVELOPE, GetFullState, Large, ObjectState, Part, Read, Reference, State
 from uvm.values.crossing import REFERENCE_BYTES, NoRoom, Room, check_key, to_wire, wire_bytes
@@ -76,6 +78,7 @@ def object_state(image: Image, target: UvmObject, room: Room) -> ObjectState:
     methods: dict[str, Any] = {}
     damaged: dict[str, str] = {}
     large: dict[str, Large] = {}
+    quarantined: list[str] = []
     try:
         names = target.names()
     except DamagedRecord as error:
@@ -90,6 +93,8 @@ def object_state(image: Image, target: UvmObject, room: Room) -> ObjectState:
             if is_method(value):
                 if listing.take(REFERENCE_BYTES):
                     methods[name] = image.reference(value)
+                    if QUARANTINED in value._slots and listing.take(len(name.encode()) + 3):
+                        quarantined.append(name)
                 continue
             carried, beyond = listing.value(name, value)
             if beyond is None:
@@ -100,7 +105,8 @@ def object_state(image: Image, target: UvmObject, room: Room) -> ObjectState:
             listing.cut = True
         except (DamagedRecord, BadValue) as error:
             damaged[name] = error.message
-    return ObjectState(image.reference(target), known_as, slots, parents, methods, damaged=damaged, large=large, cut=listing.cut)
+    state = ObjectState(image.reference(target), known_as, slots, parents, methods, quarantined=quarantined)
+    return msgspec.structs.replace(state, damaged=damaged, large=large, cut=listing.cut)
 
 
 def inspected(image: Image, target: UvmObject, tid: bytes, frame: int) -> ObjectState:

@@ -91,7 +91,7 @@ class Bookkeeping:
         weight = gate.look(self._image, attempt)
         self.charge(delivery, weight.grown)
         effects = attempt.effects()
-        self.changes.take(attempt.created, effects)
+        self.changes.take(attempt.created, effects, attempt.judged)
         message = {
             "principal": delivery.principal,
             "session": delivery.session,
@@ -115,12 +115,13 @@ class Bookkeeping:
         for delivery, _ in self._receipts.values():
             session = delivery.principal, delivery.session
             floors[session] = max(floors.get(session, 0), getattr(delivery.request, "floor", 0))
-        for delivery, result in self._receipts.values():
+        journalled = zip(self.entries, self.journal.record(self.entries), strict=True)
+        ids = {(message["principal"], message["session"], message["seq"]): id for message, id in journalled}
+        for number, (delivery, result) in self._receipts.items():
             # The floor that the batch comes to, so that each session's page is swept once.
             floor = floors[delivery.principal, delivery.session]
-            self._ledger.record(delivery.principal, delivery.session, delivery.seq, delivery.digest, result, floor)
+            self._ledger.record(*number, delivery.digest, result, floor, ids.get(number, ""))
         self.accounts.write()
-        self.journal.record(self.entries)
         self.journal.mark(batch, self._sent)
 
     def committed(self) -> None:

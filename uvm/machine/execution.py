@@ -21,8 +21,8 @@ from uvm.image import nursery, queries
 from uvm.image.image import Image
 from uvm.machine import contracts, offers, previews
 from uvm.machine.bookkeeping import Bookkeeping
-from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault, selectors
-from uvm.machine.expected import Untested, expect
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault
+from uvm.machine.expected import Untested, answered_unwritten, expect
 from uvm.objects import UvmObject
 from uvm.protocol import (
     Changing,
@@ -119,8 +119,8 @@ class Execution:
 
     def _missed(self, delivery: Delivery, attempt: Attempt, miss: Miss) -> Outcome:
         """What the message did until it missed a method goes to the trial as records, and so has to be what records may hold."""
-        if attempt.preview and miss.reified.own("selector") != selectors(delivery.request):
-            return Failed(previews.one_method_alone(delivery.request, miss.reified.own("selector")))
+        if attempt.preview and not previews.writes(delivery.request, miss):
+            return Failed(previews.one_method_alone(delivery.request, attempt, miss))
         try:
             attempt.unflagged()
             gate.look(self._image, attempt)
@@ -153,7 +153,7 @@ class Execution:
             return contracts.carry_out(self._image, self._runtime, self._books, delivery, attempt, request, Room(self._capacity))
         new_objects: list[UvmObject] = []
         room = Room(self._capacity)
-        if isinstance(request, Send) and request.preview:
+        if isinstance(request, Send | Transaction) and request.preview:
             return self._preview(delivery, attempt, request, room)
         accepted = None
         if isinstance(request, Send) and request.accept:
@@ -215,11 +215,13 @@ class Execution:
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)
         if type(receiver) is not UvmObject:
             raise BadArguments(f"{step.target!r}, the target of {step.selector}, is a {queries.kind_of(receiver)}; a target is an object")
-        if step.examples:
-            expect(self._image, attempt, delivery, receiver, step)
+        unwritten = expect(self._image, attempt, delivery, receiver, step) if step.examples else None
         args = tuple([from_wire(value, resolve) for value in step.args])
         kwargs = {name: from_wire(value, resolve) for name, value in step.kwargs.items()} if step.kwargs else {}
-        return self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+        result = self._runtime.run(attempt, receiver, step.selector, args, kwargs)
+        if unwritten is not None:
+            answered_unwritten(self._image, attempt, delivery, receiver, step.selector, unwritten)
+        return result
 
     def _send_all(self, delivery: Delivery, attempt: Attempt, request: Transaction, new_objects: list[UvmObject], room: Room) -> list[Any]:
         results: list[Any] = []
@@ -253,18 +255,21 @@ class Execution:
 
         return answerable(result, refer, room)
 
-    def _preview(self, delivery: Delivery, attempt: Attempt, request: Send, room: Room) -> Answered:
+    def _preview(self, delivery: Delivery, attempt: Attempt, request: Send | Transaction, room: Room) -> Answered:
         """What the message would do. It is carried out like any other, and then all of it is taken back."""
         attempt.touch()  # all that is made from here on goes with the savepoint, new objects too
         attempt.preview = True
-        proposal = previews.written(self._image, request)
-        method, digest = None, ""
-        if proposal is not None:
-            previews.put_in_place(self._image, proposal, delivery, previews.key_of(self._image.target(request.target), request))
-            method, digest = proposal.own("method"), proposal.own("digest")
-            request = msgspec.structs.replace(request, examples=[])  # the method was tried on them
-        result = self._send(delivery, attempt, request, self._resolve)
+        proposal = None
+        answer: dict[str, Any]
+        if isinstance(request, Transaction):
+            answer = {"results": self._send_all(delivery, attempt, request, [], room)}
+        else:
+            proposal = previews.written(self._image, request)
+            if proposal is not None:
+                previews.put_in_place(self._image, proposal, delivery, previews.key_of(self._image.target(request.target), request))
+                request = msgspec.structs.replace(request, examples=[])  # the method was tried on them
+            answer = {"result": self._answer(self._send(delivery, attempt, request, self._resolve), attempt, [], room)}
         attempt.unflagged()
         gate.look(self._image, attempt)
-        effect = previews.shown(self._image, attempt, result, method, digest)
-        return Answered(encode_value(self._answer(effect, attempt, [], room)))
+        answer |= self._answer(previews.effect(self._image, attempt), attempt, [], room)
+        return Answered(encode_value(answer | previews.method_shown(proposal)))

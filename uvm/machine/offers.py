@@ -27,9 +27,10 @@ def carry_out(
     check_offer(image, target, request.selector, delivery.rights, request.policy)
     examples.check(target, request.examples, image.visible)
     replaced = target.own(request.selector)
-    clauses = [contract.clause(target, example) for example in request.examples] + (
-        contract.clauses_of(replaced) if is_method(replaced) else []
-    )
+    clauses = [contract.clause(target, example) for example in request.examples]
+    if is_method(replaced):
+        alone = request.here or request.policy
+        clauses += contract.binding(replaced, image.reference(target).oid) if alone else contract.clauses_of(replaced)
     key = f"offer:{delivery.token}:{delivery.digest.hex()}"
     message = image.shard("messages", key).own(key)
     if message is ABSENT or message.own("stage") not in ("installed", "refused"):

@@ -6,21 +6,21 @@ with it. References to objects that a previewed attempt made name nothing outsid
 
 from typing import Any
 
-from uvm.errors import NotUnderstood
+from uvm.errors import ExampleFailed, ImageError, NotUnderstood, PreviewGone
 from uvm.generation import claims, placing, proposals
 from uvm.history import chronicle
 from uvm.image import contract
 from uvm.image.image import Image
 from uvm.image.journal import Effect
 from uvm.image.message_object import is_method, shape
-from uvm.image.methods import is_shared, quarantined, written_for
+from uvm.image.methods import is_shared, quarantined, runs, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.machine.delivery import Delivery
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Send
 from uvm.runtime import gate
-from uvm.runtime.attempt import Attempt
+from uvm.runtime.attempt import Attempt, Miss
 from uvm.runtime.authority import check_install
 
 
@@ -70,8 +70,14 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
 
     Raises PreviewGone, PreviewOutdated, NotAllowed, QuotaExceeded.
     """
-    key = key_of(image.target(request.target), request)
-    proposal = proposals.accepted(image, key, str(request.accept))
+    receiver = image.target(request.target)
+    key = key_of(receiver, request)
+    try:
+        proposal = proposals.accepted(image, key, str(request.accept))
+    except PreviewGone as error:
+        if runs(receiver.lookup(request.selector)):
+            error.remedy = "its method is there by now, accepted or written otherwise: send the message without accept"
+        raise
     holder, method, message = (proposal.own(name) for name in ("holder", "method", "message"))
     installed = put_in_place(image, proposal, delivery, key)
     method_in_place = holder.own(request.selector)
@@ -95,25 +101,41 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
     return written_for(method), installed
 
 
-def shown(image: Image, attempt: Attempt, result: Any, method: UvmObject | None, accept: str) -> dict[str, Any]:
-    """The answer of a preview, as slot values. `method`: one that was written for it, under the digest `accept`."""
+def effect(image: Image, attempt: Attempt) -> dict[str, Any]:
+    """What a previewed attempt changed and made, as slot values: part of the answer."""
     effects = [effect for effect in attempt.effects() if not attempt.is_new(effect[0])]
-    answer: dict[str, Any] = {
-        "result": result,
-        "slots": [_slot(image, effect) for effect in effects],
-        "made": [_made(target) for target in attempt.created.values()],
-    }
-    if method is not None:
-        answer["method"] = {key: method.own(key) for key in ("selector", "source", "author", "digest")}
-        answer["accept"] = accept
-    return answer
+    return {"slots": [_slot(image, effect) for effect in effects], "made": [_made(newborn) for newborn in attempt.created.values()]}
 
 
-def one_method_alone(request: Any, needed: str) -> NotUnderstood:
-    """Why a preview of a message that sends what nobody understands shows nothing."""
+def method_shown(proposal: UvmObject | None) -> dict[str, Any]:
+    """The method that was written for a preview, if one was, and the digest under which it is accepted: part of the answer."""
+    if proposal is None:
+        return {}
+    method = proposal.own("method")
+    return {"method": {key: method.own(key) for key in ("selector", "source", "author", "digest")}, "accept": proposal.own("digest")}
+
+
+def writes(request: object, miss: Miss) -> bool:
+    """Whether a preview of this message has the missing method written: its own alone."""
+    return isinstance(request, Send) and miss.reified.own("selector") == request.selector
+
+
+def one_method_alone(request: object, attempt: Attempt, miss: Miss) -> ImageError:
+    """Why a preview of a message that sends what nobody understands, or several sends of which one is not understood, shows nothing."""
+    needed = miss.reified.own("selector")
+    if isinstance(request, Send):
+        return NotUnderstood(
+            f"{request.selector} sends {needed}, which nobody understands; a preview writes the method of its own message alone",
+            f"preview {needed} first, or send it",
+        )
+    if attempt.anew is not None and miss.receiver.lookup(needed) is attempt.anew:
+        return ExampleFailed(
+            f"send {attempt.step}: {needed} does not do what is expected of it, and a preview of a Transaction writes no method",
+            f"preview {needed} alone with these examples, and accept what is shown",
+        )
     return NotUnderstood(
-        f"{request.selector} sends {needed}, which nobody understands; a preview writes the method of its own message alone",
-        f"preview {needed} first, or send it",
+        f"send {attempt.step} comes to {needed}, which nobody understands; a preview of a Transaction writes no method",
+        f"preview {needed} alone and accept what is shown, or send it",
     )
 
 

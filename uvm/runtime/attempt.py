@@ -58,7 +58,8 @@ class Attempt(Budget):
     that change something. `writable` false: setting a slot is refused, and
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
     left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
-    may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`).
+    may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`); `judged`: the
+    methods that it put out of use, or back.
     `clauses`: what the send of number `step` expects of its method, and `examples` as its prompt shows them; `anew`: a method that is to be
     written again; `sent` false: for its examples alone; `preview`: nothing of it is to last.
     """
@@ -101,6 +102,7 @@ class Attempt(Budget):
         self.principal = principal
         self.message = message
         self.undid: list[list[Any]] = []
+        self.judged: list[UvmObject] = []
         self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
         self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}

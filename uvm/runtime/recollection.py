@@ -12,7 +12,7 @@ from uvm.history.takings import Taking
 from uvm.history.undo import Restoring, UndoPlan
 from uvm.image import library
 from uvm.image.message_object import is_method
-from uvm.image.methods import VERSION
+from uvm.image.methods import VERSION, decline
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.runtime import Primitive, Runtime
@@ -185,6 +185,8 @@ def _put(runtime: Runtime, step: Restoring) -> None:
         step.owner.drop(step.slot)
     else:
         step.owner.put(step.slot, step.value)
+        if is_method(step.value) and is_method(step.now):
+            decline(step.value, step.now)
 
 
 def _check_cycle(runtime: Runtime, owner: UvmObject) -> None:

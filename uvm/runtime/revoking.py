@@ -52,6 +52,7 @@ def revoke(runtime: Runtime, receiver: UvmObject, kind: str, name: str, reason: 
     if preview or (not judged and revocations.finished(image, author)):
         return answer
     attempt.touch()
+    attempt.judged += [verdict.method for verdict in judged]
     revocations.revoke(image, author, judged, reason, attempt.principal, left=left)
     answer |= revocations.find(image, author) or {}
     _chronicle(runtime, "revocation", author, reason, answer)
@@ -76,6 +77,7 @@ def restore(runtime: Runtime, receiver: UvmObject, kind: str, name: str, preview
     if preview:
         return answer
     attempt.touch()
+    attempt.judged += [verdict.method for verdict in judged if verdict.fate == "restored"]
     revocations.restore(image, author, judged, left=left)
     _chronicle(runtime, "restoration", author, "", answer)
     return answer

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from uvm.errors import BadExport, NotAllowed
-from uvm.image import authors, revocations
+from uvm.image import authors, contract, revocations
 from uvm.image.image import Image
 from uvm.image.large import loaded, stored
 from uvm.image.methods import IMPORTED, is_imported, method, quarantine, quarantined, revoke
@@ -102,7 +102,7 @@ def imported(image: Image, document: MethodDocument, by: Importing, find: Find) 
 
 def examples_of(behaviour: UvmObject) -> Any:
     """The examples that a method keeps, or nothing."""
-    return loaded(behaviour.own(EXAMPLES, None))
+    return contract.portable(loaded(behaviour.own(EXAMPLES, None)))
 
 
 def same(behaviour: UvmObject, document: MethodDocument, find: Find) -> bool:

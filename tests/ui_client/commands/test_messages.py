@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -121,13 +122,26 @@ def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Co
 def test_a_preview_shows_what_would_change_and_how_it_is_accepted(batos: Command) -> None:
     shown = batos("send", "cart", "raise_", "1", "--preview")
     lines = shown.out.splitlines()
-    assert lines[0] == "new object 1"
+    assert lines[0] == "answer: new object 1"
     assert lines[1].endswith(".price: 3 → 4")
     assert lines[2].startswith("new object 1, of [") and lines[2].endswith("price: 1")
     assert "nothing was changed" in shown.err and f"--accept {'ab' * 16}" in " ".join(shown.err.split()) and "def raise_" in shown.err
     assert batos("send", "cart", "raise_", "1", "--preview", "--json").json["result"]["accept"] == "ab" * 16
     assert batos("send", "cart", "raise_", "1", "--accept", "ab" * 16, "--json").json["result"] == ["accepted", "ab" * 16]
+    assert f"batos send cart raise_ 1 --accept {'ab' * 16}" in " ".join(shown.err.split())
     assert "leave out" in batos("send", "cart", "raise_", "--preview", "--accept", "ab" * 16).err
+    refused = batos("send", "cart", "raise_", "1", "--accept", "abab")
+    assert refused.status == 2 and "32 hexadecimal digits" in " ".join(refused.err.split())
+
+
+def test_a_preview_of_several_messages_shows_each_answer_and_what_all_change(batos: Command, tmp_path: Path) -> None:
+    sends = tmp_path / "sends.json"
+    sends.write_text('[["cart", "clone"], [{"result": 0}, "setSlot_value_", "price", 4]]')
+    shown = batos("transaction", str(sends), "--preview")
+    lines = shown.out.splitlines()
+    assert lines[:2] == ["0 clone: new object 1", "1 setSlot_value_: new object 1"]
+    assert lines[2].endswith(".price: 3 → 4") and "nothing was changed" in shown.err and "--accept" not in shown.err
+    assert len(batos("transaction", str(sends), "--preview", "--json").json["result"]["results"]) == 2
 
 
 def test_inspect_shows_slots_parents_and_methods(batos: Command) -> None:

@@ -34,6 +34,7 @@ from uvm.protocol import (
     Send,
     State,
     StateUpdate,
+    Transaction,
     decode_request,
     encode,
 )
@@ -46,6 +47,10 @@ create table if not exists counter (n int);
 create table if not exists flags (name text primary key);
 """
 OBJECTS = 7
+EFFECT = {
+    "slots": [{"object": Reference((3).to_bytes(8)), "names": ["cart"], "slot": "price", "before": 3, "after": 4}],
+    "made": [{"object": Reference((900).to_bytes(8)), "parents": [Reference((3).to_bytes(8))], "slots": {"price": 1}}],
+}
 
 
 def image(home: Path) -> sqlite3.Connection:
@@ -142,6 +147,10 @@ class FakeUvm:
                 answer = Reply(request.id, {"selector": request.selector, "examples": told, "removed": request.remove}, uvm=self.name)
             case CreateMethod():
                 answer = Reply(request.id, request.source, uvm=self.name)
+            case Transaction():
+                results = [thing(900).reference for _ in request.sends]
+                told = {"results": results, **EFFECT} if request.preview else results
+                answer = Reply(request.id, told, uvm=self.name)
             case Send():
                 self.sent(delivery, request)
                 return
@@ -154,10 +163,8 @@ class FakeUvm:
         self.database.execute("insert into runs values (?, ?, ?, ?, ?, ?, ?)", row)
         reply = Reply(request.id, None, uvm=self.name)
         if request.preview:
-            changed = {"object": thing(3).reference, "names": ["cart"], "slot": "price", "before": 3, "after": 4}
-            made = {"object": thing(900).reference, "parents": [thing(3).reference], "slots": {"price": 1}}
             method = {"selector": request.selector, "source": "def raise_(self, a):\n    return 4\n", "author": "brick", "digest": ""}
-            told = {"result": thing(900).reference, "slots": [changed], "made": [made], "method": method, "accept": "ab" * 16}
+            told = {"result": thing(900).reference, **EFFECT, "method": method, "accept": "ab" * 16}
             self.say(wire.Done(delivery.delivery, encode(Reply(request.id, told, uvm=self.name))))
             return
         if request.accept:

@@ -12,7 +12,7 @@ from uvm.protocol import Reference, Send, decode_value, encode
 from uvm.rights import ALL
 
 _seqs = count(1)
-_jobs = count(1)
+_numbers = count(1)
 
 
 class Past(Bench):
@@ -27,7 +27,7 @@ class Past(Bench):
         """The message's result, or its error."""
         seq = next(_seqs)
         request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, session="s", seq=seq)
-        delivery = Delivery(next(_jobs), encode(request), principal, False, 0.0, 60.0, rights=rights)
+        delivery = Delivery(next(_numbers), encode(request), principal, False, 0.0, 60.0, rights=rights)
         ((_, outcome, tid),) = self.batch.run([delivery])
         if isinstance(outcome, Answered):
             if tid:

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.uvm.history.past import picture
-from uvm.history import chronicle
+from uvm.history import chronicle, takings
 from uvm.image.image import Image
 from uvm.image.methods import install, method, primitive
+from uvm.image.receipts import Ledger
 from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, MergingQueue, MergingSet
 from uvm.protocol import Reference
@@ -367,6 +368,35 @@ def test_an_entry_that_went_with_the_oldest_pages_cannot_be_undone(past, shop, m
     marks = [key for leaf in past.image.shards("undone") for key in leaf.names()]
     past.image.manager.abort()
     assert marks == [], "marks go with their pages"
+
+
+def test_a_message_of_long_ago_is_found_by_its_receipt(past, shop, monkeypatch):
+    monkeypatch.setattr(takings, "LOOKED", 3)
+    past.do(shop, "setSlot_value_", "price", 9)
+    seq = past.seq
+    for number in range(8):
+        past.do(shop, "setSlot_value_", "other", number)
+    past.image.manager.begin()
+    Ledger(past.image).expire(2**60)
+    past.image.manager.commit()
+    error = past.ask("genesis_obj", "undo_", f"s/{seq}")
+    assert error.type == "NotRecorded" and "the newest 3 entries" in error.message
+    assert "batos undo TID" in error.remedy and "batos history" in error.remedy
+    past.do(shop, "setSlot_value_", "price", 10)
+    seq = past.seq
+    for number in range(8):
+        past.do(shop, "setSlot_value_", "other", number)
+    past.undo(f"s/{seq}")
+    assert past.slot(shop, "price") == 9
+
+
+def test_a_message_is_known_by_the_beginning_of_its_session_that_history_shows(past, shop):
+    session = "0123456789abcdef" * 2
+    outcome = past.send(shop, "setSlot_value_", "price", 9, session=session, seq=7)
+    assert isinstance(outcome, Answered)
+    assert past.ask("genesis_obj", "undo_", f"{session[:11]}/7").type == "NotRecorded"
+    past.undo(f"{session[:12]}/7")
+    assert past.slot(shop, "price") == 4
 
 
 def test_a_principal_undoes_only_what_it_may_write(past, shop):

@@ -14,7 +14,7 @@ from uvm.protocol import GetFullState, Inspect, Part, Read, Reference, Result, S
 from uvm.values import exact
 from uvm.values.crossing import to_wire, wire_bytes
 
-_jobs = count(1)
+_numbers = count(1)
 FRAME = 4_000_000
 
 
@@ -26,7 +26,7 @@ def bench() -> Iterator[Bench]:
 
 def ask(bench: Bench, request: Any) -> Any:
     """The result, State or Part of a request; its error when it failed."""
-    (outcome,) = bench.run(Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0))
+    (outcome,) = bench.run(Delivery(next(_numbers), encode(request), "local", False, 0.0, 60.0))
     if isinstance(outcome, Failed):
         return outcome.error
     assert isinstance(outcome, Answered)

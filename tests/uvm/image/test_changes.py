@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from ZODB.DemoStorage import DemoStorage
 
-from tests.follower import Follower, of_snapshot
+from tests.follower import OUT, Follower, of_snapshot
 from tests.uvm.images import Bench, awakened
-from uvm.image import tally
+from uvm.image import authors, tally
 from uvm.image.image import Database, Image
 from uvm.image.methods import install, method
 from uvm.image.transactor import Transactor
@@ -33,7 +33,7 @@ from uvm.protocol import (
     encode,
 )
 
-_jobs = count(1)
+_numbers = count(1)
 
 
 class Twin:
@@ -51,7 +51,7 @@ class Twin:
 
     def run(self, request: Any) -> Any:
         """Carry out a request: its value, its State, or None when it failed."""
-        delivery = Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        delivery = Delivery(next(_numbers), encode(request), "local", False, 0.0, 60.0)
         for _, outcome, tid in self.bench.batch.run([delivery]):
             if isinstance(outcome, Failed):
                 return None
@@ -186,12 +186,55 @@ def test_what_is_too_large_for_an_update_says_again(street: Street) -> None:
     assert [(change.again, change.slots) for change in update.changes] == [(True, {})]
 
 
+def teach(twin: Twin, target: Reference, selector: str, source: str) -> None:
+    """Give an object a method by the persona t."""
+
+    def put() -> None:
+        made = method(selector, source, 0, "t", {"mode": "base"})
+        install(twin.image.at(target), made)
+        authors.enter(twin.image, made, target.oid)
+        tally.count(twin.image, "methods")
+
+    twin.transactor.run(put)
+
+
+def test_a_method_that_goes_out_of_use_is_told_wherever_it_stands(street: Street) -> None:
+    item, later = street.first.send("genesis_obj", "clone"), street.first.send("genesis_obj", "clone")
+    street.first.send(item, "nameAs_", "item")
+    street.first.send(later, "nameAs_", "later")
+    teach(street.first, item, "worth", "def worth(self):\n    return 2\n")
+    twin = street.first.send(item, "clone")
+    street.first.send(twin, "nameAs_", "twin")
+    street.follow()
+
+    def out() -> dict[Reference, Any]:
+        street.follow(random.Random(1))
+        street.check()
+        followed = street.follower.state()
+        return {one: followed[one].get(OUT, []) for one in (item, twin)}
+
+    assert out() == {item: [], twin: []}
+    street.first.send("pLLM_obj", "revokeAuthor_", "persona", "t")
+    assert out() == {item: ["worth"], twin: ["worth"]}
+    third = street.second.send(twin, "clone")
+    street.second.send(later, "setSlot_value_", "third", third)
+    street.follow()
+    street.check()
+    assert street.follower.state()[third][OUT] == ["worth"], "one that is made with it has it out of use as well"
+    street.second.send("pLLM_obj", "restoreAuthor_", "persona", "t")
+    assert out() == {item: [], twin: []}
+    fresh = Follower(street.second.inspect)
+    street.first.send("pLLM_obj", "revokeAuthor_", "persona", "t")
+    fresh.start(street.first.snapshot())
+    assert fresh.state()[item][OUT] == ["worth"], "a snapshot says it as well"
+
+
 def play(street: Street, dice: random.Random, objects: list[Reference]) -> None:
     """One random write, by either process."""
     twin = dice.choice([street.first, street.second])
     target, argument = dice.choice(objects), dice.choice(objects)
     slot = dice.choice("abcd")
-    match dice.randrange(18):
+    match dice.randrange(22):
         case 0:
             clone = twin.send(target, "clone")
             if clone is not None:
@@ -222,18 +265,17 @@ def play(street: Street, dice: random.Random, objects: list[Reference]) -> None:
             twin.run(Transaction(id=1, sends=[Step(target, "clone"), named]))
         case 12:
             source = f"def {slot}(self):\n    return {dice.randrange(9)}\n"
-            twin.transactor.run(
-                lambda: (
-                    install(twin.image.at(target), method(slot, source, 0, "t", {})),
-                    tally.count(twin.image, "methods"),
-                )
-            )
+            teach(twin, target, slot, source)
         case 13:
             twin.transactor.run(lambda: twin.image.named("heartbeat_obj").put("last", {"n": dice.random()}))
         case 14:
             twin.send(target, "compareAndSet_", slot, 1, 2)
         case 15:
             twin.run(Release(1, [argument]))
+        case 16 | 17:
+            twin.send("pLLM_obj", "revokeAuthor_", "persona", "t")
+        case 18 | 19:
+            twin.send("pLLM_obj", "restoreAuthor_", "persona", "t")
         case _:
             listed = twin.send("genesis_obj", "recent_", "", 30)["entries"]
             entry = dice.choice([entry for entry in listed if "tags" not in [change["slot"] for change in entry.get("changes", ())]])
