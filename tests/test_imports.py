@@ -122,7 +122,7 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
         assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name
 
 
-CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request")
+CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request", "decision", "features")
 CORE_MAY = (
     "uvm.errors",
     "uvm.protocol",
@@ -130,6 +130,7 @@ CORE_MAY = (
     "uvm.language",
     "uvm.runtime.policy",
     "uvm.trial.protocol",
+    "uvm.trial.likeness",
     "uvm.values.examples",
     "inference_worker.protocol",
 )

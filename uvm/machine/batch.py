@@ -422,7 +422,7 @@ class Batch:
         raise BadValue(f"{value!r} stands in send {number}; a send may have the results of earlier sends of its Transaction")
 
     def _send(self, delivery: Delivery, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any], number: int = 0) -> Any:
-        attempt.step, attempt.clauses, attempt.examples, attempt.anew = number, [], [], None
+        attempt.step, attempt.clauses, attempt.examples, attempt.anew, attempt.risk = number, [], [], None, step.risk or 0.0
         if len(self._sent) < TALLIED and not attempt.preview:
             self._sent[step.selector] = self._sent.get(step.selector, 0) + 1
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)

@@ -60,7 +60,8 @@ class Attempt(Budget):
     left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
     may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`).
     `clauses`: what the send of number `step` expects of its method, and `examples` as its prompt shows them; `anew`: a method that is to be
-    written again; `sent` false: for its examples alone; `preview`: nothing of it is to last.
+    written again; `sent` false: for its examples alone; `preview`: nothing of it is to last; `risk`: that its
+    sender takes of a method being wrong, 0 where it does not say.
     """
 
     asked = 0
@@ -69,6 +70,7 @@ class Attempt(Budget):
     step = 0
     sent = True
     preview = False
+    risk = 0.0
     anew: UvmObject | None = None
     _secured = False
 

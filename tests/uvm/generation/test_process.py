@@ -205,7 +205,6 @@ def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
     world.asked.clear()
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
-    world.end(world.asked[0], StepStored(1))
     world.end(world.asked[0], answer)
     world.goes_well()
     assert blamed(world, Refused, "chooseFrom_") and not world.installed
