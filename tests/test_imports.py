@@ -44,7 +44,7 @@ FLOORS = {
         "client",
         "report values morphs connection child story",
         "terminal steps checks explanation export_files progress recovery model_choice imports",
-        "window startup",
+        "window startup wherefore",
         "commands",
         "cli",
     ),
@@ -133,6 +133,7 @@ CORE_MAY = (
     "uvm.trial.likeness",
     "uvm.values.examples",
     "inference_worker.protocol",
+    "uvm.values.slot_values",
 )
 
 

@@ -156,16 +156,17 @@ class Client(_Base):
         deadline: float | None = None,
         examples: Examples = (),
         via: str = "",
+        risk: float | None = None,
         keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Send a message and return its result. `deadline` in seconds (default: the longest a missing method may take).
 
         `examples` say what its method should do: one that is not written yet is written so, one that is there is tested, and written
-        again if the image wrote it. `via` names the UVM that is to run it. `keywords` are
-        more keyword arguments of the message, for those whose names are parameters here.
+        again if the image wrote it. `risk`: how likely a method that is written for this may be wrong (default: `uvm.risk`). `via` names
+        the UVM that is to run it. `keywords` are more keyword arguments of the message, for those whose names are parameters here.
         """
-        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via, risk)
         return _expect(Reply, self._ask(request, self._deadline(deadline))).result
 
     def preview(
@@ -176,6 +177,7 @@ class Client(_Base):
         *args: Any,
         deadline: float | None = None,
         examples: Examples = (),
+        risk: float | None = None,
         keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -183,7 +185,7 @@ class Client(_Base):
 
         Where its method is missing it is written, tried, and shown in `method`; `accept` is the digest under which `accept` installs it.
         """
-        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "")
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "", risk)
         return _told(self._ask(msgspec.structs.replace(request, preview=True), self._deadline(deadline)))
 
     def accept(
@@ -355,11 +357,12 @@ class AsyncClient(_Base):
         deadline: float | None = None,
         examples: Examples = (),
         via: str = "",
+        risk: float | None = None,
         keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> Any:
         """As Client.send."""
-        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via)
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via, risk)
         return _expect(Reply, await self._ask(request, self._deadline(deadline))).result
 
     async def preview(
@@ -370,11 +373,12 @@ class AsyncClient(_Base):
         *args: Any,
         deadline: float | None = None,
         examples: Examples = (),
+        risk: float | None = None,
         keywords: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """As Client.preview."""
-        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "")
+        request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "", risk)
         return _told(await self._ask(msgspec.structs.replace(request, preview=True), self._deadline(deadline)))
 
     async def accept(
@@ -567,8 +571,19 @@ def _target(target: Target) -> Target:
     return Reference.parse(target) if isinstance(target, str) and target.startswith("@") else target
 
 
-def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, Any], examples: Examples, via: str) -> Send:
-    return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
+def _send(
+    target: Target,
+    selector: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    examples: Examples,
+    via: str,
+    risk: float | None = None,
+) -> Send:
+    if risk is not None and not 0 < risk <= 1:
+        raise ValueError(f"a risk is above 0 and at most 1, not {risk}")
+    expected, taken = _examples(examples), msgspec.UNSET if risk is None else risk
+    return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=expected, via=via, risk=taken)
 
 
 def _create_method(target: Target, selector: str, source: str, examples: Examples, policy: bool, here: bool, via: str) -> CreateMethod:

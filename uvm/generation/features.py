@@ -266,7 +266,7 @@ class _Body:
         if isinstance(node, ast.Attribute):
             if isinstance(node.value, ast.Name) and node.value.id == "self" and not node.attr.startswith("_"):
                 self.named[node.attr] = None
-                self._words |= _stems(node.attr)
+            self._words |= _stems(node.attr)
             self.signs.add(node.attr)
         elif isinstance(node, ast.Name):
             self.read.add(node.id)

@@ -176,7 +176,7 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
 def undecided(generation: Generation) -> Refused:
     """Why a message is refused whose drafts are fit: none of them is likely enough to be what is meant. It asks what would decide it."""
     request, drafts, choice = generation.request, generation.drafts, generation.choice
-    offered = [storable(one) for one in choices(request, drafts, generation.outcomes, choice.draft)]
+    offered = [storable(_told(one)) for one in choices(request, drafts, generation.outcomes, choice.draft)]
     declined, number = declining(drafts), written(drafts)
     sure = "" if choice.confidence is None else f"the best of {number} drafts is right with a probability of {choice.confidence:.0%}"
     wanted = "" if choice.threshold is None or choice.threshold > 1 else f", and {choice.threshold:.0%} are asked for"
@@ -197,6 +197,15 @@ def undecided(generation: Generation) -> Refused:
         choices=offered,
         reasons=stages.reasons(drafts),
     )
+
+
+def _told(value: Any) -> Any:
+    """A wire value as the examples of the command line have it: with maps in the place of references."""
+    if isinstance(value, Reference):
+        return {"ref": str(value)}
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    return {key: _told(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _shown(value: Any) -> Any:

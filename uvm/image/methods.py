@@ -264,6 +264,9 @@ def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
     told = {key: copied(one.own(key)) for key in _SHOWN if one.own(key) is not ABSENT}
     if quarantined(one):
         told["digest"] = digest_of(one)
+    proof = one.own("proof")
+    if isinstance(proof, dict) and proof.get("confidence") is not None:
+        told["confidence"] = proof["confidence"]
     if one.own("examples") is not ABSENT:
         told["examples"] = contract.described(one)
     if one.own("primitive") is not ABSENT:

@@ -3,7 +3,7 @@
 Two drafts that agree on the real values of an object may mean different things: with a quantity of 1, a price is a total. So a trial runs a
 draft on `MODES` such copies of the receiver's slots and of the arguments, and drafts are told apart by what they do on all of them.
 
-Numbers keep their type, and their sign where that was one: nobody has a price below zero. Texts are changed, permuted, emptied, or
+Numbers keep their type, and one that is not below zero stays so: nobody has a price below zero. Texts are changed, permuted, emptied, or
 replaced by others that stand in the same place (a status among rows). Lists get longer, shorter, empty or another order; rows keep their
 keys. References stay what they are.
 """
@@ -84,7 +84,9 @@ class _Change:
             return sign * (size * chance.choice((2, 3, 10)) + chance.randint(1, 9))
         if self._mode == "less":
             return sign * (size // chance.choice((2, 3)) if size > 3 else chance.randint(0, 3))
-        return sign * max(1, size + chance.choice((-2, -1, 1, 2, 3, 5, 0.5 * size)))
+        return sign * chance.choice(
+            [other for other in (size - 2, size - 1, size + 1, size + 2, size + 3, size + 5, 1.5 * size) if other > 0]
+        )
 
     def _text(self, value: str, siblings: Sequence[str]) -> str:
         chance, value = self._chance, value[:_CHARACTERS]
