@@ -58,7 +58,7 @@ class TaskSeen:
 
 
 @dataclass(frozen=True)
-class Model:
+class ScoreModel:
     """A score: `bias`, and the sum of each weight times what its feature is above its mean."""
 
     bias: float
@@ -115,7 +115,7 @@ def part_of(task: TaskSeen, parts: int) -> int:
 # --- the score --------------------------------------------------------------------------------------------------------
 
 
-def fit(tasks: Sequence[TaskSeen]) -> Model:
+def fit(tasks: Sequence[TaskSeen]) -> ScoreModel:
     """A logistic regression over the groups of these tasks, each task counting as one. Raises ValueError without right and wrong ones."""
     rows = [(group.features, group.right, 1 / len(task.groups)) for task in tasks for group in task.groups]
     if not any(right for _, right, _ in rows) or all(right for _, right, _ in rows):
@@ -127,7 +127,7 @@ def fit(tasks: Sequence[TaskSeen]) -> Model:
     points = [[1.0, *((features.get(name, 0.0) - means[name]) / spread[name] for name in used)] for features, _, _ in rows]
     found = regression(points, [float(right) for _, right, _ in rows], [weight for _, _, weight in rows], _RIDGE)
     weights = {name: value / spread[name] for name, value in zip(used, found[1:], strict=True)}
-    return Model(found[0], {name: weights.get(name, 0.0) for name in names}, means)
+    return ScoreModel(found[0], {name: weights.get(name, 0.0) for name in names}, means)
 
 
 def regression(points: Sequence[Sequence[float]], wanted: Sequence[float], weights: Sequence[float], ridge: float) -> list[float]:
@@ -178,7 +178,7 @@ def logistic(value: float) -> float:
 # --- probabilities and thresholds -------------------------------------------------------------------------------------
 
 
-def picks(model: Model, tasks: Iterable[TaskSeen]) -> list[Pick]:
+def picks(model: ScoreModel, tasks: Iterable[TaskSeen]) -> list[Pick]:
     """What the rule would install of each task."""
     found = []
     for task in tasks:
@@ -263,7 +263,7 @@ def judgement(first: Sequence[TaskSeen], second: Sequence[TaskSeen]) -> dict[str
 
 def decided(content: dict[str, Any], task: TaskSeen) -> tuple[float, bool, bool]:
     """The confidence of what the rule would take, whether that is right, and whether the drafts decline: as the image's rule has it."""
-    model = Model(content["bias"], content["weights"], content["means"])
+    model = ScoreModel(content["bias"], content["weights"], content["means"])
     (pick,) = picks(model, [task])
     slope, offset = content["calibration"][task.kind]
     return logistic(slope * pick.score + offset), pick.right, pick.declined

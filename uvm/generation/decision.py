@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct
 
 from uvm.generation import features
-from uvm.generation.features import Group, Question
+from uvm.generation.features import Group, SentMessage
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
 from uvm.protocol import encode_value
@@ -73,10 +73,10 @@ def candidates(request: MethodRequest, drafts: Sequence[Draft], risk: float) -> 
     return sorted(listed, key=lambda candidate: candidate["index"])
 
 
-def question_of(request: MethodRequest) -> Question:
+def question_of(request: MethodRequest) -> SentMessage:
     """What was sent, as features look at it."""
     positional = request.reified.get("positional", [])
-    return Question(
+    return SentMessage(
         selector=request.selector,
         slots=tuple(pair[0] for pair in request.reified.get("slots", [])),
         parameters=(*positional, *request.kwargs),

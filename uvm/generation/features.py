@@ -90,7 +90,7 @@ _PROMISES: Final = {"total": "number", "sum": "number", "average": "number", "me
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
-class Question(Struct, frozen=True):
+class SentMessage(Struct, frozen=True):
     """What was sent: the selector, the receiver's own slots, the method's parameters, and how many examples were given."""
 
     selector: str
@@ -136,7 +136,7 @@ def written(drafts: Iterable[Draft]) -> int:
     return sum(draft.times for draft in drafts)
 
 
-def of(question: Question, drafts: Sequence[Draft], group: Group, others: Sequence[Group]) -> dict[str, float]:
+def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Sequence[Group]) -> dict[str, float]:
     """The features of a group; `others`: all groups."""
     draft, number = drafts[group.best], max(1, written(drafts))
     second = max([0, declining(drafts), *(other.drafts for other in others if other is not group)])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uvm.generation import features
-from uvm.generation.features import MEANINGS, Question, words_of
+from uvm.generation.features import MEANINGS, SentMessage, words_of
 from uvm.generation.stages import Draft
 
 
@@ -19,7 +19,7 @@ def told(selector, body, *, slots=("price", "quantity"), more=(), parameters=(),
     drafts = [draft(body, **facts), *more]
     groups = features.groups(drafts)
     (group,) = [each for each in groups if 0 in each.members]
-    return features.of(Question(selector, slots, parameters, examples), drafts, group, groups)
+    return features.of(SentMessage(selector, slots, parameters, examples), drafts, group, groups)
 
 
 def test_each_feature_has_a_meaning_and_each_meaning_a_feature():
@@ -38,7 +38,7 @@ def test_drafts_that_do_the_same_are_a_group_and_equal_ones_count_as_often_as_th
     first, second = features.groups(drafts)
     assert (first.members, first.drafts, first.best) == ((0, 2), 4, 2) and second.drafts == 2
     assert features.written(drafts) == 10 and features.declining(drafts) == 2
-    seen = features.of(Question("worth"), drafts, first, [first, second])
+    seen = features.of(SentMessage("worth"), drafts, first, [first, second])
     assert (seen["share"], seen["margin"], seen["declined"]) == (0.4, 0.2, 0.2)
 
 
