@@ -5,7 +5,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_worker.forge import calibrate
@@ -76,6 +76,7 @@ def test_a_draft_of_what_is_to_be_refused_is_wrong_and_what_failed_or_is_hostile
     assert not any(group.right for group in seen.groups)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 40), st.integers(1, 200), st.floats(0.01, 0.5))
 def test_the_tail_is_the_binomials(wrong, number, risk):
     wrong = min(wrong, number)

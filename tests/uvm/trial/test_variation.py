@@ -1,6 +1,6 @@
 """Perturbed copies: the same types and shapes, other values, and the same ones whenever they are asked for."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uvm.trial.variation import MODES, Variation
@@ -22,6 +22,7 @@ def same_shape(before, after):
     return not isinstance(before, int | float) or isinstance(before, bool) or before < 0 or after >= 0
 
 
+@settings(deadline=None)
 @given(VALUES, st.integers(0, 31))
 def test_another_value_has_the_type_and_the_shape_of_the_first_and_is_the_same_every_time(value, number):
     varied = Variation("key", number).value("place", value)
@@ -29,6 +30,7 @@ def test_another_value_has_the_type_and_the_shape_of_the_first_and_is_the_same_e
     assert Variation("key", number).value("place", value) == varied
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(min_size=1, max_size=6), st.integers(1, 1000), min_size=1, max_size=6))
 def test_slots_are_changed_in_most_copies(slots):
     copies = [Variation("key", number).slots("", slots) for number in range(len(MODES))]
