@@ -578,6 +578,7 @@ class GenerationProcess:
             asked_at=request.asked_at,
             principal=request.principal,
             limits=request.limits,
+            risk=request.risk,
             # It was looked for with every right; it is written with those of whoever sent the message that needs it.
             rights=needed.rights & request.rights,
         )
