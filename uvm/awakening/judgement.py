@@ -26,7 +26,7 @@ _SHIPPED: Final = files("inference_worker") / "shipped" / "covenant" / "decision
 Kind = Literal["without", "with"]
 
 
-class Judgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShippedJudgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file, checked."""
 
     bias: float
@@ -48,7 +48,7 @@ class Judgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 def shipped() -> dict[str, Any]:
     """The numbers as a slot holds them. Raises RuntimeError where the installation has none that can be used."""
     try:
-        content: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(_SHIPPED.read_bytes(), type=Judgement))
+        content: dict[str, Any] = msgspec.to_builtins(msgspec.json.decode(_SHIPPED.read_bytes(), type=ShippedJudgement))
     except (OSError, msgspec.MsgspecError) as error:
         raise RuntimeError(f"{_SHIPPED} cannot be used: {error}") from error
     plain: dict[str, Any] = json.loads(json.dumps(content))  # tuples are lists in a slot
