@@ -1,8 +1,9 @@
 """Fit the judgement on drafts: `python -m inference_worker.forge.calibrate REPORT… --out FILE [--check REPORT…]`.
 
-A process of its own. The reports are those of `batos eval SUITE --risk 1 --out REPORT`, which judges every draft of every task; at a risk
-of 1 nothing is refused for want of confidence. What is written is the file that ships as `decision.json` beside the adapter that wrote the
-drafts (docs/decisions/24-decision.md), and is true of that adapter alone.
+A process of its own. The reports are those of `batos eval SUITE --out REPORT`, in which every draft is judged, refused ones too.
+What is written is the file that ships as `decision.json` beside the adapter that wrote the drafts (docs/decisions/24-decision.md), and is
+true of that adapter alone. How many drafts are written depends a little on the judgement in force: where the new one differs much from it,
+evaluate and fit once more.
 
 Tasks fall into halves by the digest of their id. On the one half a logistic regression over the features of each group of drafts is
 fitted, to whether its best draft is right. On the other half its scores are made into probabilities (Platt), without examples and with
@@ -323,7 +324,7 @@ def write(content: dict[str, Any], file: Path) -> None:
 def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = sys.stdout.write) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Fit how the image judges drafts, on reports of batos eval.")
-    parser.add_argument("reports", nargs="+", type=Path, help="reports of `batos eval … --risk 1 --out REPORT`")
+    parser.add_argument("reports", nargs="+", type=Path, help="reports of `batos eval … --out REPORT`")
     parser.add_argument("--out", type=Path, required=True, help="the file to write, such as decision.json beside the adapter")
     parser.add_argument("--check", nargs="+", type=Path, default=[], help="fresh reports on which the promise is checked")
     options = parser.parse_args(arguments)

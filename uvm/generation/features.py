@@ -70,6 +70,9 @@ _SIGNS: Final = {
     "above below over under exceeds between": "compare",
     "square squared": "pow mult",
     "rounded": "round",
+    "area volume distance": "mult pow",
+    "perimeter": "add mult",
+    "diameter": "2 add",
 }
 """Words for operations, and the signs of one of which a body that carries it out has at least one."""
 _EVIDENCE: Final = {word: frozenset(signs.split()) for words, signs in _SIGNS.items() for word in words.split()}

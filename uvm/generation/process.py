@@ -13,9 +13,9 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
 * What others expect who come before the first trial is tried as well; what contradicts is answered at once. Who comes later runs again, and
   has the method tested.
 * No two drafts for one receiver are tried at once: they could not both be installed, since each trial would be untrue of the other.
-* Drafts are written in stages: first a few of one voice in one batch. Where the image's rule takes one of them, that was all; else the
-  other voices and seeds write more, once, up to the plan's bound, and the rule decides on all of them. Where most say that the object does
-  not know, no more are asked for.
+* Drafts are written in stages: first a few of one voice in one batch. Where they agree and the image's rule takes one of them, that was
+  all; else the other voices and seeds write more, once, up to the plan's bound, and the rule decides on all of them. Where most say that
+  the object does not know, no more are asked for.
 * The rule may take none: then the message is refused with the question that would decide it. For whoever sends it again with an example,
   the drafts that there were are tried first; the model is asked where none of them will do.
 * Whatever fails refuses the message, with the reason stored; where a policy method of the image has failed, also with how it is mended.
@@ -621,13 +621,13 @@ class GenerationProcess:
             self._store(generation, "tried", drafts=storable_drafts(drafts))
 
     def _may_widen(self, generation: Generation) -> bool:
-        """Whether more drafts may decide it. At any risk the rule takes what it gets: then they are asked for unless all agree."""
+        """Whether more drafts may decide it: they are asked for, once, unless the first ones agree and the rule takes one of them."""
         plan, drafts = generation.plan, generation.drafts
         if plan is None or generation.widened or written(drafts) >= plan.most or declining(drafts) * 2 > written(drafts):
             return False
         if generation.choice.confidence is None:
             return False  # a rule that is never in doubt
-        return generation.choice.index is None or (self._risk_of(generation) >= 1 and not agreed(drafts))
+        return generation.choice.index is None or not agreed(drafts)
 
     def _conclude(self, generation: Generation) -> None:
         fit = stages.fit(generation.drafts)
@@ -716,8 +716,9 @@ class GenerationProcess:
     def _refused(self, generation: Generation) -> None:
         error = generation.error
         self.counters["refused"] += 1
-        authors = [draft.persona for draft in generation.drafts if draft.mode]
-        self._out.append(Learn(generation.oid, authors, False))
+        if generation.choice.draft is None:  # that the image is not sure of what is fit says nothing against its author
+            authors = [draft.persona for draft in generation.drafts if draft.mode]
+            self._out.append(Learn(generation.oid, authors, False))
         self._publish(generation, why=error.message if error is not None else "", **_sure(generation))
         self._end(generation, error)
 

@@ -7,7 +7,7 @@ refusal. A method that saw what became of messages could tell its trial from ser
 from typing import Any, Final
 
 from uvm.errors import BadArguments, NotAllowed
-from uvm.image.message_object import is_method, is_word, shape
+from uvm.image.message_object import PREVIEW, is_method, is_word, shape
 from uvm.image.methods import explanation
 from uvm.objects import ABSENT, UvmObject
 from uvm.runtime.runtime import Primitive, Runtime, shown
@@ -39,7 +39,7 @@ def why(
     method = explanation(holder, value) if holder is not None and isinstance(value, UvmObject) and is_method(value) else None
     counts = range(_MOST_ARGUMENTS + 1) if positional is None else [positional]
     runtime.attempt.charge(_LOOKED * (2 + len(counts)))
-    messages = [message for count in counts if (message := _message(runtime, receiver, selector, count, keywords or [])) is not None]
+    messages = [message for count in counts for message in _messages(runtime, receiver, selector, count, keywords or [])]
     newest = max(messages, key=lambda message: message.own("ended", 0.0), default=None)
     if method is None and newest is None:
         raise BadArguments(
@@ -50,10 +50,11 @@ def why(
     return {"selector": selector, "method": method, "message": told}
 
 
-def _message(runtime: Runtime, receiver: UvmObject, selector: str, positional: int, keywords: list[str]) -> UvmObject | None:
+def _messages(runtime: Runtime, receiver: UvmObject, selector: str, positional: int, keywords: list[str]) -> list[UvmObject]:
+    """What was sent so, and what was previewed so."""
     key = shape(receiver, selector, positional, keywords)
-    found = runtime.image.shard("messages", key).own(key)
-    return found if isinstance(found, UvmObject) else None
+    found = [runtime.image.shard("messages", each).own(each) for each in (key, PREVIEW + key)]
+    return [message for message in found if isinstance(message, UvmObject)]
 
 
 EVERYWHERE: dict[str, Primitive] = {"why_": why}

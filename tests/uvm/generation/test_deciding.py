@@ -60,7 +60,7 @@ def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(h
 
 
 def test_why_tells_of_a_method_and_of_a_refusal(house):
-    one = house(total_cost=[WORTH], total_weight=["    return self.cost"], risk=0.05, most_drafts=2)
+    one = house(total_cost=[WORTH], total_weight=["    return self.cost"], total_pieces_weight=["    return 1"], risk=0.05)
     shop = make_shop(one)
     one.send(shop, "total_cost")
     assert one.send(shop, "total_weight").type == "Refused"
@@ -71,6 +71,8 @@ def test_why_tells_of_a_method_and_of_a_refusal(house):
     nothing = one.send(shop, "why_", "never_heard_of")
     assert nothing.type == "BadArguments" and "nothing is known of never_heard_of" in nothing.message
     assert one.send(shop, "why_", "total_cost", "2").type == "BadArguments"
+    assert one.send(shop, "total_pieces_weight", preview=True).type == "Refused"
+    assert one.send(shop, "why_", "total_pieces_weight", 0)["message"]["stage"] == "refused", "a preview is answered for as well"
 
 
 def test_a_judgement_that_a_message_has_put_there_decides_the_next_miss_and_stays(house):

@@ -54,7 +54,8 @@ def test_declining_drafts_are_what_the_largest_group_is_ahead_of():
         ("total_weight", "return self.price * self.quantity", 0.5),
         ("prices_above_", "return [row['price'] for row in self.rows if row['price'] > a]", 1.0),
         ("open_tasks", "return [row for row in self.tasks if row['state'] == 'open']", 1.0),
-        ("area", "return self.width * self.height", 0.0),
+        ("area", "return self.width * self.height", 1.0),
+        ("flavour", "return self.width * self.height", 0.0),
         ("categoryNames", "return [one.name for one in self.categories]", 1.0),
     ],
 )

@@ -617,6 +617,18 @@ def test_at_any_risk_the_best_is_taken_and_more_are_written_only_where_the_first
     assert world.questions and not world.installed
 
 
+def test_drafts_that_do_not_agree_are_followed_by_more_however_sure_the_rule_is():
+    world = weighed("    return 1", "    return 1", "    return 2")
+    rules(world, 0, 0.99)
+    world.end(world.asked[0], world.well(world.asked[0]))
+    assert world.questions and not world.installed
+    tried_all(world, *["    return 2"] * 3)
+    assert [one["agreement"] for one in world.asked[0].candidates] == [2, 4]
+    rules(world, None, 0.4)
+    world.goes_well()
+    assert type(world.answers[1]) is Refused and not any(isinstance(order, Learn) for order in world.asked)
+
+
 def test_the_risk_of_a_message_is_its_own():
     world = Played(risk=0.05)
     world.request(request_for("worth", risk=0.4))
