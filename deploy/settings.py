@@ -99,7 +99,24 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["confined", "always", "off"],
         Meta(description="write missing methods: only where the trial is fully confined, always, or never"),
     ] = "confined"
-    drafts: Annotated[int, Meta(ge=1, le=16, description="drafts asked for per missing method, unless the image's plan says otherwise")] = 4
+    drafts: Annotated[
+        int, Meta(ge=1, le=16, description="drafts asked for at first per missing method, unless the image's plan says otherwise")
+    ] = 4
+    most_drafts: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=32,
+            description="drafts of one method at most, where the first ones do not decide it; the same as drafts: no more than those",
+        ),
+    ] = 12
+    varied: Annotated[
+        int, Meta(ge=0, le=32, description="perturbed copies of the object on which a draft is run besides the object itself; 0: none")
+    ] = 8
+    risk: Annotated[
+        float,
+        Meta(gt=0, le=1, description="how likely an installed method may be wrong, unless a message says; 1: the best one is installed"),
+    ] = 0.05
     depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
     generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
     memory_mb: Annotated[Megabytes, Meta(description="address space of a UVM beyond what it has at its start, MB")] = 4096

@@ -44,7 +44,7 @@ FLOORS = {
         "client",
         "report values morphs connection child story",
         "terminal steps checks explanation export_files progress recovery model_choice imports",
-        "window startup",
+        "window startup wherefore",
         "evaluation",
         "commands",
         "cli",
@@ -123,7 +123,7 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
         assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name
 
 
-CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request")
+CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request", "decision", "features")
 CORE_MAY = (
     "uvm.errors",
     "uvm.protocol",
@@ -131,8 +131,10 @@ CORE_MAY = (
     "uvm.language",
     "uvm.runtime.policy",
     "uvm.trial.protocol",
+    "uvm.trial.likeness",
     "uvm.values.examples",
     "inference_worker.protocol",
+    "uvm.values.slot_values",
 )
 
 

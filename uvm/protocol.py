@@ -32,6 +32,8 @@ ENVELOPE = 4096
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Selector = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z][A-Za-z0-9_]*\Z")]
 Identifier = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Risk = Annotated[float, Meta(gt=0, le=1)]
+"""How likely it may be that a method is wrong which is written for a message, and installed."""
 
 
 class Reference:
@@ -150,7 +152,8 @@ class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forb
     """Send `selector` with arguments to an object: a name, or a Reference.
 
     `preview`: answer with what it would do, and change nothing; a missing method is written and shown. `accept`: the digest of a method
-    that a preview of this message has shown, which is installed first. Where neither is there, they are not encoded.
+    that a preview of this message has shown, which is installed first. `risk`: how likely a method that is written for this may be wrong;
+    1: whatever comes out best is taken. What is not there is not encoded.
     """
 
     target: Any
@@ -159,6 +162,7 @@ class Send(Changing, tag_field="op", tag="Send", frozen=True, kw_only=True, forb
     kwargs: Annotated[dict[str, Any], Meta(max_length=64)] = {}
     preview: bool | UnsetType = UNSET
     accept: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")] | UnsetType = UNSET
+    risk: Risk | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         _check_target(self.target)
@@ -184,13 +188,14 @@ class CreateMethod(Changing, tag_field="op", tag="CreateMethod", frozen=True, kw
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True):
-    """One send of a Transaction. Target and arguments may be, or hold, a Result of an earlier one."""
+    """One send of a Transaction. Target and arguments may be, or hold, a Result of an earlier one. `risk` is as in Send."""
 
     target: Any
     selector: Selector
     args: Annotated[list[Any], Meta(max_length=64)] = []
     kwargs: Annotated[dict[str, Any], Meta(max_length=64)] = {}
     examples: Annotated[list[Example], Meta(max_length=32)] = []
+    risk: Risk | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if not isinstance(self.target, Result):

@@ -26,6 +26,7 @@ def house(trials, tmp_path):
 
         def make(**bodies):
             drafts = bodies.pop("drafts", 2)
-            return House(image, trials, bodies, tmp_path, drafts=drafts)
+            settings = {name: bodies.pop(name) for name in ("risk", "most_drafts", "varied") if name in bodies}
+            return House(image, trials, bodies, tmp_path, drafts=drafts, **settings)
 
         yield make

@@ -50,9 +50,9 @@ class ScriptedModel:
 
 
 class House:
-    """An image, a bench and the writers of one UVM."""
+    """An image, a bench and the writers of one UVM, which install whatever comes out best unless `risk` says otherwise."""
 
-    def __init__(self, image: Image, trials: TrialServer, bodies, home: Path, name="uvm-1", drafts=2):
+    def __init__(self, image: Image, trials: TrialServer, bodies, home: Path, name="uvm-1", drafts=2, **settings):
         self.image = image
         self.bench = Bench(image, name)
         self.model = ScriptedModel(bodies)
@@ -60,7 +60,9 @@ class House:
         self.used = Counter()
         self.transactor = Transactor(image, name)
         self.writers = Writers(
-            configuration=Configuration(Home(home), Settings(uvm=UvmSettings(drafts=drafts)), {}),
+            configuration=Configuration(
+                Home(home), Settings(uvm=UvmSettings(**{"drafts": drafts, "most_drafts": drafts, "risk": 1.0} | settings)), {}
+            ),
             image=image,
             runtime=self.bench.runtime,
             transactor=self.transactor,

@@ -48,16 +48,17 @@ def send(
     deadline: float | None = None,
     examples: Examples = (),
     via: str = "",
+    risk: float | None = None,
     keywords: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Conversation[Any]:
     """Send a message and return its result. `deadline` in seconds (default: the longest a missing method may take).
 
     `examples` say what its method should do: one that is not written yet is written so, one that is there is tested, and written
-    again if the image wrote it. `via` names the UVM that is to run it. `keywords` are
-    more keyword arguments of the message, for those whose names are parameters here.
+    again if the image wrote it. `risk`: how likely a method that is written for this may be wrong (default: `uvm.risk`). `via` names the
+    UVM that is to run it. `keywords` are more keyword arguments of the message, for those whose names are parameters here.
     """
-    return ask_result(_send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via), deadline)
+    return ask_result(_send(target, selector, args, {**(keywords or {}), **kwargs}, examples, via, risk), deadline)
 
 
 def preview(
@@ -68,6 +69,7 @@ def preview(
     *args: Any,
     deadline: float | None = None,
     examples: Examples = (),
+    risk: float | None = None,
     keywords: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> Conversation[dict[str, Any]]:
@@ -75,7 +77,7 @@ def preview(
 
     Where its method is missing it is written, tried, and shown in `method`; `accept` is the digest under which `accept` installs it.
     """
-    request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "")
+    request = _send(target, selector, args, {**(keywords or {}), **kwargs}, examples, "", risk)
     return ask_for(dict[str, Any], msgspec.structs.replace(request, preview=True), deadline)
 
 
@@ -238,8 +240,19 @@ def release(client: ClientSession, references: Iterable[Target]) -> Conversation
     return ask_result(Release(0, [_target(reference) for reference in references], client.session))
 
 
-def _send(target: Target, selector: str, args: Sequence[Any], kwargs: dict[str, Any], examples: Examples, via: str) -> Send:
-    return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=_examples(examples), via=via)
+def _send(
+    target: Target,
+    selector: str,
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    examples: Examples,
+    via: str,
+    risk: float | None = None,
+) -> Send:
+    if risk is not None and not 0 < risk <= 1:
+        raise ValueError(f"a risk is above 0 and at most 1, not {risk}")
+    expected, taken = _examples(examples), msgspec.UNSET if risk is None else risk
+    return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=expected, via=via, risk=taken)
 
 
 def _transaction(sends: Iterable[Sending], via: str) -> Transaction:

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from ui_client import explanation, progress, report, terminal, values
+from ui_client import explanation, progress, report, terminal, values, wherefore
 from ui_client.client.client import Client
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
@@ -38,6 +38,15 @@ Examples = Annotated[
         '"changed": {…} those that differ afterwards ({}: none), "raises": "ValueError" an error in place of a result.',
     ),
 ]
+Choices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--example",
+        help='What is expected: {"args": […], "kwargs": {…}, "result": …}. "slots": {…} are values that the receiver has before, '
+        '"changed": {…} those that differ afterwards ({}: none), "raises": "ValueError" an error in place of a result. A number is one of '
+        "the choices that the last refusal of this message showed.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +56,7 @@ def register(app: typer.Typer) -> None:
     app.command()(get)
     app.command()(inspect)
     app.command()(source)
+    app.command()(why)
     app.command()(objects)
     app.command()(method)
     app.command()(examples)
@@ -57,29 +67,45 @@ def send(
     selector: Selector,
     args: Annotated[list[str] | None, typer.Argument(help="JSON, else text; @2a is a reference, '\"@2a\"' the text.")] = None,
     kw: Annotated[list[str] | None, typer.Option(help="A keyword argument, NAME=JSON.")] = None,
-    example: Examples = None,
+    example: Choices = None,
     preview: Annotated[bool, typer.Option("--preview", help="Show what it would do, and change nothing.")] = False,
     accept: Annotated[str, typer.Option(metavar="DIGEST", help="Install the method that a preview of it has shown, and send it.")] = "",
+    risk: Annotated[
+        float | None,
+        typer.Option(help="How likely a method that is written for this may be wrong; 1: take the best one there is. Default: uvm.risk."),
+    ] = None,
     deadline: Deadline = None,
     via: Annotated[str, typer.Option(help="The UVM that shall run it, such as uvm-1.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Send a message to an object and print the reply. What nothing understands becomes a method first."""
+    """Send a message to an object and print the reply. What nothing understands becomes a method first.
+
+    Where the image is not sure which method is meant, it refuses and shows what it could be: `--example 1` says that the first of these
+    choices is right, and is taken as it is.
+    """
     if accept and (preview or example):
         raise typer.BadParameter("--accept is for what a preview has shown; leave out --preview and --example")
+    if risk is not None and not 0 < risk <= 1:
+        raise typer.BadParameter(f"--risk is above 0 and at most 1, not {risk:g}")
     if accept and not _DIGEST.fullmatch(accept):
         raise typer.BadParameter(f"--accept {accept!r:.80}: it takes the 32 hexadecimal digits with which `batos send … --preview` ends")
     with answering(as_json):
         aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
-        expected = _examples(example or [])
+        texts = example or []
+        expected = _examples([text for text in texts if not text.strip().isdecimal()])
         with connect() as client:
+            for number in (int(text) for text in texts if text.strip().isdecimal()):
+                expected.append(_chosen(client, aim, selector, len(positional), list(keywords), number))
+                risk = 1.0 if risk is None else risk
             with progress.following(client, selector) as story:
                 if preview:
-                    result = client.preview(aim, selector, *positional, deadline=deadline, examples=expected, keywords=keywords)
+                    result = client.preview(aim, selector, *positional, deadline=deadline, examples=expected, risk=risk, keywords=keywords)
                 elif accept:
                     result = client.accept(accept, aim, selector, *positional, deadline=deadline, keywords=keywords)
                 else:
-                    result = client.send(aim, selector, *positional, deadline=deadline, examples=expected, via=via, keywords=keywords)
+                    result = client.send(
+                        aim, selector, *positional, deadline=deadline, examples=expected, via=via, risk=risk, keywords=keywords
+                    )
             if as_json:
                 report.result(result)
                 return
@@ -143,6 +169,23 @@ def source(target: Target, selector: Selector, as_json: Json = False) -> None:
             report.result(facts)
         else:
             report.out.print(explanation.render(facts))
+
+
+def why(
+    target: Target,
+    selector: Selector,
+    arguments: Annotated[
+        int | None, typer.Argument(help="With how many arguments it was sent; default: whichever is newest.", min=0)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how a method came to be, or why a message was refused: what was asked, what was drafted, and what decided it."""
+    with answering(as_json), connect() as client:
+        told = reasons(client, values.target(target), selector, arguments)
+        if as_json:
+            report.result(told)
+        else:
+            report.out.print(wherefore.render(told, target), soft_wrap=False)
 
 
 def objects(
@@ -228,11 +271,35 @@ def explain(client: Client, target: Reference | str, selector: str) -> dict[str,
     return facts
 
 
+def reasons(
+    client: Client, target: Reference | str, selector: str, arguments: int | None, keywords: list[str] | None = None
+) -> dict[str, Any]:
+    """What the image knows of a method or of a refusal. Raises Failure when the answer is no map."""
+    told = client.send(target, "mirror_", "why_", selector, arguments, keywords)
+    if not isinstance(told, dict):
+        raise Failure("BadReply", f"why_ answered a {type(told).__name__}, not a map", "batos logs uvm-1 has more")
+    return told
+
+
+def _chosen(client: Client, target: Reference | str, selector: str, arguments: int, keywords: list[str], number: int) -> Example:
+    """The example of one of the choices that the stored refusal of this message shows."""
+    message = reasons(client, target, selector, arguments, keywords).get("message")
+    choices = wherefore.choices_of(message)
+    if not 1 <= number <= len(choices):
+        there = f"there are {len(choices)}" if choices else "there is none: it was not refused, or nothing could be shown"
+        raise values.BadArgument(f"--example {number}: the last refusal of {selector} shows no such choice, {there}")
+    return _example(json.dumps(values.to_json(choices[number - 1]["example"])), "--example")
+
+
 def _print_new_methods(client: Client, story: Story) -> None:
     for event in story.installed:
         facts = explain(client, event.receiver, event.selector)
         if isinstance(facts.get("source"), str):
             report.err.print(explanation.source_panel(facts["source"], event.selector))
+        if isinstance(facts.get("confidence"), int | float):
+            decision = facts.get("proof", {}).get("decision") or {}
+            asked = f", at a risk of {decision['risk']:.0%}" if isinstance(decision.get("risk"), int | float) else ""
+            report.note(f"{event.selector} is right with a probability of {facts['confidence']:.0%}{asked}: batos why says why")
 
 
 def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | None = None, accept: list[str] | None = None) -> None:

@@ -1,13 +1,15 @@
 """What an image must have of the kernel's own, and bringing one that an earlier version made up to date.
 
 Everything is told from the image itself, so renewing is the same for every older version, and does nothing the second time. A new
-primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and policy
-that has become better its new source in `uvm.primordial`: the next awakening brings them, in its one transaction. Policy that a message has
-replaced stays as it is, and so does an earlier version that an undo has put back.
+primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and
+policy that has become better its new source in `uvm.primordial`, or its numbers (`uvm.awakening.judgement`): the next awakening brings
+them, in its one transaction. Policy that a message has replaced stays as it is, and so does an earlier version that
+an undo has put back.
 """
 
 from collections.abc import Iterator
 
+from uvm.awakening import judgement
 from uvm.image import authors, codex, model_registry, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
@@ -78,6 +80,8 @@ def renew(image: Image) -> list[str]:
         if _is_to_be(holder.own(selector), newer):
             install(holder, newer)
             added.append(selector)
+    if judgement.renew(image.named("pLLM_obj")):
+        added.append(judgement.SLOT)
     for holder, selector in kernel_slots(image):
         if not has_primitive(holder, selector):
             install(holder, primitive(selector, _SHOWN.get(selector, "")))

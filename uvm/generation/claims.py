@@ -59,13 +59,14 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
     if stage == "refused" and message.own("ended", 0) > asked_at:
         return Claim("refused", oid, stage, refusal=dict(message.own("refusal")))
     if stage in TERMINAL:
+        earlier = [msgspec.convert(draft, Draft) for draft in message.own("drafts", [])] if stage == "refused" else []
         _next_round(message)
         for name, value in facts.items():
             message.put(name, value)
         message.put("stage", "reified")
         message.put("drafts", [])
         _hold(message, owner)
-        return Claim("mine", oid, "reified")
+        return Claim("mine", oid, "reified", earlier=earlier)
     if message.own("owner") != owner and message.own("lease") > time.time():
         return Claim("theirs", oid, stage)
     _hold(message, owner)

@@ -7,12 +7,13 @@ whoever drives the process, and is raised with the generation's story.
 from collections import deque
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from msgspec import Struct
 
 from inference_worker.protocol import Sampling
 from uvm.errors import ImageError
+from uvm.generation.decision import Choice
 from uvm.generation.events import (
     Chosen,
     Claimed,
@@ -43,6 +44,7 @@ from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft, Plan
 from uvm.protocol import Reference
+from uvm.trial.protocol import TrialOutcome
 
 STORY: Final = 64
 """Last events of a generation that are remembered, for the error that tells of an impossible one."""
@@ -129,8 +131,10 @@ class Generation:
     """One request on its way.
 
     `stage` is stored in the message object at `oid`, `storing` the one whose commit is waited for. `trying`: the number of the draft that
-    is tried; `begun`: one was. `withdrawn`: what no draft may mean. `read`: what each draft's trial saw, `looked` what each of its examples
-    looked at. `retrials` are of one draft; `rounds` of questions and `needs` of all of them. `error`: why it is refused, or will be.
+    is tried; `begun`: one was. `withdrawn`: what no draft may mean; `earlier`: the drafts with which the message was refused before.
+    `read`: what each draft's trial saw, `looked` what each of its examples looked at, `outcomes` how those ended that did well. `retrials`
+    are of one draft; `rounds` of questions and `needs` of all of them. `widened`: more drafts were asked for, because the first ones did
+    not decide it. `choice`, `decision`: what the image's rule said last, and how it is told. `error`: why it is refused, or will be.
     """
 
     def __init__(self, number: int, request: MethodRequest, waiters: list[Waiting], step: Awaited) -> None:
@@ -156,6 +160,11 @@ class Generation:
         self.thoughts: dict[str, str] = {}
         self.read: dict[int, dict[bytes, bytes]] = {}
         self.looked: dict[int, list[list[str] | None]] = {}
+        self.outcomes: dict[int, TrialOutcome] = {}
+        self.earlier: list[Draft] = []
+        self.widened = False
+        self.choice = Choice()
+        self.decision: dict[str, Any] = {}
         self.text = ""
         self.renew_at = self.publish_at = self.started = 0.0
 

@@ -13,18 +13,24 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
 * What others expect who come before the first trial is tried as well; what contradicts is answered at once. Who comes later runs again, and
   has the method tested.
 * No two drafts for one receiver are tried at once: they could not both be installed, since each trial would be untrue of the other.
+* Drafts are written in stages: first a few of one voice in one batch. Where they agree and the image's rule takes one of them, that was
+  all; else the other voices and seeds write more, once, up to the plan's bound, and the rule decides on all of them. Where most say that
+  the object does not know, no more are asked for.
+* The rule may take none: then the message is refused with the question that would decide it. For whoever sends it again with an example,
+  the drafts that there were are tried first; the model is asked where none of them will do.
 * Whatever fails refuses the message, with the reason stored; where a policy method of the image has failed, also with how it is mended.
   Who has lost its claim watches the new owner. Where not even the refusal can be stored, the message stays as it is, for whoever sends it
   next; in every case each waiter is answered once.
 """
 
 from collections import Counter
-from typing import Final, assert_never
+from typing import Any, Final, assert_never
 
 import msgspec
 
 from uvm.errors import Contention, GenerationBusy, GenerationOff, ImageError, NoSuchObject, Refused
 from uvm.generation import questions, stages
+from uvm.generation.decision import agreed, candidates, choice_of, told
 from uvm.generation.events import (
     Advance,
     AnswerWaiter,
@@ -77,10 +83,11 @@ from uvm.generation.events import (
     WritingDelta,
     Wrote,
 )
+from uvm.generation.features import declining, written
 from uvm.generation.generation import LASTING, Awaited, Generation, Needing, Question, Waiting
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Claim, Draft, storable_drafts
-from uvm.generation.verdicts import contradiction, examine, judge, proof, refusal_of, storable, tested, verdict, with_clauses
+from uvm.generation.verdicts import contradiction, examine, judge, proof, refusal_of, storable, tested, undecided, verdict, with_clauses
 from uvm.protocol import Reference
 from uvm.runtime.policy import CHOICE, MIND
 from uvm.trial.protocol import Need, NeededThought, TrialError, TrialOutcome
@@ -106,11 +113,15 @@ class GenerationProcess:
     """All methods that one UVM writes, or waits for others to write. One thread uses it.
 
     `owner` is the incarnation of the UVM; `may_write` false: only what tools offer is taken. `drafts`: how many are written where the
-    image's plan does not say; `depth`: how long a chain of messages may become that wait for each other; `deadline_s`: for the model.
+    image's plan does not say, and `most` at most; `depth`: how long a chain of messages may become that wait for each other; `deadline_s`:
+    for the model; `risk`: that what is installed is wrong, where the sender does not say.
     """
 
-    def __init__(self, *, owner: str, may_write: bool, drafts: int, depth: int, deadline_s: float) -> None:
-        self._owner, self._may_write, self._drafts, self._depth = owner, may_write, drafts, depth
+    def __init__(
+        self, *, owner: str, may_write: bool, drafts: int, depth: int, deadline_s: float, most: int = 0, risk: float = 1.0
+    ) -> None:
+        self._owner, self._may_write, self._depth = owner, may_write, depth
+        self._drafts, self._most, self._risk = drafts, max(drafts, most), risk
         self._deadline_ms = int(deadline_s * 1000)
         self._by_key: dict[str, Generation] = {}
         self._by_number: dict[int, Generation] = {}
@@ -205,7 +216,7 @@ class GenerationProcess:
             self._end(generation, refusal_of(claim.refusal))
         else:
             generation.oid, generation.stage, generation.drafts = claim.oid, claim.stage, claim.drafts
-            generation.withdrawn = claim.withdrawn
+            generation.withdrawn, generation.earlier = claim.withdrawn, claim.earlier
             generation.started, generation.renew_at = self._now, self._now + RENEW_EVERY_S
             request = generation.request
             self._publish(generation, call=request.reified.get("call", request.selector), resumed=claim.stage != "reified")
@@ -316,8 +327,8 @@ class GenerationProcess:
                 self._publish(generation, fit=sum(not draft.outcome for draft in drafts), drafts=len(drafts))
                 self._try_next(generation)
             case "tried":
-                self._publish(generation, survived=sum(draft.outcome == "ok" for draft in drafts))
-                self._choose(generation)
+                self._publish(generation, survived=sum(draft.outcome == "ok" for draft in drafts), **_sure(generation))
+                self._conclude(generation)
             case _:
                 self._refused(generation)
 
@@ -329,7 +340,7 @@ class GenerationProcess:
             self._store(generation, "reflected", plan={"offered": True}, author=request.author)
             return
         try:
-            generation.plan = stages.plan_of(request.plan, self._drafts)
+            generation.plan = stages.plan_of(request.plan, self._drafts, self._most)
         except msgspec.ValidationError as error:
             self._misruled(generation, MIND, Refused, f"made a plan that cannot be used: {error}")
             return
@@ -348,7 +359,10 @@ class GenerationProcess:
         if event.source and not any(one.contradicts(other) for one in event.clauses for other in generation.request.clauses):
             generation.request = msgspec.structs.replace(generation.request, clauses=merged(generation.request.clauses, event.clauses))
             self._drafted(generation, [Draft(source=event.source, persona=event.author)])
+        elif generation.request.clauses and generation.earlier:
+            self._drafted(generation, [stages.anew(draft) for draft in generation.earlier])
         else:
+            generation.earlier = []
             self._commission(generation)
 
     def _commission(self, generation: Generation) -> None:
@@ -367,6 +381,7 @@ class GenerationProcess:
             generation.commission,
             generation.drafts,
             rounds=generation.rounds,
+            wide=generation.widened,
             seed=int.from_bytes(generation.oid),
             deadline_ms=self._deadline_ms,
             identifier=self._identifier,
@@ -398,7 +413,7 @@ class GenerationProcess:
             generation.failures.append(f"{question.persona}: {event.answer.type}: {event.answer.message}")
         if generation.questions:
             return
-        if generation.written and generation.rounds:
+        if generation.drafts and (generation.written or generation.widened):
             self._redrafted(generation)
         elif generation.written:
             self._drafted(generation, generation.written)
@@ -414,10 +429,10 @@ class GenerationProcess:
         self._store(generation, "drafted", drafts=storable_drafts(generation.drafts))
 
     def _redrafted(self, generation: Generation) -> None:
-        """More drafts, after none of the first ones survived."""
+        """More drafts, after none of the first ones survived, or was good enough."""
         before = len(generation.drafts)
+        examine(generation.written, generation.request, generation.withdrawn)  # the first ones are as the audit left them, too
         generation.drafts = stages.unique([*generation.drafts, *generation.written])
-        examine(generation.drafts[before:], generation.request, generation.withdrawn)
         self._publish(generation, stage="drafting", again=len(generation.drafts) - before)
         self._try_next(generation)
 
@@ -433,11 +448,36 @@ class GenerationProcess:
         if generation.trying >= 0:
             generation.retrials = 0
             self._try(generation)
-        elif generation.plan is not None and generation.rounds < AGAIN and not stages.candidates(generation.drafts):
+        else:
+            self._weigh(generation)
+
+    def _weigh(self, generation: Generation) -> None:
+        """All drafts are tried: which of them is it, if any, and would more of them tell?"""
+        drafts = generation.drafts
+        if stages.fit(drafts):
+            if _is_to_be_weighed(generation):
+                generation.go(Awaited.CHOOSING)
+                risk = self._risk_of(generation)
+                self._out.append(ApplyRule(generation.number, generation.request, candidates(generation.request, drafts, risk)))
+                return
+        elif self._turns_to_the_model(generation):
+            return
+        elif generation.plan is not None and generation.rounds < AGAIN and declining(drafts) * 2 <= written(drafts):
             generation.rounds += 1
             self._commission(generation)
-        else:
-            self._store(generation, "tried", drafts=storable_drafts(generation.drafts))
+            return
+        self._store(generation, "tried", drafts=storable_drafts(drafts))
+
+    def _turns_to_the_model(self, generation: Generation) -> bool:
+        """Whether none of the drafts that there were before will do, and the model is asked, with the examples in its prompt."""
+        asks = generation.plan is not None and bool(generation.earlier)
+        generation.earlier = []
+        if asks:
+            self._commission(generation)
+        return asks
+
+    def _risk_of(self, generation: Generation) -> float:
+        return generation.request.risk or self._risk
 
     def _try(self, generation: Generation) -> None:
         request = generation.request
@@ -470,6 +510,8 @@ class GenerationProcess:
             generation.read[generation.trying] = dict(outcome.read)
             generation.looked[generation.trying] = list(outcome.looked)
             judge(generation.draft, outcome)
+            if generation.draft.outcome == "ok":
+                generation.outcomes[generation.trying] = outcome
             self._verdict(generation)
 
     def _tested(self, generation: Generation, outcome: TrialOutcome) -> None:
@@ -536,6 +578,7 @@ class GenerationProcess:
             asked_at=request.asked_at,
             principal=request.principal,
             limits=request.limits,
+            risk=request.risk,
             # It was looked for with every right; it is written with those of whoever sent the message that needs it.
             rights=needed.rights & request.rights,
         )
@@ -559,23 +602,43 @@ class GenerationProcess:
 
     # --- ends ----------------------------------------------------------------------------------------------------------
 
-    def _choose(self, generation: Generation) -> None:
-        candidates = stages.candidates(generation.drafts)
-        if not candidates:
-            self._refuse(generation, verdict(generation))
-        elif generation.request.offered is not None:
-            self._install(generation, candidates[0]["index"])
-        else:
-            generation.go(Awaited.CHOOSING)
-            self._out.append(ApplyRule(generation.number, generation.request, candidates))
-
     def _chosen(self, generation: Generation, answer: object) -> None:
-        candidates = stages.candidates(generation.drafts)
-        if type(answer) is not int or answer not in [candidate["index"] for candidate in candidates]:
-            reasons = stages.reasons(generation.drafts)
-            self._misruled(generation, CHOICE, Refused, f"chose none of {len(candidates)} drafts", reasons=reasons)
+        """The rule has answered: it is decided, or more drafts are to be written first."""
+        drafts, fit = generation.drafts, stages.fit(generation.drafts)
+        choice = choice_of(answer, fit)
+        if choice is None:
+            self._misruled(generation, CHOICE, Refused, f"chose none of {len(fit)} drafts", reasons=stages.reasons(drafts))
             return
-        self._install(generation, answer)
+        generation.choice = choice
+        generation.decision = told(drafts, choice, self._risk_of(generation))
+        if choice.index is None and self._turns_to_the_model(generation):
+            return
+        if self._may_widen(generation):
+            generation.widened = True
+            self._publish(generation, stage="weighed", drafts=written(drafts), **_sure(generation))
+            self._commission(generation)
+        else:
+            self._store(generation, "tried", drafts=storable_drafts(drafts))
+
+    def _may_widen(self, generation: Generation) -> bool:
+        """Whether more drafts may decide it: they are asked for, once, unless the first ones agree and the rule takes one of them."""
+        plan, drafts = generation.plan, generation.drafts
+        if plan is None or generation.widened or written(drafts) >= plan.most or declining(drafts) * 2 > written(drafts):
+            return False
+        if generation.choice.confidence is None:
+            return False  # a rule that is never in doubt
+        return generation.choice.index is None or not agreed(drafts)
+
+    def _conclude(self, generation: Generation) -> None:
+        fit = stages.fit(generation.drafts)
+        if not fit:
+            self._refuse(generation, verdict(generation))
+        elif not _is_to_be_weighed(generation):
+            self._install(generation, fit[0])
+        elif generation.choice.index is not None:
+            self._install(generation, generation.choice.index)
+        else:
+            self._refuse(generation, undecided(generation))
 
     def _install(self, generation: Generation, chosen: int) -> None:
         generation.trying = chosen
@@ -608,7 +671,8 @@ class GenerationProcess:
     def _installed(self, generation: Generation, event: Installed) -> None:
         draft = generation.draft
         if generation.request.preview:
-            self._publish(generation, stage="shown", source=draft.source, author=draft.persona, seconds=self._now - generation.started)
+            seconds = self._now - generation.started
+            self._publish(generation, stage="shown", source=draft.source, author=draft.persona, seconds=seconds, **_sure(generation))
             self._end(generation, None)
             return
         generation.stage = "installed"
@@ -618,7 +682,8 @@ class GenerationProcess:
             self._out.append(Learn(message, [author], False))
         if draft.mode:
             self._out.append(Learn(generation.oid, [draft.persona], True))
-        self._publish(generation, source=draft.source, author=draft.persona, seconds=self._now - generation.started)
+        seconds = self._now - generation.started
+        self._publish(generation, source=draft.source, author=draft.persona, seconds=seconds, **_sure(generation))
         self._end(generation, None)
 
     def _misruled(self, generation: Generation, failed: str, kind: type[ImageError], what: str, **details: object) -> None:
@@ -651,9 +716,10 @@ class GenerationProcess:
     def _refused(self, generation: Generation) -> None:
         error = generation.error
         self.counters["refused"] += 1
-        authors = [draft.persona for draft in generation.drafts if draft.mode]
-        self._out.append(Learn(generation.oid, authors, False))
-        self._publish(generation, why=error.message if error is not None else "")
+        if generation.choice.draft is None:  # that the image is not sure of what is fit says nothing against its author
+            authors = [draft.persona for draft in generation.drafts if draft.mode]
+            self._out.append(Learn(generation.oid, authors, False))
+        self._publish(generation, why=error.message if error is not None else "", **_sure(generation))
         self._end(generation, error)
 
     def _lose(self, generation: Generation) -> None:
@@ -687,3 +753,13 @@ class GenerationProcess:
         self._out.append(
             PublishProgress(generation.oid or request.tested, request.selector, request.receiver, stage or generation.stage, detail)
         )
+
+
+def _is_to_be_weighed(generation: Generation) -> bool:
+    """Whether the model wrote the drafts: what a tool offers, or the library has, somebody has decided on before."""
+    return any(draft.mode for draft in generation.drafts)
+
+
+def _sure(generation: Generation) -> dict[str, Any]:
+    """How sure the image is of the draft that it holds for the best, where its rule says so."""
+    return {"confidence": generation.choice.confidence} if generation.choice.confidence is not None else {}

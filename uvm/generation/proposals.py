@@ -17,14 +17,14 @@ from uvm.errors import ImageError, PreviewGone, PreviewOutdated
 from uvm.image import clock as image_time
 from uvm.image import contract
 from uvm.image.image import Image
-from uvm.image.message_object import is_method
+from uvm.image.message_object import PREVIEW, is_method
 from uvm.objects import ABSENT, KIND, UvmObject
 
 KEPT: Final = 64
 """Previews whose methods are kept."""
 LASTS_S: Final = 3600
 """Seconds for which one is kept."""
-PREFIX: Final = "preview:"
+PREFIX: Final = PREVIEW
 """What the key of a preview begins with, before the key of the method itself."""
 
 _ROOT: Final = "proposals"

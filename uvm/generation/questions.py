@@ -14,6 +14,9 @@ from uvm.language.grammar import grammar_for
 WARMER: Final = 0.4
 """Added to the temperature when more drafts are asked for, and nothing that the failed ones read can be left out."""
 
+SAMPLINGS: Final = 16
+"""Drafts that one request asks for."""
+
 UNATTENDED: Final = "heartbeat"
 """Sessions whose name begins so are the image's own: nobody waits for their messages."""
 
@@ -62,14 +65,16 @@ def requests(
     drafts: Sequence[Draft],
     *,
     rounds: int,
+    wide: bool = False,
     seed: int,
     deadline_ms: int,
     identifier: Callable[[str], str],
 ) -> Iterator[tuple[str, Generate]]:
     """The requests of one round of drafts, each with the persona that is to answer it. `drafts`: those of the `rounds` before.
 
-    The first round: a greedy draft, and the rest drawn at the plan's temperature. In a later one every draft has failed, and
-    what they read is suspect: each time one of it is left out of the grammar, and the model says what it holds for next best.
+    The first round is of the first persona: a greedy draft, and the rest drawn at the plan's temperature. In a later one every draft has
+    failed, and what they read is suspect: each time one of it is left out of the grammar, and the model says what it holds for next best.
+    `wide`: the drafts that there are do not decide it, and the other personas and seeds write as many more as the plan allows.
     """
 
     def of(persona: str, samplings: list[Sampling], without: str = "") -> tuple[str, Generate]:
@@ -91,6 +96,17 @@ def requests(
             deadline_ms=deadline_ms,
         )
 
+    names = list(commission.personas)
+    if wide:
+        share = plan.most - sum(draft.times for draft in drafts)
+        number = seed % 2**31 + 64  # past the seeds of the rounds before
+        for persona, count in stages.split(share, [*names[1:], names[0]]):
+            greedy = persona != names[0]  # the first one's is there
+            warm = [Sampling(temperature=plan.temperature, top_p=0.95, seed=number + each) for each in range(greedy, count)]
+            number += count
+            for begin in range(0, len(samplings := [*([Sampling()] if greedy else []), *warm]), SAMPLINGS):
+                yield of(persona, samplings[begin : begin + SAMPLINGS])
+        return
     suspects = stages.read_by(drafts)[: plan.drafts]
     if rounds and suspects:
         persona = next(iter(commission.personas))
@@ -98,14 +114,8 @@ def requests(
         return
     first = seed % 2**31 + rounds * plan.drafts
     temperature = min(2.0, plan.temperature + WARMER * rounds)
-    number = 0
-    for persona, share in stages.split(plan.drafts, list(commission.personas)):
-        samplings = []
-        for _ in range(share):
-            greedy = number == 0 and not rounds
-            samplings.append(Sampling() if greedy else Sampling(temperature=temperature, top_p=0.95, seed=first + number))
-            number += 1
-        yield of(persona, samplings)
+    samplings = [Sampling(temperature=temperature, top_p=0.95, seed=first + number) for number in range(plan.drafts)]
+    yield of(names[0], samplings if rounds else [Sampling(), *samplings[1:]])
 
 
 def thought_request(voice: Voice, thought: Asked, identifier: str, session: str) -> Generate:
@@ -131,6 +141,7 @@ def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answe
             seed=sampling.seed,
             temperature=sampling.temperature,
             logprob=output.logprob,
+            least=min(output.logprobs, default=output.logprob),
             tokens=output.tokens,
             mode=answer.mode or "base",
             endpoint=answer.endpoint,

@@ -29,7 +29,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     `tested`: the oid of the method that is there and is tested; if it does not hold it may be written again (`rewritable`), and if it
     does it `keeps` the examples. `replaces`: the oid of the method that has failed such a test; `home`: the object that has it.
     `version`: the digest of the source of either, then.
-    `preview`: the method is shown, and not installed.
+    `preview`: the method is shown, and not installed. `risk`: that the sender takes of what is installed being wrong; 0: the image's.
     `answers`: what is tested is not a method of that selector, but what this object (a reference in text) does with messages that nothing
     understands.
     """
@@ -67,6 +67,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     version: str = ""
     home: bytes = b""
     preview: bool = False
+    risk: float = 0.0
     answers: str = ""
 
     @property

@@ -1,7 +1,6 @@
 """The way of a message nobody understood: its stages, and the decisions on it. Pure functions; no clock, socket or database."""
 
 import ast
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -27,10 +26,12 @@ def check_step(before: str, after: str) -> None:
 class Draft(msgspec.Struct, kw_only=True):
     """One candidate and what became of it.
 
-    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type.
-    `effect` identifies result and changes, so that equal behaviour can be counted; `logprob` is the mean per token (nats). `mode`: how it
-    was computed: base, adapter (its product added by the side) or merged (its product in the weights). `endpoint`, `endpoint_model`:
-    the server elsewhere that wrote it, and what that calls its model; empty: the image's own.
+    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type. `times`: how many drafts were written so.
+    `effect` identifies result and changes on the real values, `group` those on varied inputs as well: of so many (`varied`) so many failed
+    (`varied_failed`), and it did the same on all of them (`steady`). `features`: what the image's rule weighs (`uvm.generation.features`).
+    `logprob` is the mean per token (nats), `least` that of the least likely one. `mode`: how it was computed: base, adapter (its product
+    added by the side) or merged (its product in the weights). `endpoint`, `endpoint_model`: the server elsewhere that wrote it, and what
+    that calls its model; empty: the image's own.
     """
 
     source: str
@@ -38,7 +39,9 @@ class Draft(msgspec.Struct, kw_only=True):
     seed: int | None = None
     temperature: float = 0.0
     logprob: float = 0.0
+    least: float = 0.0
     tokens: int = 0
+    times: int = 1
     mode: str = ""
     endpoint: str = ""
     endpoint_model: str = ""
@@ -46,6 +49,11 @@ class Draft(msgspec.Struct, kw_only=True):
     outcome: str = ""
     why: str = ""
     effect: str = ""
+    group: str = ""
+    varied: int = 0
+    varied_failed: int = 0
+    steady: bool = False
+    features: dict[str, float] = {}
     examples: int = 0
     examples_passed: int = 0
     trial: dict[str, Any] = {}
@@ -60,7 +68,7 @@ class Claim(msgspec.Struct, frozen=True):
     """What a process found when it asked for a message.
 
     `state`: `mine`, `theirs`, `installed` or `refused`; `drafts` are those of an owner that died, to go on from. `withdrawn`: what no draft
-    may mean again (`uvm.language.audit.meaning`), and why.
+    may mean again (`uvm.language.audit.meaning`), and why. `earlier`: the drafts with which it was refused the last time.
     """
 
     state: str
@@ -69,29 +77,34 @@ class Claim(msgspec.Struct, frozen=True):
     drafts: list[Draft] = []
     refusal: dict[str, Any] = {}
     withdrawn: dict[str, str] = {}
+    earlier: list[Draft] = []
 
 
 PROMPT: Final = 65_536
 """Characters of the longest prompt."""
+MOST_DRAFTS: Final = 32
+"""Drafts of one method, whatever the image's plan says."""
 
 
 class Plan(msgspec.Struct, frozen=True):
     """What the image's `reflectOn_` asks for. Unknown keys are ignored, so that an image may keep notes of its own in it.
 
-    `routed`: what the router thought of the personas, kept with the message so that one sees why these were asked.
+    `drafts`: how many are written at first; `most`: how many at most, where those do not decide it. `routed`: what the router thought of
+    the personas, kept with the message so that one sees why these were asked.
     """
 
     prompt: str
     personas: list[str] = []
     drafts: int = 0
+    most: int = 0
     temperature: float = 0.8
     max_tokens: int = 240
     chat: bool = False
     routed: list[tuple[str, float]] = []
 
 
-def plan_of(value: Any, most: int) -> Plan:
-    """The image's plan, with bounds kept. Raises msgspec.ValidationError."""
+def plan_of(value: Any, drafts: int, most: int) -> Plan:
+    """The image's plan, with bounds kept; `drafts` and `most` where it does not say. Raises msgspec.ValidationError."""
     plan = msgspec.convert(value, Plan)
     if len(plan.prompt) > PROMPT:
         raise msgspec.ValidationError(f"a prompt of {len(plan.prompt):,} characters; {PROMPT:,} are allowed")
@@ -99,36 +112,32 @@ def plan_of(value: Any, most: int) -> Plan:
         plan,
         personas=list(dict.fromkeys(plan.personas[:8])) or ["brick"],
         routed=[(persona[:128], round(chance, 4)) for persona, chance in plan.routed[:8]],
-        drafts=min(max(1, plan.drafts or most), 16),
+        drafts=(first := min(max(1, plan.drafts or drafts), 16)),
+        most=min(max(first, plan.most or most), MOST_DRAFTS),
         temperature=min(max(0.0, plan.temperature), 2.0),
         max_tokens=min(max(16, plan.max_tokens), 2048),
     )
 
 
 def unique(drafts: Sequence[Draft]) -> list[Draft]:
-    """Each source once; the first one stays, which is the greedy draft."""
+    """Each source once, with how often it was written; the first one stays, which is the greedy draft."""
     seen: dict[str, Draft] = {}
     for draft in drafts:
-        seen.setdefault(draft.source, draft)
+        before = seen.setdefault(draft.source, draft)
+        if before is not draft:
+            before.times += draft.times
     return list(seen.values())
 
 
-def candidates(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
-    """The drafts that may be chosen, as the image's choice rule gets them: those that survived, with every example passed."""
-    fit = [(index, draft) for index, draft in enumerate(drafts) if draft.outcome == "ok" and draft.examples_passed == draft.examples]
-    agreeing = Counter(draft.effect for _, draft in fit)
-    return [
-        {
-            "index": index,
-            "source": draft.source,
-            "persona": draft.persona,
-            "examples": draft.examples,
-            "examples_passed": draft.examples_passed,
-            "agreement": agreeing[draft.effect],
-            "logprob": draft.logprob,
-        }
-        for index, draft in fit
-    ]
+def anew(draft: Draft) -> Draft:
+    """A draft as it was written, before it was audited and tried."""
+    kept = ("source", "persona", "seed", "temperature", "logprob", "least", "tokens", "times", "mode", "endpoint", "endpoint_model")
+    return Draft(**{name: getattr(draft, name) for name in kept})
+
+
+def fit(drafts: Sequence[Draft]) -> list[int]:
+    """The numbers of the drafts that may be installed: those that survived, with every example passed."""
+    return [index for index, draft in enumerate(drafts) if draft.outcome == "ok" and draft.examples_passed == draft.examples]
 
 
 def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:

@@ -8,13 +8,16 @@ import msgspec
 
 from uvm.errors import AuditRefused, Contradiction, ExampleFailed, ImageError, Refused, TrialFailed
 from uvm.generation import stages
+from uvm.generation.decision import choices, question
+from uvm.generation.features import declining, written
 from uvm.generation.generation import Generation
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
 from uvm.language.audit import audit, meaning
 from uvm.protocol import Reference, encode_value
 from uvm.runtime.policy import HANDLER
-from uvm.trial.protocol import Effect, TrialOutcome
+from uvm.trial.likeness import digest, of_run
+from uvm.trial.protocol import TrialOutcome
 from uvm.values.examples import Clause, agree, merged
 
 KEPT_BYTES: Final = 16_384
@@ -67,6 +70,10 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         draft.outcome = "ok"
         draft.why = "; ".join(outcome.examples_missed)
         draft.effect = effect_of(outcome)
+        runs = [run.digest for run in outcome.varied]
+        draft.group = digest(draft.effect, *runs) if runs else draft.effect
+        draft.varied, draft.varied_failed = len(runs), sum(bool(run.error) for run in outcome.varied)
+        draft.steady = len(runs) > 1 and len(set(runs)) == 1
     elif outcome.kind == "killed":
         draft.outcome, draft.why = "killed", outcome.killed_by
     elif outcome.error is not None:
@@ -81,12 +88,7 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
 
 def effect_of(outcome: TrialOutcome) -> str:
     """Digest of result and changes: equal for drafts that did the same."""
-
-    def changed(effect: Effect) -> bytes:
-        return encode_value([effect.object, effect.slot, None if effect.after is msgspec.UNSET else [effect.after]])
-
-    changes = sorted(changed(effect) for effect in outcome.effects)
-    return hashlib.sha256(encode_value([outcome.result if not outcome.made else None, outcome.made_digest, *changes])).hexdigest()[:32]
+    return of_run(outcome.result, outcome.effects, outcome.made, outcome.made_digest)
 
 
 def storable(value: Any) -> Any:
@@ -172,11 +174,47 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
         "grammar": hashlib.sha256(commission.grammar().encode()).hexdigest() if commission is not None else "",
         "drafts": stages.storable_drafts(generation.drafts),
         "chosen": chosen,
+        **({"decision": generation.decision, "confidence": generation.decision["confidence"]} if generation.decision else {}),
         "audit": draft.findings,
         "trial": draft.trial,
         "message": str(Reference(generation.oid)),
         **({"principal": request.principal, "session": request.session} if request.offered is not None else {}),
     }
+
+
+def undecided(generation: Generation) -> Refused:
+    """Why a message is refused whose drafts are fit: none of them is likely enough to be what is meant. It asks what would decide it."""
+    request, drafts, choice = generation.request, generation.drafts, generation.choice
+    offered = [storable(_told(one)) for one in choices(request, drafts, generation.outcomes, choice.draft)]
+    declined, number = declining(drafts), written(drafts)
+    sure = "" if choice.confidence is None else f"the best of {number} drafts is right with a probability of {choice.confidence:.0%}"
+    wanted = "" if choice.threshold is None or choice.threshold > 1 else f", and {choice.threshold:.0%} are asked for"
+    why = f"{declined} of {number} drafts say that the object does not know" if declined * 2 > number else f"{sure}{wanted}"
+    asked = question(request.selector, offered)
+    return Refused(
+        f"{request.selector} was not installed: {why or 'the image is not sure enough'}" + (f". {asked}" if asked else ""),
+        (
+            "say which with --example N, its place among the choices, or "
+            if len(offered) > 1
+            else "say yes with --example 1, or "
+            if offered
+            else ""
+        )
+        + "give an example of your own (batos send … --example), a clearer selector, or the method itself (batos method)",
+        confidence=choice.confidence,
+        decision=generation.decision,
+        choices=offered,
+        reasons=stages.reasons(drafts),
+    )
+
+
+def _told(value: Any) -> Any:
+    """A wire value as the examples of the command line have it: with maps in the place of references."""
+    if isinstance(value, Reference):
+        return {"ref": str(value)}
+    if isinstance(value, list):
+        return [_told(item) for item in value]
+    return {key: _told(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _shown(value: Any) -> Any:

@@ -74,6 +74,7 @@ from uvm.generation.installer import Installer
 from uvm.generation.learning import Learner
 from uvm.generation.meter import Meter
 from uvm.generation.process import GenerationProcess
+from uvm.generation.proposals import PREFIX
 from uvm.generation.request import MethodRequest
 from uvm.generation.thoughts import Thoughts
 from uvm.image.blobs import materializer
@@ -132,6 +133,8 @@ class Writers:
             drafts=settings.uvm.drafts,
             depth=settings.uvm.depth,
             deadline_s=settings.uvm.generation_deadline_s,
+            most=settings.uvm.most_drafts,
+            risk=settings.uvm.risk,
         )
         materialize = materializer(image, configuration.home)
         self._installer = Installer(image, runtime, settings.uvm, owner, materialize)
@@ -408,6 +411,8 @@ class Writers:
             alone=request.alone,
             send=request.send and not request.tested,
             unconfined=self._settings.uvm.generation == "always",
+            varied=self._settings.uvm.varied if request.offered is None and not request.tested else 0,
+            seed=request.key.removeprefix(PREFIX),
         )
         try:
             self._trials[order.generation] = self._trial_server.begin(trial, self._transactor.record)

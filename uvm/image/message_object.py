@@ -21,6 +21,8 @@ MIRROR = "mirror_"
 _LONGEST_NAME = 128
 _NAME = re.compile(rf"[A-Za-z][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}")
 _PARAMETERS = "abcdefghijklmnop"
+PREVIEW = "preview:"
+"""What the key of a message begins with that was previewed, before that of the message itself."""
 SHOWN = ("selector", "positional", "slots", "call", "signature", "examples")
 """The slots that say in plain values what was sent."""
 SHOWN_SLOTS = 24

@@ -275,6 +275,9 @@ def explanation(holder: UvmObject, method: UvmObject) -> dict[str, Any]:
     facts = {key: copied(method.own(key)) for key in _SHOWN if method.own(key) is not ABSENT}
     if quarantined(method):
         facts["digest"] = digest_of(method)
+    proof = method.own("proof")
+    if isinstance(proof, dict) and proof.get("confidence") is not None:
+        facts["confidence"] = proof["confidence"]
     if method.own("examples") is not ABSENT:
         facts["examples"] = contract.described(method)
     if method.own("primitive") is not ABSENT:

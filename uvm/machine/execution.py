@@ -209,7 +209,7 @@ class Execution:
     # --- sends ------------------------------------------------------------------------------------------------------------
 
     def _send(self, delivery: Delivery, attempt: Attempt, step: Send | Step, resolve: Callable[[Any], Any], number: int = 0) -> Any:
-        attempt.step, attempt.clauses, attempt.examples, attempt.anew = number, [], [], None
+        attempt.step, attempt.clauses, attempt.examples, attempt.anew, attempt.risk = number, [], [], None, step.risk or 0.0
         if not attempt.preview:
             self._books.count(step.selector)
         receiver = resolve(step.target) if isinstance(step.target, Result) else self._image.target(step.target)

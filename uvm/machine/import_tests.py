@@ -125,7 +125,9 @@ class ImportTests:
         )
 
     def _ended(self, testing: "_Testing", trial: Trial, outcome: TrialOutcome) -> None:
-        method = testing.running.pop(trial)
+        method = testing.running.pop(trial, None)
+        if method is None:
+            return  # it was cancelled with the others meanwhile
         testing.read |= {oid: tid for oid, tid in outcome.read.items() if oid not in testing.test.overlay}
         if outcome.thought is not None and outcome.thought.persona.oid not in testing.test.overlay:
             self._end(testing, outcome.thought)

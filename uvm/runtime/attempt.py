@@ -61,7 +61,8 @@ class Attempt(Budget):
     may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`); `judged`: the
     methods that it put out of use, or back.
     `clauses`: what the send of number `step` expects of its method, and `examples` as its prompt shows them; `anew`: a method that is to be
-    written again; `sent` false: for its examples alone; `preview`: nothing of it is to last.
+    written again; `sent` false: for its examples alone; `preview`: nothing of it is to last; `risk`: that its
+    sender takes of a method being wrong, 0 where it does not say.
     """
 
     questions = 0
@@ -70,6 +71,7 @@ class Attempt(Budget):
     step = 0
     sent = True
     preview = False
+    risk = 0.0
     anew: UvmObject | None = None
     _secured = False
 

@@ -14,7 +14,7 @@ from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
 from uvm.image.methods import explanation, runs
 from uvm.language.weights import PRIMITIVE
 from uvm.objects import ABSENT, KIND, NAMES, PARENTS, Counter, UvmObject, same_value
-from uvm.runtime import recollection, revoking, router
+from uvm.runtime import recollection, revoking, router, wherefore
 from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
 from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.personas import PERSONAS
@@ -304,6 +304,7 @@ TRAITS: dict[str, Primitive] = {
     MIRROR: mirror,
     "decline_": decline,
     **recollection.EVERYWHERE,
+    **wherefore.EVERYWHERE,
 }
 PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **PERSONAS, **revoking.AUTHORS}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}

@@ -6,7 +6,8 @@ come from. What it finds is an opinion about one draft.
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -32,7 +33,7 @@ from uvm.image.image import Database, Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import correct, install, method, shared_with
 from uvm.image.tally import count
-from uvm.objects import ABSENT, Counter, MergingQueue, MergingSet, UvmObject, same_value
+from uvm.objects import ABSENT, KIND, Counter, Merging, MergingQueue, MergingSet, UvmObject, same_value
 from uvm.protocol import EXAMPLE_SLOTS, Example, Reference
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.gate import look
@@ -40,6 +41,7 @@ from uvm.runtime.policy import LASTING
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
 from uvm.trial.expectations import ExampleRun, difference
+from uvm.trial.likeness import of_failure, of_run
 from uvm.trial.protocol import (
     LONGEST_SAID,
     Call,
@@ -51,17 +53,28 @@ from uvm.trial.protocol import (
     TrialError,
     TrialOutcome,
     TrialRequest,
+    VariedRun,
     encode,
 )
 from uvm.trial.storage import Records, Stored, TrialStorage
+from uvm.trial.variation import Variation
 from uvm.values.crossing import NoRoom, Room, from_wire, to_wire
-from uvm.values.slot_values import checked, literal
+from uvm.values.slot_values import checked, copied, literal
 
 Load = Callable[[bytes], Stored | None]
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 _TEXT = 500
 _LARGE = 65_536
+_VARIED_TICKS = 100_000
+_VARIED_S = 1.0
+"""Ticks of one run on a perturbed copy, and seconds of all of them: what is written for small things may meet large ones there."""
+_STRANGE = (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError, MemoryError)
+"""What values that nobody has chosen may bring about below the method itself."""
+_VARIED_SLOTS = 64
+_NEIGHBOURS = 8
+_TOLD = 4096
+"""Bytes of a run that is told in full."""
 _LIVE_OBJECTS = 1_000_000  # the connection must not drop an object before it has been compared with what was stored
 
 
@@ -167,8 +180,10 @@ class _Trial:
             looked.append(self._runtime.looked() if self._runtime is not None else None)
         made_up = self._made_up(alone=message is None and not request.examples)
         fit = made_up.kind == "ok" and not made_up.amnesia
+        well = fit and message is not None and message.kind == "ok" and not message.amnesia and not missed
         return replace(
             message if fit and message is not None else made_up,
+            varied=self._varied_runs() if well else [],
             made_up=made_up.made_up,
             made_up_ended=made_up.made_up_ended,
             examples=len(request.examples),
@@ -204,6 +219,72 @@ class _Trial:
         image.manager.commit()
         forgotten = amnesia(image, list(changers.values()))
         return bounded(TrialOutcome(kind="ok", result=shown, effects=effects, made=made, made_digest=digest, amnesia=forgotten))
+
+    def _varied_runs(self) -> list[VariedRun]:
+        """The message on perturbed copies: one image for all of them, from which each run takes back what it did."""
+        request, runs = self._request, list[VariedRun]()
+        if not request.varied or request.raises:
+            return runs
+        image, left = self._prepared(EMPTY, request.receiver), _VARIED_S + self._waited()
+        began = time.monotonic()
+        for number in range(request.varied):
+            image.manager.begin()
+            try:
+                runs.append(self._varied_run(image, Variation(request.seed, number), left - (time.monotonic() - began) + self._waited()))
+            finally:
+                if self._attempt is not None:
+                    self._attempt.forget_changes()
+                image.manager.abort()
+        return runs
+
+    def _varied_run(self, image: Image, variation: Variation, seconds: float) -> VariedRun:
+        """The message on one perturbed copy. What it raises, sends to nobody or asks the model tells drafts apart like what it answers."""
+        request = self._request
+        if seconds <= 0:
+            return VariedRun(digest=of_failure("late"), error="late")
+        receiver = image.at(Reference(request.receiver))
+        held = _data(receiver)
+        slots = _wired(image, variation.slots("", held))
+        texts = [*slots, *(text for value in slots.values() for text in _texts(value))]
+        args = [variation.value(f"({place})", value, texts) for place, value in enumerate(request.args)]
+        kwargs = {name: variation.value(f"({name})", value, texts) for name, value in request.kwargs.items()}
+        neighbours = self._neighbours(image, receiver, variation)
+        others = [(one, _wired(image, variation.slots(str(image.reference(one)), _data(one)))) for one in neighbours]
+        for one, values in [(receiver, slots), *others]:
+            for name, value in values.items():
+                # Copies: rows that came from one are not to stay the same list or map.
+                one.put(name, _in_place_of(one.own(name), copied(from_wire(value, image.visible))))
+        attempt = self._begin(image, min(request.ticks, _VARIED_TICKS), seconds)
+        try:
+            result = self._answer(image, self._sent(image, attempt, receiver, Call(copied(args), copied(kwargs))))
+            attempt.unflagged()
+            effects = [_effect(image, *one) for one in attempt.effects() if id(one[0]) not in attempt.created]
+            made = _digest(image, attempt)
+        except Miss as miss:
+            needed = miss.reified.own("selector")
+            return VariedRun(digest=of_failure("NotUnderstood", needed), error="NotUnderstood")
+        except Thought as thought:
+            return VariedRun(digest=of_failure("Thought", thought.prompt), error="Thought")
+        except (AttemptEnded, ImageError, *_STRANGE) as error:
+            kind = _explained(error).type
+            return VariedRun(digest=of_failure(kind), error=kind)
+        run = VariedRun(digest=of_run(result, effects, len(attempt.created), made))
+        if neighbours or attempt.created:
+            return run
+        own = Reference(request.receiver)
+        changed = {effect.slot: effect.after for effect in effects if effect.object == own}
+        told = replace(run, told=True, slots=slots, args=args, kwargs=kwargs, result=result, changed=changed)
+        statable = all(value is not UNSET for value in changed.values()) and len(slots) <= EXAMPLE_SLOTS
+        return told if statable and len(encode(told)) <= _TOLD else run
+
+    def _neighbours(self, image: Image, receiver: UvmObject, variation: Variation) -> list[UvmObject]:
+        """Other objects whose slots are changed as well: what the receiver inherits from or refers to, and the message has looked at."""
+        if not variation.widely:
+            return []
+        held = [receiver.own(name) for name in receiver.names()]
+        near = [*receiver.parents(), *(one for value in held if not is_method(value) for one in _objects(value))]
+        seen = [one for one in dict.fromkeys(near) if one is not receiver and self._records.seen(one._p_oid)]
+        return [one for one in seen[:_NEIGHBOURS] if not image.is_primordial(one) and one.own(KIND) is ABSENT]
 
     def _answer(self, image: Image, result: Any) -> Any:
         """The result as the answer would carry it. Raises BadValue, TooLarge."""
@@ -273,14 +354,20 @@ class _Trial:
 
     def _run(self, call: Call, slots: Mapping[str, Any], subject: bytes) -> tuple[Image, Attempt, Any]:
         """Send the message to `subject` in a fresh image; its transaction is left open."""
+        image = self._prepared(slots, subject)
+        image.manager.begin()
+        attempt = self._begin(image, self._request.ticks, self._request.seconds)
+        return image, attempt, self._sent(image, attempt, image.at(Reference(subject)), call)
+
+    def _begin(self, image: Image, ticks: int, seconds: float) -> Attempt:
+        """A fresh attempt in an image."""
         request = self._request
-        image = self._image = self._prepared(slots, subject)
+        self._image = image
         runtime = self._runtime = self._runtime or _Runtime(image, PRIMITIVES)
         runtime.image = image  # compiled methods stay; the objects are new
-        image.manager.begin()
         attempt = self._attempt = _Attempt(
-            ticks=request.ticks,
-            seconds=request.seconds,
+            ticks=ticks,
+            seconds=seconds,
             thoughts=request.thoughts,
             now=request.now,
             examples=list(request.examples),
@@ -289,14 +376,20 @@ class _Trial:
             limits=request.limits,
         )
         attempt.made_before = self._made_before()
-        receiver = image.at(Reference(subject))
-        runtime.watch(receiver, request.selector)
+        return attempt
+
+    def _sent(self, image: Image, attempt: Attempt, receiver: UvmObject, call: Call) -> Any:
+        """Send the message."""
+        if self._runtime is None:
+            raise RuntimeError("an attempt begins before anything is sent")
+        runtime, ticks = self._runtime, attempt.ticks
+        runtime.watch(receiver, self._request.selector)
         values = tuple(from_wire(value, image.visible) for value in call.args)
         named = {name: from_wire(value, image.visible) for name, value in call.kwargs.items()}
         try:
-            return image, attempt, runtime.run(attempt, receiver, request.selector, values, named)
+            return runtime.run(attempt, receiver, self._request.selector, values, named)
         finally:
-            self.ticks_used += request.ticks - attempt.ticks
+            self.ticks_used += ticks - attempt.ticks
 
     def _prepared(self, slots: Mapping[str, Any], subject: bytes) -> Image:
         """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`).
@@ -377,6 +470,36 @@ class _Trial:
                 overlay={**self._request.overlay, **_uncommitted(image, attempt)},
             ),
         )
+
+
+def _data(one: UvmObject) -> dict[str, Any]:
+    """The own data of an object, merging values as what they hold."""
+    held = {name: one.own(name) for name in one.names()[:_VARIED_SLOTS]}
+    return {name: value.plain() if isinstance(value, Merging) else value for name, value in held.items() if not is_method(value)}
+
+
+def _wired(image: Image, slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: to_wire(value, image.reference) for name, value in slots.items()}
+
+
+def _texts(value: Any, depth: int = 0) -> Iterator[str]:
+    """Texts that a value holds: what an argument may name."""
+    if isinstance(value, str):
+        yield value
+    elif depth < 3 and isinstance(value, list | dict):
+        keys = [key for key in value if isinstance(key, str)] if isinstance(value, dict) else []
+        yield from keys[:_VARIED_SLOTS]
+        for item in islice(value.values() if isinstance(value, dict) else value, _VARIED_SLOTS):
+            yield from _texts(item, depth + 1)
+
+
+def _objects(value: Any, depth: int = 0) -> Iterator[UvmObject]:
+    """The objects that a slot refers to."""
+    if isinstance(value, UvmObject):
+        yield value
+    elif depth < 3 and isinstance(value, list | dict):
+        for item in islice(value.values() if isinstance(value, dict) else value, _VARIED_SLOTS):
+            yield from _objects(item, depth + 1)
 
 
 def amnesia(image: Image, changed: list[UvmObject]) -> list[str]:

@@ -60,6 +60,8 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     they use no more ticks together than one message may, but at least one. `unconfined` true: also where the child cannot be
     confined fully.
     `seconds` counts what the child spends itself, not what it waits for records.
+    `varied`: on how many perturbed copies of slots and arguments a draft is run that has done well (`uvm.trial.variation`); `seed`
+    determines them.
     """
 
     tid: Oid
@@ -88,6 +90,8 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     alone: bool = True
     send: bool = True
     unconfined: bool = False
+    varied: int = 0
+    seed: str = ""
 
 
 def _check_reference(value: Any) -> None:
@@ -145,6 +149,24 @@ class TrialError(Struct, frozen=True):
     line: int = 0
 
 
+class VariedRun(Struct, frozen=True, kw_only=True):
+    """What a draft did on one perturbed copy: `digest` is the same for drafts that did the same.
+
+    `error`: the type of what it ended in. `told`: what was changed for it, and what came of it, is in the other fields, as wire values:
+    `slots` of the receiver, `args` and `kwargs`, `result`, and `changed`, the receiver's slots that differed afterwards. Where other
+    objects were changed too, or one of these is large, it is not told.
+    """
+
+    digest: str
+    error: str = ""
+    told: bool = False
+    slots: dict[str, Any] = {}
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    result: Any = None
+    changed: dict[str, Any] = {}
+
+
 class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_only=True):
     """How a trial ended.
 
@@ -169,6 +191,7 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     looked: list[list[str] | None] = []
     made_up: int = 0
     made_up_ended: int = 0
+    varied: list[VariedRun] = []
     error: TrialError | None = None
     need: Need | None = None
     thought: NeededThought | None = None

@@ -41,6 +41,10 @@ class Records:
             self._known[oid] = None if u64(oid) >= FIRST_NEW_OID else self._ask(oid)
         return self._known[oid]
 
+    def seen(self, oid: bytes | None) -> bool:
+        """Whether the record was looked at before."""
+        return oid is not None and self._known.get(oid) is not None
+
     def first_new_oid(self) -> int:
         """The first oid that neither the database nor the overlay uses."""
         first: int = max([FIRST_NEW_OID - 1, *(u64(oid) for oid in self._known)]) + 1

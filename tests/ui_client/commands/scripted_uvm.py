@@ -2,7 +2,7 @@
 
 Over the fake of the bridge's tests it understands what the commands ask an image: `display_yourself` on an object named
 `genesis_obj` is missing at first, its way is published step by step, and from then on it is there, with its proof. `stubborn` is
-always refused; `slow` answers after its argument in seconds.
+always refused; `unsure` is until its sender says which of two behaviours is meant; `slow` answers after its argument in seconds.
 """
 
 import sys
@@ -49,16 +49,45 @@ def explanation(selector: str) -> dict[str, Any]:
         "adapter": "a",
         "seed": 1,
         "mode": "grammar",
+        "decision": {"features": {"share": 1.0, "explained": 0.5}, "confidence": 0.93, "threshold": 0.9, "risk": 0.05, "groups": []},
     }
     return {
         "selector": selector,
         "source": SOURCE,
         "author": "brick",
         "digest": "ab" * 32,
+        "confidence": 0.93,
         "installed_on": GENESIS,
         "proof": proof,
         "history": [],
     }
+
+
+def choices() -> list[dict[str, Any]]:
+    return [
+        {"example": {"result": result, "slots": {"owner": {"ref": "@2b"}}}, "result": result, "changed": {}, "drafts": 5, "source": SOURCE}
+        for result in (10.0, 12.5)
+    ]
+
+
+def why(selector: str) -> dict[str, Any]:
+    """What is known of `unsure`, and of the face."""
+    if selector != "unsure":
+        return {"selector": selector, "method": explanation(selector), "message": None}
+    decision = {"features": {"share": 0.5, "idle": 1.0}, "confidence": 0.4, "threshold": 0.9, "risk": 0.05, "groups": []}
+    ok = {
+        "source": "def unsure(self):\n    return 10.0\n",
+        "persona": "babs",
+        "outcome": "ok",
+        "group": "a",
+        "times": 5,
+        "trial": {"result": 10.0},
+    }
+    failed = {"source": "def unsure(self):\n    return self.x\n", "persona": "brick", "outcome": "NotUnderstood", "why": "no x"}
+    refusal = {"type": "Refused", "message": "unsure was not installed", "remedy": "say which", "details": {"choices": choices()}}
+    refusal["details"] |= {"decision": decision}
+    message = {"stage": "refused", "plan": {"prompt": "def unsure(self):"}, "drafts": [ok, failed], "refusal": refusal, "examples": []}
+    return {"selector": selector, "method": None, "message": message}
 
 
 class ScriptedUvm(FakeUvm):
@@ -81,6 +110,10 @@ class ScriptedUvm(FakeUvm):
                 self._answer(delivery, Reply(request.id, self._knows_face()))
             case "mirror_" if request.args[0] == "explain_":
                 self._answer(delivery, Reply(request.id, explanation(request.args[1])))
+            case "mirror_" if request.args[0] == "why_":
+                self._answer(delivery, Reply(request.id, why(request.args[1])))
+            case "unsure" if request.examples:
+                self._answer(delivery, Reply(request.id, [request.examples[0].result, request.examples[0].slots, request.risk]))
             case "display_yourself":
                 if not self._knows_face():
                     self._play(request, "installed")

@@ -110,6 +110,38 @@ def test_an_example_reaches_the_image(batos: Command) -> None:
     assert batos("send", "cart", "echo", "--example", '{"result": 7, "args": [3, 4]}', "--json").status == 0
 
 
+def test_a_choice_of_the_last_refusal_is_sent_as_its_example_and_taken_at_any_risk(batos: Command) -> None:
+    assert batos("send", "cart", "unsure", "--example", "2", "--json").json == {"result": [12.5, {"owner": {"ref": "@2b"}}, 1.0]}
+    assert batos("send", "cart", "unsure", "--example", "1", "--risk", "0.2", "--json").json["result"][2] == 0.2
+
+
+def test_a_choice_that_was_not_offered_is_said_so(batos: Command) -> None:
+    for selector, number, words in (("unsure", "3", "there are 2"), ("unsure", "0", "there are 2"), ("total", "1", "there is none")):
+        answer = batos("send", "cart", selector, "--example", number)
+        assert answer.status == 2 and words in " ".join(answer.err.split())
+
+
+@pytest.mark.parametrize("risk", ["0", "1.5", "-1", "nan", "much"])
+def test_a_risk_is_above_0_and_at_most_1(batos: Command, risk: str) -> None:
+    answer = batos("send", "cart", "echo", "--risk", risk)
+    assert answer.status == 2 and "--risk" in answer.err
+
+
+def test_how_sure_the_image_is_of_a_new_method_is_printed_and_in_its_source(batos: Command) -> None:
+    told = batos("send", "genesis_obj", "display_yourself")
+    assert told.status == 0 and "probability of 93%" in batos("why", "genesis_obj", "display_yourself").out
+    assert "confidence" in batos("source", "genesis_obj", "display_yourself").out
+
+
+def test_why_tells_in_a_page_how_a_refusal_came_about_and_how_to_settle_it(batos: Command) -> None:
+    page = " ".join(batos("why", "cart", "unsure").out.split())
+    assert "refused: unsure was not installed" in page and "def unsure(self):" in page
+    assert "6 drafts by babs, brick" in page and "5 × 10.0 return 10.0" in page and "1 × NotUnderstood: no x" in page
+    assert "right with a probability of 40%; a risk of 5% asks for 90%" in page and "asks for a change, and it changes nothing" in page
+    assert "--example 2" in page and "batos send cart unsure … --example 1" in page
+    assert batos("why", "cart", "unsure", "--json").json["result"]["message"]["stage"] == "refused"
+
+
 def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Command) -> None:
     added = batos("examples", "cart", "total", "--add", '{"slots": {"price": 2}, "result": 6, "changed": {}}')
     assert added.out.strip() == "1  with price=2: total() -> 6, then nothing changed"

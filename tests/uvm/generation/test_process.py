@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.uvm.generation.played import BODY, OK, Played, needs, request_for, thinks
+from tests.uvm.generation.played import BODY, OK, Played, needs, request_for, thinks, wrote
 from uvm.errors import (
     Contention,
     Contradiction,
@@ -16,6 +16,7 @@ from uvm.errors import (
 )
 from uvm.generation.events import (
     Advance,
+    ApplyRule,
     AskThought,
     BackToTrial,
     BeginTrial,
@@ -205,7 +206,6 @@ def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
     world.asked.clear()
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
-    world.end(world.asked[0], StepStored(1))
     world.end(world.asked[0], answer)
     world.goes_well()
     assert blamed(world, Refused, "chooseFrom_") and not world.installed
@@ -517,3 +517,146 @@ def test_drafts_of_a_process_that_died_are_tried_on_what_this_message_expects():
     world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "drafted", drafts)))
     world.goes_well()
     assert [trial.source for trial in world.trials.values()] == ["def worth(self):\n    return 1\n"]
+
+
+# --- how sure the image is ---------------------------------------------------------------------------------------------
+
+
+def weighed(*bodies, **settings):
+    """A world that asks for two drafts at first and six at most, and whose first ones have been tried and do as `bodies` say."""
+    world = Played(**{"most": 6, "risk": 0.05} | settings)
+    world.request(request_for("worth", plan={"prompt": "x", "personas": ["brick"], "drafts": len(bodies)}))
+    world.goes_well()
+    return tried_all(world, *bodies)
+
+
+def tried_all(world, *bodies):
+    """The model's answer, and the end of each trial: a draft answers what its body does."""
+    order = next(iter(world.questions.values()))
+    del world.questions[order.generate.id]
+    world.happens(wrote(order, *bodies))
+    while world.trials or (world.asked and not isinstance(world.asked[0], ApplyRule)):
+        if world.asked and not isinstance(world.asked[0], ApplyRule):
+            world.end(world.asked[0], world.well(world.asked[0]))
+        else:
+            (trial,) = world.trials.values()
+            world.trials.clear()
+            world.happens(TrialEnded(trial.generation, does(trial.source)))
+    return world
+
+
+def does(source):
+    """What a draft does in its trial: it answers its last word, or declines."""
+    word = source.split()[-1]
+    if "decline" in word:
+        return TrialOutcome(kind="failed", error=TrialError("Declined", "the object does not know"))
+    return TrialOutcome(kind="ok", result=word)
+
+
+def rules(world, index, confidence, threshold=0.9):
+    """The image's rule answers."""
+    (order,) = world.asked
+    best = order.candidates[0]["index"] if index is None else index
+    world.end(order, Chosen(1, {"index": index, "best": best, "confidence": confidence, "threshold": threshold}))
+
+
+def test_where_the_rule_takes_one_of_the_first_drafts_no_more_are_written():
+    world = weighed("    return 1", "    return 1")
+    rules(world, 0, 0.97)
+    world.goes_well()
+    assert world.answers == {1: None} and world.counts["AskWriter", 1] == 1
+    (order,) = world.installed
+    assert order.proof["confidence"] == 0.97 and order.proof["decision"]["risk"] == 0.05
+    assert order.proof["drafts"][0]["times"] == 2 and order.proof["drafts"][0]["features"]["share"] == 1.0
+    assert [event.detail["confidence"] for event in world.published if event.stage in ("tried", "installed")] == [0.97, 0.97]
+
+
+def test_where_it_takes_none_of_them_the_others_write_up_to_the_bound_and_it_decides_on_all():
+    world = weighed("    return 1", "    return 2")
+    rules(world, None, 0.4)
+    world.end(world.asked[0], world.well(world.asked[0]))
+    (order,) = world.questions.values()
+    assert len(order.generate.samplings) == 4 and not {one.seed for one in order.generate.samplings} & {None}
+    tried_all(world, *["    return 1"] * 3, "    return 3")
+    (asked,) = world.asked
+    assert [one["agreement"] for one in asked.candidates] == [4, 1, 1]
+    rules(world, 0, 0.95)
+    world.goes_well()
+    assert world.answers == {1: None} and world.installed[0].source.endswith("return 1\n")
+
+
+def test_what_it_takes_none_of_in_the_end_is_refused_with_the_question_that_decides_it():
+    world = weighed("    return 1", "    return 2", most=2)
+    rules(world, None, 0.4)
+    world.goes_well()
+    error = world.answers[1]
+    assert type(error) is Refused and not world.installed and error.details["confidence"] == 0.4
+    assert "probability of 40%, and 90% are asked for. worth of this object: '1' or '2'?" in error.message and "--example N" in error.remedy
+    assert [one["example"]["result"] for one in error.details["choices"]] == ["1", "2"]
+    assert error.details["decision"]["threshold"] == 0.9 and len(error.details["decision"]["groups"]) == 2
+
+
+def test_where_most_of_the_drafts_decline_no_more_are_asked_for():
+    world = weighed("    return decline()", "    return decline()")
+    world.goes_well()
+    assert type(world.answers[1]) is Refused and world.counts["AskWriter", 1] == 1
+    world = weighed("    return decline()", "    return decline()", "    return 1")
+    rules(world, None, 0.1)
+    world.goes_well()
+    assert "2 of 3 drafts say that the object does not know" in world.answers[1].message and world.counts["AskWriter", 1] == 1
+
+
+def test_at_any_risk_the_best_is_taken_and_more_are_written_only_where_the_first_do_not_agree():
+    world = weighed("    return 1", "    return 1", risk=1.0)
+    rules(world, 0, 0.2)
+    world.goes_well()
+    assert len(world.installed) == 1 and world.counts["AskWriter", 1] == 1
+    world = weighed("    return 1", "    return 2", risk=1.0)
+    rules(world, 0, 0.2)
+    world.end(world.asked[0], world.well(world.asked[0]))
+    assert world.questions and not world.installed
+
+
+def test_drafts_that_do_not_agree_are_followed_by_more_however_sure_the_rule_is():
+    world = weighed("    return 1", "    return 1", "    return 2")
+    rules(world, 0, 0.99)
+    world.end(world.asked[0], world.well(world.asked[0]))
+    assert world.questions and not world.installed
+    tried_all(world, *["    return 2"] * 3)
+    assert [one["agreement"] for one in world.asked[0].candidates] == [2, 4]
+    rules(world, None, 0.4)
+    world.goes_well()
+    assert type(world.answers[1]) is Refused and not any(isinstance(order, Learn) for order in world.asked)
+
+
+def test_the_risk_of_a_message_is_its_own():
+    world = Played(risk=0.05)
+    world.request(request_for("worth", risk=0.4))
+    world.goes_well()
+    tried_all(world, "    return 1")
+    assert world.asked[0].candidates[0]["risk"] == 0.4
+
+
+def test_who_answers_the_question_is_given_the_drafts_that_there_were():
+    earlier = [Draft(source="def worth(self):\n    return 1\n", persona="brick", mode="base", outcome="ok", group="a", times=3)]
+    world = Played()
+    world.request(request_for("worth", clauses=[Clause(Example("1"))]))
+    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
+    world.goes_well()
+    assert not world.questions
+    world.tried(TrialOutcome(kind="ok", result="1", examples=1, examples_passed=1))
+    assert world.answers == {1: None} and world.installed[0].proof["drafts"][0]["times"] == 3
+
+
+def test_and_where_none_of_those_will_do_the_model_is_asked():
+    earlier = [Draft(source="def worth(self):\n    return 1\n", persona="brick", mode="base", outcome="ok")]
+    world = Played()
+    world.request(request_for("worth", clauses=[Clause(Example("2"))]))
+    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
+    world.goes_well()
+    world.tried(TrialOutcome(kind="ok", result="1", examples=1, examples_passed=0))
+    (order,) = world.questions.values()
+    assert order.generate.samplings[0].temperature == 0.0
+    world.answered("    return 2")
+    world.tried(TrialOutcome(kind="ok", result="2", examples=1, examples_passed=1))
+    assert world.answers == {1: None} and world.installed[0].source.endswith("return 2\n")

@@ -370,3 +370,4 @@ def test_what_a_revoked_method_kept_binds_the_one_that_is_written_in_its_place(h
     one.model.bodies["worth"] = ["    return 12", "    return self.pieces * self.cost"]
     assert one.send(shop, "worth") == 12
     assert [kept["result"] for kept in one.send(shop, "explain_", "worth")["examples"]] == [50]
+    assert "worth() -> 50" in one.model.asked[-1].prompt, "who writes it is shown them"

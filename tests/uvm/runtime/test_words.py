@@ -253,7 +253,7 @@ class TestMissing:
             outcome = bench.send(target, "sing")
             assert isinstance(outcome, MethodRequest)
             image.manager.begin()
-            drafted = commission(image, outcome, plan_of(outcome.plan, 4), lambda proxy, kind: None)
+            drafted = commission(image, outcome, plan_of(outcome.plan, 4, 4), lambda proxy, kind: None)
             sent.append(("clone" in drafted.selectors, "clone" in drafted.slots, "slotNames" in drafted.selectors))
             image.manager.abort()
         assert sent == [(True, False, True), (False, True, True)]

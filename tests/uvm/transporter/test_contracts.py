@@ -7,9 +7,10 @@ from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
 from uvm.image import contract
-from uvm.protocol import Bundle, Example, MethodDocument, encode
+from uvm.protocol import Bundle, Example, Import, MethodDocument, encode
 from uvm.rights import Limits
 from uvm.transporter import contracts
+from uvm.trial.protocol import NeededThought
 
 TWICE = "def twice_(self, a):\n    return a * 2\n"
 TOTAL = "def total(self):\n    return self.twice_(self.price)\n"
@@ -181,6 +182,28 @@ def test_a_verdict_is_of_its_bundle_alone(world, bundle):
 def test_more_methods_with_examples_than_an_import_may_bring_are_refused(world, bundle, monkeypatch):
     monkeypatch.setattr(contracts, "MOST", 0)
     assert isinstance(refused(world, bundle), errors.QuotaExceeded)
+
+
+def test_what_a_method_asks_the_model_is_asked_first_and_all_other_trials_end(world, bundle):
+    """The machine asks, and the import is tested again with the answer."""
+    world.image.manager.begin()
+    mind = world.image.reference(world.image.named("pLLM_obj"))
+    world.image.manager.abort()
+    asking = "def twice_(self, a):\n    return self.mind.infer_('what is it?')\n"
+    kept = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
+    slots = {"twice_": {"method": ["shop", "twice_"]}, "mind": {"ref": "pLLM_obj"}}
+    methods = {"twice_": MethodDocument(selector="twice_", source=asking, positional=1, examples=kept)}
+    document = changed(changed(bundle, "shop", slots=slots, methods=methods), "stall", slots={"price": 3})
+    delivery = world.delivery("shop", "total")
+    delivery.request = Import(id=1, bundle=encode(document))
+    (outcome,) = world.run(delivery)
+    thought = world.test(outcome, delivery)
+    assert isinstance(thought, NeededThought) and thought.persona == mind and thought.prompt == "what is it?"
+    assert not len(world.tests)
+    delivery.thoughts[thought.key] = "six"
+    assert isinstance(world.test(outcome, delivery), contracts.ImportVerdict)
+    delivery.thoughts[thought.key] = "seven"
+    assert isinstance(world.test(outcome, delivery), errors.ExampleFailed)
 
 
 def test_an_import_whose_time_is_over_ends(world, bundle):

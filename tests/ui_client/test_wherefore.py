@@ -1,0 +1,52 @@
+"""The page that tells how a method came to be takes whatever the image holds."""
+
+import io
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from ui_client import wherefore
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def page(told):
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(wherefore.render(told, "shop"))
+    return console.export_text()
+
+
+@settings(deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "selector": ANYTHING,
+            "method": st.dictionaries(st.sampled_from(["source", "author", "proof", "examples", "born"]), ANYTHING) | ANYTHING,
+            "message": st.fixed_dictionaries(
+                {"stage": st.just("refused")}, optional={"refusal": ANYTHING, "drafts": ANYTHING, "plan": ANYTHING}
+            )
+            | ANYTHING,
+        },
+    )
+)
+def test_it_never_fails(told):
+    assert isinstance(page(told), str)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(["drafts", "decision", "prompt", "mode"]), ANYTHING))
+def test_nor_on_any_proof(proof):
+    assert isinstance(page({"selector": "worth", "method": {"proof": proof, "source": "def worth(self):\n    return 1\n"}}), str)
+
+
+def test_it_cannot_steer_a_terminal_and_features_are_told_in_words():
+    decision = {"features": {"share": 0.75, "explained": 1.0, "failed": 0.25}, "confidence": 0.9, "threshold": 2, "risk": 0.01}
+    text = page({"selector": "w", "method": {"author": "\x1b[2J", "proof": {"decision": decision, "mode": "found"}}})
+    assert "\x1b" not in text and "75% of the drafts do what this one does" in text and "fails on 25% of the varied inputs" in text
+    assert "explains" not in text and "more than any draft has" in text and "the library had it" in text

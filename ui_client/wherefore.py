@@ -1,0 +1,152 @@
+"""How a method came to be, or why there is none, as a page in a terminal. Pure; any thread may call it.
+
+What is shown is what `why_` answers: {selector, method, message}; any key of these may be missing, and may hold anything, since it comes
+out of the image.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.text import Text
+
+from ui_client import values
+from ui_client.explanation import source_panel
+
+_WORDS = {
+    "share": ("{:.0%} of the drafts do what this one does", 0.0),
+    "margin": ("it is {:.0%} of the drafts ahead of the next behaviour", 0.0),
+    "explained": ("the body explains {:.0%} of the selector's words", 1.0),
+    "meant": ("{:.0%} of the slots that it uses are named in the selector", 1.0),
+    "ignored": ("{:.0%} of the slots that the selector names are not used", 0.0),
+    "fulfilled": ("the body shows {:.0%} of the operations that the selector names", 1.0),
+    "idle": ("the selector asks for a change, and it changes nothing", 0.0),
+    "meddling": ("the selector asks for no change, and it changes something", 0.0),
+    "broken_type": ("its answer is not of the type that the selector promises", 0.0),
+    "failed": ("it fails on {:.0%} of the varied inputs", 0.0),
+    "steady": ("it does the same whatever the slots hold", 0.0),
+    "unused": ("{:.0%} of the arguments are not used", 0.0),
+    "declined": ("{:.0%} of the drafts say that the object does not know", 0.0),
+}
+"""What a feature means in words, and the value with which it is not worth a line."""
+
+
+def choices_of(message: object) -> list[Mapping[str, Any]]:
+    """What the refusal of a message offers to choose from."""
+    details = _map(_map(_map(message).get("refusal")).get("details"))
+    return [one for one in _list(details.get("choices")) if isinstance(one, Mapping) and isinstance(one.get("example"), Mapping)]
+
+
+def render(told: Mapping[str, Any], target: str) -> RenderableType:
+    """The page."""
+    method, message = _map(told.get("method")), _map(told.get("message"))
+    selector = str(told.get("selector", ""))
+    refusal = _map(message.get("refusal")) if message.get("stage") == "refused" else {}
+    parts: list[RenderableType] = []
+    if method:
+        parts += _of_method(method, selector)
+    if refusal and not method:
+        parts += _of_refusal(message, refusal, target, selector)
+    if not parts:
+        parts.append(_line(f"{selector} is {message.get('stage', 'unknown')}: it is being written, or was"))
+    return Group(*parts)
+
+
+def _of_method(method: Mapping[str, Any], selector: str) -> Iterator[RenderableType]:
+    proof = _map(method.get("proof"))
+    if isinstance(method.get("source"), str):
+        yield source_panel(method["source"], selector)
+    born = method.get("born")
+    yield _line(f"written by {values.show(method.get('author'))}" + (f", {born}" if isinstance(born, str) else ""))
+    mode = proof.get("mode")
+    if mode in ("offered", "found"):
+        yield _line("a tool offered it" if mode == "offered" else "the library had it: it was written for another object of this shape")
+    yield from _of_drafts(proof, method.get("examples"))
+
+
+def _of_refusal(message: Mapping[str, Any], refusal: Mapping[str, Any], target: str, selector: str) -> Iterator[RenderableType]:
+    details = _map(refusal.get("details"))
+    yield Text(values.showable(f"refused: {refusal.get('message')}"), style="red")
+    told = {"prompt": _map(message.get("plan")).get("prompt"), "drafts": message.get("drafts"), "decision": details.get("decision")}
+    yield from _of_drafts(told, message.get("examples"))
+    offered = choices_of(message)
+    for number, choice in enumerate(offered, 1):
+        example = values.show(choice["example"])
+        yield _line(f"--example {number}  {choice.get('drafts')} drafts: {example}")
+    if offered:
+        yield _line(f"batos send {target} {selector} … --example 1 says that the first of them is right")
+    elif refusal.get("remedy"):
+        yield _line(str(refusal["remedy"]))
+
+
+def _of_drafts(proof: Mapping[str, Any], examples: object) -> Iterator[RenderableType]:
+    """What was asked, what was written, and what decided it."""
+    if isinstance(prompt := proof.get("prompt"), str) and prompt:
+        yield Panel(Text(values.showable(prompt).rstrip()), title="prompt", expand=False)
+    drafts = [one for one in _list(proof.get("drafts")) if isinstance(one, Mapping)]
+    decision = _map(proof.get("decision"))
+    if drafts:
+        voices = ", ".join(dict.fromkeys(str(draft.get("persona")) for draft in drafts if draft.get("persona")))
+        number = sum(draft["times"] if isinstance(draft.get("times"), int) else 1 for draft in drafts)
+        yield _line(f"{number} drafts{f' by {voices}' if voices else ''}:")
+        yield from (_line(f"  {text}") for text in _grouped(drafts))
+    lines = [one.get("line") if isinstance(one, Mapping) else one for one in _list(examples)]
+    if lines:
+        yield _line("examples:")
+        yield from (_line(f"  {values.showable(str(line))}") for line in lines)
+    if decision:
+        yield from _of_decision(decision)
+
+
+def _grouped(drafts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Drafts by what became of them, the most first; those that did the same are one line."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for draft in drafts:
+        outcome = str(draft.get("outcome", ""))
+        groups.setdefault(str(draft.get("group")) if outcome == "ok" else outcome, []).append(draft)
+    counted = [(sum(one["times"] if isinstance(one.get("times"), int) else 1 for one in members), members) for members in groups.values()]
+    for number, members in sorted(counted, key=lambda pair: -pair[0]):
+        first = members[0]
+        if first.get("outcome") == "ok":
+            trial = _map(first.get("trial"))
+            changed = [f"{one[1]}={values.show(one[3])}" for one in _list(trial.get("effects")) if isinstance(one, list) and len(one) == 4]
+            after = f", then {', '.join(changed)}" if changed else ""
+            yield f"{number} × {values.show(trial.get('result'))}{after}    {_body(first)}"
+        else:
+            yield f"{number} × {first.get('outcome')}: {str(first.get('why', ''))[:100]}    {_body(first)}"
+
+
+def _body(draft: Mapping[str, Any]) -> str:
+    source = draft.get("source")
+    lines = source.strip().splitlines()[1:] if isinstance(source, str) else []
+    return "; ".join(line.strip() for line in lines)[:100]
+
+
+def _of_decision(decision: Mapping[str, Any]) -> Iterator[RenderableType]:
+    confidence, threshold, risk = (decision.get(name) for name in ("confidence", "threshold", "risk"))
+    if isinstance(confidence, int | float):
+        asked = f"; a risk of {risk:.0%} asks for {_asked(threshold)}" if isinstance(risk, int | float) else ""
+        yield _line(f"right with a probability of {confidence:.0%}{asked}")
+    for name, value in _map(decision.get("features")).items():
+        text, silent = _WORDS.get(name, ("", 0.0))
+        if text and isinstance(value, int | float) and value != silent:
+            yield _line(f"  {text.format(value)}")
+
+
+def _asked(threshold: object) -> str:
+    if not isinstance(threshold, int | float):
+        return "nothing"
+    return f"{threshold:.0%}" if threshold <= 1 else "more than any draft has"
+
+
+def _line(text: str) -> Text:
+    return Text(values.showable(text))
+
+
+def _map(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else []
