@@ -38,8 +38,23 @@ def test_what_is_installed_is_right_where_the_checks_say_so_too_and_every_draft_
     assert report.cases == [True, True, True] and "self.cost * self.pieces" in report.source
     assert [(draft.right, draft.chosen, draft.persona != "") for draft in report.drafts] == [(True, True, True), (False, False, True)]
     assert report.drafts[1].cases == [False, False, False] and "answered 6.5, not 10" in report.drafts[1].why
-    assert (report.first_draft, report.any_draft, report.tokens, report.confidence) == (True, True, 20, None)
+    assert (report.first_draft, report.any_draft, report.tokens) == (True, True, 20)
     assert report.drafts[0].trial["kind"] == "ok" and report.drafts[0].agreement == 1
+
+
+def test_the_stated_confidence_is_read_from_what_was_installed_and_from_what_was_refused_for_too_little(access):
+    _, installs = access(total=[PRODUCT, SUM])
+    (installed,) = run(installs, suite({}))
+    _, refuses = access(total=[PRODUCT, SUM], risk=1e-9)
+    (refused,) = run(refuses, suite({}))
+    assert (installed.status, refused.status) == ("answered", "refused")
+    for report in (installed, refused):
+        assert report.confidence is not None and report.decision["confidence"] == report.confidence
+        assert all(draft.more["features"] for draft in report.drafts)
+        assert [draft.right for draft in report.drafts if draft.chosen] == [True]
+    whole = summary([installed, refused])
+    assert whole.stated == 2 and whole.calibration.error is not None
+    assert (whole.curve[-1].installed, whole.curve[-1].recall.count, whole.curve[-1].recall.of) == (2, 2, 2)
 
 
 def test_a_lucky_answer_does_not_pass(access):
