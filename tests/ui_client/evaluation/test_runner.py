@@ -168,6 +168,16 @@ def test_an_engine_that_is_away_fails_the_task_and_no_other(access):
     assert (summary([away, there]).overall.failed, summary([away, there]).overall.recall.of) == (1, 1)
 
 
+def test_an_answer_that_cannot_be_read_fails_its_task_and_no_other(access):
+    image, opens = access(total=[PRODUCT], sum=[SUM])
+    shown = image.preview
+    image.preview = lambda target, selector, *args, **options: (
+        {"slots": [{}]} if selector == "sum" else shown(target, selector, *args, **options)
+    )
+    broken, whole = run(opens, suite({"selector": "sum"}, {}))
+    assert (broken.status, broken.error, whole.right) == ("failed", "BadReply", True)
+
+
 def test_a_bridge_that_is_away_fails_every_task_and_the_run_ends(access):
     image, opens = access(total=[PRODUCT])
 
