@@ -20,7 +20,8 @@ from msgspec import Struct
 
 from benchmarks.serving.wire import NO_ADAPTER, Ask, Call, Called, End, Failure, Play, Played, Ready, Report, Told, decode_command, encode
 from deploy import logs
-from deploy.settings import InferenceSettings
+from deploy.data_type import settled
+from deploy.settings import DataTypeName, InferenceSettings
 from inference_worker.adapters.adapter import read_model
 from inference_worker.engine.heap import settle
 from inference_worker.engine.processes import first_module
@@ -46,6 +47,7 @@ class Specification(Struct, frozen=True, forbid_unknown_fields=True):
     kv_cache_gib: float = 0.25
     warm: int = 0
     compiled: bool = False
+    dtype: DataTypeName = "auto"
 
     @property
     def setting(self) -> Literal["auto", "python", "stock"]:
@@ -171,12 +173,15 @@ class Extension:
 
 def _arguments(specification: Specification) -> dict[str, Any]:
     """The worker's own arguments for the engine, so that contestants differ in nothing but LoRA."""
-    settings = InferenceSettings(
-        lora=specification.setting,
-        max_loras=specification.slots,
-        max_lora_rank=specification.rank,
-        kv_cache_gib=specification.kv_cache_gib,
-        max_model_len=1024,
+    settings = settled(
+        InferenceSettings(
+            dtype=specification.dtype,
+            lora=specification.setting,
+            max_loras=specification.slots,
+            max_lora_rank=specification.rank,
+            kv_cache_gib=specification.kv_cache_gib,
+            max_model_len=1024,
+        )
     )
     path = Path(specification.model)
     arguments = engine_arguments(settings, read_model(path, "0" * 64), cpu=True)

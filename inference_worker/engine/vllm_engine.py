@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import psutil
 import structlog
 
+from deploy.data_type import settled
 from deploy.settings import Home, InferenceSettings
 from inference_worker.adapters.adapter import Adapter, BaseModel
 from inference_worker.concurrency import together
@@ -49,7 +50,7 @@ class VllmEngine(Engine):
     """One AsyncLLM over one base model. `home` keeps the sockets of its processes and the compiled kernels."""
 
     def __init__(self, settings: InferenceSettings, home: Home) -> None:
-        self._settings = settings
+        self._settings = settled(settings)
         self._home = home
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._llm: Any = None
@@ -221,7 +222,7 @@ class VllmEngine(Engine):
         self._tokenizer = self._llm.get_tokenizer()
         self._grammars = _grammar_compiler(self._tokenizer, self._llm.model_config.get_vocab_size())
         settle()
-        log.info("engine is up", model=model.digest, import_s=round(imported - began, 1), start_s=round(time.monotonic() - imported, 1))
+        log.info("engine is up", model=model.digest, dtype=self._settings.dtype, import_s=round(imported - began, 1), start_s=round(time.monotonic() - imported, 1))
         return _processes([child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in before])
 
     # --- in the event loop ------------------------------------------------------------------------------------------
