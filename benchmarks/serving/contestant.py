@@ -25,6 +25,7 @@ from deploy.settings import DataTypeName, InferenceSettings
 from inference_worker.adapters.adapter import read_model
 from inference_worker.engine.heap import settle
 from inference_worker.engine.processes import first_module
+from inference_worker.engine.step_threads import ThreadsExtension
 from inference_worker.engine.vllm_arguments import REMOVED_VARIABLES, engine_arguments, engine_environment
 
 _PLAY_S = 600
@@ -73,6 +74,8 @@ class Contestant:
 
     async def begin(self) -> Ready:
         """One token with each adapter that fits, so that what a first step costs is paid; and which operations the engine uses."""
+        if self._specification.lora != "stock":
+            await self._llm.collective_rpc("tier_share_threads", timeout=_CALL_S)
         adapters = range(min(self._specification.slots, len(self._specification.adapters))) if self._lora else [NO_ADAPTER]
         for one in await self._play(Play([Ask(prompt="def", tokens=1, adapter=adapter) for adapter in adapters], one_by_one=True)):
             if one.error:
@@ -153,7 +156,7 @@ class Contestant:
         return LoRARequest(lora_name=f"a{number}", lora_int_id=number + 1, lora_path=self._specification.adapters[number])
 
 
-class Extension:
+class Extension(ThreadsExtension):
     """What the benchmark asks of vLLM's worker class, in the engine's process; the plugin's operations are recognised by their class."""
 
     model_runner: Any

@@ -256,6 +256,7 @@ class Serving:
             except EngineDied as error:
                 self._host.lost(engine, str(error))
         statistics = self._tiers.statistics(_MOST_LISTED)
+        starting_s, step = self._host.start_under_way
         return Health(
             id=identifier,
             engine=self._host.state,
@@ -268,6 +269,8 @@ class Serving:
             detail=silence or self._host.detail or self._host.rest,
             incarnation=self._incarnation,
             streams=self._settings.max_streams,
+            starting_s=starting_s,
+            step=step,
         )
 
     def _adapters(self, identifier: str, limit: int) -> Adapters:

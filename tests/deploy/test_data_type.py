@@ -8,7 +8,9 @@ from deploy import data_type
 from deploy.data_type import DataType, chosen, features_of, here, settled
 from deploy.settings import InferenceSettings
 
-HASWELL = "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sse4_2 avx avx2 fma\nbugs\t\t:\n\nprocessor\t: 1\nflags\t\t: fpu amx_bf16\n"
+HASWELL = (
+    "processor\t: 0\nvendor_id\t: GenuineIntel\nflags\t\t: fpu sse4_2 avx avx2 fma\nbugs\t\t:\n\nprocessor\t: 1\nflags\t\t: fpu amx_bf16\n"
+)
 COOPER_LAKE = "processor\t: 0\nflags\t\t: fpu avx2 avx512f avx512_bf16\n"
 SAPPHIRE_RAPIDS = "flags\t\t: avx512_bf16 amx_bf16 amx_tile\n"
 NEOVERSE_V1 = "processor\t: 0\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd sve bf16\nCPU implementer\t: 0x41\n"

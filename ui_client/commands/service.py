@@ -100,7 +100,7 @@ def _endpoints(configuration: Configuration) -> dict[str, str]:
 
 
 def _model(configuration: Configuration) -> dict[str, str]:
-    """Who writes the image's texts: `endpoint` is empty where it is an engine here, with the image's own model, that computes in `dtype`."""
+    """Who writes the image's texts: `endpoint` is empty where an engine here does, with the image's own model, in `dtype`."""
     inference = configuration.settings.inference
     told = {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
     here = data_type.here(inference)
