@@ -5,6 +5,9 @@ to its fair share: with k connections active, a k-th of the service, so k times 
 processors, so what they take outside the service is in the figures too. The process of the bridge has to stay the same.
 All of them are the same principal, which is the harder case: between principals there is another level of turns.
 
+`an echo beside it` is the floor: a process that answers each message as it comes, asked by the same client beside the same flood. What it
+waits for is the processors of this machine, and no service on it could answer sooner.
+
 `at work` is the 99th percentile of the lone client without the time in which a thread of the service or the client could have gone on, and
 waited for a processor: where it is far below the other one, something else keeps the machine busy, and the ratios say little.
 """
@@ -51,6 +54,28 @@ def flood(endpoint: str, connections: int, flying: int, frame: bytes, stop: Even
                 socket.send(frame)
         for socket in sockets:
             socket.close()
+
+
+def echo(endpoint: str) -> None:
+    """A process that answers whatever it is sent, until it is ended."""
+    with zmq.Context() as context, context.socket(zmq.REP) as socket:
+        socket.bind(endpoint)
+        while True:
+            socket.send(socket.recv())
+
+
+def echoed(endpoint: str, seconds: float) -> float:
+    """99th percentile of the time to an echo, in ms."""
+    times: list[float] = []
+    with zmq.Context() as context, context.socket(zmq.REQ) as socket:
+        socket.connect(endpoint)
+        until = time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            began = time.perf_counter()
+            socket.send(b"?")
+            socket.recv()
+            times.append(1000 * (time.perf_counter() - began))
+    return sorted(times)[len(times) * 99 // 100]
 
 
 def waits(client: Client, seconds: float) -> tuple[float, float, int]:
@@ -118,12 +143,16 @@ def main() -> None:
                 "64 connections, a slot a message": (64, 1, encode(Send(id=1, target="genesis_obj", selector="name"))),
             }  # fmt: skip
             processes = get_context("spawn")
+            floor = f"ipc://{name}/echo.sock"
+            echoing = processes.Process(target=echo, args=(floor,), daemon=True)
+            echoing.start()
             with Client(configuration=configuration) as client:
                 status = client.status()
                 bridge = status["pid"]
                 median, alone, count = waits(client, seconds)
                 print(f"{'alone':<40} median {median:7.2f} ms   p99 {alone:8.2f} ms   (1.0)   {count} answers", flush=True)
                 pids = [os.getpid(), bridge, *(uvm["pid"] for uvm in status["uvms"])]
+                print(f"{'  an echo alone':<40} {'':17} p99 {echoed(floor, seconds):8.2f} ms", flush=True)
                 print(f"{'alone, at work':<40} {'':17} p99 {at_work(client, seconds, pids):8.2f} ms", flush=True)
                 for label, (connections, flying, frame) in floods.items():
                     stop = processes.Event()
@@ -132,10 +161,12 @@ def main() -> None:
                     while client.status()["queue"]["held"] < connections // 2:
                         time.sleep(0.1)
                     median, p99, count = waits(client, seconds)
+                    floor_p99 = echoed(floor, seconds)
                     stop.set()
                     flooding.join()
                     ratios = f"{p99 / alone:.1f} × alone, {p99 / alone / (connections + 1):.2f} × fair share"
                     print(f"{label:<40} median {median:7.2f} ms   p99 {p99:8.2f} ms   {ratios}   {count} answers", flush=True)
+                    print(f"{'  an echo beside it':<40} {'':17} p99 {floor_p99:8.2f} ms", flush=True)
                     deadline = time.monotonic() + 120
                     while client.status()["queue"]["held"] and time.monotonic() < deadline:
                         time.sleep(0.5)

@@ -1,8 +1,8 @@
 """Processor time of a whole UVM for a message: `python benchmarks/machine.py [MESSAGES]`.
 
-This program is the UVM's bridge, and keeps 64 jobs in flight.
-The floor of the same run is a process that answers each job as it comes, with what is ready: to be woken, to receive, and to send. A UVM
-decodes the job and the request besides, runs it in a transaction, encodes the answer, and tells what it spent and changed.
+This program is the UVM's bridge, and keeps 64 deliveries in flight.
+The floor of the same run is a process that answers each delivery as it comes, with what is ready: to be woken, to receive, and to send. A
+UVM decodes the delivery and the request besides, runs it in a transaction, encodes the answer, and tells what it spent and changed.
 """
 
 import os
@@ -45,7 +45,7 @@ def echo(endpoint: str) -> None:
 
 
 class Bridge:
-    """What gives jobs to one UVM and counts how many have ended."""
+    """What gives deliveries to one UVM and counts how many have ended."""
 
     def __init__(self, context: "zmq.Context[Any]", endpoint: str) -> None:
         self._socket = context.socket(zmq.ROUTER)

@@ -48,15 +48,15 @@ def bound(keep: Collection[Capability]) -> bool:
 
 def drop(keep: Collection[Capability]) -> None:
     """Give up everything but those of `keep` that this process has. Raises OSError when the kernel refuses."""
-    had = held()
-    wanted = sum(1 << number for number in keep) & had
-    sets = (_Set * 2)(*(_Set(wanted >> shift & 0xFFFF_FFFF, wanted >> shift & 0xFFFF_FFFF, 0) for shift in (0, 32)))
+    had = effective()
+    bits = sum(1 << number for number in keep) & had
+    sets = (_Set * 2)(*(_Set(bits >> shift & 0xFFFF_FFFF, bits >> shift & 0xFFFF_FFFF, 0) for shift in (0, 32)))
     if _libc.capset(ctypes.byref(_Header(_VERSION_3, 0)), sets) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"capset: {os.strerror(code)}")
 
 
-def held() -> int:
+def effective() -> int:
     """The effective capabilities of this process, a bit each. Raises OSError when the kernel refuses."""
     sets = (_Set * 2)()
     if _libc.capget(ctypes.byref(_Header(_VERSION_3, 0)), sets) != 0:

@@ -134,12 +134,12 @@ def confine(profile: Profile) -> list[Layer]:
 def enter(process: str, profile: Profile, run: Path | None) -> bool:
     """Confine a server, log each layer, and leave a report in the run directory; whether every required layer is in force."""
     log = structlog.get_logger()
-    place = Path(os.devnull)
+    report_file = Path(os.devnull)
     if run is not None:
-        place = run / "confinement" / f"{process}.json"
-        place.parent.mkdir(parents=True, exist_ok=True)
+        report_file = run / "confinement" / f"{process}.json"
+        report_file.parent.mkdir(parents=True, exist_ok=True)
     # Opened before, since nothing can be opened there afterwards.
-    with place.open("wb") as file:
+    with report_file.open("wb") as file:
         layers = confine(profile)
         file.write(msgspec.json.encode(ConfinementReport(process, os.getpid(), layers)))
     for layer in layers:
@@ -231,13 +231,13 @@ def _enter_view(profile: Profile) -> Layer:
     return Layer("view", True, "own files" + ("" if view.loopback is None else ", own network"), required=False)
 
 
-def _tried(work: Callable[[], None]) -> str:
-    """Why `work` fails in a child; empty when it does not."""
+def _tried(step: Callable[[], None]) -> str:
+    """Why `step` fails in a child; empty when it does not."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            work()
+            step()
         except OSError as error:
             os.write(writer, str(error).encode()[:4096])
         finally:
@@ -295,8 +295,8 @@ def _drop_capabilities(profile: Profile, keep: tuple[Capability, ...], bound: bo
     if "capabilities" not in profile.layers:
         return _left_out("capabilities", required=False)
     capabilities.drop(keep)
-    kept = capabilities.held()
-    names = ", ".join(capability.name.lower() for capability in keep if kept >> capability & 1)
+    effective = capabilities.effective()
+    names = ", ".join(capability.name.lower() for capability in keep if effective >> capability & 1)
     return Layer("capabilities", True, (f"{names} alone" if names else "none") + ("" if bound else ", and none to drop"), required=False)
 
 

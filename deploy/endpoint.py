@@ -77,14 +77,14 @@ class Endpoint(Struct, frozen=True):
 
 def address(settings: InferenceSettings) -> tuple[str, int]:
     """Host and port of `inference.endpoint`, which is set. Raises SettingsError."""
-    parts = urlsplit(settings.endpoint)
+    url = urlsplit(settings.endpoint)
     try:
-        port = parts.port or _PORTS[parts.scheme]
+        port = url.port or _PORTS[url.scheme]
     except ValueError as error:
         raise SettingsError(f"inference.endpoint is {settings.endpoint!r}: {error}; allowed: http(s)://HOST[:PORT][/PATH]") from error
-    if not parts.hostname:
+    if not url.hostname:
         raise SettingsError(f"inference.endpoint is {settings.endpoint!r}, which names no host; allowed: http(s)://HOST[:PORT][/PATH]")
-    return parts.hostname, port
+    return url.hostname, port
 
 
 def endpoint(settings: InferenceSettings) -> Endpoint:

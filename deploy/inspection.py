@@ -60,8 +60,8 @@ def _against(in_force: dict[str, str], status: dict[str, str], pid: int) -> list
         faults.append("it may gain privileges")
     if "system calls" in in_force and status["Seccomp"] != _FILTERED:
         faults.append("no filter of system calls")
-    held = sum(1 << capability for capability in Capability if capability.name.lower() in in_force.get("capabilities", ""))
-    if "capabilities" in in_force and any(int(status[kind], 16) & ~held for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")):
+    named = sum(1 << capability for capability in Capability if capability.name.lower() in in_force.get("capabilities", ""))
+    if "capabilities" in in_force and any(int(status[kind], 16) & ~named for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")):
         faults.append("capabilities that it does not name")
     if "limits" in in_force and not _limited(pid):
         faults.append("no limit of memory")

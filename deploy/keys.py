@@ -162,10 +162,10 @@ def rights_of(text: str) -> frozenset[Right]:
 
 
 def _replace(home: Home, name: str, content: Any, only_new: bool = False) -> None:
-    place = directory(home)
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    place.chmod(0o700)
-    write_private(place / name, content, only_new)
+    private = directory(home)
+    private.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private.chmod(0o700)
+    write_private(private / name, content, only_new)
 
 
 def _whole(quotas: dict[str, float]) -> dict[str, float]:

@@ -38,15 +38,15 @@ def listen(process: str, base_port: int, offset: int, run: Path) -> MetricsListe
 
     A port that is taken is replaced by a free one, with a warning. Raises OSError when no port can be had.
     """
-    wanted = base_port + offset if base_port else 0
+    number = base_port + offset if base_port else 0
     try:
-        endpoint = _bind(wanted)
+        endpoint = _bind(number)
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno not in (errno.EADDRINUSE, errno.EACCES):
             raise
         endpoint = _bind(0)
         structlog.get_logger().warning(
-            "the port for metrics is not to be had, another is used", wanted=wanted, port=endpoint.port, reason=str(error)
+            "the port for metrics is not to be had, another is used", wanted=number, port=endpoint.port, reason=str(error)
         )
     directory = run / "metrics"
     directory.mkdir(parents=True, exist_ok=True)
@@ -74,5 +74,5 @@ class _Silent(WSGIRequestHandler):
         """Requests for metrics are not worth a line each."""
 
 
-def _bind(wanted: int) -> MetricsListener:
-    return MetricsListener(make_server(_LOOPBACK, wanted, make_wsgi_app(), ThreadingWSGIServer, handler_class=_Silent))
+def _bind(number: int) -> MetricsListener:
+    return MetricsListener(make_server(_LOOPBACK, number, make_wsgi_app(), ThreadingWSGIServer, handler_class=_Silent))

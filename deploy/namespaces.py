@@ -73,8 +73,8 @@ def enter(view: FilesystemView) -> None:
     if view.loopback:
         _start_loopback()
     _mount(None, Path("/"), _MS_REC | _MS_PRIVATE)
-    links, places = _plan(view)
-    trees = {path: None if mode == "hide" else _tree(path, mode, run=view.run) for path, mode in places.items()}
+    links, modes = _plan(view)
+    trees = {path: None if mode == "hide" else _tree(path, mode, run=view.run) for path, mode in modes.items()}
     here = Path.cwd()
     root = Path(tempfile.gettempdir()).resolve()
     _mount("tmpfs", root, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "tmpfs", b"mode=755,size=64k,nr_inodes=4k")
@@ -83,7 +83,7 @@ def enter(view: FilesystemView) -> None:
         _beneath(root, link).parent.mkdir(parents=True, exist_ok=True)
         _beneath(root, link).symlink_to(target)
     for path, tree in trees.items():
-        _place(_beneath(root, path), tree)
+        _attach(_beneath(root, path), tree)
     os.umask(before)
     for path in (Path("/"), *(path for path, tree in trees.items() if tree is None)):
         _mount(None, _beneath(root, path), _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
@@ -117,18 +117,18 @@ def _plan(view: FilesystemView) -> tuple[dict[Path, str], dict[Path, Mode]]:
     """The links that lead to what is shown, and what appears where, outer before inner; paths that do not exist are left out."""
     links: dict[Path, str] = {}
     modes: dict[Path, Mode] = {}
-    wanted: tuple[tuple[Iterable[Path], Mode], ...] = ((view.read, "read"), (view.write, "write"), (view.hide, "hide"))
-    for paths, mode in wanted:
+    requested: tuple[tuple[Iterable[Path], Mode], ...] = ((view.read, "read"), (view.write, "write"), (view.hide, "hide"))
+    for paths, mode in requested:
         for path in paths:
             if path.exists():
                 modes[_follow(path, links)] = mode
-    places: dict[Path, Mode] = {}
+    mounts: dict[Path, Mode] = {}
     for path in sorted(modes, key=lambda path: len(path.parts)):
-        above = next((places[parent] for parent in path.parents if parent in places), None)
+        above = next((mounts[parent] for parent in path.parents if parent in mounts), None)
         if above != modes[path] and not (above is None and modes[path] == "hide"):
-            places[path] = modes[path]
-    visible = [path for path, mode in places.items() if mode != "hide"]
-    return {link: target for link, target in links.items() if not any(path in link.parents for path in visible)}, places
+            mounts[path] = modes[path]
+    visible = [path for path, mode in mounts.items() if mode != "hide"]
+    return {link: target for link, target in links.items() if not any(path in link.parents for path in visible)}, mounts
 
 
 def _follow(path: Path, links: dict[Path, str]) -> Path:
@@ -137,17 +137,17 @@ def _follow(path: Path, links: dict[Path, str]) -> Path:
     for _ in range(_MOST_LINKS * len(path.parts)):
         if not rest:
             return here
-        part = rest.popleft()
-        if part == "..":
+        name = rest.popleft()
+        if name == "..":
             here = here.parent
-        elif (here / part).is_symlink():
-            target = (here / part).readlink()
-            links[here / part] = str(target)
+        elif (here / name).is_symlink():
+            target = (here / name).readlink()
+            links[here / name] = str(target)
             if target.is_absolute():
                 here = Path("/")
             rest.extendleft(reversed(target.parts[1:] if target.is_absolute() else target.parts))
         else:
-            here /= part
+            here /= name
     raise OSError(errno.ELOOP, f"{path}: {os.strerror(errno.ELOOP)}")
 
 
@@ -172,7 +172,7 @@ def _tree(path: Path, mode: Mode, *, run: bool) -> int:
     return int(tree)
 
 
-def _place(target: Path, tree: int | None) -> None:
+def _attach(target: Path, tree: int | None) -> None:
     if tree is None:
         _mount("tmpfs", target, _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "tmpfs", b"mode=755,size=4k,nr_inodes=64")
         return

@@ -42,7 +42,7 @@ def python_paths(home: Path | None = None) -> tuple[Path, ...]:
     A `home` that lies within is left out: it is what a profile names that a process may read there.
     """
     existing = [path for path in [*_roots(), *map(Path, _READ_BY_PYTHON)] if path != Path("/") and path.exists()]
-    return tuple(dict.fromkeys(part for path in existing for part in _without(path, home)))
+    return tuple(dict.fromkeys(readable for path in existing for readable in _without(path, home)))
 
 
 def trial_profile(memory_mb: int, cpu_s: int) -> Profile:

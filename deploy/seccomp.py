@@ -196,11 +196,11 @@ def why_not() -> str:
 
 
 def _refuse_modes(rules: Any, library: Any) -> None:
-    for name, place in _CHMOD.items():
+    for name, argument in _CHMOD.items():
         for bit in (1 << shift for shift in range(12)):
             if bit & _BEYOND_READING:
-                _add(rules, library.ERRNO(errno.EPERM), name, library.Arg(place, library.MASKED_EQ, bit, bit))
-        _add(rules, library.ERRNO(0), name, library.Arg(place, library.MASKED_EQ, _BEYOND_READING, 0))
+                _add(rules, library.ERRNO(errno.EPERM), name, library.Arg(argument, library.MASKED_EQ, bit, bit))
+        _add(rules, library.ERRNO(0), name, library.Arg(argument, library.MASKED_EQ, _BEYOND_READING, 0))
 
 
 def _refuse_native_code(rules: Any, library: Any, refuse: int) -> None:

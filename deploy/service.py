@@ -275,11 +275,11 @@ def _hand_over(configuration: Configuration) -> None:
         account = pwd.getpwnam(user or "root")
     except KeyError as error:
         raise ServiceError(f"confinement.user is {user!r}, and this host has no such account; make it, or set another") from error
-    kept = {home.supervision, home.logs, home.supervisor_run}
+    supervisors = {home.supervision, home.logs, home.supervisor_run}
     for top in dict.fromkeys((home.path, home.run, home.scratch)):
         for directory, directories, files in os.walk(top):
             here = Path(directory)
-            directories[:] = [name for name in directories if here / name not in kept]
+            directories[:] = [name for name in directories if here / name not in supervisors]
             for path in (here, *(here / name for name in files)):
                 if path.lstat().st_uid != account.pw_uid:
                     os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)

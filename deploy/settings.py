@@ -1,30 +1,26 @@
 """The one configuration: typed, read from `batos.toml`, each key overridable by the environment.
 
-Called once by the `main()` of every process and by the `batos` command. A key `[section] name` is overridden by the
-environment variable `BATOS_SECTION_NAME` (a list: with commas between). Unknown keys and values out of range are refused
-with an error that names the key, the value and what is allowed. State lives under `BATOS_HOME` (default `./var`).
+Called once by the `main()` of every process and by the `batos` command. How the file and the environment are read is in `sources`. Unknown
+keys and values out of range are refused with an error that names the key, the value and what is allowed. State lives under `BATOS_HOME`
+(default `./var`), which `home` lays out; whoever needs the configuration gets all of it from here.
 """
 
-import hashlib
 import os
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Final, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
+
+from deploy.home import Home as Home
+from deploy.sources import SettingsError as SettingsError
+from deploy.sources import configuration_file, override, read_file
 
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Megabytes = Annotated[int, Meta(ge=256, le=16_000_000)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
-
-# A Unix socket's path has room for 107 bytes; the longest name that is put into the run directory needs 34.
-# Of the whole service: a process that sets a temporary directory of its own must not look for the others there.
-_TEMPORARY = Path(tempfile.gettempdir())
-_LONGEST_RUN_DIRECTORY = 107 - 34
 
 DataTypeName = Literal["bfloat16", "float16", "float32", "auto"]
 Right = Literal["read", "send", "create", "policy", "administer"]
@@ -33,10 +29,6 @@ primordial objects, personas and prompts, and which model and adapter they use. 
 and adapters into the image and remove them."""
 
 RIGHTS: Final[tuple[Right, ...]] = get_args(Right)
-
-
-class SettingsError(Exception):
-    """A configuration that cannot be used: the message names the key, what was seen and what is allowed."""
 
 
 class ImageSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -256,105 +248,6 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     logs: LogSettings = LogSettings()
 
 
-class Home(Struct, frozen=True):
-    """Where one image and its service keep everything."""
-
-    path: Path
-
-    @property
-    def image_file(self) -> Path:
-        return self.path / "live_image.fs"
-
-    @property
-    def blobs(self) -> Path:
-        return self.path / "blobs"
-
-    @property
-    def models(self) -> Path:
-        """Model directories linked out of the image's blobs, one per digest."""
-        return self.path / "models"
-
-    @property
-    def adapters(self) -> Path:
-        """Adapter directories linked out of the image's blobs, one per digest."""
-        return self.path / "adapters"
-
-    @property
-    def logs(self) -> Path:
-        return self.path / "logs"
-
-    @property
-    def run(self) -> Path:
-        """The 0700 directory of sockets and pid files; under a short path of its own where home's is too long."""
-        inside = self.path / "run"
-        return inside if len(os.fsencode(inside)) <= _LONGEST_RUN_DIRECTORY else self._short("")
-
-    @property
-    def scratch(self) -> Path:
-        """Temporary files and sockets of the engine's processes; a short path, since vLLM makes long names of its own."""
-        return self._short("-engine")
-
-    @property
-    def image_run(self) -> Path:
-        """The image server's sockets. Each of these directories is shown only to the processes that connect to what is in it."""
-        return self.run / "image"
-
-    @property
-    def uvms_run(self) -> Path:
-        """Where UVMs meet the bridge."""
-        return self.run / "uvms"
-
-    @property
-    def inference_run(self) -> Path:
-        """The inference worker's sockets."""
-        return self.run / "inference"
-
-    @property
-    def supervisor_run(self) -> Path:
-        """supervisord's socket, which no process of the service needs."""
-        return self.run / "supervisor"
-
-    @property
-    def supervision(self) -> Path:
-        """supervisord's configuration, with its password, and its process id."""
-        return self.path / "supervision"
-
-    @property
-    def zeo_socket(self) -> Path:
-        return self.image_run / "zeo.sock"
-
-    @property
-    def supervisor_socket(self) -> Path:
-        return self.supervisor_run / "supervisor.sock"
-
-    def _short(self, suffix: str) -> Path:
-        digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return _TEMPORARY / f"batos-{os.getuid()}-{digest}{suffix}"
-
-    def ensure(self) -> None:
-        """Create the directories that are missing; the run directory is closed to other users.
-
-        Raises SettingsError when the run directory belongs to somebody else.
-        """
-        for directory in (self.path, self.models, self.adapters, self.logs, self.run):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700 if directory == self.run else 0o777)
-        self._close(self.run)
-        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run, self.path / "keys"):
-            directory.mkdir(exist_ok=True, mode=0o700)
-
-    def ensure_scratch(self) -> None:
-        """Create the engine's directory, closed to other users. Raises SettingsError when it belongs to somebody else."""
-        self.scratch.mkdir(exist_ok=True, mode=0o700)
-        self._close(self.scratch)
-
-    def _close(self, directory: Path) -> None:
-        """Root may find what belongs to the service's account, which then has the home as well."""
-        owners = {os.getuid(), self.path.stat().st_uid} if os.getuid() == 0 else {os.getuid()}
-        if directory.lstat().st_uid not in owners or directory.is_symlink():
-            raise SettingsError(f"{directory} belongs to another user; remove it or choose another BATOS_HOME")
-        directory.chmod(0o700)
-
-
 class Configuration(Struct, frozen=True):
     """Settings in force, with where each key came from ('default', the file's path, or the variable's name)."""
 
@@ -406,9 +299,9 @@ def load(environment: Mapping[str, str] | None = None, directory: Path | None = 
     env = os.environ if environment is None else environment
     here = Path.cwd() if directory is None else directory
     home = Home((here / env.get("BATOS_HOME", "var")).absolute())
-    file = _configuration_file(env, here, home)
-    tables, origins = _read_file(file)
-    _override(tables, origins, env)
+    file = configuration_file(env, here, home.path)
+    tables, origins = read_file(file, sections())
+    override(tables, origins, env, sections())
     if str(named := tables["inference"].get("endpoint", "")).startswith(("ipc:", "tcp:")):
         raise SettingsError(
             f"inference.endpoint is {named!r}, an address of the worker itself, which is inference.address; an endpoint is a"
@@ -428,56 +321,3 @@ def load(environment: Mapping[str, str] | None = None, directory: Path | None = 
 def sections() -> dict[str, type[Struct]]:
     """Section name → its struct, in the order of the documentation."""
     return {field.name: field.type for field in msgspec.structs.fields(Settings)}
-
-
-def _configuration_file(env: Mapping[str, str], here: Path, home: Home) -> Path | None:
-    named = env.get("BATOS_CONFIG")
-    if named:
-        path = here / named
-        if not path.is_file():
-            raise SettingsError(f"BATOS_CONFIG names {path}, which is not a file")
-        return path
-    return next((path for path in (here / "batos.toml", home.path / "batos.toml") if path.is_file()), None)
-
-
-def _read_file(file: Path | None) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    tables: dict[str, dict[str, Any]] = {name: {} for name in sections()}
-    origins = {f"{section}.{field.name}": "default" for section, struct in sections().items() for field in msgspec.structs.fields(struct)}
-    if file is None:
-        return tables, origins
-    try:
-        read = tomllib.loads(file.read_text())
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{file} cannot be read: {error}") from error
-    for section, table in read.items():
-        if section not in tables:
-            raise SettingsError(f"{file}: unknown section [{section}]; allowed: {', '.join(tables)}")
-        if not isinstance(table, dict):
-            raise SettingsError(f"{file}: {section} must be a table, [{section}]")
-        for key, value in table.items():
-            if f"{section}.{key}" not in origins:
-                allowed = ", ".join(field.name for field in msgspec.structs.fields(sections()[section]))
-                raise SettingsError(f"{file}: unknown key {key} in [{section}]; allowed: {allowed}")
-            tables[section][key] = value
-            origins[f"{section}.{key}"] = str(file)
-    return tables, origins
-
-
-def _is_list(kind: Any) -> bool:
-    return get_origin(get_args(kind)[0] if get_origin(kind) is Annotated else kind) is list
-
-
-def _override(tables: dict[str, dict[str, Any]], origins: dict[str, str], env: Mapping[str, str]) -> None:
-    for variable, text in env.items():
-        section, _, key = variable.removeprefix("BATOS_").lower().partition("_")
-        if not variable.startswith("BATOS_") or section not in tables:
-            continue
-        if f"{section}.{key}" not in origins:
-            raise SettingsError(f"{variable} overrides nothing: [{section}] has no key {key}")
-        kind = get_type_hints(sections()[section], include_extras=True)[key]
-        value: str | list[str] = [part.strip() for part in text.split(",") if part.strip()] if _is_list(kind) else text
-        try:
-            tables[section][key] = msgspec.convert(value, kind, strict=False)
-        except msgspec.ValidationError as error:
-            raise SettingsError(f"{variable}={text!r} refused: {error}") from error
-        origins[f"{section}.{key}"] = variable

@@ -5,7 +5,7 @@ from typing import Any
 
 from uvm.protocol import Change, ObjectState, Reference, State, StateUpdate
 
-PARENTS, NAMES = "parents of it", "names of it"
+PARENTS, NAMES, OUT = "parents of it", "names of it", "methods of it that are out of use"
 """Keys beside the slots, which are identifiers."""
 
 _GONE = object()
@@ -18,6 +18,7 @@ class Follower:
         self._inspect = inspect
         self._known: dict[Reference, dict[str, tuple[bytes, Any]]] = {}
         self._again: dict[Reference, bytes] = {}
+        self._out_of_use: dict[str, tuple[bytes, bool]] = {}
 
     def start(self, state: State) -> None:
         """Begin with a snapshot."""
@@ -27,7 +28,9 @@ class Follower:
     def apply(self, update: StateUpdate) -> None:
         """Take an update, in any order."""
         for change in update.changes:
-            if change.again:
+            if change.quarantined is not None:
+                self._use(str(change.reference), update.tid, change.quarantined)
+            elif change.again:
                 self._again[change.reference] = update.tid
             elif change.whole:
                 self._whole(change, update.tid)
@@ -40,17 +43,23 @@ class Follower:
             found = self._reachable()
             asked = [one for one in found if one in self._again or one not in self._known]
             if not asked:
-                return {
-                    one: {key: value for key, (_, value) in self._known[one].items() if value is not _GONE}
-                    for one in found
-                    if self._known[one]
-                }
+                return {one: self._shown(self._known[one]) for one in found if self._known[one]}
             for reference in asked:
                 self._again.pop(reference, None)
                 self._known.setdefault(reference, {})
                 seen = self._inspect(reference)
                 if seen is not None:
                     self._whole(seen, seen.tid)
+
+    def _shown(self, known: dict[str, tuple[bytes, Any]]) -> dict[str, Any]:
+        shown = {key: value for key, (_, value) in known.items() if value is not _GONE}
+        methods = {key: value[1] for key, value in shown.items() if isinstance(value, tuple)}
+        out = sorted(key for key, method in methods.items() if self._out_of_use.get(method, (b"", False))[1])
+        return {**shown, **({OUT: out} if out else {})}
+
+    def _use(self, method: str, tid: bytes, out: bool) -> None:
+        if self._out_of_use.get(method, (b"", False))[0] <= tid:
+            self._out_of_use[method] = (tid, out)
 
     def _take(self, change: Change, tid: bytes) -> None:
         self._set(change.reference, tid, _entries(change))
@@ -63,6 +72,9 @@ class Follower:
     def _whole(self, one: ObjectState | Change, tid: bytes) -> None:
         entries = {**_entries(one), PARENTS: one.parents, NAMES: one.names}
         known = self._known.setdefault(one.reference, {})
+        if isinstance(one, ObjectState):
+            for selector, method in one.methods.items():
+                self._use(str(method), tid, selector in one.quarantined)
         self._set(one.reference, tid, {**dict.fromkeys(known, _GONE), **entries})
 
     def _set(self, reference: Reference, tid: bytes, entries: dict[str, Any]) -> None:
@@ -99,4 +111,7 @@ def references(value: Any) -> list[Reference]:
 
 def of_snapshot(state: State) -> dict[Reference, dict[str, Any]]:
     """A snapshot in the form of `Follower.state`."""
-    return {one.reference: {**_entries(one), PARENTS: one.parents, NAMES: one.names} for one in state.objects}
+    return {
+        one.reference: {**_entries(one), PARENTS: one.parents, NAMES: one.names, **({OUT: sorted(out)} if (out := one.quarantined) else {})}
+        for one in state.objects
+    }

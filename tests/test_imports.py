@@ -45,6 +45,7 @@ FLOORS = {
         "report values morphs connection child story",
         "terminal steps checks explanation export_files progress recovery model_choice imports",
         "window startup",
+        "evaluation",
         "commands",
         "cli",
     ),

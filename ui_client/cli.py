@@ -7,6 +7,7 @@ import typer
 
 from ui_client.commands import (
     adapters,
+    evaluation,
     events,
     history,
     image,
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (service, messages, history, revocation, transport, events, machine, models, adapters, logs, image, keys, window):
+for group in (service, messages, history, revocation, transport, events, machine, models, adapters, logs, image, keys, evaluation, window):
     group.register(app)
 
 

@@ -21,12 +21,12 @@ def check(configuration: Configuration) -> dict[str, Any]:
 
 def way_back(configuration: Configuration, to: str = "") -> dict[str, Any]:
     """The transaction `to`, else the last one that boots, with what is after it. Raises Failure when there is none."""
-    way: dict[str, Any] | None = _ask(configuration, "at", to) if to else _ask(configuration, "find")
-    if way is None and to:
+    point: dict[str, Any] | None = _ask(configuration, "at", to) if to else _ask(configuration, "find")
+    if point is None and to:
         raise Failure("NoSuchTransaction", f"the image has no transaction {to}", "`batos image rollback --list` shows the newest ones")
-    if way is None:
+    if point is None:
         raise Failure("NoWayBack", "the image boots after none of its transactions", "restore a backup: `batos image restore DIR --force`")
-    return way
+    return point
 
 
 def listed(configuration: Configuration) -> list[dict[str, Any]]:

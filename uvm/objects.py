@@ -2,6 +2,7 @@
 
 Imported by the UVMs, by the trial child and by the ZEO server, which resolves conflicts with it; so this module
 imports nothing but `persistent`, `ZODB` and the standard library, and its dotted names never change. One thread uses an object at a time.
+However long, it stays one module: what records name must be found here, and conflicts are resolved with nothing else of ours.
 
 Format: the state of a `UvmObject` is `{"_slots": {name: value}}`. A value is one of MessagePack's types, a reference
 to another `UvmObject`, a merging value, a blob, or a list or dict of these. Names that end in `*` are structure and

@@ -198,9 +198,13 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Transaction(Changing, tag_field="op", tag="Transaction", frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Several sends, in order, of which all have their effect or none has. Answered with the array of their results."""
+    """Several sends, in order, of which all have their effect or none has. Answered with the array of their results.
+
+    `preview`: answer with what they would do, and change nothing. Where it is not there, it is not encoded.
+    """
 
     sends: Annotated[list[Step], Meta(min_length=1, max_length=SENDS)]
+    preview: bool | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.examples:
@@ -406,6 +410,7 @@ class ObjectState(Struct, frozen=True):
     `inherited` is filled by Inspect only: selectors that a parent understands → reference of that parent. `damaged`: slots that cannot
     be shown → why; under the empty name, why the record as a whole cannot be loaded. `large`: slots that are too large to stand here; a
     Read has them. `cut`: there is more than could be listed. `tid`: as of which transaction (Inspect only; in pages it is the page's).
+    `quarantined`: the selectors of those of its methods that are out of use.
     """
 
     reference: Any
@@ -418,6 +423,7 @@ class ObjectState(Struct, frozen=True):
     large: dict[str, Large] = {}
     cut: bool = False
     tid: bytes = b""
+    quarantined: list[str] = []
 
 
 class Part(Struct, tag_field="op", tag="Part", frozen=True):
@@ -519,7 +525,8 @@ class Change(Struct, frozen=True):
 
     `slots` and `methods` were set, `removed` (of both) removed; `parents` are there when they changed. `names` are those that the object
     has; `renamed`: they changed. `whole`: everything that the object has, and nothing besides. `again`: what changed is not carried
-    here, or the object may be new to a follower; Inspect it.
+    here, or the object may be new to a follower; Inspect it. `quarantined`: the object is a method, and this alone is said of it: whether
+    it is out of use since.
     """
 
     reference: Any
@@ -531,6 +538,7 @@ class Change(Struct, frozen=True):
     renamed: bool = False
     whole: bool = False
     again: bool = False
+    quarantined: bool | None = None
 
 
 STAGES: Final = ("reified", "reflected", "drafted", "audited", "tried", "installed")

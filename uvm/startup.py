@@ -1,6 +1,7 @@
 """What each client of the image does before it serves: wait for the server's files, confine itself, wait for the awakening.
 
-Called once, in this order, by the main thread of a UVM and of the heartbeat; the awakening confines itself alone.
+Called once, in this order, by the main thread of a UVM and of the heartbeat; the awakening and the importer wait for the files and confine
+themselves.
 """
 
 import tempfile
@@ -24,21 +25,23 @@ _AWAKE_S: Final = 600.0
 log = structlog.get_logger()
 
 
-def wait_for_files(configuration: Configuration, stop: Stop) -> bool:
+def wait_for_files(configuration: Configuration, stop: Stop | None = None, seconds: float = _FILES_S) -> bool:
     """Wait until the ZEO server has made its directories; false when it did not, or a stop came first.
 
     Confinement names directories, not paths: a new image's storage makes its blob directory anew, and a process that was confined to
     an earlier one could never read a blob.
     """
-    until = time.monotonic() + _FILES_S
+    until = time.monotonic() + seconds
     poller = zmq.Poller()
-    poller.register(stop.fileno(), zmq.POLLIN)
-    while not stop.requested and time.monotonic() < until:
+    if stop is not None:
+        poller.register(stop.fileno(), zmq.POLLIN)
+    while not (stop is not None and stop.requested):
         if configuration.home.zeo_socket.exists() and (configuration.home.blobs / ".layout").exists():
             return True
+        if time.monotonic() > until:
+            log.error("the ZEO server did not come", seconds=seconds, socket=str(configuration.home.zeo_socket))
+            return False
         poller.poll(50)
-    if not stop.requested:
-        log.error("the ZEO server did not come", seconds=_FILES_S, socket=str(configuration.home.zeo_socket))
     return False
 
 

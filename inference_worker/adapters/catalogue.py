@@ -70,7 +70,7 @@ class _File(Struct, array_like=True, frozen=True):
     body: bytes
 
 
-class Known(Struct, frozen=True):
+class CatalogueEntry(Struct, frozen=True):
     """One adapter on this disk. `size`: bytes of its files; `rank`: what its configuration says, 0 when that cannot be read.
 
     `verified`: its bytes passed all checks once and its files are, as far as was last seen, the same. `fetched`: it came from a peer.
@@ -86,7 +86,7 @@ class Known(Struct, frozen=True):
 class CatalogueChanges(Struct, frozen=True):
     """What `refresh` found: adapters that appeared, and digests of those that vanished; not what `lookup` and `check` told before."""
 
-    appeared: list[Known]
+    appeared: list[CatalogueEntry]
     vanished: list[str]
 
 
@@ -112,45 +112,45 @@ class Catalogue:
             shutil.rmtree(place, ignore_errors=True)
         remembered = catalogue._load()
         catalogue.refresh()
-        known = len(catalogue._entries)
-        log.info("catalogue of adapters opened", adapters=known, remembered=remembered, seconds=round(time.monotonic() - began, 3))
+        count = len(catalogue._entries)
+        log.info("catalogue of adapters opened", adapters=count, remembered=remembered, seconds=round(time.monotonic() - began, 3))
         return catalogue
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def entries(self) -> Iterator[Known]:
+    def entries(self) -> Iterator[CatalogueEntry]:
         """All adapters, in no order."""
         with self._lock:
             pairs = list(self._entries.items())
-        return (_known(digest, entry) for digest, entry in pairs)
+        return (_public(digest, entry) for digest, entry in pairs)
 
-    def lookup(self, digest: str) -> Known | None:
+    def lookup(self, digest: str) -> CatalogueEntry | None:
         """One adapter; its owner may have put it there just now. None when it is not there."""
         key = bytes.fromhex(digest)
         if (entry := self._entries.get(key)) is None:
             if (entry := _look(self._directory / digest)) is None:
                 return None
             self._set(key, entry)
-        return _known(key, entry)
+        return _public(key, entry)
 
     def refresh(self) -> CatalogueChanges:
         """Take up what appeared and drop what vanished since the last time; cheap when the directory did not change."""
         now, changed = time.time_ns(), self._directory.stat().st_mtime_ns
         if changed == self._directory_ns:
             return CatalogueChanges([], [])
-        with os.scandir(self._directory) as found:
-            here = {bytes.fromhex(entry.name) for entry in found if _DIGEST.fullmatch(entry.name)}
+        with os.scandir(self._directory) as entries:
+            here = {bytes.fromhex(entry.name) for entry in entries if _DIGEST.fullmatch(entry.name)}
         with self._lock:
-            gone = self._entries.keys() - here
+            missing = self._entries.keys() - here
         # What `lookup` found after the scan is there all the same.
-        vanished = [key for key in gone if not (self._directory / key.hex()).is_dir()]
+        vanished = [key for key in missing if not (self._directory / key.hex()).is_dir()]
         for key in vanished:
             self._drop(key)
         appeared = []
         for key in here - self._entries.keys():
             if (entry := _look(self._directory / key.hex())) is not None and self._set(key, entry):
-                appeared.append(_known(key, entry))
+                appeared.append(_public(key, entry))
         self._directory_ns = changed if now - changed > _TICK_NS else 0
         self._dirty = True
         return CatalogueChanges(appeared, [key.hex() for key in vanished])
@@ -250,16 +250,16 @@ class Catalogue:
             self._dirty |= self._entries.pop(key, None) is not None
 
 
-def _known(key: bytes, entry: _Entry) -> Known:
-    return Known(key.hex(), entry.size, entry.rank, bool(entry.identity), entry.fetched)
+def _public(key: bytes, entry: _Entry) -> CatalogueEntry:
+    return CatalogueEntry(key.hex(), entry.size, entry.rank, bool(entry.identity), entry.fetched)
 
 
 def _look(path: Path) -> _Entry | None:
     """A directory as its files' sizes and its configuration show it; nothing is judged here. None when it is no directory."""
     try:
-        with os.scandir(path) as found:
+        with os.scandir(path) as entries:
             # A link is no adapter's, wherever it leads: it is counted as what it is, and refused when the files are checked.
-            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in found if not entry.is_dir(follow_symlinks=False)}
+            sizes = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries if not entry.is_dir(follow_symlinks=False)}
     except OSError:
         return None
     size = sum(size for name, size in sizes.items() if not name.startswith("."))
@@ -286,8 +286,8 @@ def file_identity(path: Path) -> bytes | None:
     """16 bytes that change when a file of the directory is replaced or written to; None when there is no directory."""
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with os.scandir(path) as found:
-            for entry in sorted(found, key=lambda entry: entry.name):
+        with os.scandir(path) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 status = entry.stat()
                 digest.update(os.fsencode(entry.name) + b"\0")
                 digest.update(struct.pack("<2Q3q", status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))

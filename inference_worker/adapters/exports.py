@@ -34,10 +34,10 @@ class Shelf:
         path = self._directory / digest
         identity = file_identity(path)
         with self._lock:
-            kept = self._lists.get(digest)
-            if kept is not None and kept[0] == identity and identity is not None:
+            listing = self._lists.get(digest)
+            if listing is not None and listing[0] == identity and identity is not None:
                 self._lists.move_to_end(digest)
-                return kept[1]
+                return listing[1]
         try:
             sizes = list_files(path)
             listed = [File(path=name, size=sizes[name], sha256=file_digest(path / name)) for name in sorted(sizes)]

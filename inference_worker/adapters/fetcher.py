@@ -91,8 +91,8 @@ class Fetcher:
         self._into = into
         self._limits = limits or FetchLimits()
         self._context = zmq.asyncio.Context()
-        for left in into.glob(f"{_STAGING}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for staging in into.glob(f"{_STAGING}*"):
+            shutil.rmtree(staging, ignore_errors=True)
 
     def close(self) -> None:
         """End all sockets. Fetches under way must have been cancelled before."""
@@ -176,8 +176,8 @@ class Fetcher:
     async def _download_some(self, peer: "_Peer", digest: str, file: File, into: Path, offsets: Iterator[int]) -> None:
         for offset in offsets:
             length = min(CHUNK, file.size - offset)
-            asked = AskChunk(id=peer.name(), adapter=digest, path=file.path, offset=offset, length=length)
-            answer = await peer.ask(asked, self._limits.chunk_s)
+            question = AskChunk(id=peer.name(), adapter=digest, path=file.path, offset=offset, length=length)
+            answer = await peer.ask(question, self._limits.chunk_s)
             if not isinstance(answer, Chunk) or len(answer.data) != length:
                 got = f"{len(answer.data)} bytes" if isinstance(answer, Chunk) else type(answer).__name__
                 raise _PeerFailed(f"it listed {file.path} with {file.size} bytes, but gave {got} at {offset} instead of {length}")
@@ -202,8 +202,8 @@ class Fetcher:
             socket.close()
 
     def _failed(self, digest: str, reasons: list[str]) -> FetchFailed:
-        said = "; ".join(reasons)[:2000] or "none is configured (inference.peers)"
-        return FetchFailed(f"adapter {digest} is neither here nor given by a peer: {said}")
+        reason = "; ".join(reasons)[:2000] or "none is configured (inference.peers)"
+        return FetchFailed(f"adapter {digest} is neither here nor given by a peer: {reason}")
 
 
 class _Peer:
@@ -213,7 +213,7 @@ class _Peer:
         self.address = address
         self._socket = socket
         self._count = 0
-        self._asked: dict[str, asyncio.Future[Answer]] = {}
+        self._questions: dict[str, asyncio.Future[Answer]] = {}
         self._reading = asyncio.create_task(self._read())
 
     def name(self) -> str:
@@ -223,7 +223,7 @@ class _Peer:
     async def ask(self, question: AskFiles | AskChunk, deadline_s: float) -> Answer:
         """The answer. Raises _PeerFailed when there is none in time, or when it is a RequestFailed."""
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._asked[question.id] = future
+        self._questions[question.id] = future
         try:
             async with asyncio.timeout(deadline_s):
                 await self._socket.send(protocol.encode(question))
@@ -232,7 +232,7 @@ class _Peer:
         except TimeoutError:
             raise _PeerFailed(f"it did not answer {type(question).__name__} within {deadline_s:g} s") from None
         finally:
-            self._asked.pop(question.id, None)
+            self._questions.pop(question.id, None)
         if not future.done():
             # The reader only ends with an exception: the one that says what the peer did.
             self._reading.result()
@@ -253,7 +253,7 @@ class _Peer:
                 answer = protocol.decode_answer(frame)
             except msgspec.DecodeError as error:
                 raise _PeerFailed(f"it sent what is no message of the protocol: {error}") from error
-            future = self._asked.get(answer.id)
+            future = self._questions.get(answer.id)
             if future is None or future.done():
                 stray += 1
             else:
@@ -284,9 +284,9 @@ def _listing_digest(files: list[File]) -> str:
     return listing_digest({file.path: file.sha256 for file in files})
 
 
-async def _in_thread(work: Callable[..., None], *arguments: object) -> None:
-    """Run `work` in a thread, which cancelling does not stop: then its end is awaited too, before anybody removes its files."""
-    task = asyncio.create_task(asyncio.to_thread(work, *arguments))
+async def _in_thread(function: Callable[..., None], *arguments: object) -> None:
+    """Run `function` in a thread, which cancelling does not stop: then its end is awaited too, before anybody removes its files."""
+    task = asyncio.create_task(asyncio.to_thread(function, *arguments))
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:

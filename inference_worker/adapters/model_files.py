@@ -78,8 +78,8 @@ def _check_weights(directory: Path, files: list[str], index: Any, present: set[s
         raise BadModel(f"{directory} has no *.safetensors file")
     for name in files:
         if (part := _PARTS.fullmatch(name)) is not None:
-            wanted = [f"{part['stem']}-{number:05}-of-{part['parts']}.safetensors" for number in range(1, int(part["parts"]) + 1)]
-            _check_present(directory, wanted, files)
+            parts = [f"{part['stem']}-{number:05}-of-{part['parts']}.safetensors" for number in range(1, int(part["parts"]) + 1)]
+            _check_present(directory, parts, files)
     tensors = {name: _tensors(directory / name) for name in files}
     if index is None:
         return
@@ -92,11 +92,11 @@ def _check_weights(directory: Path, files: list[str], index: Any, present: set[s
             raise BadModel(f"{directory / file} has no tensor {tensor[:200]}, which {INDEX} places there; download it again")
 
 
-def _check_present(directory: Path, wanted: list[str], files: list[str]) -> None:
-    missing = [name for name in wanted if name not in files]
+def _check_present(directory: Path, expected: list[str], files: list[str]) -> None:
+    missing = [name for name in expected if name not in files]
     if missing:
         raise BadModel(
-            f"{directory} is not whole: {', '.join(missing[:5])} is missing of {len(wanted)} files of weights; download it again"
+            f"{directory} is not whole: {', '.join(missing[:5])} is missing of {len(expected)} files of weights; download it again"
         )
 
 

@@ -125,22 +125,22 @@ def _check_features(config: Mapping[str, Any]) -> None:
         refused.append(f"init_lora_weights={str(initialization)[:40]}")
     if refused:
         raise BadAdapter(f"it uses {', '.join(refused)}, which the engine does not support; train it as a plain LoRA")
-    known = HARMLESS | CHECKED | set(REFUSED) | {"bias"}
-    strange = [name for name, value in config.items() if name not in known and value]
+    fields = HARMLESS | CHECKED | set(REFUSED) | {"bias"}
+    strange = [name for name, value in config.items() if name not in fields and value]
     if strange:
         raise BadAdapter(f"its configuration has {_shown(strange[0])}, which is no field of PEFT 0.21's LoRA; remove it")
 
 
-def _rank(what: str, rank: Any) -> int:
+def _rank(field: str, rank: Any) -> int:
     if type(rank) is not int or rank < 1:
-        raise BadAdapter(f"its {what} is {_shown(rank)}; a whole number from 1 is needed")
+        raise BadAdapter(f"its {field} is {_shown(rank)}; a whole number from 1 is needed")
     return rank
 
 
-def _number(what: str, value: Any) -> float:
+def _number(field: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not abs(value) <= _LARGEST_ALPHA:
-        raise BadAdapter(f"its {what} is {_shown(value)}; a finite number of at most {_LARGEST_ALPHA:g} is needed")
+        raise BadAdapter(f"its {field} is {_shown(value)}; a finite number of at most {_LARGEST_ALPHA:g} is needed")
     return float(value)
 
 

@@ -57,7 +57,7 @@ class Quarantine:
         with self._lock:
             if not os.path.lexists(source):
                 return False
-            earlier = [times for _, found, times in self._places() if found == digest]
+            earlier = [times for _, refused, times in self._places() if refused == digest]
             place = self._directory / f"{digest}-{max(earlier, default=0) + 1}"
             try:
                 place.mkdir(parents=True)
@@ -73,13 +73,13 @@ class Quarantine:
 
     def entries(self) -> list[Quarantined]:
         """What is here, the latest last."""
-        found = []
+        entries = []
         for place, digest, times in self._places():
             with contextlib.suppress(OSError):
                 lines = (place / "reason.txt").read_text(errors="replace").split("\n", 1)
                 at = (place / "reason.txt").stat().st_mtime
-                found.append(Quarantined(digest, times, at, lines[-1].strip(), _size(place / "files")))
-        return sorted(found, key=lambda entry: (entry.at, entry.times))
+                entries.append(Quarantined(digest, times, at, lines[-1].strip(), _size(place / "files")))
+        return sorted(entries, key=lambda entry: (entry.at, entry.times))
 
     def reason(self, digest: str) -> str | None:
         """Why files under this digest were refused last; None when none were."""
@@ -97,7 +97,7 @@ class Quarantine:
         places = self._places()
         dated = sorted((place for place, _, _ in places), key=lambda place: place.stat().st_mtime)
         surplus = dated[: max(0, len(dated) - MOST)]
-        repeated = [place for place, found, _ in places if found == digest]
+        repeated = [place for place, refused, _ in places if refused == digest]
         for place in {*surplus, *repeated} - {newest}:
             shutil.rmtree(place, ignore_errors=True)
 

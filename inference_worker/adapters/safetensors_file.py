@@ -69,8 +69,8 @@ def check_layout(file: str, tensors: Mapping[str, Tensor], header_end: int, size
     reached, before = header_end, "the header"
     for name, tensor in sorted(tensors.items(), key=lambda item: item[1].begin):
         if tensor.begin != reached:
-            what = "overlaps" if tensor.begin < reached else "leaves a gap after"
-            raise ValueError(f"{file}: {name} begins at {tensor.begin} and {what} {before}, which ends at {reached}")
+            fault = "overlaps" if tensor.begin < reached else "leaves a gap after"
+            raise ValueError(f"{file}: {name} begins at {tensor.begin} and {fault} {before}, which ends at {reached}")
         reached, before = tensor.end, name
     if reached != size:
         raise ValueError(f"{file}: {size - reached} bytes after {before} belong to no tensor")
@@ -102,12 +102,12 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    members: dict[str, Any] = {}
     for key, value in pairs:
-        if key in found:
+        if key in members:
             raise ValueError(f"the key {key[:80]!r} occurs twice in one object")
-        found[key] = value
-    return found
+        members[key] = value
+    return members
 
 
 def _header_length(file: str, prefix: bytes, size: int, limit: int) -> int:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from deploy.settings import Home, InferenceSettings
 from inference_worker.adapters.adapter import Adapter, BaseModel
-from inference_worker.adapters.catalogue import Catalogue, Known
+from inference_worker.adapters.catalogue import Catalogue, CatalogueEntry
 from inference_worker.adapters.exports import Shelf
 from inference_worker.adapters.fetcher import Fetcher, FetchFailed
 from inference_worker.adapters.quarantine import Quarantine, Quarantined
@@ -26,7 +26,7 @@ LOADERS = 2
 SERVERS = 2
 
 
-class Found(Struct, frozen=True):
+class LocatedAdapter(Struct, frozen=True):
     """Where an adapter was found, as the scheduler wants it. `remote`: only a peer has it; sizes are then what the peer says.
 
     `fetched`: it is here, and came from a peer, which will have it again when it is deleted.
@@ -52,16 +52,16 @@ class AdapterStore:
         self._quarantine = Quarantine(home.adapters)
         # Empty until it is opened, which may take a while.
         self._catalogue = Catalogue(home.adapters, self._index, self._quarantine)
-        self._kept: list[Quarantined] = []
+        self._quarantined: list[Quarantined] = []
         self._shelf = Shelf(home.adapters)
         self._fetcher: Fetcher | None = None
 
-    async def open(self) -> list[Found]:
+    async def open(self) -> list[LocatedAdapter]:
         """What lies in the home, which a restart knows at once and a first start looks through. Raises OSError."""
         self._catalogue = await self._load(lambda: Catalogue.open(self._home.adapters, self._index, self._quarantine))
-        self._kept = await self._load(self._quarantine.entries)
+        self._quarantined = await self._load(self._quarantine.entries)
         self._fetcher = Fetcher(self._peers, self._home.adapters) if self._peers else None
-        return [_found(known) for known in self._catalogue.entries()]
+        return [_located(entry) for entry in self._catalogue.entries()]
 
     async def close(self) -> None:
         """Remember what is known for the next start; work under way is given up."""
@@ -72,12 +72,12 @@ class AdapterStore:
         self._loaders.shutdown(wait=False, cancel_futures=True)
         self._servers.shutdown(wait=False, cancel_futures=True)
 
-    async def refresh(self) -> tuple[list[Found], list[str]]:
+    async def refresh(self) -> tuple[list[LocatedAdapter], list[str]]:
         """What its owner put into the home since the last time, and the digests of what is gone; what is known is remembered."""
         changes = await self._load(self._catalogue.refresh)
         await self._load(self._catalogue.save)
         # What a peer gave is told by who asked for it.
-        return [_found(known) for known in changes.appeared if not known.fetched], changes.vanished
+        return [_located(entry) for entry in changes.appeared if not entry.fetched], changes.vanished
 
     # --- for the scheduler --------------------------------------------------------------------------------------------
 
@@ -85,33 +85,33 @@ class AdapterStore:
         """Whether its files are here, to be read or judged."""
         return self._catalogue.lookup(digest) is not None
 
-    async def find(self, digest: str) -> Found:
+    async def find(self, digest: str) -> LocatedAdapter:
         """Where an adapter is that was put there just now, or that a peer has. Raises BadAdapter when nobody has it."""
-        if (known := await self._load(lambda: self._catalogue.lookup(digest))) is not None:
-            return _found(known)
+        if (entry := await self._load(lambda: self._catalogue.lookup(digest))) is not None:
+            return _located(entry)
         if self._fetcher is not None:
             offer = await self._fetcher.find(digest)
             # What its rank is, only its files say.
-            return Found(digest, max(1, offer.size), rank=0, remote=True)
-        reason = next((kept.reason for kept in reversed(self._kept) if kept.digest == digest), "")
-        told = f"; what lay there is in quarantine: {reason.removeprefix(f'adapter {digest}: ')}" if reason else ""
-        raise BadAdapter(f"adapter {digest}: {self._home.adapters / digest} does not exist; its files must be put there first{told}")
+            return LocatedAdapter(digest, max(1, offer.size), rank=0, remote=True)
+        reason = next((entry.reason for entry in reversed(self._quarantined) if entry.digest == digest), "")
+        hint = f"; what lay there is in quarantine: {reason.removeprefix(f'adapter {digest}: ')}" if reason else ""
+        raise BadAdapter(f"adapter {digest}: {self._home.adapters / digest} does not exist; its files must be put there first{hint}")
 
     async def check(self, digest: str, model: BaseModel) -> Adapter:
         """Read and judge it for a base model. Raises BadAdapter; what is damaged is in quarantine then."""
         try:
             return await self._load(lambda: self._catalogue.check(digest, model, self._max_rank))
         except BadAdapter:
-            self._kept = await self._load(self._quarantine.entries)
+            self._quarantined = await self._load(self._quarantine.entries)
             raise
 
-    async def fetch(self, digest: str) -> Found:
+    async def fetch(self, digest: str) -> LocatedAdapter:
         """Bring it here from a peer, verified. Raises BadAdapter."""
         if self._fetcher is None:
             raise FetchFailed(f"adapter {digest} is not here, and no peer is configured (inference.peers)")
         fetched = await self._fetcher.fetch(digest)
-        known = await self._load(lambda: self._catalogue.lookup(digest))
-        return _found(known) if known is not None else Found(digest, max(1, fetched.size), rank=0, fetched=True)
+        entry = await self._load(lambda: self._catalogue.lookup(digest))
+        return _located(entry) if entry is not None else LocatedAdapter(digest, max(1, fetched.size), rank=0, fetched=True)
 
     async def delete(self, digest: str) -> None:
         """Delete the files of one that came from a peer."""
@@ -119,7 +119,7 @@ class AdapterStore:
 
     def quarantined(self) -> list[Quarantined]:
         """What is in quarantine, the latest last."""
-        return self._kept
+        return self._quarantined
 
     # --- for peers ----------------------------------------------------------------------------------------------------
 
@@ -133,12 +133,12 @@ class AdapterStore:
 
     # --- threads ------------------------------------------------------------------------------------------------------
 
-    async def _load(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._loaders, work)
+    async def _load(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._loaders, function)
 
-    async def _serve(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._servers, work)
+    async def _serve(self, function: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._servers, function)
 
 
-def _found(known: Known) -> Found:
-    return Found(known.digest, max(1, known.size), known.rank, fetched=known.fetched)
+def _located(entry: CatalogueEntry) -> LocatedAdapter:
+    return LocatedAdapter(entry.digest, max(1, entry.size), entry.rank, fetched=entry.fetched)

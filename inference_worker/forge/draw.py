@@ -6,7 +6,7 @@ independently of the body, and a test runs both.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -22,11 +22,12 @@ MOST_TRIES = 200
 @dataclass(frozen=True)
 class Method:
     """What a family wants: `body` without indentation, and `expectation(slots, *arguments)`, which answers the result,
-    may change `slots`, and raises what the method should raise."""
+    may change `slots`, and raises what the method should raise. `shape`: the operators of a composed program, without names."""
 
     selector: str
     body: str
     expectation: Callable[..., Any]
+    shape: str = ""
 
 
 Family = Callable[["Draw"], Method]
@@ -108,6 +109,7 @@ class Task:
     examples: tuple[str, ...]
     body: str
     expectation: Callable[..., Any]
+    program: str = ""
 
     @property
     def prompt(self) -> str:
@@ -188,14 +190,15 @@ def _among_others(draw: Draw, selector: str) -> dict[str, Maker]:
 
 def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str, Maker], told: float) -> Task:
     body = "\n".join(f"    {line}" for line in method.body.splitlines())
-    bare = Task(name, seed, draw.side, method.selector, makers, tuple(draw.arguments), draw.keyworded, {}, (), (), body, method.expectation)
+    arguments = tuple(draw.arguments)
+    bare = Task(
+        name, seed, draw.side, method.selector, makers, arguments, draw.keyworded, {}, (), (), body, method.expectation, method.shape
+    )
     slots, args = bare.probe(draw.rng)
     examples = _examples(bare, slots, draw) if draw.rng.random() < draw.exampled else ()
     if told and draw.rng.random() < told:  # nothing is drawn where nothing is told: tasks of before stay what they are
         examples = (*examples, *_told(bare, slots, draw.rng))
-    return Task(
-        name, seed, draw.side, method.selector, makers, bare.arguments, draw.keyworded, slots, args, examples, body, method.expectation
-    )
+    return replace(bare, slots=slots, args=args, examples=examples)
 
 
 def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:

@@ -30,6 +30,9 @@ from deploy.digest import directory_digest
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import TrainingExample
 
+ATTENTION = 12 * 240 * 240
+"""Pairs of tokens, over all rows, that pass the model at a time: some 3 GB. Batches of long prompts go in parts."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -66,6 +69,13 @@ def collate(batch: list[TrainingExample], padding: int) -> tuple[Tensor, Tensor]
         first = len(example.prompt) - 1
         targets[row, first : first + len(example.answer)] = torch.tensor(example.answer)
     return tokens, targets
+
+
+def bearable(batch: list[TrainingExample]) -> list[list[TrainingExample]]:
+    """The batch in parts that fit into memory, one after the other: what attention keeps grows with the square of the length."""
+    width = max(len(example) for example in batch)
+    rows = max(1, ATTENTION // width**2)
+    return [batch[first : first + rows] for first in range(0, len(batch), rows)]
 
 
 def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -117,12 +127,15 @@ def train(
     for step, batch in enumerate(dataset.batches(examples, recipe.batch, Random(recipe.seed))):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe)
-        loss = loss_of(model, *collate(batch, tokenizer.eos_token_id))
-        loss.backward()
+        answers = sum(len(example.answer) for example in batch)
+        losses.append(0.0)
+        for rows in bearable(batch):
+            loss = loss_of(model, *collate(rows, tokenizer.eos_token_id)) * (sum(len(row.answer) for row in rows) / answers)
+            loss.backward()
+            losses[-1] += loss.item()
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
         if each and (step + 1) % each == 0 and step + 1 < recipe.steps:
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:

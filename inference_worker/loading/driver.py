@@ -13,7 +13,7 @@ import structlog
 
 from inference_worker import metrics as measures
 from inference_worker.adapters.adapter import Adapter, BaseModel
-from inference_worker.adapters.store import AdapterStore, Found
+from inference_worker.adapters.store import AdapterStore, LocatedAdapter
 from inference_worker.engine.host import EngineHost
 from inference_worker.errors import InferenceFailure
 from inference_worker.loading.mover import Mover
@@ -87,7 +87,7 @@ class Driver:
         finally:
             self._is_telling = False
 
-    def register(self, adapter: Found) -> None:
+    def register(self, adapter: LocatedAdapter) -> None:
         """An adapter is here, or at a peer."""
         self._registered.add(adapter.digest)
         self.tell(Registered(self.now(), adapter.digest, adapter.size, adapter.rank, adapter.remote or adapter.fetched))

@@ -113,7 +113,7 @@ def test_without_confinement_the_attack_works(attack: str, tmp_path: Path) -> No
 
 
 def test_the_image_server_writes_its_home_in_every_way_that_the_database_needs(tmp_path: Path) -> None:
-    work = """
+    body = """
 home = Path(os.environ["HOME_"])
 (home / "live").write_text("x")
 (home / "blobs" / "0x00").mkdir(parents=True)
@@ -131,7 +131,7 @@ socket.socket(socket.AF_UNIX).connect(str(home / "run" / "image" / "s"))
 (home / "linked").unlink()
 import xml.dom.minidom
 """
-    done = child(tmp_path, work, IMAGE)
+    done = child(tmp_path, body, IMAGE)
     assert done.stdout.startswith("succeeded"), (done.stdout, done.stderr)
 
 
@@ -140,12 +140,12 @@ CONNECT = "socket.create_connection(('127.0.0.1', {port}), timeout=5).close()\nr
 
 @pytest.mark.skipif(not landlock.network_since(landlock.version()), reason="this kernel's landlock cannot refuse TCP")
 def test_an_inference_worker_with_an_endpoint_reaches_its_port_alone(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as allowed, socket.create_server(("127.0.0.1", 0)) as other:
+    with socket.create_server(("127.0.0.1", 0)) as allowed, socket.create_server(("127.0.0.1", 0)) as refusing:
         port = allowed.getsockname()[1]
         variables = f"{{{{'BATOS_HOME': {{home!r}}, 'BATOS_INFERENCE_ENDPOINT': 'http://127.0.0.1:{port}'}}}}"
         profile = f"inference_profile(load({variables}, Path({{home!r}})))"
         assert child(tmp_path, CONNECT.format(port=port), profile).stdout == "succeeded: connected"
-        refused = child(tmp_path, CONNECT.format(port=other.getsockname()[1]), profile).stdout
+        refused = child(tmp_path, CONNECT.format(port=refusing.getsockname()[1]), profile).stdout
         assert refused.startswith("refused: PermissionError")
 
 
@@ -158,8 +158,8 @@ def test_an_inference_worker_with_an_endpoint_needs_no_engines_rights(attack: st
 
 @pytest.mark.parametrize("profile", [TRIAL, IMAGE])
 def test_what_was_open_before_goes_on(profile: str, tmp_path: Path) -> None:
-    work = "before[0].sendall(b'x')\nreturn before[1].recv(1)"
-    assert child(tmp_path, work, profile).stdout == "succeeded: b'x'"
+    body = "before[0].sendall(b'x')\nreturn before[1].recv(1)"
+    assert child(tmp_path, body, profile).stdout == "succeeded: b'x'"
 
 
 def test_threads_that_were_there_before_are_bound_by_the_filter_and_reported_for_the_files(tmp_path: Path) -> None:

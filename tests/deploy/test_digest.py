@@ -5,12 +5,12 @@ from uvm.image.blobs import copy_synced, directory_digest, files_of
 
 
 def test_both_sides_give_a_directory_the_same_digest(tmp_path):
-    made = tmp_path / "adapter"
-    (made / "deep").mkdir(parents=True)
+    directory = tmp_path / "adapter"
+    (directory / "deep").mkdir(parents=True)
     for name, text in (("a.json", "{}"), ("deep/b", "x" * 1000), ("Z", ""), (".left-out", "1")):
-        (made / name).write_text(text)
+        (directory / name).write_text(text)
     digests = {}
-    for number, path in enumerate(files_of(made)):
+    for number, path in enumerate(files_of(directory)):
         with path.open("rb") as reader:
-            digests[path.relative_to(made).as_posix()] = copy_synced(reader, tmp_path / f"copy-{number}")
-    assert worker_digest(made) == directory_digest(digests)
+            digests[path.relative_to(directory).as_posix()] = copy_synced(reader, tmp_path / f"copy-{number}")
+    assert worker_digest(directory) == directory_digest(digests)

@@ -30,11 +30,11 @@ def test_every_logger_of_a_process_writes_json_lines_that_say_who_and_when() -> 
         "log = logs.start('one', 'info')\nlog.info('mine', answer=42)\nstructlog.get_logger().warning('any')\n"
         "logging.getLogger('ZEO.x').error('theirs %s', 1)\nlog.debug('hidden')"
     )
-    found = lines(done.stderr)
-    assert [one["event"] for one in found] == ["mine", "any", "theirs 1"]
-    assert all(one["process"] == "one" and one["pid"] and str(one["time"]).endswith("Z") for one in found)
-    assert found[0]["answer"] == 42
-    assert [one["level"] for one in found] == ["info", "warning", "error"]
+    entries = lines(done.stderr)
+    assert [entry["event"] for entry in entries] == ["mine", "any", "theirs 1"]
+    assert all(entry["process"] == "one" and entry["pid"] and str(entry["time"]).endswith("Z") for entry in entries)
+    assert entries[0]["answer"] == 42
+    assert [entry["level"] for entry in entries] == ["info", "warning", "error"]
 
 
 def test_what_ends_a_thread_or_the_process_is_logged_with_its_trace() -> None:
@@ -42,11 +42,11 @@ def test_what_ends_a_thread_or_the_process_is_logged_with_its_trace() -> None:
         "import threading\nfrom deploy import logs\nlogs.start('one', 'info')\n"
         "thread = threading.Thread(target=lambda: 1 / 0, name='busy')\nthread.start()\nthread.join()\n{}['missing']"
     )
-    found = lines(done.stderr)
+    entries = lines(done.stderr)
     assert done.returncode == 1
-    assert "ZeroDivisionError" in str(found[0]["exception"])
-    assert found[0]["thread"] == "busy"
-    assert "KeyError" in str(found[1]["exception"])
+    assert "ZeroDivisionError" in str(entries[0]["exception"])
+    assert entries[0]["thread"] == "busy"
+    assert "KeyError" in str(entries[1]["exception"])
 
 
 def test_an_unknown_level_is_refused_with_those_that_exist() -> None:
@@ -62,13 +62,13 @@ def test_metrics_are_served_on_loopback_and_the_port_is_written_down(tmp_path: P
 
 
 def test_a_port_that_is_taken_is_replaced_by_a_free_one(tmp_path: Path) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        wanted = taken.getsockname()[1]
-        endpoint = metrics.listen("one", wanted - 2, 2, tmp_path)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        endpoint = metrics.listen("one", port - 2, 2, tmp_path)
     endpoint.close()
-    assert endpoint.port != wanted
+    assert endpoint.port != port
     assert metrics.port("one", tmp_path) == endpoint.port
 
 

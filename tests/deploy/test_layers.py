@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deploy.confinement import LAYERS
-from tests.deploy.attacks import ALONE, ATTACKS, HOLDS, QUEUE, SHARED_KEY, Place, table
+from tests.deploy.attacks import ALONE, ATTACKS, HOLDS, QUEUE, SHARED_KEY, AttackTarget, table
 
 ROOT = Path(__file__).parents[2]
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="the table is that of a
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttackTarget]:
     """Something to attack: files, listeners, shared memory, a message queue, and a process."""
     directory = tmp_path_factory.mktemp("attacked")
-    for part in ("outside", "home", "home/mnt", "shared"):
-        (directory / part).mkdir(mode=0o700 if part == "outside" else 0o755)
+    for name in ("outside", "home", "home/mnt", "shared"):
+        (directory / name).mkdir(mode=0o700 if name == "outside" else 0o755)
     for above in directory.parents:
         if above.name.startswith(("pytest-", "popen-")):  # pytest's own, and those of each of its processes
             above.chmod(0o711)
@@ -39,31 +39,39 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         assert victim.stdout is not None
         clean_up.callback(victim.kill)
         victim.stdout.readline()
-        place = Place(directory, victim.pid)
-        place.secret.write_text("secret")
-        place.secret.chmod(0o600)
+        target = AttackTarget(directory, victim.pid)
+        target.secret.write_text("secret")
+        target.secret.chmod(0o600)
         segment = _libc.shmget(SHARED_KEY, 4096, 0o600 | 0o1000)
         queue = _libc.mq_open(QUEUE, os.O_CREAT | os.O_RDWR, 0o600, None)
         tcp = socket.create_server(("127.0.0.1", 0))
         with socket.socket(socket.AF_UNIX) as unix, socket.socket(socket.AF_UNIX) as abstract, tcp:
-            unix.bind(str(place.listener))
-            abstract.bind(place.abstract)
+            unix.bind(str(target.listener))
+            abstract.bind(target.abstract)
             for listener in (unix, abstract, tcp):
                 listener.listen(64)
-            place.port = tcp.getsockname()[1]
-            yield place
+            target.port = tcp.getsockname()[1]
+            yield target
         _libc.shmctl(segment, 0, None)
         os.close(queue)
         _libc.mq_unlink(QUEUE)
 
 
-def attacked(place: Place, layers: tuple[str, ...]) -> tuple[list[str], dict[str, tuple[bool, str]]]:
+def attacked(target: AttackTarget, layers: tuple[str, ...]) -> tuple[list[str], dict[str, tuple[bool, str]]]:
     """The layers in force, and for each attack whether it was held, and by which error."""
-    place.secret.chmod(0o600)
-    os.chown(place.secret, 0, 0)
-    (place.home / "own").chmod(0o600)
+    target.secret.chmod(0o600)
+    os.chown(target.secret, 0, 0)
+    (target.home / "own").chmod(0o600)
     done = subprocess.run(
-        [sys.executable, "-m", "tests.deploy.attacks", ",".join(layers), str(place.secret.parents[1]), str(place.victim), str(place.port)],
+        [
+            sys.executable,
+            "-m",
+            "tests.deploy.attacks",
+            ",".join(layers),
+            str(target.secret.parents[1]),
+            str(target.victim),
+            str(target.port),
+        ],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.DEVNULL,
@@ -73,29 +81,29 @@ def attacked(place: Place, layers: tuple[str, ...]) -> tuple[list[str], dict[str
         check=False,
     )
     first, *lines = done.stdout.splitlines()
-    told = [json.loads(line) for line in lines]
-    assert [name for name, _, _ in told] == list(ATTACKS), (done.stdout[-300:], done.stderr[-1000:])
-    return json.loads(first), {name: (held, detail) for name, held, detail in told}
+    outcomes = [json.loads(line) for line in lines]
+    assert [name for name, _, _ in outcomes] == list(ATTACKS), (done.stdout[-300:], done.stderr[-1000:])
+    return json.loads(first), {name: (is_held, detail) for name, is_held, detail in outcomes}
 
 
-def test_without_confinement_every_attack_works(place: Place) -> None:
-    _, outcome = attacked(place, ())
-    assert [(name, detail) for name, (held, detail) in outcome.items() if held] == []
+def test_without_confinement_every_attack_works(target: AttackTarget) -> None:
+    _, outcome = attacked(target, ())
+    assert [(name, detail) for name, (is_held, detail) in outcome.items() if is_held] == []
 
 
 @pytest.mark.parametrize("layer", ALONE)
-def test_a_layer_alone_holds_what_the_table_says(layer: str, place: Place) -> None:
-    in_force, outcome = attacked(place, (layer,))
+def test_a_layer_alone_holds_what_the_table_says(layer: str, target: AttackTarget) -> None:
+    in_force, outcome = attacked(target, (layer,))
     if layer not in in_force:
         pytest.skip(f"this host lacks the layer {layer}")
-    held = {name for name, (held, _) in outcome.items() if held}
-    assert held == {name for name, layers in HOLDS.items() if layer in layers}, outcome
+    prevented = {name for name, (is_held, _) in outcome.items() if is_held}
+    assert prevented == {name for name, layers in HOLDS.items() if layer in layers}, outcome
 
 
-def test_all_layers_together_hold_every_attack_even_with_roots_number(place: Place) -> None:
-    in_force, outcome = attacked(place, tuple(layer for layer in LAYERS if layer != "user"))
+def test_all_layers_together_hold_every_attack_even_with_roots_number(target: AttackTarget) -> None:
+    in_force, outcome = attacked(target, tuple(layer for layer in LAYERS if layer != "user"))
     lacking = {layer for layer in ALONE if layer not in in_force and layer != "user"}
-    through = {name for name, (held, _) in outcome.items() if not held}
+    through = {name for name, (is_held, _) in outcome.items() if not is_held}
     assert through <= {name for name, layers in HOLDS.items() if layers <= lacking | {"user"}}, outcome
 
 

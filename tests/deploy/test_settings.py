@@ -85,11 +85,11 @@ def test_a_named_file_is_read_instead_of_the_one_that_lies_there(tmp_path: Path)
 
 def test_a_home_too_deep_for_a_socket_gets_a_run_directory_that_is_short_its_own_and_closed(tmp_path: Path) -> None:
     deep = tmp_path / ("x" * 60) / ("y" * 60)
-    other = load({"BATOS_HOME": str(deep / "z")}, tmp_path).home
+    deeper = load({"BATOS_HOME": str(deep / "z")}, tmp_path).home
     home = load({"BATOS_HOME": str(deep)}, tmp_path).home
     home.ensure()
     assert len(str(home.zeo_socket)) <= 107
-    assert home.run != other.run
+    assert home.run != deeper.run
     assert home.run.stat().st_mode & 0o077 == 0
     shutil.rmtree(home.run)
 

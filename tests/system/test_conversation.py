@@ -79,6 +79,37 @@ def test_a_method_written_through_one_uvm_is_used_through_the_other(house: House
     assert written >= 1, "the model could not write any of three small methods"
 
 
+def test_a_missing_method_is_shown_first_and_comes_with_the_message_that_names_what_was_shown(house: House, words):
+    for _ in range(3):
+        noun = new_word(words)
+        selector, slot = f"increment_{noun}_count", f"{noun}_count"
+        thing = house.ask("send", "genesis_obj", "clone")["result"]["ref"]
+        house.ask("send", thing, "setSlot_value_", slot, "3")
+        shown = house.batos("send", thing, selector, "--preview")
+        if shown.returncode == 0 and f"{slot}: 3 → 4" in shown.stdout:
+            break
+        assert shown.returncode == 0 or "Refused" in shown.stderr, shown.stderr
+    else:
+        pytest.fail("the model could not write any of three small methods")
+    assert f"def {selector}(self):" in shown.stderr and "nothing was changed" in shown.stderr
+    assert house.ask("send", thing, slot) == {"result": 3}
+    assert house.ask("send", thing, "respondsTo_", selector) == {"result": False}
+    told = house.ask("send", thing, selector, "--preview")["result"]
+    assert (told["slots"][0]["before"], told["slots"][0]["after"]) == (3, 4)
+    accept = f"batos send {thing} {selector} --accept {told['accept']}"
+    assert accept in shown.stderr, "what was shown is shown again, and the command that accepts it stands there"
+    refused = house.batos("send", thing, f"{selector}_twice", "--accept", told["accept"])
+    assert refused.returncode == 1 and "PreviewGone" in refused.stderr
+    accepted = house.batos(*accept.split()[1:])
+    assert accepted.returncode == 0, accepted.stderr
+    assert house.ask("send", thing, slot) == {"result": 4}
+    known = house.ask("source", thing, selector)
+    known = known.get("result", known)
+    assert known["source"] == told["method"]["source"] and known["proof"]["trial"]["confined"] is True
+    again = house.batos(*accept.split()[1:])
+    assert again.returncode == 1 and "send the message without accept" in " ".join(again.stderr.split())
+
+
 def test_what_decides_can_be_replaced_by_messages_and_every_process_obeys(house: House, words):
     noun = new_word(words)
     reflect = (

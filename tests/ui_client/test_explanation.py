@@ -37,16 +37,16 @@ WHOLE = {
 }
 
 
-def text(told: dict[str, object]) -> str:
+def text(facts: dict[str, object]) -> str:
     console = Console(width=120, force_terminal=False)
     with console.capture() as captured:
-        console.print(explanation.render(told))
+        console.print(explanation.render(facts))
     return captured.get()
 
 
 def test_source_prompt_drafts_audit_and_trial_can_be_read() -> None:
     shown = text(WHOLE)
-    for part in (
+    for fragment in (
         "return self.price * self.quantity",
         "brick",
         "@2a",
@@ -64,7 +64,7 @@ def test_source_prompt_drafts_audit_and_trial_can_be_read() -> None:
         "grammar",
         "0123abcd",
     ):
-        assert part in shown
+        assert fragment in shown
 
 
 def test_missing_keys_and_odd_values_are_tolerated() -> None:

@@ -48,8 +48,8 @@ def write(directory: Path, *documents: ObjectDocument, blobs: bool = True) -> No
 
 
 def lines(directory: Path) -> dict[str, list[str]]:
-    found = (path for path in directory.rglob("*") if path.is_file())
-    return {path.relative_to(directory).as_posix(): path.read_bytes().decode().split("\n") for path in found}
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): path.read_bytes().decode().split("\n") for path in files}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def failure(directory: Path, **options: bool) -> Failure:
 
 def test_what_is_written_is_read(export: Path) -> None:
     contents = export_files.read(export)
-    documents = {one.key: one for one in map(decode_document, contents.bundle.objects)}
+    documents = {document.key: document for document in map(decode_document, contents.bundle.objects)}
     assert documents == {"shop": SHOP, "@2a": ITEM}
     assert (contents.bundle.image, contents.bundle.tid, contents.bundle.roots) == ("an image", bytes(range(8)), ["shop"])
     assert {digest: path.read_bytes() for digest, path in contents.blobs.items()} == {DIGEST: DATA}
@@ -127,9 +127,9 @@ PATHS = (
 @pytest.mark.parametrize("path", PATHS)
 def test_a_file_that_is_gone_or_shorter_is_told(export: Path, path: str) -> None:
     assert all_files(export) == sorted(PATHS)
-    data = (export / path).read_bytes()
-    for left in {0, 1, len(data) // 2, len(data) - 2}:
-        (export / path).write_bytes(data[:left])
+    content = (export / path).read_bytes()
+    for left in {0, 1, len(content) // 2, len(content) - 2}:
+        (export / path).write_bytes(content[:left])
         assert failure(export).kind in ("BrokenExport", "NotAnExport")
     (export / path).unlink()
     error = failure(export)
@@ -150,7 +150,7 @@ def test_edited_files_are_taken_as_they_are(export: Path) -> None:
     (export / "objects/yard").mkdir()
     (export / "objects/yard/object.json").write_text('{"object": "yard", "names": ["yard"]}')
     assert failure(export).kind == "BrokenExport"
-    documents = {one.key: one for one in map(decode_document, export_files.read(export, edited=True).bundle.objects)}
+    documents = {document.key: document for document in map(decode_document, export_files.read(export, edited=True).bundle.objects)}
     assert sorted(documents) == ["shop", "yard"] and documents["shop"].methods["total_price"].source.endswith("2\n")
 
 

@@ -25,7 +25,7 @@ def test_the_steps_are_told_in_order_with_their_times() -> None:
         ("tried", 4.0, ""),
         ("installed", 5.0, ""),
     ]
-    assert [one.selector for one in story.installed] == ["total"]
+    assert [progress.selector for progress in story.installed] == ["total"]
     assert not story.unfinished
 
 

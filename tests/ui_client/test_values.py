@@ -58,8 +58,8 @@ def test_a_text_that_is_no_utf8_is_refused() -> None:
 
 
 def test_json_shapes_of_what_json_lacks() -> None:
-    told = values.to_json({"who": REFERENCE, "raw": b"\x00\x01", "odd": math.nan, 5: (1, 2)})
-    assert told == {"who": {"ref": "@2a"}, "raw": {"bytes": "AAE="}, "odd": {"number": "nan"}, "5": [1, 2]}
+    shown = values.to_json({"who": REFERENCE, "raw": b"\x00\x01", "odd": math.nan, 5: (1, 2)})
+    assert shown == {"who": {"ref": "@2a"}, "raw": {"bytes": "AAE="}, "odd": {"number": "nan"}, "5": [1, 2]}
 
 
 value = st.recursive(
@@ -78,8 +78,8 @@ value = st.recursive(
 
 
 @given(value)
-def test_json_and_back_is_the_same_value(one: object) -> None:
-    assert values.from_json(json.loads(json.dumps(values.to_json(one), allow_nan=False))) == one
+def test_json_and_back_is_the_same_value(value: object) -> None:
+    assert values.from_json(json.loads(json.dumps(values.to_json(value), allow_nan=False))) == value
 
 
 @pytest.mark.parametrize("hostile", ["\x1b[2J", "\x9b31m", "a\rb", "\u202eevil", "\x07", "\x00"])

@@ -14,7 +14,7 @@ from uvm.protocol import Send, encode
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
 
-_jobs = count(1)
+_numbers = count(1)
 
 
 def new_database() -> Database:
@@ -48,14 +48,14 @@ class Bench:
         """A message as it arrives from the bridge."""
         kwargs = options.pop("kwargs", {})
         request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, **options)
-        return Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0)
+        return Delivery(next(_numbers), encode(request), "local", False, 0.0, 60.0)
 
-    def run(self, *works: Delivery) -> list[Outcome]:
+    def run(self, *deliveries: Delivery) -> list[Outcome]:
         """Run messages as one batch, or as many as it takes where that is a long one; their outcomes in order."""
         done: dict[int, Outcome] = {}
-        while left := [work for work in works if id(work) not in done]:
-            done.update((id(work), outcome) for work, outcome, _ in self.batch.run(left))
-        return [done[id(work)] for work in works]
+        while left := [delivery for delivery in deliveries if id(delivery) not in done]:
+            done.update((id(delivery), outcome) for delivery, outcome, _ in self.batch.run(left))
+        return [done[id(delivery)] for delivery in deliveries]
 
     def send(self, target: Any, selector: str, *args: Any, **options: Any) -> Outcome:
         """Send one message in a transaction of its own."""

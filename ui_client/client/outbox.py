@@ -39,7 +39,7 @@ class RequestSettled(Struct, frozen=True):
 class _Pending(Struct, eq=False):
     id: int
     request: Request
-    asked: float
+    asked_at: float
     deadline: float
     send_at: float
     refused: int = 0
@@ -120,7 +120,7 @@ class Outbox:
         patience = self._first_patience if self._heard is None else PATIENCE_S
         ended: list[RequestSettled] = []
         for pending in list(self._pending.values()):
-            silent = now - max(pending.asked, pending.asked if self._heard is None else self._heard)
+            silent = now - max(pending.asked_at, pending.asked_at if self._heard is None else self._heard)
             if now >= pending.deadline + SLACK_S or silent >= patience:
                 ended.append(self._end(pending, self._why(pending, silent)))
         return ended
@@ -133,7 +133,7 @@ class Outbox:
         # Hello is answered at once by whoever is there.
         if silent > RESEND_S + SLACK_S or self._heard is None:
             return BridgeUnreachable(f"the bridge has said nothing for {silent:.1f} s; is the service up?")
-        waited = pending.deadline - pending.asked
+        waited = pending.deadline - pending.asked_at
         if pending.refused:
             return BridgeBusy(f"the bridge refused the message {pending.refused} times in {waited:.1f} s; its queue is full")
         details = {"outcome": "unknown"} if isinstance(pending.request, Changing) else {}

@@ -1,14 +1,12 @@
-"""Exports and imports as a conversation with the bridge: generators that yield requests and are sent the answers.
+"""Exports and imports as conversations with the bridge. Nothing here knows of an export's files; `ui_client.export_files` does."""
 
-So the synchronous and the asynchronous client carry out the same. Nothing here knows of files; `ui_client.export_files` does.
-"""
-
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeVar
 
 from msgspec import Struct
 
+from ui_client.client.conversation import Conversation, TimedRequest, ask, expect
 from ui_client.client.errors import ClientError, RemoteError
 from uvm.protocol import (
     Answer,
@@ -27,7 +25,6 @@ from uvm.protocol import (
 
 _T = TypeVar("_T")
 
-Conversation = Generator[Any, Answer, _T]
 Tell = Callable[[int, int], None]
 """Called with how much is done, and of how much: objects of an export, bytes of an upload."""
 
@@ -51,7 +48,7 @@ def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObject
     whole, part = b"", None
     request = Export(0, list(targets))
     while part is None or part.number < part.objects:
-        part = _expect(Exported, (yield request))
+        part = yield from ask(Exported, request)
         for position, data in enumerate(part.data, 1):
             whole += data
             if position < len(part.data) or part.offset == 0:
@@ -66,7 +63,7 @@ def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Co
     """Write the bytes of a file that exported objects have."""
     offset = 0
     while True:
-        part = _expect(Exported, (yield Export(0, exported.targets, tid=exported.tid, blob=digest, offset=offset)))
+        part = yield from ask(Exported, Export(0, exported.targets, tid=exported.tid, blob=digest, offset=offset))
         for data in part.data:
             file.write(data)
         if part.offset <= offset:
@@ -80,7 +77,7 @@ def importing(
     """Upload what does not fit in a frame, then import all of it, or say what would be done."""
     encoded = encode(bundle)
     if len(encoded) <= PIECE and not blobs:
-        return _summary((yield Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview)))
+        return _summary((yield TimedRequest(Import(id=0, bundle=encoded, rename=dict(rename), replace=replace, preview=preview), None)))
     uploading = _Uploading(sum(path.stat().st_size for path in blobs.values()) + len(encoded), tell)
     try:
         for begin in range(0, len(encoded), PIECE):
@@ -93,13 +90,14 @@ def importing(
                     offset += len(data)
                 if not offset:
                     yield from uploading.piece(digest, 0, b"")
-        answer = _summary((yield Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)))
+        request = Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)
+        answer = _summary((yield TimedRequest(request, None)))
     except ClientError:
         if uploading.upload is not None:
-            yield Release(0, [uploading.upload], session)
+            yield TimedRequest(Release(0, [uploading.upload], session))
         raise
     if preview:
-        yield Release(0, [uploading.upload], session)
+        yield TimedRequest(Release(0, [uploading.upload], session))
     return answer
 
 
@@ -111,16 +109,10 @@ class _Uploading:
         self._tell = tell
 
     def piece(self, blob: str, offset: int, data: bytes) -> Conversation[None]:
-        answer = yield Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset)
+        answer = yield TimedRequest(Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset), None)
         self.upload = _expect_reference(answer)
         self._done += len(data)
         self._tell(self._done, self._total)
-
-
-def _expect(kind: type[_T], answer: Answer) -> _T:
-    if not isinstance(answer, kind):
-        raise RemoteError("InternalError", f"the bridge answered with {type(answer).__name__}; {kind.__name__} was expected")
-    return answer
 
 
 def _expect_reference(answer: Answer) -> Reference:
@@ -132,7 +124,7 @@ def _summary(answer: Answer) -> dict[str, Any]:
 
 
 def _expect_value(kind: type[_T], answer: Answer) -> _T:
-    result = _expect(Reply, answer).result
+    result = expect(Reply, answer).result
     if not isinstance(result, kind):
         raise RemoteError("InternalError", f"the bridge answered with a {type(result).__name__}; a {kind.__name__} was expected")
     return result

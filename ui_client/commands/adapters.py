@@ -16,7 +16,7 @@ from rich.text import Text
 from deploy import settings
 from ui_client import imports, report, values
 from ui_client.commands import models, revocation
-from ui_client.commands.models import CalledAs, Wanted
+from ui_client.commands.models import CalledAs, NameOrDigest
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
@@ -94,15 +94,17 @@ def assign(
 ) -> None:
     """Have a persona speak with an adapter of its own: its drafts, in every process, from the next one on."""
     with answering(as_json), connect() as client:
-        told = client.send(values.target(persona), "assignAdapter_", None if name == "none" else name)
+        assignment = client.send(values.target(persona), "assignAdapter_", None if name == "none" else name)
         if as_json:
-            report.result(told)
+            report.result(assignment)
         else:
-            speaks = f"{told['adapter']['name']}@{told['adapter']['digest'][:12]}" if told["adapter"] else "the model as it is"
+            speaks = (
+                f"{assignment['adapter']['name']}@{assignment['adapter']['digest'][:12]}" if assignment["adapter"] else "the model as it is"
+            )
             report.note(f"{persona} speaks with {speaks}", style="green")
 
 
-def remove(name: Wanted, as_json: Json = False) -> None:
+def remove(name: NameOrDigest, as_json: Json = False) -> None:
     """Take an adapter that no persona uses out of the image; `batos image pack` frees its space."""
     with answering(as_json), connect() as client:
         removed = client.send(models.MIND, "removeAdapter_", name)

@@ -26,16 +26,16 @@ def watch(
 ) -> None:
     """Print state updates and generation progress, one line each, until Ctrl-C."""
     topics = tuple(topic or _TOPICS)
-    for one in topics:
-        if one not in _TOPICS:
-            raise typer.BadParameter(f"there is no topic {one!r}; allowed: {', '.join(_TOPICS)}")
+    for name in topics:
+        if name not in _TOPICS:
+            raise typer.BadParameter(f"there is no topic {name!r}; allowed: {', '.join(_TOPICS)}")
     with answering(as_json), connect() as client:
-        for seen, event in enumerate(client.events(topics, missed=True), 1):
+        for number, event in enumerate(client.events(topics, missed=True), 1):
             if as_json:
                 typer.echo(json.dumps(values.to_json({"event": type(event).__name__, **_fields(event)}), ensure_ascii=False))
             else:
                 report.out.print(Text(line(event)), soft_wrap=True)
-            if seen == count:
+            if number == count:
                 return
 
 

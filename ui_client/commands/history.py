@@ -75,7 +75,10 @@ def history(
 
 
 def undo(
-    what: Annotated[str, typer.Argument(help="An entry of `batos history`, SESSION/SEQ, a transaction, a method's reference, or TARGET.")],
+    subject: Annotated[
+        str,
+        typer.Argument(metavar="what", help="An entry of `batos history`, SESSION/SEQ, a transaction, a method's reference, or TARGET."),
+    ],
     selector: Annotated[str, typer.Argument(help="With TARGET: the method of its own to take back.")] = "",
     preview: Annotated[bool, typer.Option("--preview", help="Show what would be done, and change nothing.")] = False,
     also_data: Annotated[bool, typer.Option("--also-data", help="With a method: also what it wrote.")] = False,
@@ -87,7 +90,7 @@ def undo(
     A slot is taken back where it still is as it was left. Where something touched it later, nothing is done, and it is said slot by slot.
     """
     with answering(as_json), connect() as client:
-        aim: Any = [client.inspect(values.target(what)).reference, selector] if selector else _what(what)
+        aim: Any = [client.inspect(values.target(subject)).reference, selector] if selector else _subject(subject)
         options = {"preview": preview, "also_data": also_data, "where_possible": where_possible}
         answer = client.send("genesis_obj", "undo_", aim, keywords=options)
         if as_json:
@@ -140,8 +143,8 @@ def _history(client: Client, target: str, slot: str, limit: int, before: str, ch
     """As many entries, from as many of the image's pages as that takes."""
     page, said_at = HistoryPage([], before), time.monotonic() + _SAY_EVERY_S
     while True:
-        wanted = min(_PAGE, limit - len(page.entries))
-        keywords = {"before": page.next, "limit": wanted}
+        page_limit = min(_PAGE, limit - len(page.entries))
+        keywords = {"before": page.next, "limit": page_limit}
         if target:
             answer = client.send(values.target(target), "mirror_", "history_", keywords={**keywords, "slot": slot})
         else:
@@ -155,14 +158,14 @@ def _history(client: Client, target: str, slot: str, limit: int, before: str, ch
             report.note(f"looking at what was before {page.next}")
 
 
-def _what(text: str) -> Any:
+def _subject(text: str) -> Any:
     return values.target(text) if text.startswith("@") else text
 
 
 def _print_undone(undone: Undone, names: Names) -> None:
     for slot in undone.slots:
-        place = f"{_short(slot['object'], names)}.{slot['slot']}"
-        report.out.print(values.showable(f"{place}: {_shift(slot, 'now', 'becomes', names)}"), soft_wrap=True)
+        label = f"{_short(slot['object'], names)}.{slot['slot']}"
+        report.out.print(values.showable(f"{label}: {_shift(slot, 'now', 'becomes', names)}"), soft_wrap=True)
     if undone.more:
         report.note(f"and {undone.more} slots more")
     for conflict in undone.conflicts:

@@ -86,19 +86,19 @@ def rollback(
             if as_json:
                 report.result(listed)
                 return
-            for one in listed:
-                report.out.print(f"{one['tid']}  {one['time']}  {'boots' if one['boots'] else 'does not boot'}")
+            for transaction in listed:
+                report.out.print(f"{transaction['tid']}  {transaction['time']}  {'boots' if transaction['boots'] else 'does not boot'}")
             return
         if _runs(configuration):
             raise Failure("ImageInUse", "the service is running", "stop it with `batos down`, then roll back")
-        way = recovery.way_back(configuration, to)
+        point = recovery.way_back(configuration, to)
         if not as_json:
-            _print_way(way)
-        if not way["lost"]["transactions"] and not way["lost"]["unread"]:
+            _print_point(point)
+        if not point["lost"]["transactions"] and not point["lost"]["unread"]:
             raise Failure("NothingToDo", "the newest transaction boots: there is nothing to go back from", "`batos image check` says more")
         if not yes and (as_json or not typer.confirm("Go back to it?", err=True)):
-            raise Failure("NotConfirmed", "nothing was changed", "`--yes` goes back without asking", details={"way": way})
-    _run("rollback", way["tid"], as_json=as_json)
+            raise Failure("NotConfirmed", "nothing was changed", "`--yes` goes back without asking", details={"way": point})
+    _run("rollback", point["tid"], as_json=as_json)
 
 
 def _runs(configuration: settings.Configuration) -> bool:
@@ -111,19 +111,21 @@ def _runs(configuration: settings.Configuration) -> bool:
 def _print_check(checked: dict[str, Any]) -> None:
     counted = ", ".join(f"{checked[name]} {name}" for name in ("objects", "methods", "records", "blobs"))
     report.out.print(Text(counted if checked["awake"] else "no objects yet"))
-    for one in checked["problems"]:
-        report.out.print(Text(values.showable(f"{one['where']}: {one['what']} — {one['remedy']}")), soft_wrap=True)
+    for problem in checked["problems"]:
+        report.out.print(Text(values.showable(f"{problem['where']}: {problem['what']} — {problem['remedy']}")), soft_wrap=True)
     report.out.print("boots" if checked["boots"] else "does not boot")
 
 
-def _print_way(way: dict[str, Any]) -> None:
-    lost = way["lost"]
-    report.note(f"back to transaction {way['tid']} of {way['time']}, after which the image {'boots' if way['boots'] else 'does not boot'}")
+def _print_point(point: dict[str, Any]) -> None:
+    lost = point["lost"]
+    report.note(
+        f"back to transaction {point['tid']} of {point['time']}, after which the image {'boots' if point['boots'] else 'does not boot'}"
+    )
     if lost["transactions"]:
         report.note(f"{lost['transactions']} transactions would be set aside, of {lost['first']} to {lost['last']}")
-    for one in lost["messages"]:
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one["at"]))
-        report.note(f"  {moment}  {one['selector']}  (session {one['session'] or '-'}, number {one['seq']})")
+    for message in lost["messages"]:
+        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(message["at"]))
+        report.note(f"  {moment}  {message['selector']}  (session {message['session'] or '-'}, number {message['seq']})")
     if lost["more_messages"]:
         report.note(f"  … and {lost['more_messages']} messages before these")
     if lost["names"]:

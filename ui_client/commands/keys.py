@@ -43,29 +43,29 @@ def add(
     with answering(as_json):
         configuration = settings.load()
         defaults = configuration.settings.quotas
-        known = keys.read(configuration.home, defaults)[0].get(keys.check_name(name))
+        before = keys.read(configuration.home, defaults)[0].get(keys.check_name(name))
         record = PrincipalRecord(keys.rights_of(rights), quotas=_quotas(quota or []))
         record.quota(defaults)
-        told: dict[str, Any] = {"name": name, "rights": sorted(record.rights), "quotas": record.quotas}
+        summary: dict[str, Any] = {"name": name, "rights": sorted(record.rights), "quotas": record.quotas}
         if name == keys.LOCAL and (public or user is not None or to is not None):
             raise SettingsError("local is the owner of the home, and needs neither a key nor a user; choose another name")
         if user is not None:
             record = replace(record, uid=user)
         elif public:
             record = replace(record, public=_checked(public))
-        elif name == keys.LOCAL or (known is not None and to is None):
-            record = replace(record, public=known and known.public, uid=known and known.uid)
+        elif name == keys.LOCAL or (before is not None and to is None):
+            record = replace(record, public=before and before.public, uid=before and before.uid)
         else:
-            told["file"] = str((to or Path(f"{name}.key")).absolute())
-            record = replace(record, public=_make(configuration, Path(told["file"])))
+            summary["file"] = str((to or Path(f"{name}.key")).absolute())
+            record = replace(record, public=_make(configuration, Path(summary["file"])))
         keys.write(configuration.home, name, record)
-        told["public"], told["uid"] = record.public, record.uid
+        summary["public"], summary["uid"] = record.public, record.uid
         if as_json:
-            report.result(told)
+            report.result(summary)
         else:
-            report.note(f"{name} may {', '.join(told['rights']) or 'nothing'}", style="green")
-            if "file" in told:
-                report.note(f"its key is in {told['file']}: hand it over, and set BATOS_BRIDGE_KEY to it there; it is kept nowhere else")
+            report.note(f"{name} may {', '.join(summary['rights']) or 'nothing'}", style="green")
+            if "file" in summary:
+                report.note(f"its key is in {summary['file']}: hand it over, and set BATOS_BRIDGE_KEY to it there; it is kept nowhere else")
 
 
 def list_(as_json: Json = False) -> None:
@@ -76,14 +76,14 @@ def list_(as_json: Json = False) -> None:
         own = PrincipalRecord(rights=frozenset(configuration.settings.bridge.rights))
         everybody = {keys.LOCAL: own, **records}
         if as_json:
-            shown = {name: to_builtins(one) | {"rights": sorted(one.rights)} for name, one in everybody.items()}
-            report.result({"principals": shown, "faults": faults})
+            principals = {name: to_builtins(record) | {"rights": sorted(record.rights)} for name, record in everybody.items()}
+            report.result({"principals": principals, "faults": faults})
             return
         table = Table("principal", "rights", "by", "quotas", box=None, pad_edge=False, header_style="bold")
-        for name, one in everybody.items():
-            by = "the home's owner" if name == keys.LOCAL else one.proof
-            quotas = ", ".join(f"{quota}={number:g}" for quota, number in one.quotas.items())
-            table.add_row(Text(name), Text(", ".join(sorted(one.rights))), Text(by), Text(quotas))
+        for name, record in everybody.items():
+            by = "the home's owner" if name == keys.LOCAL else record.proof
+            quotas = ", ".join(f"{quota}={number:g}" for quota, number in record.quotas.items())
+            table.add_row(Text(name), Text(", ".join(sorted(record.rights))), Text(by), Text(quotas))
         report.out.print(table)
         for fault in faults:
             report.note(fault, style="yellow")
@@ -118,9 +118,9 @@ def _checked(public: str) -> str:
     raise SettingsError(f"{public!r} is no public key: 32 bytes as 40 characters of Z85")
 
 
-def _quotas(given: list[str]) -> dict[str, float]:
+def _quotas(texts: list[str]) -> dict[str, float]:
     quotas: dict[str, float] = {}
-    for entry in given:
+    for entry in texts:
         name, _, number = entry.partition("=")
         try:
             quotas[name.strip()] = float(number)

@@ -33,8 +33,8 @@ def logs(
         files = sorted(directory.glob("*.log")) if directory.is_dir() else []
         chosen = [file for file in files if process in ("", file.stem)]
         if not chosen:
-            known = ", ".join(file.stem for file in files)
-            remedy = f"there are: {known}" if known else "start the service: batos up"
+            stems = ", ".join(file.stem for file in files)
+            remedy = f"there are: {stems}" if stems else "start the service: batos up"
             raise Failure("NoSuchLog", f"{directory} has no log of {process or 'any process'}", remedy)
         ends = {file: file.stat().st_size for file in chosen}
         recent = [(file, text) for file in chosen for text in child.tail(file, lines=lines).splitlines()]

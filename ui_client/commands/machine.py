@@ -39,20 +39,22 @@ def config(as_json: Json = False) -> None:
 def doctor(as_json: Json = False) -> None:
     """Check this machine: packages, places, sockets, confinement, memory. Exit status 1 when something essential is missing."""
     with answering(as_json):
-        found = []
-        for one in checks.all_checks(settings.load()):
-            found.append(one)
+        performed = []
+        for check in checks.all_checks(settings.load()):
+            performed.append(check)
             if not as_json:
-                report.out.print(_line(one), soft_wrap=True)
-        missing = [one for one in found if one.essential and not one.well]
+                report.out.print(_line(check), soft_wrap=True)
+        missing = [check for check in performed if check.essential and not check.well]
         if missing:
-            names = ", ".join(one.name for one in missing)
-            raise Failure("MachineUnfit", f"essential and missing: {names}", missing[0].remedy, details={"checks": found})
+            names = ", ".join(check.name for check in missing)
+            raise Failure("MachineUnfit", f"essential and missing: {names}", missing[0].remedy, details={"checks": performed})
         if as_json:
-            report.result({"checks": found})
+            report.result({"checks": performed})
 
 
-def _line(one: checks.Check) -> Text:
-    mark, style = ("✓", "green") if one.well else ("✗", "red") if one.essential else ("!", "yellow")
-    line = Text(f"{mark} ", style=style).append(f"{one.name}: ", style="bold default").append(values.showable(one.seen), style="default")
-    return line.append(f"  → {values.showable(one.remedy)}", style=style) if one.remedy else line
+def _line(check: checks.Check) -> Text:
+    mark, style = ("✓", "green") if check.well else ("✗", "red") if check.essential else ("!", "yellow")
+    line = (
+        Text(f"{mark} ", style=style).append(f"{check.name}: ", style="bold default").append(values.showable(check.seen), style="default")
+    )
+    return line.append(f"  → {values.showable(check.remedy)}", style=style) if check.remedy else line

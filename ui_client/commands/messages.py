@@ -1,6 +1,8 @@
 """`batos send`, `inspect`, `source`, `objects`, `method`: messages to the image, and what is known of its objects."""
 
 import json
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +28,7 @@ Deadline = Annotated[float | None, typer.Option(help="Give up after this many se
 _SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
 _EXAMPLE_SHAPE = '{"args": [3], "result": 7}'
 _EXAMPLE = f"{_EXAMPLE_SHAPE}, with kwargs, slots before, slots changed, or the error it raises"
+_DIGEST = re.compile(r"[0-9a-f]{32}")
 _MAPS = ("kwargs", "slots", "changed")
 Examples = Annotated[
     list[str] | None,
@@ -63,6 +67,8 @@ def send(
     """Send a message to an object and print the reply. What nothing understands becomes a method first."""
     if accept and (preview or example):
         raise typer.BadParameter("--accept is for what a preview has shown; leave out --preview and --example")
+    if accept and not _DIGEST.fullmatch(accept):
+        raise typer.BadParameter(f"--accept {accept!r:.80}: it takes the 32 hexadecimal digits with which `batos send … --preview` ends")
     with answering(as_json):
         aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
         expected = _examples(example or [])
@@ -78,7 +84,7 @@ def send(
                 report.result(result)
                 return
             if preview:
-                _print_preview(client, result)
+                _print_preview(client, result, accept=["batos", "send", target, selector, *(args or []), *_repeated(kw or [])])
                 return
             _print_new_methods(client, story)
             report.out.print(terminal.render_value(result, names_for(client, result)), soft_wrap=True)
@@ -86,6 +92,7 @@ def send(
 
 def transaction(
     file: Annotated[str, typer.Argument(help="A file, or - for stdin, with " + _SHAPE)],
+    preview: Annotated[bool, typer.Option("--preview", help="Show what they would do, and change nothing.")] = False,
     deadline: Deadline = None,
     as_json: Json = False,
 ) -> None:
@@ -93,8 +100,10 @@ def transaction(
     with answering(as_json):
         sends = _sends(sys.stdin.read() if file == "-" else Path(file).read_text())
         with connect() as client:
-            results = client.transaction(sends, deadline=deadline)
-            if as_json:
+            results: Any = client.preview_transaction(sends, deadline=deadline) if preview else client.transaction(sends, deadline=deadline)
+            if preview and not as_json:
+                _print_preview(client, results, [f"{number} {send[1]}" for number, send in enumerate(sends)])
+            elif as_json:
                 report.result(results)
             else:
                 report.out.print(terminal.render_value(results, names_for(client, results)), soft_wrap=True)
@@ -129,11 +138,11 @@ def inspect(target: Target, as_json: Json = False) -> None:
 def source(target: Target, selector: Selector, as_json: Json = False) -> None:
     """Show a method: its source, its author, and the proof that it was installed with."""
     with answering(as_json), connect() as client:
-        told = explain(client, values.target(target), selector)
+        facts = explain(client, values.target(target), selector)
         if as_json:
-            report.result(told)
+            report.result(facts)
         else:
-            report.out.print(explanation.render(told))
+            report.out.print(explanation.render(facts))
 
 
 def objects(
@@ -142,21 +151,21 @@ def objects(
 ) -> None:
     """List the objects of the image: names, number of slots, parents."""
     with answering(as_json), connect() as client:
-        state = client.full_state()
-        listed = [one for one in state.objects if one.names or everything]
-        listed.sort(key=lambda one: (not one.names, one.names, one.reference.oid))
+        snapshot = client.full_state()
+        listed = [state for state in snapshot.objects if state.names or everything]
+        listed.sort(key=lambda state: (not state.names, state.names, state.reference.oid))
         if as_json:
-            report.result([_listed(one) for one in listed])
+            report.result([_listed(state) for state in listed])
             return
         table = Table("name", "reference", "slots", "methods", "parents", box=None, pad_edge=False, header_style="bold")
-        names = {one.reference: one.names[0] for one in state.objects if one.names}
-        for one in listed:
-            parents = ", ".join(values.show(parent, names) for parent in one.parents)
-            cells = (", ".join(one.names), str(one.reference), str(len(one.slots)), str(len(one.methods)), parents)
+        names = {state.reference: state.names[0] for state in snapshot.objects if state.names}
+        for state in listed:
+            parents = ", ".join(values.show(parent, names) for parent in state.parents)
+            cells = (", ".join(state.names), str(state.reference), str(len(state.slots)), str(len(state.methods)), parents)
             table.add_row(*(Text(values.showable(cell)) for cell in cells))
         report.out.print(table)
-        if len(listed) < len(state.objects):
-            report.note(f"{len(state.objects) - len(listed)} objects without a name: batos objects --all")
+        if len(listed) < len(snapshot.objects):
+            report.note(f"{len(snapshot.objects) - len(listed)} objects without a name: batos objects --all")
 
 
 def method(
@@ -180,10 +189,10 @@ def method(
             if as_json:
                 report.result(result)
             else:
-                known = explain(client, aim, selector)
-                shared = ", for every object that shares it and those of its shape to come" if known.get("shared") else ""
+                facts = explain(client, aim, selector)
+                shared = ", for every object that shares it and those of its shape to come" if facts.get("shared") else ""
                 report.note(f"{selector} is installed{shared}", style="green")
-                report.out.print(explanation.source_panel(known.get("source") or text, selector))
+                report.out.print(explanation.source_panel(facts.get("source") or text, selector))
 
 
 def examples(
@@ -199,76 +208,81 @@ def examples(
         aim, added = values.target(target), _examples(add or [], "--add")
         with connect() as client:
             with progress.following(client, selector) as story:
-                told = client.contract(aim, selector, add=added, remove=remove or [], deadline=deadline)
+                contract = client.contract(aim, selector, add=added, remove=remove or [], deadline=deadline)
             if as_json:
-                report.result(told)
+                report.result(contract)
                 return
             _print_new_methods(client, story)
-            for one in told["examples"]:
-                report.out.print(Text(values.showable(f"{one['number']:>3}  {one['line']}")), soft_wrap=True)
-            if not told["examples"]:
+            for example in contract["examples"]:
+                report.out.print(Text(values.showable(f"{example['number']:>3}  {example['line']}")), soft_wrap=True)
+            if not contract["examples"]:
                 report.note(f"{selector} keeps no examples: batos examples {target} {selector} --add '{_EXAMPLE_SHAPE}'")
 
 
 def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:
     """What the image knows of a method. Raises Failure when the answer is no map."""
     # Through its mirror: the object may call a slot of its own explain_.
-    told = client.send(target, "mirror_", "explain_", selector)
-    if not isinstance(told, dict):
-        raise Failure("BadReply", f"explain_ answered a {type(told).__name__}, not a map", "batos logs uvm-1 has more")
-    return told
+    facts = client.send(target, "mirror_", "explain_", selector)
+    if not isinstance(facts, dict):
+        raise Failure("BadReply", f"explain_ answered a {type(facts).__name__}, not a map", "batos logs uvm-1 has more")
+    return facts
 
 
 def _print_new_methods(client: Client, story: Story) -> None:
     for event in story.installed:
-        told = explain(client, event.receiver, event.selector)
-        if isinstance(told.get("source"), str):
-            report.err.print(explanation.source_panel(told["source"], event.selector))
+        facts = explain(client, event.receiver, event.selector)
+        if isinstance(facts.get("source"), str):
+            report.err.print(explanation.source_panel(facts["source"], event.selector))
 
 
-def _print_preview(client: Client, told: dict[str, Any]) -> None:
-    """What a message would do."""
-    new = {one["object"]: f"new object {number}" for number, one in enumerate(told["made"], 1)}
-    names = {**names_for(client, told, frozenset(new)), **new}
-    method = told.get("method")
+def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | None = None, accept: list[str] | None = None) -> None:
+    """What a message would do, or, where there are `sends`, several of them. `accept`: the command that accepts a method that is shown."""
+    new = {newborn["object"]: f"new object {number}" for number, newborn in enumerate(preview["made"], 1)}
+    names = {**names_for(client, preview, frozenset(new)), **new}
+    method = preview.get("method")
     if method is not None:
         report.err.print(explanation.source_panel(method["source"], method["selector"]))
-    report.out.print(terminal.render_value(told["result"], names), soft_wrap=True)
-    for slot in told["slots"]:
-        before, after = (values.show(slot[part], names) if part in slot else "nothing" for part in ("before", "after"))
+    answers = [("answer", preview["result"])] if sends is None else list(zip(sends, preview["results"], strict=True))
+    for name, value in answers:
+        shown = terminal.render_value(value, names)
+        report.out.print(Text.assemble(f"{name}: ", shown) if isinstance(shown, Text) else Group(f"{name}:", shown), soft_wrap=True)
+    for slot in preview["slots"]:
+        before, after = (values.show(slot[side], names) if side in slot else "nothing" for side in ("before", "after"))
         text = f"{values.show(slot['object'], names)}.{slot['slot']}: {before} → {after}"
         report.out.print(Text(values.showable(text)), soft_wrap=True)
-    for one in told["made"]:
-        slots = ", ".join(f"{name}: {values.show(value, names)}" for name, value in one["slots"].items())
-        text = f"{new[one['object']]}, of {values.show(one['parents'], names)}: {slots}"
+    for newborn in preview["made"]:
+        slots = ", ".join(f"{name}: {values.show(value, names)}" for name, value in newborn["slots"].items())
+        text = f"{new[newborn['object']]}, of {values.show(newborn['parents'], names)}: {slots}"
         report.out.print(Text(values.showable(text)), soft_wrap=True)
-    way = "" if method is None else f"; to install the method and send: the same with --accept {told['accept']}"
-    report.note(f"nothing was changed{way}")
+    report.note("nothing was changed")
+    if method is not None:
+        way = shlex.join([*(accept or []), "--accept", preview["accept"]])
+        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {way}")
 
 
 def names_for(client: Client, value: object, without: frozenset[Reference] = frozenset()) -> dict[Reference, str]:
     """Names of the references in `value`, as far as a few questions tell; `without`: of objects that are not there."""
-    found: dict[Reference, None] = {}
+    references: dict[Reference, None] = {}
     pending: list[object] = [value]
-    while pending and len(found) < 16:
-        one = pending.pop()
-        if isinstance(one, Reference):
-            found |= {} if one in without else {one: None}
-        elif isinstance(one, Mapping):
-            pending += one.values()
-        elif isinstance(one, list | tuple):
-            pending += one
-    named = {reference: client.inspect(reference).names for reference in found}
+    while pending and len(references) < 16:
+        element = pending.pop()
+        if isinstance(element, Reference):
+            references |= {} if element in without else {element: None}
+        elif isinstance(element, Mapping):
+            pending += element.values()
+        elif isinstance(element, list | tuple):
+            pending += element
+    named = {reference: client.inspect(reference).names for reference in references}
     return {reference: f"{names[0]} {reference}" for reference, names in named.items() if names}
 
 
-def _listed(one: ObjectState) -> dict[str, Any]:
+def _listed(state: ObjectState) -> dict[str, Any]:
     return {
-        "reference": one.reference,
-        "names": one.names,
-        "slots": len(one.slots),
-        "methods": sorted(one.methods),
-        "parents": one.parents,
+        "reference": state.reference,
+        "names": state.names,
+        "slots": len(state.slots),
+        "methods": sorted(state.methods),
+        "parents": state.parents,
     }
 
 
@@ -290,6 +304,11 @@ def _keywords(texts: list[str]) -> dict[str, Any]:
     return keywords
 
 
+def _repeated(keywords: list[str]) -> list[str]:
+    """Keyword arguments as they are given again."""
+    return [word for keyword in keywords for word in ("--kw", keyword)]
+
+
 def _examples(texts: list[str], option: str = "--example") -> list[Example]:
     return [_example(text, option) for text in texts]
 
@@ -299,17 +318,17 @@ def _sends(text: str) -> list[tuple[Any, ...]]:
         parsed = json.loads(text)
     except ValueError as error:
         raise values.BadArgument(f"{error}; sends are {_SHAPE}") from error
-    if not isinstance(parsed, list) or not all(isinstance(one, list) and len(one) >= 2 and isinstance(one[1], str) for one in parsed):
+    if not isinstance(parsed, list) or not all(isinstance(row, list) and len(row) >= 2 and isinstance(row[1], str) for row in parsed):
         raise values.BadArgument(f"sends are {_SHAPE}")
-    return [tuple(_with_results(one)) for one in parsed]
+    return [tuple(_with_results(row)) for row in parsed]
 
 
 def _with_results(value: Any) -> Any:
     if isinstance(value, dict) and set(value) == {"result"} and isinstance(value["result"], int):
         return Result(value["result"])
     if isinstance(value, list):
-        return [_with_results(item) for item in value]
-    return values.from_json({key: _with_results(item) for key, item in value.items()} if isinstance(value, dict) else value)
+        return [_with_results(element) for element in value]
+    return values.from_json({key: _with_results(element) for key, element in value.items()} if isinstance(value, dict) else value)
 
 
 def _example(text: str, option: str) -> Example:
@@ -318,11 +337,11 @@ def _example(text: str, option: str) -> Example:
         if not isinstance(parsed, dict):
             raise values.BadArgument("it is no map")
         # What stands in the maps of an example are values; the maps themselves are none.
-        told = {
-            name: {key: values.from_json(item) for key, item in value.items()} if name in _MAPS and isinstance(value, dict) else value
+        fields = {
+            name: {key: values.from_json(element) for key, element in value.items()} if name in _MAPS and isinstance(value, dict) else value
             for name, value in parsed.items()
         }
-        told |= {name: values.from_json(parsed[name]) for name in ("result", "args") if name in parsed}
-        return msgspec.convert(told, Example)
+        fields |= {name: values.from_json(parsed[name]) for name in ("result", "args") if name in parsed}
+        return msgspec.convert(fields, Example)
     except ValueError as error:
         raise values.BadArgument(f"{option} {text!r}: {error}; an example is JSON such as {_EXAMPLE}") from error

@@ -20,7 +20,7 @@ from ui_client.steps import Steps
 MIND = "pLLM_obj"
 """The persona from which all others inherit their model."""
 
-Wanted = Annotated[str, typer.Argument(help="A name, a digest, or the beginning of a digest.")]
+NameOrDigest = Annotated[str, typer.Argument(help="A name, a digest, or the beginning of a digest.")]
 CalledAs = Annotated[str, typer.Option(help="What it is called; default: the directory's or the file's name.")]
 
 
@@ -72,7 +72,7 @@ def list_models(as_json: Json = False) -> None:
 
 
 def use(
-    name: Wanted,
+    name: NameOrDigest,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask, whatever does not fit any more.")] = False,
     wait: Annotated[bool, typer.Option(help="Start the engine, and wait for its first word.")] = True,
     as_json: Json = False,
@@ -100,7 +100,7 @@ def use(
             report.note(f"{result['model']['name']} thinks in place of {before}", style="green")
 
 
-def remove(name: Wanted, as_json: Json = False) -> None:
+def remove(name: NameOrDigest, as_json: Json = False) -> None:
     """Take a model that nobody uses out of the image; `batos image pack` frees its space."""
     with answering(as_json), connect() as client:
         removed = client.send(MIND, "removeModel_", name)
@@ -129,9 +129,9 @@ def _unfit(client: Client, name: str) -> list[dict[str, Any]]:
     rows = models(client)
     chosen = [row["digest"] for row in rows if name == row["name"] or row["digest"].startswith(name)]
     thinking = [row["digest"] for row in rows if MIND in row["used_by"]]
-    shown = ("name", "digest", "used_by")
+    fields = ("name", "digest", "used_by")
     fitting = [row for row in adapters(client) if row["used_by"] and row.get("base") in thinking]
-    return [{key: row[key] for key in shown} for row in fitting if chosen and row["base"] not in chosen]
+    return [{key: row[key] for key in fields} for row in fitting if chosen and row["base"] not in chosen]
 
 
 def _first_word(configuration: Configuration, client: Client, result: dict[str, Any]) -> float:

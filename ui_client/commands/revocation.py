@@ -106,8 +106,8 @@ def revoked(as_json: Json = False) -> None:
             report.result(listed)
             return
         table = Table("author", "since", "by", "methods", "reason", box=None, pad_edge=False, header_style="bold")
-        for one in listed:
-            cells = (f"{one['kind']} {one['name']}", one["at"], one["by"], str(one["methods"]), one["reason"])
+        for author in listed:
+            cells = (f"{author['kind']} {author['name']}", author["at"], author["by"], str(author["methods"]), author["reason"])
             table.add_row(*(Text(values.showable(cell)) for cell in cells))
         report.out.print(table if listed else "nobody is revoked")
 
@@ -136,11 +136,11 @@ def _send(client: Client, selector: str, kind: str, name: str, options: Mapping[
     return msgspec.convert(client.send("pLLM_obj", selector, kind, name, keywords=options), Answer)
 
 
-def _joined(one: Answer, other: Answer) -> Answer:
+def _joined(first: Answer, second: Answer) -> Answer:
     """The answers of two messages as that of one; only the first methods are listed."""
-    counts = {fate: one.counts.get(fate, 0) + other.counts.get(fate, 0) for fate in {**one.counts, **other.counts}}
-    unlisted = one.more + other.more + len(other.methods)
-    return msgspec.structs.replace(one, counts=counts, more=unlisted, left=other.left, data_cut=one.data_cut or other.data_cut)
+    counts = {fate: first.counts.get(fate, 0) + second.counts.get(fate, 0) for fate in {**first.counts, **second.counts}}
+    unlisted = first.more + second.more + len(second.methods)
+    return msgspec.structs.replace(first, counts=counts, more=unlisted, left=second.left, data_cut=first.data_cut or second.data_cut)
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _show(answer: Answer) -> None:
             line.append(f", {values.show(method['successor'])}")
         report.out.print(line, soft_wrap=True)
         if method["writes"]:
-            slots = [f"{data['slot']} of {values.show(data['object'])}" for data in method["data"][:_SHOWN_DATA]]
+            slots = [f"{write['slot']} of {values.show(write['object'])}" for write in method["data"][:_SHOWN_DATA]]
             further = f", and {len(method['data']) - _SHOWN_DATA} more" if len(method["data"]) > _SHOWN_DATA else ""
             report.out.print(Text(values.showable(f"    wrote {method['writes']} times: {', '.join(slots)}{further}")), soft_wrap=True)
     if answer.more:

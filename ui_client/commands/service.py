@@ -32,12 +32,12 @@ def up(
     with answering(as_json):
         configuration = settings.load()
         steps = Steps(report.err)
-        told = startup.awaken(configuration, steps)
+        outcome = startup.awaken(configuration, steps)
         if converse:
             with Client(configuration=configuration) as client:
-                told |= startup.converse(client, configuration, steps)
+                outcome |= startup.converse(client, configuration, steps)
         if as_json:
-            report.result(told | {"endpoints": _endpoints(configuration), "phases": _phases(steps)})
+            report.result(outcome | {"endpoints": _endpoints(configuration), "phases": _phases(steps)})
         else:
             report.note("BAT OS is up: `batos ui` opens the window, `batos down` stops it", style="green")
 
@@ -60,22 +60,22 @@ def status(as_json: Json = False) -> None:
         configuration = settings.load()
         programs = _programs(configuration)
         bridge = _ask_bridge(configuration) if programs else {}
-        told = {
+        summary = {
             "endpoints": _endpoints(configuration),
             "home": str(configuration.home.path),
             "model": _model(configuration),
             "programs": programs,
             "bridge": bridge,
         }
-        unwell = [f"{one.name} is {one.state}" for one in programs if one.state not in _WELL]
+        unwell = [f"{program.name} is {program.state}" for program in programs if program.state not in _WELL]
         if not programs:
-            raise Failure("NotRunning", f"no service runs for {configuration.home.path}", "start it: batos up", details=told)
+            raise Failure("NotRunning", f"no service runs for {configuration.home.path}", "start it: batos up", details=summary)
         if unwell or not bridge:
-            raise Failure("Unwell", "; ".join(unwell) or "the bridge does not answer", "`batos logs` says why", details=told)
+            raise Failure("Unwell", "; ".join(unwell) or "the bridge does not answer", "`batos logs` says why", details=summary)
         if as_json:
-            report.result(told)
+            report.result(summary)
         else:
-            _print(told, programs, bridge)
+            _print(summary, programs, bridge)
 
 
 def _programs(configuration: Configuration) -> list[service.ProgramStatus]:
@@ -112,26 +112,28 @@ def _phases(steps: Steps) -> list[dict[str, Any]]:
         {
             "phase": phase.name,
             "seconds": round(phase.seconds, 3),
-            "steps": [{"step": one.text, "outcome": one.outcome, "seconds": round(one.seconds, 3)} for one in phase.steps],
+            "steps": [{"step": step.text, "outcome": step.outcome, "seconds": round(step.seconds, 3)} for step in phase.steps],
         }
         for phase in steps.phases
     ]
 
 
-def _print(told: dict[str, Any], programs: list[service.ProgramStatus], bridge: dict[str, Any]) -> None:
+def _print(summary: dict[str, Any], programs: list[service.ProgramStatus], bridge: dict[str, Any]) -> None:
     table = Table("process", "state", "pid", "", box=None, pad_edge=False, header_style="bold")
-    for one in programs:
-        style = "green" if one.state == "RUNNING" else "yellow"
-        table.add_row(Text(one.name), Text(one.state, style=style), Text(str(one.pid or "")), Text(values.showable(one.description)))
+    for program in programs:
+        style = "green" if program.state == "RUNNING" else "yellow"
+        table.add_row(
+            Text(program.name), Text(program.state, style=style), Text(str(program.pid or "")), Text(values.showable(program.description))
+        )
     report.out.print(table)
-    for name, endpoint in told["endpoints"].items():
+    for name, endpoint in summary["endpoints"].items():
         report.out.print(Text(f"{name}: {endpoint}"), soft_wrap=True)
-    if (model := told["model"])["endpoint"]:
+    if (model := summary["model"])["endpoint"]:
         report.out.print(Text(f"model: {model['endpoint_model'] or 'what it serves'} at {model['endpoint']}"), soft_wrap=True)
     else:
         report.out.print(Text(f"model: in {model['dtype']}; {model['dtype_why']}"), soft_wrap=True)
-    shown = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
-    report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in shown.items())), soft_wrap=True)
+    figures = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
+    report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in figures.items())), soft_wrap=True)
     uvms = bridge.get("uvms")
-    for one in uvms if isinstance(uvms, list) else []:
-        report.out.print(Text(f"  {values.show(one)}"), soft_wrap=True)
+    for uvm in uvms if isinstance(uvms, list) else []:
+        report.out.print(Text(f"  {values.show(uvm)}"), soft_wrap=True)

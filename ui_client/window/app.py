@@ -104,8 +104,8 @@ class Desk(BoxLayout):
         line = BoxLayout(size_hint_y=None, height=LINE + 10, spacing=6)
         line.add_widget(self.message)
         line.add_widget(send)
-        for part in (self.status, middle, replies, line):
-            self.add_widget(part)
+        for widget in (self.status, middle, replies, line):
+            self.add_widget(widget)
 
     def show(self, view: View, before: View | None) -> None:
         """Show what differs from `before`."""
@@ -165,7 +165,7 @@ class EntropicWindow(App):
     def press(self, button: Button) -> None:
         """Send what a button of the face says; without a target, to the object whose face it is."""
         target = button.target if button.target is not None else "genesis_obj"
-        text = " ".join(values.show(part, self.view.names) for part in (target, button.selector, *button.args))
+        text = " ".join(values.show(word, self.view.names) for word in (target, button.selector, *button.args))
         self.session.send(target, button.selector, button.args, text)
 
     def _from_thread(self, event: Event) -> None:

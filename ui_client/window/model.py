@@ -143,7 +143,7 @@ class View(Struct, frozen=True):
     uvms: int = 0
     rows: dict[Reference, ListedObject] = {}
     synced: bool = False
-    held: tuple[StateUpdate, ...] = ()
+    waiting: tuple[StateUpdate, ...] = ()
     face: Morph | None = None
     face_note: str = "asking genesis_obj for its face …"
     inspected: Morph | None = None
@@ -164,8 +164,8 @@ class View(Struct, frozen=True):
     def status(self) -> str:
         """The status line."""
         tid = self.tid.hex().lstrip("0") or "0"
-        parts = [self.link, f"transaction {tid}", f"{len(self.rows)} objects", f"{self.uvms} UVMs"]
-        return "   ".join([*parts, self.generation] if self.generation else parts)
+        fields = [self.link, f"transaction {tid}", f"{len(self.rows)} objects", f"{self.uvms} UVMs"]
+        return "   ".join([*fields, self.generation] if self.generation else fields)
 
     def in_order(self) -> list[ListedObject]:
         """Named objects by name, then the others by reference."""
@@ -188,15 +188,15 @@ def _take(view: View, event: Event) -> View:
         case Unlinked():
             # Questions that are on their way are given up: their answers may never come.
             return change(
-                view, link="reconnecting", uvms=0, status_asked=False, snapshot_asked=False, face_asked=False, synced=False, held=()
+                view, link="reconnecting", uvms=0, status_asked=False, snapshot_asked=False, face_asked=False, synced=False, waiting=()
             )
         case Gap():
             return change(view, synced=False)
         case Snapshot(tid=tid, objects=objects):
             rows = {state.reference: ListedObject(state.reference, tuple(state.names), len(state.slots)) for state in objects}
-            held = [update for update in view.held if update.tid > tid]
-            view = change(view, rows=rows, tid=max(view.tid, tid), snapshot_asked=False, synced=True, held=(), face_stale=True)
-            for update in held:
+            waiting = [update for update in view.waiting if update.tid > tid]
+            view = change(view, rows=rows, tid=max(view.tid, tid), snapshot_asked=False, synced=True, waiting=(), face_stale=True)
+            for update in waiting:
                 view = _apply(view, update)
             return view
         case StateUpdate():
@@ -223,13 +223,15 @@ def _take(view: View, event: Event) -> View:
 
 def _hold(view: View, update: StateUpdate) -> View:
     # Between asking for a snapshot and having it, updates wait: those the snapshot lacks are applied after it.
-    held = (*view.held, update)[-1000:]
-    return msgspec.structs.replace(view, tid=max(view.tid, update.tid), held=held)
+    waiting = (*view.waiting, update)[-1000:]
+    return msgspec.structs.replace(view, tid=max(view.tid, update.tid), waiting=waiting)
 
 
 def _apply(view: View, update: StateUpdate) -> View:
     rows = dict(view.rows)
     for changed in update.changes:
+        if changed.quarantined is not None:
+            continue  # of a method: whether it is in use
         before = rows.get(changed.reference)
         names = tuple(changed.names) or (before.names if before else ())
         # The count is a hint between snapshots: an update says what was set, not whether it was new.
@@ -275,7 +277,7 @@ def object_morph(state: ObjectState) -> Morph:
     children: list[Morph] = [Label(heading), Field("reference", str(state.reference), state.reference)]
     children += [Field(name, value, state.reference) for name, value in state.slots.items()]
     children.append(Items("parents", list(state.parents)))
-    children.append(Items("methods", sorted(state.methods)))
+    children.append(Items("methods", [f"{name} (out of use)" if name in state.quarantined else name for name in sorted(state.methods)]))
     return Column(children)
 
 

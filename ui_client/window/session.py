@@ -73,9 +73,9 @@ class Session:
         self._messages: queue.Queue[Task | None] = queue.Queue(_QUEUE)
         self._threads = [
             threading.Thread(target=self._listen, name="events", daemon=True),
-            threading.Thread(target=self._work, args=(self._pulses,), name="pulse", daemon=True),
-            threading.Thread(target=self._work, args=(self._questions,), name="questions", daemon=True),
-            *(threading.Thread(target=self._work, args=(self._messages,), name=f"sender-{n}", daemon=True) for n in range(_SENDERS)),
+            threading.Thread(target=self._serve, args=(self._pulses,), name="pulse", daemon=True),
+            threading.Thread(target=self._serve, args=(self._questions,), name="questions", daemon=True),
+            *(threading.Thread(target=self._serve, args=(self._messages,), name=f"sender-{n}", daemon=True) for n in range(_SENDERS)),
         ]
 
     def start(self) -> None:
@@ -124,7 +124,7 @@ class Session:
         except queue.Full:
             self._post(Unlinked(f"{_QUEUE} questions are unanswered"))
 
-    def _work(self, waiting: "queue.Queue[Task | None]") -> None:
+    def _serve(self, waiting: "queue.Queue[Task | None]") -> None:
         client = self._connect()
         try:
             while not self._ended.is_set():

@@ -190,11 +190,11 @@ class ImageWidget(_Box):
             Rectangle(texture=texture, pos=self._picture.pos, size=self._picture.size)
 
 
-def _is_small_png(data: bytes) -> bool:
+def _is_small_png(octets: bytes) -> bool:
     # The size is read from the header before a decoder sees the bytes: a small file can hold a huge picture.
-    if len(data) < 24 or not data.startswith(_PNG_SIGNATURE) or data[12:16] != b"IHDR":
+    if len(octets) < 24 or not octets.startswith(_PNG_SIGNATURE) or octets[12:16] != b"IHDR":
         return False
-    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    width, height = int.from_bytes(octets[16:20]), int.from_bytes(octets[20:24])
     return 0 < width * height <= _MAX_PIXELS
 
 

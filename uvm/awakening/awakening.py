@@ -32,7 +32,7 @@ from uvm.image.views import COVENANT
 from uvm.language.compiler import POLICY
 from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
 from uvm.runtime import router
-from uvm.startup import confine
+from uvm.startup import confine, wait_for_files
 
 DRAFTS = 4
 _TRIES = 10
@@ -45,65 +45,65 @@ class ImageBroken(Exception):
     """The image that was found lacks what a start needs, or has it damaged; the message names object by object what is wrong."""
 
 
-Tell = Callable[[str, str, bool], None]
+Report = Callable[[str, str, bool], None]
 
 
-def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str = "") -> bool:
+def awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, report: Report, name: str = "") -> bool:
     """Make the image's first objects, or check those it has. Returns whether it was born now. Raises ImageBroken.
 
     It is one transaction. Where another process was first, or the server went away with it, what is there is looked at anew.
     """
     for again in range(_TRIES):
         try:
-            born = _awaken(image, configuration, model, adapter, tell, name)
+            born = _awaken(image, configuration, model, adapter, report, name)
             _show_models(image, configuration)
             return born
         except (TransientError, StorageError) as error:
             image.manager.abort()
             if again == _TRIES - 1:
                 raise
-            tell("awakening", f"{type(error).__name__}: {error}; once more"[:200], False)
+            report("awakening", f"{type(error).__name__}: {error}; once more"[:200], False)
             time.sleep(_AGAIN_S)
     raise AssertionError("the last try raises")
 
 
-def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, tell: Tell, name: str) -> bool:
+def _awaken(image: Image, configuration: Configuration, model: Path | None, adapter: Path | None, report: Report, name: str) -> bool:
     image.writer = "awakening"
     image.manager.begin()
     if image.awake:
         checked = check(image, configuration.home.blobs)
         if not checked.boots:
-            raise ImageBroken("; ".join(f"{one.where}: {one.what}" for one in checked.problems if one.fatal))
+            raise ImageBroken("; ".join(f"{problem.where}: {problem.what}" for problem in checked.problems if problem.fatal))
         digest = codex.verify(image)
-        tell("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
+        report("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
         added = renewal.renew(image)
         if added:
             chronicle.record(image, "renewal", author="awakening", facts={"added": added})
         image.manager.commit()
         if added:
-            tell("image renewed", ", ".join(added), True)
+            report("image renewed", ", ".join(added), True)
         return False
-    tell("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
+    report("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
     primordial(image)
     staging = configuration.home.blobs / "tmp"
     traits, pllm, now = image.named("traits_obj"), image.named("pLLM_obj"), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     if model is not None:
         facts = {"name": name or model_name(model), "imported": now}
-        proxy = import_directory("model", model, traits, staging, facts, lambda file: tell("model", file, False))
+        proxy = import_directory("model", model, traits, staging, facts, lambda file: report("model", file, False))
         pllm.put("model", proxy)
-        tell("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
+        report("model", f"{proxy.own('name')} {proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.0f} MB as blobs", True)
     if model is not None and adapter is not None:
         facts = {"name": "covenant", "base": pllm.own("model").own("digest"), "imported": now}
-        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: tell("adapter", file, False))
+        proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: report("adapter", file, False))
         pllm.put("adapter", proxy)
-        tell("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
+        report("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
     model_registry.gather(image)
     identity = codex.verify(image)
     chronicle.record(image, "birth", author="awakening", facts={"codex": identity})
     born_with = [(pllm, slot, ABSENT, pllm.own(slot), None) for slot in ("model", "adapter")]
     chronicle.record_effects(image, born_with, "awakening", "birth")
     image.manager.commit()
-    tell("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
+    report("awake", f"Codex {identity[:12]}, {len(image_names(image))} names", True)
     return True
 
 
@@ -164,8 +164,8 @@ def primordial(image: Image) -> None:
             "methods": Counter(),
         }
     )
-    for one in (traits, pllm, *personas, heartbeat, genesis):
-        image.give_name(one, one.own("name"))
+    for named in (traits, pllm, *personas, heartbeat, genesis):
+        image.give_name(named, named.own("name"))
     root["primordial"] = list(root["names"])
     root["policy"] = POLICY
     renewal.renew(image)
@@ -182,7 +182,7 @@ def main() -> int:
     options = parser.parse_args()
     logs.start("awakening", "info")
 
-    def tell(step: str, detail: str, done: bool) -> None:
+    def report(step: str, detail: str, done: bool) -> None:
         line: Any = json.dumps({"step": step, "detail": detail, "done": done}) if options.json else f"{step}: {detail}"
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
@@ -191,14 +191,16 @@ def main() -> int:
         configuration = load()
         configuration.home.ensure()
         sources = [path for path in (options.model, options.adapter) if path is not None]
+        if not wait_for_files(configuration, seconds=options.wait):
+            raise ImageUnreachable(f"no image answers at {configuration.home.zeo_socket}; batos up starts it, batos logs image tells more")
         confine("awakening", configuration, profiles.awakening_profile(configuration, sources))
         image = open_image(configuration, options.wait)
     except (SettingsError, ImageUnreachable) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     try:
-        awaken(image, configuration, options.model, options.adapter, tell, options.name)
-        audit_again(image, tell)
+        awaken(image, configuration, options.model, options.adapter, report, options.name)
+        audit_again(image, report)
     except (ImageBroken, codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -66,50 +66,50 @@ _RESTORE = "restore a backup; the blob's file may be in one under the same name"
 
 def check(image: Image, blobs: Path, digests: Callable[[Path], str] | None = None) -> Checked:
     """Look at an image in its open transaction. `digests`: computes a file's digest; without it files are only looked for."""
-    found = Checked()
-    root = _guarded(found, "the root", lambda: dict(image.root))
+    checked = Checked()
+    root = _guarded(checked, "the root", lambda: dict(image.root))
     if root is None or not root:
-        return found
-    found.awake = True
+        return checked
+    checked.awake = True
     for key in ("codex", "identity", "names", "primordial", "message_traits", "router", "fence", *KERNEL_ROOTS):
         if key not in root:
             remedy, fatal = (_NEXT_UP, False) if key in KERNEL_ROOTS else (BACK, True)
-            found.add("the root", f"has no {key}", remedy, fatal=fatal)
-    if not found.boots:
-        return found
-    _guarded(found, "the Codex", lambda: codex.verify(image))
-    names = _guarded(found, "the names", lambda: _names(root["names"]))
-    primordial = _guarded(found, "the list of primordial objects", lambda: _primordial(root["primordial"], names or {}))
+            checked.add("the root", f"has no {key}", remedy, fatal=fatal)
+    if not checked.boots:
+        return checked
+    _guarded(checked, "the Codex", lambda: codex.verify(image))
+    names = _guarded(checked, "the names", lambda: _names(root["names"]))
+    primordial = _guarded(checked, "the list of primordial objects", lambda: _primordial(root["primordial"], names or {}))
     objects = {**(primordial or {}), "message_traits": root["message_traits"]}
-    for name, one in objects.items():
-        found.objects += 1
-        _guarded(found, f"{name} {_reference(one)}", partial(UvmObject.names, one))
-    if not found.boots:
-        return found
-    _methods(found, image, objects)
-    _kernel(found, root)
-    for name, one in (names or {}).items():
+    for name, target in objects.items():
+        checked.objects += 1
+        _guarded(checked, f"{name} {_reference(target)}", partial(UvmObject.names, target))
+    if not checked.boots:
+        return checked
+    _methods(checked, image, objects)
+    _kernel(checked, root)
+    for name, target in (names or {}).items():
         if name not in objects:
-            found.objects += 1
-            _guarded(found, f"{name} {_reference(one)}", partial(UvmObject.names, one), fatal=False)
-    kept = [
-        leaf for table in ("models", "adapters") if table in root for leaf in _guarded(found, table, partial(_leaves, root[table])) or []
+            checked.objects += 1
+            _guarded(checked, f"{name} {_reference(target)}", partial(UvmObject.names, target), fatal=False)
+    proxies = [
+        leaf for table in ("models", "adapters") if table in root for leaf in _guarded(checked, table, partial(_leaves, root[table])) or []
     ]
-    _files(found, [*objects.values(), *(names or {}).values(), *kept], blobs, digests)
-    return found
+    _files(checked, [*objects.values(), *(names or {}).values(), *proxies], blobs, digests)
+    return checked
 
 
-def _guarded(found: Checked, where: str, look: Callable[[], Any], *, fatal: bool = True, remedy: str = BACK) -> Any:
+def _guarded(checked: Checked, where: str, look: Callable[[], Any], *, fatal: bool = True, remedy: str = BACK) -> Any:
     """What `look` returns; None, and a problem, where it fails in whatever way broken records make it."""
     try:
         return look()
     except Exception as error:  # noqa: BLE001  damaged records raise anything
-        found.add(where, f"{type(error).__name__}: {error}", remedy, fatal=fatal)
+        checked.add(where, f"{type(error).__name__}: {error}", remedy, fatal=fatal)
         return None
 
 
-def _reference(one: Any) -> str:
-    oid = getattr(one, "_p_oid", None)
+def _reference(target: Any) -> str:
+    oid = getattr(target, "_p_oid", None)
     return str(Reference(oid)) if isinstance(oid, bytes) else ""
 
 
@@ -118,36 +118,36 @@ def _names(names: Any) -> dict[str, UvmObject]:
         raise ValueError(f"are a {type(names).__name__}, not a BTree")
     names._check()
     BTrees.check.check(names)
-    known = dict(names.items())
-    for name, one in known.items():
-        if type(name) is not str or type(one) is not UvmObject:
-            raise ValueError(f"{name!r:.80} names a {type(one).__name__}, not an object")
-    return known
+    bound = dict(names.items())
+    for name, target in bound.items():
+        if type(name) is not str or type(target) is not UvmObject:
+            raise ValueError(f"{name!r:.80} names a {type(target).__name__}, not an object")
+    return bound
 
 
 def _primordial(listed: Any, names: dict[str, UvmObject]) -> dict[str, UvmObject]:
     if type(listed) is not list or "traits_obj" not in listed:
         raise ValueError("it does not list traits_obj")
-    gone = [name for name in listed if name not in names]
-    if gone:
-        raise ValueError(f"{', '.join(map(str, gone))} is named no more")
+    missing = [name for name in listed if name not in names]
+    if missing:
+        raise ValueError(f"{', '.join(map(str, missing))} is named no more")
     return {name: names[name] for name in listed}
 
 
-def _methods(found: Checked, image: Image, objects: dict[str, UvmObject]) -> None:
+def _methods(checked: Checked, image: Image, objects: dict[str, UvmObject]) -> None:
     for holder, selector in kernel_slots(image):
-        found.methods += 1
+        checked.methods += 1
         if not has_primitive(holder, selector):
-            found.add(f"{selector} of {_reference(holder)}", "is not the kernel's primitive", _NEXT_UP, fatal=False)
-    for name, one in objects.items():
-        for selector in one.names():
-            where = f"{selector} of {name} {_reference(one)}"
-            value = one.own(selector)
+            checked.add(f"{selector} of {_reference(holder)}", "is not the kernel's primitive", _NEXT_UP, fatal=False)
+    for name, owner in objects.items():
+        for selector in owner.names():
+            where = f"{selector} of {name} {_reference(owner)}"
+            value = owner.own(selector)
             if type(value) is not UvmObject:
                 continue
-            if _guarded(found, where, partial(UvmObject.names, value), fatal=False, remedy=_SEND) is not None and is_method(value):
-                found.methods += 1
-                _guarded(found, where, partial(_runs, value), fatal=False, remedy=_SEND)
+            if _guarded(checked, where, partial(UvmObject.names, value), fatal=False, remedy=_SEND) is not None and is_method(value):
+                checked.methods += 1
+                _guarded(checked, where, partial(_runs, value), fatal=False, remedy=_SEND)
 
 
 def _runs(method: UvmObject) -> None:
@@ -160,23 +160,23 @@ def _runs(method: UvmObject) -> None:
         raise ValueError(f"does not pass the audit: {verdict.findings[0].message}")
 
 
-def _kernel(found: Checked, root: dict[str, Any]) -> None:
+def _kernel(checked: Checked, root: dict[str, Any]) -> None:
     for name in KERNEL_ROOTS:
         table = root.get(name)
         if table is None:
             continue
-        if type(table) is not UvmObject or _guarded(found, f"table {name}", partial(UvmObject.own, table, KIND)) != name:
-            found.add(f"table {name}", "is no table of the kernel", BACK, fatal=True)
+        if type(table) is not UvmObject or _guarded(checked, f"table {name}", partial(UvmObject.own, table, KIND)) != name:
+            checked.add(f"table {name}", "is no table of the kernel", BACK, fatal=True)
             continue
-        for leaf in _guarded(found, f"table {name}", partial(_leaves, table)) or []:
+        for leaf in _guarded(checked, f"table {name}", partial(_leaves, table)) or []:
             for key in leaf.names():
-                found.records += 1
+                checked.records += 1
                 record = leaf.own(key)
                 if type(record) is UvmObject:
                     # A UVM that cannot read the head of its journal can commit nothing.
-                    _guarded(found, f"{name} of {key}", partial(UvmObject.names, record), fatal=name == "journals")
-    _guarded(found, "the router", lambda: _router(root["router"]))
-    _guarded(found, "the heartbeat's fence", lambda: _fence(root["fence"]))
+                    _guarded(checked, f"{name} of {key}", partial(UvmObject.names, record), fatal=name == "journals")
+    _guarded(checked, "the router", lambda: _router(root["router"]))
+    _guarded(checked, "the heartbeat's fence", lambda: _fence(root["fence"]))
 
 
 def _leaves(table: UvmObject) -> list[UvmObject]:
@@ -196,19 +196,19 @@ def _fence(fence: UvmObject) -> None:
         raise ValueError("has no token")
 
 
-def _files(found: Checked, objects: list[UvmObject], blobs: Path, digests: Callable[[Path], str] | None) -> None:
+def _files(checked: Checked, objects: list[UvmObject], blobs: Path, digests: Callable[[Path], str] | None) -> None:
     helper = FilesystemHelper(str(blobs))
     for proxy, kind in _proxies(objects):
         where = f"{kind} {_reference(proxy)}"
-        known = _guarded(found, where, partial(weights, proxy, kind), fatal=False, remedy=_RESTORE)
-        recorded = proxy.own("digests", {}) if known else {}
-        for name, blob in known.blobs.items() if known else ():
-            found.blobs += 1
+        content = _guarded(checked, where, partial(weights, proxy, kind), fatal=False, remedy=_RESTORE)
+        recorded = proxy.own("digests", {}) if content else {}
+        for name, blob in content.blobs.items() if content else ():
+            checked.blobs += 1
             file = Path(helper.getBlobFilename(blob._p_oid, _serial(blob)))
             if not file.is_file():
-                found.add(f"{where}, {name}", f"its file {file} is missing", _RESTORE, fatal=False)
+                checked.add(f"{where}, {name}", f"its file {file} is missing", _RESTORE, fatal=False)
             elif digests is not None and digests(file) != recorded.get(name):
-                found.add(f"{where}, {name}", f"{file} does not have the digest {recorded.get(name)}", _RESTORE, fatal=False)
+                checked.add(f"{where}, {name}", f"{file} does not have the digest {recorded.get(name)}", _RESTORE, fatal=False)
 
 
 def _serial(blob: Any) -> bytes:
@@ -218,14 +218,14 @@ def _serial(blob: Any) -> bytes:
 
 
 def _proxies(objects: list[UvmObject]) -> Iterator[tuple[UvmObject, str]]:
-    seen: set[int] = set()
-    for one in objects:
+    visited: set[int] = set()
+    for owner in objects:
         try:
-            values = list(one._slots.values())
-            kinds = [(value, value.own(KIND)) for value in values if type(value) is UvmObject and id(value) not in seen]
+            values = list(owner._slots.values())
+            kinds = [(value, value.own(KIND)) for value in values if type(value) is UvmObject and id(value) not in visited]
         except (ImageError, AttributeError):
             continue  # said where the object itself was looked at
         for value, kind in kinds:
             if kind in ("model", "adapter"):
-                seen.add(id(value))
+                visited.add(id(value))
                 yield value, kind

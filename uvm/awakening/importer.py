@@ -37,12 +37,12 @@ from uvm.image.image import Image
 from uvm.image.staging import staging
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.objects import UvmObject
-from uvm.startup import confine
+from uvm.startup import confine, wait_for_files
 
 _TOLD_S: Final = 0.25
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
-Tell = Callable[[str, str, bool], None]
+Report = Callable[[str, str, bool], None]
 
 
 class NameTaken(ImageError):
@@ -53,27 +53,29 @@ class SourceChanged(ImageError):
     """A file is not what it was when it was checked, and so is not taken in."""
 
 
-def bring_in(image: Image, configuration: Configuration, manifest: Manifest, sources: Mapping[str, BinaryIO], tell: Tell) -> dict[str, Any]:
+def bring_in(
+    image: Image, configuration: Configuration, manifest: Manifest, sources: Mapping[str, BinaryIO], report: Report
+) -> dict[str, Any]:
     """Copy the sources among the blobs, and keep them under their digest; what is then known of it.
 
     Raises ImageError, ImageAway, TransientError, StorageError, OSError; the image is as it was, and no file is left, then.
     """
     home, transactor = configuration.home, Transactor(image, "import")
-    with staging(home) as place:
-        kept = transactor.look(lambda: _already_kept(image, configuration, manifest))
-        if kept is not None:
-            tell("image", "has it already", True)
-            return kept
+    with staging(home) as directory:
+        row = transactor.look(lambda: _already_kept(image, configuration, manifest))
+        if row is not None:
+            report("image", "has it already", True)
+            return row
         with _room(f"{sum(file.size for file in manifest.files) / 1e6:.0f} MB"):
-            _copy(manifest, sources, place, tell)
-        tell("commit", f"{len(manifest.files)} files", False)
+            _copy(manifest, sources, directory, report)
+        report("commit", f"{len(manifest.files)} files", False)
         # ZODB puts a blob that is no part of the image yet where temporary files are: it is to go with all the others.
-        before, tempfile.tempdir = tempfile.tempdir, str(place)
+        before, tempfile.tempdir = tempfile.tempdir, str(directory)
         try:
-            result = transactor.run(lambda: _enter(image, configuration, manifest, place))
+            result = transactor.run(lambda: _enter(image, configuration, manifest, directory))
         finally:
             tempfile.tempdir = before
-    tell("commit", f"{manifest.kind} {manifest.name} {manifest.digest[:12]}", True)
+    report("commit", f"{manifest.kind} {manifest.name} {manifest.digest[:12]}", True)
     transactor.look(lambda: _show(image, configuration, manifest))
     return result
 
@@ -118,34 +120,34 @@ def _already_kept(image: Image, configuration: Configuration, manifest: Manifest
     return None
 
 
-def _copy(manifest: Manifest, sources: Mapping[str, BinaryIO], place: Path, tell: Tell) -> None:
+def _copy(manifest: Manifest, sources: Mapping[str, BinaryIO], directory: Path, report: Report) -> None:
     total, before, reported = sum(file.size for file in manifest.files), 0, time.monotonic()
 
-    def report(octets: int) -> None:
+    def report_copied(octets: int) -> None:
         nonlocal reported
         if time.monotonic() - reported > _TOLD_S:
             reported = time.monotonic()
-            tell("copy", f"{(before + octets) / 1e6:.0f} of {total / 1e6:.0f} MB", False)
+            report("copy", f"{(before + octets) / 1e6:.0f} of {total / 1e6:.0f} MB", False)
 
-    tell("copy", f"{len(manifest.files)} files, {total / 1e6:.1f} MB", False)
+    report("copy", f"{len(manifest.files)} files, {total / 1e6:.1f} MB", False)
     for file in manifest.files:
-        if copy_synced(sources[file.path], place / file.path, report) != file.sha256:
+        if copy_synced(sources[file.path], directory / file.path, report_copied) != file.sha256:
             raise _changed(Path(file.path))
         before += file.size
-    sync_directory(place)
-    tell("copy", f"{total / 1e6:.1f} MB, as they were checked", True)
+    sync_directory(directory)
+    report("copy", f"{total / 1e6:.1f} MB, as they were checked", True)
 
 
-def _enter(image: Image, configuration: Configuration, manifest: Manifest, place: Path) -> dict[str, Any]:
+def _enter(image: Image, configuration: Configuration, manifest: Manifest, directory: Path) -> dict[str, Any]:
     """The one transaction. It may be run again: each time the blobs get links of their own to the staged files."""
-    kept = _already_kept(image, configuration, manifest)
-    if kept is not None:
-        return kept
+    row = _already_kept(image, configuration, manifest)
+    if row is not None:
+        return row
     blobs: dict[str, Blob] = {}
     for number, file in enumerate(manifest.files):
-        consumed = place / f".{number}"
+        consumed = directory / f".{number}"
         consumed.unlink(missing_ok=True)
-        link_or_copy(place / file.path, consumed)
+        link_or_copy(directory / file.path, consumed)
         blobs[file.path] = Blob()
         blobs[file.path].consumeFile(str(consumed))
     facts: dict[str, Any] = {"name": manifest.name, "imported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -175,14 +177,14 @@ def _show(image: Image, configuration: Configuration, manifest: Manifest) -> Non
 
 
 @contextlib.contextmanager
-def _room(wanted: str) -> Any:
+def _room(size: str) -> Any:
     """What a disk without room means. Raises ImageFull."""
     try:
         yield
     except OSError as error:
         if error.errno not in _NO_ROOM:
             raise
-        raise ImageFull(f"the image's disk has no room for {wanted}: {error}", "make room on that disk, and import again") from error
+        raise ImageFull(f"the image's disk has no room for {size}: {error}", "make room on that disk, and import again") from error
 
 
 def _changed(file: Path) -> SourceChanged:
@@ -210,10 +212,12 @@ def main() -> int:
         manifest = msgspec.json.decode(sys.stdin.buffer.read(), type=Manifest)
         _may_import(configuration)
         sources = opened(options.directory.absolute(), manifest.files)
+        if not wait_for_files(configuration, seconds=options.wait):
+            raise ImageUnreachable(f"no image answers at {configuration.home.zeo_socket}; batos up starts it, batos logs image tells more")
         confine("importer", configuration, profiles.importer_profile(configuration))
         image = open_image(configuration, options.wait)
         with contextlib.closing(image):
-            _write_line({"result": bring_in(image, configuration, manifest, sources, _tell)})
+            _write_line({"result": bring_in(image, configuration, manifest, sources, _report)})
     except BrokenPipeError:
         return 1  # whoever started it is gone, and hears nothing any more
     except (ImageError, ImageUnreachable, ImageAway, SettingsError, msgspec.DecodeError, TransientError, StorageError, OSError) as error:
@@ -223,7 +227,7 @@ def main() -> int:
     return 0
 
 
-def _tell(step: str, detail: str, done: bool) -> None:
+def _report(step: str, detail: str, done: bool) -> None:
     _write_line({"step": step, "detail": detail, "done": done})
 
 

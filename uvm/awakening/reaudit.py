@@ -33,16 +33,16 @@ TOLD_EVERY_S: Final = 1.0
 AUDIT: Final = "audit: "
 """How the reasons begin that an audit gave."""
 
-Tell = Callable[[str, str, bool], None]
+Report = Callable[[str, str, bool], None]
 
 
-def audit_again(image: Image, tell: Tell) -> int:
+def audit_again(image: Image, report: Report) -> int:
     """Audit every method if the policy has changed; how many are out of use because of it. Transactions of its own."""
     image.manager.begin()
     try:
         if image.root.get("policy") == POLICY:
             return 0
-        verdicts = _verdicts(image, tell)
+        verdicts = _verdicts(image, report)
     finally:
         image.manager.abort()
     marks = sorted(verdicts.items())
@@ -50,7 +50,7 @@ def audit_again(image: Image, tell: Tell) -> int:
         _commit(image, partial(_mark, image, dict(marks[start : start + MARKED])))
     _commit(image, partial(_record, image))
     failing = sum(bool(reason) for reason in verdicts.values())
-    tell("methods audited again", f"policy {POLICY}; {failing} put out of use, {len(verdicts) - failing} back in use", True)
+    report("methods audited again", f"policy {POLICY}; {failing} put out of use, {len(verdicts) - failing} back in use", True)
     return failing
 
 
@@ -66,7 +66,7 @@ def finding(method: UvmObject) -> str:
     return f"{AUDIT}{f'line {first.line}: ' if first.line else ''}{first.message}"
 
 
-def _verdicts(image: Image, tell: Tell) -> dict[bytes, str]:
+def _verdicts(image: Image, report: Report) -> dict[bytes, str]:
     """The methods whose mark has to change: the reason to be put out of use, or nothing to come back."""
     judged: dict[tuple[str, str], str] = {}
     verdicts: dict[bytes, str] = {}
@@ -80,17 +80,17 @@ def _verdicts(image: Image, tell: Tell) -> dict[bytes, str]:
             verdicts[method._p_oid] = reason
         if time.monotonic() > told_at:
             told_at = time.monotonic() + TOLD_EVERY_S
-            tell("auditing methods", f"{looked:,} so far, {len(verdicts)} to be marked", False)
+            report("auditing methods", f"{looked:,} so far, {len(verdicts)} to be marked", False)
     return verdicts
 
 
 def _methods(image: Image) -> Iterator[UvmObject]:
     """Every method with a source: in the slots of objects, and in the library."""
-    seen: set[bytes] = set()
+    visited: set[bytes] = set()
     for number, owner in enumerate(_owners(image)):
         for value in owner._slots.values():
-            if _has_source(value) and value._p_oid not in seen:
-                seen.add(value._p_oid)
+            if _has_source(value) and value._p_oid not in visited:
+                visited.add(value._p_oid)
                 yield value
         if number % TRIMMED == TRIMMED - 1:
             image.connection.cacheGC()

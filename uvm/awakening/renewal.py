@@ -3,7 +3,7 @@
 Everything is told from the image itself, so renewing is the same for every older version, and does nothing the second time. A new
 primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and policy
 that has become better its new source in `uvm.primordial`: the next awakening brings them, in its one transaction. Policy that a message has
-replaced stays as it is.
+replaced stays as it is, and so does an earlier version that an undo has put back.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from uvm.image import authors, codex, model_registry, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
-from uvm.image.methods import BORN, install, is_born, method, primitive
+from uvm.image.methods import BORN, DECLINED, install, is_born, method, primitive
 from uvm.language.audit import audit
 from uvm.objects import UvmObject
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
@@ -39,16 +39,20 @@ def _policy_method(selector: str, source: str) -> UvmObject:
     positional = 1 if selector.endswith("_") else 0
     verdict = audit(source, selector, positional, [], None)
     if not verdict.ok:
-        raise RuntimeError(f"the primordial method {selector} fails the audit: {[one.message for one in verdict.findings]}")
-    findings = [one.message for one in verdict.findings]
+        raise RuntimeError(f"the primordial method {selector} fails the audit: {[finding.message for finding in verdict.findings]}")
+    findings = [finding.message for finding in verdict.findings]
     return method(selector, verdict.source, positional, BORN, {"audit": findings}, policy=True)
 
 
-def _is_to_be(held: object, made: UvmObject) -> bool:
-    """Whether a policy method takes the place of what is held in its slot: of nothing, or of what an earlier version was born with."""
-    if not isinstance(held, UvmObject) or not is_method(held):
+def _is_to_be(current: object, newer: UvmObject) -> bool:
+    """Whether a policy method takes the place of what is held in its slot: of nothing, or of what an earlier version was born with.
+
+    Not of what somebody has put back in its place: that stands until the kernel has another one, or somebody decides otherwise.
+    """
+    if not isinstance(current, UvmObject) or not is_method(current):
         return True
-    return is_born(held) and bool(held.own("digest") != made.own("digest"))
+    digest = newer.own("digest")
+    return is_born(current) and current.own("digest") != digest and digest not in current.own(DECLINED, [])
 
 
 def has_primitive(holder: UvmObject, selector: str) -> bool:
@@ -69,10 +73,10 @@ def renew(image: Image) -> list[str]:
             added.append(name)
     if "authors" in added:
         authors.gather(image)
-    for holder, made in policy(image):
-        selector = made.own("selector")
-        if _is_to_be(holder.own(selector), made):
-            install(holder, made)
+    for holder, newer in policy(image):
+        selector = newer.own("selector")
+        if _is_to_be(holder.own(selector), newer):
+            install(holder, newer)
             added.append(selector)
     for holder, selector in kernel_slots(image):
         if not has_primitive(holder, selector):

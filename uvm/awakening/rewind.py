@@ -185,12 +185,12 @@ def lost_after(home: Home, tid: bytes) -> LostAfter:
     with image_at(home, tid) as image:
         if image is None:
             return lost
-        messages = [message for oid, page in entries.items() for message in page[_kept(image, oid) :]]
-        known = set(image.names) if "names" in image.root else set()
-    known_messages = [one for one in map(_message, messages) if one is not None]
-    lost.messages = sorted(known_messages, key=lambda one: one.at)[-_LISTED:]
+        messages = [message for oid, page in entries.items() for message in page[_entry_count(image, oid) :]]
+        names = set(image.names) if "names" in image.root else set()
+    known_messages = [message for message in map(_message, messages) if message is not None]
+    lost.messages = sorted(known_messages, key=lambda message: message.at)[-_LISTED:]
     lost.more_messages = len(known_messages) - len(lost.messages)
-    lost.names = sorted(_newest_names(home) - known)
+    lost.names = sorted(_newest_names(home) - names)
     return lost
 
 
@@ -227,11 +227,11 @@ def _readable(file: Path) -> Iterator[Any]:
         return  # what follows cannot be told apart
 
 
-def _journal_page(data: bytes | None) -> list[Any] | None:
+def _journal_page(record: bytes | None) -> list[Any] | None:
     """The entries of a record that is a page of a journal."""
-    if data is None:
+    if record is None:
         return None
-    unpickler = PersistentUnpickler(allowed_class, lambda reference: None, io.BytesIO(data))
+    unpickler = PersistentUnpickler(allowed_class, lambda reference: None, io.BytesIO(record))
     try:
         unpickler.load()
         slots = unpickler.load()["_slots"]
@@ -241,7 +241,7 @@ def _journal_page(data: bytes | None) -> list[Any] | None:
     return entries if isinstance(entries, list) else None
 
 
-def _kept(image: Image, oid: bytes) -> int:
+def _entry_count(image: Image, oid: bytes) -> int:
     """How many entries of a page are there already; entries are only ever appended."""
     try:
         return len(image.connection.get(oid).own("entries", []))

@@ -18,30 +18,26 @@ is monotonic seconds. It owns every message from its arrival to its answer.
   `GRACE_S` the answer is given for it, and says that the outcome is unknown.
 """
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
 from typing import Any
 
-from uvm.bridge import placing, quotas, refusals
+from uvm.bridge import quotas, refusals
 from uvm.bridge.events import (
-    Assign,
+    DeliveriesParked,
+    DeliveriesReturned,
     DispatchEvent,
-    DropJob,
+    DropDelivery,
     Finished,
     ForwardAnswer,
     FromUvm,
     Instruction,
-    JobsParked,
-    JobsReturned,
-    Key,
     KillUvm,
-    LaneKey,
     MessageArrived,
     MessageCancelled,
     PrincipalsChanged,
-    RecallJobs,
+    RecallDeliveries,
     RefuseMessage,
     Tick,
     Undelivered,
@@ -52,7 +48,8 @@ from uvm.bridge.events import (
     UvmLost,
     UvmReady,
 )
-from uvm.bridge.lanes import Demand, Lane, Poisoned, QueuedRequest, Timers, Uvm, Waiter
+from uvm.bridge.lanes import Backlog, Poisoned, QueuedRequest, Timers, Uvm, Waiter
+from uvm.bridge.placing import Assigner
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.shares import Shares, Source
 from uvm.protocol import Busy, Error, Reply
@@ -73,9 +70,6 @@ VIA_S = 5.0
 STALL_S = 1.0
 """A bridge that did nothing for longer has heard nobody: that time is not counted as the UVMs' silence."""
 
-LANES_LOOKED_AT = 8
-"""So many lanes of a connection are looked at in one turn for a message that can go on."""
-
 WAITERS = 16
 """Most arrivals of one message that are answered; the oldest give way."""
 
@@ -84,33 +78,29 @@ class Dispatch:
     """The bridge's memory and its rules. One thread uses it.
 
     `queue` bounds the messages held, `queue_bytes` their size, `window` what runs on one UVM; a UVM that is silent for
-    `dead_after_s` counts as dead. `first_job` is above every job number that an earlier bridge may have given out.
+    `dead_after_s` counts as dead. `first_delivery` is above every delivery number that an earlier bridge may have given out.
     """
 
-    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_job: int = 1) -> None:
-        self._queue, self._window, self._dead_after = queue, window, dead_after_s
-        self._number = first_job
+    def __init__(self, *, queue: int, queue_bytes: int, window: int, dead_after_s: float, first_delivery: int = 1) -> None:
+        self._queue, self._dead_after = queue, dead_after_s
         self._shares = Shares(queue, queue_bytes)
-        self._messages: dict[int, QueuedRequest] = {}
-        self._keys: dict[Key, QueuedRequest] = {}
-        self._lanes: dict[LaneKey, Lane] = {}
-        self._suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
-        self._examining = False
-        self._now = self._ticked = 0.0
+        self._backlog = Backlog(self._shares, first_delivery)
+        self._ticked = 0.0
         self._uvms: dict[str, Uvm] = {}
         self._timers = Timers()
         self._poisoned = Poisoned()
         self.counters: Counter[str] = Counter()
+        self._assigner = Assigner(self._backlog, self._uvms, window, self.counters)
 
     # --- what the bridge asks ------------------------------------------------------------------------------------------
 
     def handle(self, event: DispatchEvent, now: float) -> list[Instruction]:
         """What to do about `event`. Events about UVMs that are not on the list are ignored (see `knows`)."""
         out: list[Instruction] = []
-        self._now = now
+        self._backlog.now = now
         match event:
             case MessageArrived():
-                lane = self._lanes.get((event.principal, event.session, 0)) if event.session else None
+                lane = self._backlog.lanes.get((event.principal, event.session, 0)) if event.session else None
                 behind = lane is not None and len(lane.queue) > 0
                 out.extend(self._arrive(event, now))
                 if behind:
@@ -131,10 +121,10 @@ class Dispatch:
                     return out
                 uvm.heard = now
                 out.extend(self._from_uvm(uvm, event, now))
-        if self._suspect or self._examining:
-            out.extend(self._examine(now))
+        if self._backlog.suspect or self._assigner.examining:
+            out.extend(self._assigner.examine(now))
         if self._shares.waiting:
-            out.extend(self._assign(now))
+            out.extend(self._assigner.assign(now))
         return out
 
     def knows(self, uvm: str) -> bool:
@@ -143,26 +133,26 @@ class Dispatch:
 
     def held(self) -> int:
         """Messages without an answer."""
-        return len(self._messages)
+        return len(self._backlog.messages)
 
     def assigned(self) -> int:
         """Messages that a UVM has and somebody waits for."""
-        return sum(1 for message in self._messages.values() if message.uvm and message.waiters)
+        return sum(1 for message in self._backlog.messages.values() if message.uvm and message.waiters)
 
     def turn_away(self) -> list[Instruction]:
         """The bridge ends: answer Busy to whatever no UVM has, or has had."""
         out: list[Instruction] = []
-        for message in [m for m in self._messages.values() if not m.uvm and not m.deaths]:
+        for message in [m for m in self._backlog.messages.values() if not m.uvm and not m.deaths]:
             out.extend(RefuseMessage(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
-            self._forget(message)
+            self._backlog.forget(message)
         return out
 
     def statistics(self, now: float) -> dict[str, Any]:
         """Queue, UVMs and counters, as GetStatus shows them; times in seconds."""
-        held = len(self._messages)
-        assigned = sum(len(uvm.jobs) for uvm in self._uvms.values())
+        held = len(self._backlog.messages)
+        assigned = sum(len(uvm.deliveries) for uvm in self._uvms.values())
         uvms = [uvm.statistics(now) for uvm in sorted(self._uvms.values(), key=lambda uvm: uvm.name)]
-        queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._messages.values() if m.deaths)}
+        queue = {"held": held, "waiting": held - assigned, "suspects": sum(1 for m in self._backlog.messages.values() if m.deaths)}
         queue |= {"bytes": self._shares.bytes, "limit": self._queue}
         return {"queue": queue, "uvms": uvms, "principals": self._shares.statistics(now), "counters": dict(self.counters)}
 
@@ -171,7 +161,7 @@ class Dispatch:
     def _arrive(self, event: MessageArrived, now: float) -> Iterable[Instruction]:
         self.counters["arrived"] += 1
         key = event.key
-        message = self._keys.get(key) if key else None
+        message = self._backlog.keys.get(key) if key else None
         poisoned = self._poisoned.recall(key) if key else None
         digest = message.arrival.digest if message else poisoned[0] if poisoned else event.digest
         if digest != event.digest:
@@ -194,8 +184,10 @@ class Dispatch:
             if not room:
                 self.counters["busy"] += 1
                 return [*out, RefuseMessage(event.address, Busy(event.id, RETRY_MS))]
-            message = self._accept(event, source, now)
-            out += self._begin(message, now)
+            message = self._backlog.accept(event, source)
+            if event.via and event.via not in self._uvms:
+                self._timers.set(now + VIA_S, self._absent, message, None)
+            out += self._assigner.begin(message, now)
         message.waiters.append(waiter)
         self._timers.set(waiter.deadline, self._deadline, message, waiter)
         return out
@@ -211,27 +203,9 @@ class Dispatch:
             out += self._give_up(most.fresh[next(reversed(most.fresh))], lambda id: Busy(id, RETRY_MS))
         return out, True
 
-    def _accept(self, event: MessageArrived, source: Source, now: float) -> QueuedRequest:
-        number = self._number
-        self._number += 1
-        key = event.key
-        lane_key = (event.principal, event.session, 0 if event.session else number)
-        lane = self._lanes.get(lane_key)
-        if lane is None:
-            lane = self._lanes[lane_key] = Lane(lane_key, deque())
-        message = QueuedRequest(number, event, lane, source, now, [])
-        self._messages[number] = message
-        self._shares.hold(message)
-        if key:
-            self._keys[key] = message
-        lane.queue.append(message)
-        if event.via and event.via not in self._uvms:
-            self._timers.set(now + VIA_S, self._absent, message, None)
-        return message
-
     def _cancel(self, event: MessageCancelled) -> list[Instruction]:
         """Drop what no UVM has; have the UVM end what is parked there; what runs goes on."""
-        message = self._keys.get(event.key)
+        message = self._backlog.keys.get(event.key)
         state = "unknown" if message is None else message.state
         out: list[Instruction] = []
         if message is not None and state == "waiting":
@@ -241,14 +215,14 @@ class Dispatch:
         elif message is not None and state == "parked":
             state = "ending"
             message.dropped = True
-            out = [DropJob(message.uvm, message.number)]
+            out = [DropDelivery(message.uvm, message.number)]
         return [*out, RefuseMessage(event.address, Reply(event.id, state))]
 
     def _refuse_departed(self, names: frozenset[str]) -> list[Instruction]:
         """Refuse what waits of principals that are gone. What a UVM has goes on: it may have run."""
         out: list[Instruction] = []
-        gone = [m for m in self._messages.values() if not m.uvm and m.arrival.principal not in names]
-        for message in gone:
+        departed = [m for m in self._backlog.messages.values() if not m.uvm and m.arrival.principal not in names]
+        for message in departed:
             self.counters["turned out"] += 1
             out += self._give_up(message, partial(refusals.principal_gone, principal=message.arrival.principal, outcome=message.outcome))
         return out
@@ -261,92 +235,82 @@ class Dispatch:
         if uvm and uvm.incarnation != incarnation:
             out.extend(self._lose(uvm, "replaced by a new process", now, died=True, may_have_run=True))
         elif uvm:
-            out.extend(self._lose(uvm, "forgot its jobs", now, died=False, may_have_run=True))
+            out.extend(self._lose(uvm, "forgot its deliveries", now, died=False, may_have_run=True))
         self._uvms[name] = Uvm(name, incarnation, now, now, {}, now)
         return out
 
     def _from_uvm(self, uvm: Uvm, event: FromUvm, now: float) -> list[Instruction]:
         match event:
-            case Finished(job=job, payload=payload, spent=spent):
-                return self._finish(uvm, job, payload, spent, now)
+            case Finished(delivery=delivery, payload=payload, spent=spent):
+                return self._finish(uvm, delivery, payload, spent, now)
             case UvmLeft():
                 return self._lose(uvm, "left", now, died=False, may_have_run=False)
             case UvmDied():
                 return self._lose(uvm, "its process is gone", now, died=True, may_have_run=True)
             case UsageReported(principal=principal, spent=spent):
                 self._shares.used(principal, spent, now)
-            case JobsParked(jobs=jobs, parked=parked):
+            case DeliveriesParked(deliveries=deliveries, parked=parked):
                 uvm.moved = now
-                for message in (uvm.jobs[job] for job in jobs if job in uvm.jobs):
+                for message in (uvm.deliveries[delivery] for delivery in deliveries if delivery in uvm.deliveries):
                     if message.parked != parked:
                         uvm.carry(message, -1 if parked else 1)
                     message.parked = parked
                     if message.deaths and not parked:
-                        uvm.examiner = self._examining = True
-            case JobsReturned(jobs=jobs):
-                back = [uvm.jobs[job] for job in jobs if job in uvm.jobs]
+                        uvm.examiner = self._assigner.examining = True
+            case DeliveriesReturned(deliveries=deliveries):
+                back = [uvm.deliveries[delivery] for delivery in deliveries if delivery in uvm.deliveries]
                 uvm.moved, uvm.recalled = now, False
                 for message in back:
-                    self._release(message)
-                self._requeue(back)
+                    self._backlog.release(message, uvm)
+                self._backlog.requeue(back)
                 self.counters["returned"] += len(back)
             case UvmEnding():
                 uvm.ending = True
-            case Undelivered(job=job) if job in uvm.jobs:
+            case Undelivered(delivery=delivery) if delivery in uvm.deliveries:
                 uvm.ending = True
-                message = uvm.jobs[job]
-                self._release(message)
-                self._requeue([message])
+                message = uvm.deliveries[delivery]
+                self._backlog.release(message, uvm)
+                self._backlog.requeue([message])
         return []
 
-    def _finish(self, uvm: Uvm, job: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
-        message = uvm.jobs.get(job)
+    def _finish(self, uvm: Uvm, delivery: int, payload: bytes, spent: Spent, now: float) -> list[Instruction]:
+        message = uvm.deliveries.get(delivery)
         if message is None:
             self.counters["stale"] += 1
             return []
         self.counters["finished"] += 1
         uvm.moved, uvm.recalled = now, False
         self._shares.spent(message, spent, now)
-        self._release(message)
-        self._forget(message)
+        self._backlog.release(message, uvm)
+        self._backlog.forget(message)
         return [ForwardAnswer(w.address, w.id, payload, now - w.arrived) for w in message.waiters]
 
     def _lose(self, uvm: Uvm, why: str, now: float, *, died: bool, may_have_run: bool) -> list[Instruction]:
         out: list[Instruction] = []
         del self._uvms[uvm.name]
         back: list[QueuedRequest] = []
-        for message in list(uvm.jobs.values()):
+        for message in list(uvm.deliveries.values()):
             ran = may_have_run and not message.parked
             if died and (ran or message.parked_deaths >= PARKED_DEATHS):
                 message.deaths += 1
             elif died:
                 message.parked_deaths += 1
-            self._release(message)
+            self._backlog.release(message, None)
             if not message.waiters:
-                self._forget(message)
+                self._backlog.forget(message)
             elif ran and not message.arrival.repeatable:
                 out.extend(self._give_up(message, refusals.outcome_unknown))
             elif message.deaths >= DEATHS:
                 out.extend(self._poison(message))
             else:
                 back.append(message)
-        self._requeue(back)
+        self._backlog.requeue(back)
         self.counters["deaths"] += died
         self.counters["replays"] += len(back)
-        for message in self._messages.values():
+        for message in self._backlog.messages.values():
             if message.arrival.via == uvm.name:
                 self._timers.set(now + VIA_S, self._absent, message, None)
         return [UvmLost(uvm.name, why, sum(1 for m in back if m.deaths), clean=not may_have_run), *out]
-
-    def _requeue(self, messages: list[QueuedRequest]) -> None:
-        lanes = {message.lane.key: message.lane for message in messages}
-        for message in messages:
-            message.parked = message.dropped = False
-            message.lane.queue.append(message)
-        for lane in lanes.values():
-            lane.queue = deque(sorted(lane.queue, key=lambda message: message.number))
-            self._lanes[lane.key] = lane
-            self._file(lane)
 
     def _poison(self, message: QueuedRequest) -> list[Instruction]:
         self.counters["poisoned"] += 1
@@ -363,12 +327,12 @@ class Dispatch:
                 uvm.heard = min(now, uvm.heard + stalled)
             if uvm.running > 1 and not uvm.recalled and uvm.stuck(now):
                 uvm.recalled = True
-                yield RecallJobs(uvm.name)
+                yield RecallDeliveries(uvm.name)
             if now - uvm.heard <= self._dead_after:
                 continue
             yield KillUvm(uvm.name)
             yield from self._lose(uvm, f"silent for {now - uvm.heard:.1f} s", now, died=True, may_have_run=True)
-        for step, message, waiter in self._timers.due(now, self._messages):
+        for step, message, waiter in self._timers.due(now, self._backlog.messages):
             if waiter is None or waiter in message.waiters:
                 yield from step(message, waiter)
 
@@ -381,7 +345,7 @@ class Dispatch:
         self._timers.set(waiter.deadline + GRACE_S, self._overdue, message, waiter)
         if not message.dropped and all(w.deadline <= waiter.deadline for w in message.waiters):
             message.dropped = True
-            yield DropJob(message.uvm, message.number)
+            yield DropDelivery(message.uvm, message.number)
 
     def _overdue(self, message: QueuedRequest, waiter: Waiter | None) -> Iterable[Instruction]:
         if waiter is not None:
@@ -392,7 +356,7 @@ class Dispatch:
         answer = refusals.deadline_exceeded(waiter.id, message.outcome)
         message.waiters.remove(waiter)
         if not message.waiters and not message.uvm:
-            self._forget(message)
+            self._backlog.forget(message)
         return RefuseMessage(waiter.address, answer)
 
     def _absent(self, message: QueuedRequest, _waiter: Waiter | None) -> Iterable[Instruction]:
@@ -405,135 +369,5 @@ class Dispatch:
 
     def _give_up(self, message: QueuedRequest, answer: Callable[[int], Error | Busy]) -> list[Instruction]:
         out: list[Instruction] = [RefuseMessage(w.address, answer(w.id)) for w in message.waiters]
-        self._forget(message)
+        self._backlog.forget(message)
         return out
-
-    def _forget(self, message: QueuedRequest) -> None:
-        """Drop a message that no UVM has, or has had until now."""
-        del self._messages[message.number]
-        self._shares.let_go(message)
-        if message.key:
-            del self._keys[message.key]
-        lane = message.lane
-        if lane.queue and message in lane.queue:
-            lane.queue.remove(message)
-        self._file(lane)
-
-    def _release(self, message: QueuedRequest) -> None:
-        uvm = self._uvms.get(message.uvm)
-        if uvm is not None:
-            del uvm.jobs[message.number]
-            if not message.parked:
-                uvm.carry(message, -1)
-        message.uvm = ""
-        lane = message.lane
-        lane.outstanding -= 1
-        if not lane.outstanding:
-            lane.uvm = ""
-
-    def _file(self, lane: Lane) -> None:
-        """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
-        head = lane.queue[0] if lane.queue else None
-        suspect = head is not None and head.deaths > 0
-        source = None if head is None or suspect else head.source
-        if source is not lane.filed or source is not None:
-            self._shares.file(lane, source, self._now)
-        if suspect:
-            self._suspect.setdefault(lane.key, lane)
-        elif self._suspect:
-            self._suspect.pop(lane.key, None)
-        if head is None and not lane.outstanding:
-            self._lanes.pop(lane.key, None)
-
-    # --- assigning -----------------------------------------------------------------------------------------------------
-
-    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
-        message = lane.queue.popleft()
-        self._shares.give(message)
-        message.uvm = lane.uvm = uvm.name
-        # The very first of a principal goes as if it were light, and counts as heavy from then on.
-        message.demand = demand if demand.proven else message.source.demand(len(message.arrival.payload), now)
-        lane.outstanding += 1
-        if not uvm.running:
-            uvm.moved = now
-        uvm.jobs[message.number] = message
-        uvm.carry(message, 1)
-        self.counters["assigned"] += 1
-        self._file(lane)
-        alone = message.deaths > 0
-        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
-
-    def _eligible(self, lane: Lane) -> list[Uvm]:
-        """UVMs that the lane's first message may go to, however busy they are."""
-        via = lane.queue[0].arrival.via
-        if lane.outstanding:
-            named = lane.uvm if via in ("", lane.uvm) else ""
-        elif via:
-            named = via
-        else:
-            return [uvm for uvm in self._uvms.values() if not uvm.ending]
-        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
-
-    def _examine(self, now: float) -> Iterable[Instruction]:
-        busy = {m.uvm for u in self._uvms.values() for m in u.jobs.values() if m.deaths and not m.parked}
-        wanted = set(busy)
-        for lane in list(self._suspect.values()):
-            uvms = self._eligible(lane)
-            if not uvms:
-                continue
-            uvm = min(uvms, key=lambda u: (u.name not in wanted, not u.examiner, u.running, u.name))
-            wanted.add(uvm.name)
-            if not uvm.running:
-                message = lane.queue[0]
-                yield self._give(lane, uvm, message.source.demand(len(message.arrival.payload), now), now)
-        for uvm in self._uvms.values():
-            uvm.examiner = uvm.name in wanted
-        self._examining = bool(wanted)
-
-    def _begin(self, message: QueuedRequest, now: float) -> list[Instruction]:
-        """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""
-        lane = message.lane
-        if len(lane.queue) > 1:
-            return []
-        if not (self._shares.waiting or self._suspect or self._examining):
-            source = message.source
-            demand = source.demand(len(message.arrival.payload), now)
-            placement = placing.Placement(self._uvms.values(), self._window, self._shares, now)
-            uvm = placement.best(self._eligible(lane), source, demand)
-            if uvm is not None:
-                self._shares.at_once(source, demand.cost, now)
-                return [self._give(lane, uvm, demand, now)]
-        self._file(lane)
-        return []
-
-    def _assign(self, now: float) -> Iterable[Instruction]:
-        skipped: list[Source] = []
-        placement = placing.Placement(self._uvms.values(), self._window, self._shares, now)
-        full: set[bool] = set()
-        kinds = placement.open()
-        while kinds and self._shares.waiting and (source := self._shares.next(kinds, now)) is not None:
-            chosen = self._place(source, placement)
-            if chosen is None:
-                skipped.append(source)
-                if placement.full(least := source.demand(0, now)):
-                    full.add(least.heavy)
-                    kinds = kinds - full
-                continue
-            lane, uvm, demand = chosen
-            yield self._give(lane, uvm, demand, now)
-            self._shares.began(source, demand.cost, now)
-            if self._shares.waiting:
-                kinds = placement.open() - full
-        for source in skipped:
-            self._shares.join(source, now)
-
-    def _place(self, source: Source, placement: placing.Placement) -> tuple[Lane, Uvm, Demand] | None:
-        """A lane of the connection whose next message can go now, the UVM for it, and what it is expected to be."""
-        for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
-            demand = source.demand(len(lane.queue[0].arrival.payload), self._now)
-            uvm = placement.best(self._eligible(lane), source, demand)
-            # A lane that had its turn comes after the others.
-            source.ready.move_to_end(lane.key)
-            if uvm is not None:
-                return lane, uvm, demand
-        return None

@@ -64,7 +64,7 @@ class PrincipalsChanged(Struct, frozen=True, gc=False):
 
 
 class UvmReady(Struct, frozen=True, gc=False):
-    """A UVM that holds no job takes jobs."""
+    """A UVM that holds no delivery takes deliveries."""
 
     uvm: str
     incarnation: str
@@ -98,46 +98,46 @@ class Undelivered(Struct, frozen=True, gc=False):
     """An assigned message could not be handed to its UVM."""
 
     uvm: str
-    job: int
+    delivery: int
 
 
 class Finished(Struct, frozen=True, gc=False):
-    """A UVM answered a job; `payload` is the encoded answer, `spent` what the job used."""
+    """A UVM answered a delivery; `payload` is the encoded answer, `spent` what the delivery used."""
 
     uvm: str
-    job: int
+    delivery: int
     payload: bytes
     spent: Spent = Spent()
 
 
 class UsageReported(Struct, frozen=True, gc=False):
-    """A UVM has used so much for a principal, and for none of its jobs."""
+    """A UVM has used so much for a principal, and for none of its deliveries."""
 
     uvm: str
     principal: str
     spent: Spent
 
 
-class JobsParked(Struct, frozen=True, gc=False):
-    """These jobs of a UVM run no code until they are resumed."""
+class DeliveriesParked(Struct, frozen=True, gc=False):
+    """These deliveries of a UVM run no code until they are resumed."""
 
     uvm: str
-    jobs: list[int]
+    deliveries: list[int]
     parked: bool
 
 
-class JobsReturned(Struct, frozen=True, gc=False):
-    """A UVM gave back jobs that it had not begun."""
+class DeliveriesReturned(Struct, frozen=True, gc=False):
+    """A UVM gave back deliveries that it had not begun."""
 
     uvm: str
-    jobs: list[int]
+    deliveries: list[int]
 
 
 class Tick(Struct, frozen=True, gc=False):
     """Time went by."""
 
 
-FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | UsageReported | JobsParked | JobsReturned
+FromUvm = UvmAlive | UvmLeft | UvmDied | UvmEnding | Undelivered | Finished | UsageReported | DeliveriesParked | DeliveriesReturned
 DispatchEvent = MessageArrived | MessageCancelled | PrincipalsChanged | UvmReady | FromUvm | Tick
 
 
@@ -148,21 +148,21 @@ class Assign(Struct, frozen=True, gc=False):
     """Give the message to the UVM."""
 
     uvm: str
-    job: int
+    delivery: int
     payload: bytes
     principal: str
     alone: bool
     age_s: float
 
 
-class DropJob(Struct, frozen=True, gc=False):
-    """Tell the UVM that nobody waits for the job."""
+class DropDelivery(Struct, frozen=True, gc=False):
+    """Tell the UVM that nobody waits for the delivery."""
 
     uvm: str
-    job: int
+    delivery: int
 
 
-class RecallJobs(Struct, frozen=True, gc=False):
+class RecallDeliveries(Struct, frozen=True, gc=False):
     """Ask the UVM to give back what it has not begun."""
 
     uvm: str
@@ -199,4 +199,4 @@ class UvmLost(Struct, frozen=True, gc=False):
     clean: bool
 
 
-Instruction = Assign | DropJob | RecallJobs | KillUvm | ForwardAnswer | RefuseMessage | UvmLost
+Instruction = Assign | DropDelivery | RecallDeliveries | KillUvm | ForwardAnswer | RefuseMessage | UvmLost

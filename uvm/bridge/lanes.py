@@ -15,7 +15,7 @@ from msgspec import Struct
 from uvm.bridge.events import Instruction, Key, LaneKey, MessageArrived
 
 if TYPE_CHECKING:
-    from uvm.bridge.shares import Source
+    from uvm.bridge.shares import Shares, Source
 
 STUCK_S = 0.1
 """A UVM that has ended nothing for so many seconds is stuck in something long; it gets nothing more meanwhile."""
@@ -89,7 +89,7 @@ class QueuedRequest(Struct, eq=False, gc=False):
 
 
 class Uvm(Struct, eq=False):
-    """A UVM on the list. `running` of its `jobs` are not parked; an examiner gets suspects only.
+    """A UVM on the list. `running` of its `deliveries` are not parked; an examiner gets suspects only.
 
     Of what is running, `load` is the expected cost in processor seconds, `heavy` and `unproven` count what is dear, or could be.
     `moved`: when it last ended, parked or resumed something, or began to be busy. `recalled`: it was asked for what it has not begun.
@@ -99,7 +99,7 @@ class Uvm(Struct, eq=False):
     incarnation: str
     since: float
     heard: float
-    jobs: dict[int, QueuedRequest]
+    deliveries: dict[int, QueuedRequest]
     moved: float = 0.0
     recalled: bool = False
     running: int = 0
@@ -110,7 +110,7 @@ class Uvm(Struct, eq=False):
     ending: bool = False
 
     def carry(self, message: QueuedRequest, sign: int) -> None:
-        """A message of its jobs runs (+1), or does not any longer (-1)."""
+        """A message of its deliveries runs (+1), or does not any longer (-1)."""
         self.running += sign
         demand = message.demand
         self.heavy += sign * demand.heavy
@@ -126,12 +126,94 @@ class Uvm(Struct, eq=False):
         return {
             "uvm": self.name,
             "incarnation": self.incarnation,
-            "outstanding": len(self.jobs),
-            "parked": len(self.jobs) - self.running,
+            "outstanding": len(self.deliveries),
+            "parked": len(self.deliveries) - self.running,
             "examiner": self.examiner,
             "up_s": round(now - self.since, 3),
             "silent_s": round(now - self.heard, 3),
         }
+
+
+class Backlog:
+    """All messages without an answer: by number, by key, by lane. `now`: the moment of the event that is handled, monotonic seconds.
+
+    A message is in its lane until a UVM gets it, and again when that UVM has it no longer. A lane is filed where its first message
+    belongs: among the ready ones of a connection (`shares`), among the suspect, or nowhere.
+    """
+
+    def __init__(self, shares: "Shares", first_number: int) -> None:
+        self.shares = shares
+        self.messages: dict[int, QueuedRequest] = {}
+        self.keys: dict[Key, QueuedRequest] = {}
+        self.lanes: dict[LaneKey, Lane] = {}
+        self.suspect: OrderedDict[LaneKey, Lane] = OrderedDict()
+        self.now = 0.0
+        self._number = first_number
+
+    def accept(self, event: MessageArrived, source: "Source") -> QueuedRequest:
+        """A message is kept until its answer, behind the others of its session."""
+        number = self._number
+        self._number += 1
+        key = event.key
+        lane_key = (event.principal, event.session, 0 if event.session else number)
+        lane = self.lanes.get(lane_key)
+        if lane is None:
+            lane = self.lanes[lane_key] = Lane(lane_key, deque())
+        message = QueuedRequest(number, event, lane, source, self.now, [])
+        self.messages[number] = message
+        self.shares.hold(message)
+        if key:
+            self.keys[key] = message
+        lane.queue.append(message)
+        return message
+
+    def requeue(self, messages: list[QueuedRequest]) -> None:
+        """What a UVM had waits again, in its place among the others of its session."""
+        lanes = {message.lane.key: message.lane for message in messages}
+        for message in messages:
+            message.parked = message.dropped = False
+            message.lane.queue.append(message)
+        for lane in lanes.values():
+            lane.queue = deque(sorted(lane.queue, key=lambda message: message.number))
+            self.lanes[lane.key] = lane
+            self.file(lane)
+
+    def forget(self, message: QueuedRequest) -> None:
+        """Drop a message that no UVM has, or has had until now."""
+        del self.messages[message.number]
+        self.shares.let_go(message)
+        if message.key:
+            del self.keys[message.key]
+        lane = message.lane
+        if lane.queue and message in lane.queue:
+            lane.queue.remove(message)
+        self.file(lane)
+
+    def release(self, message: QueuedRequest, uvm: Uvm | None) -> None:
+        """A UVM has the message no longer; None: nor is the UVM there."""
+        if uvm is not None:
+            del uvm.deliveries[message.number]
+            if not message.parked:
+                uvm.carry(message, -1)
+        message.uvm = ""
+        lane = message.lane
+        lane.outstanding -= 1
+        if not lane.outstanding:
+            lane.uvm = ""
+
+    def file(self, lane: Lane) -> None:
+        """Put the lane where its first waiting message belongs: among the ready, the suspect, or nowhere."""
+        head = lane.queue[0] if lane.queue else None
+        suspect = head is not None and head.deaths > 0
+        source = None if head is None or suspect else head.source
+        if source is not lane.filed or source is not None:
+            self.shares.file(lane, source, self.now)
+        if suspect:
+            self.suspect.setdefault(lane.key, lane)
+        elif self.suspect:
+            self.suspect.pop(lane.key, None)
+        if head is None and not lane.outstanding:
+            self.lanes.pop(lane.key, None)
 
 
 class Poisoned:

@@ -1,4 +1,4 @@
-"""Which UVM may get a message now, and how much of what. Pure rules over the state of one moment; called by `uvm.bridge.dispatcher`.
+"""Which UVM gets which message now, and how much of what. Called by `uvm.bridge.dispatcher`; no clock, no sockets.
 
 A UVM runs its messages one after the other and cannot be interrupted, so whatever it has is in the way of what comes after:
 
@@ -8,9 +8,12 @@ A UVM runs its messages one after the other and cannot be interrupted, so whatev
 * Nothing new goes to a UVM that is stuck in something long, and nothing light behind what is heavy, where there is another UVM.
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
-from uvm.bridge.lanes import Demand, Uvm
+from uvm.bridge.events import Assign, Instruction
+from uvm.bridge.lanes import Backlog, Demand, Lane, QueuedRequest, Uvm
 from uvm.bridge.shares import Shares, Source
 
 WINDOW_S = 0.006
@@ -21,6 +24,9 @@ ALONE_S = 0.05
 
 UNPROVEN = 4
 """Most messages on one UVM of connections of which nothing is known yet, but that others like them were light."""
+
+LANES_LOOKED_AT = 8
+"""So many lanes of a connection are looked at in one turn for a message that can go on."""
 
 
 class Placement:
@@ -53,7 +59,7 @@ class Placement:
         if demand.heavy:
             # Always the same ones, so that the others stay as they are.
             return min(able, key=lambda uvm: (uvm.running, uvm.name), default=None)
-        return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.jobs), uvm.name), default=None)
+        return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.deliveries), uvm.name), default=None)
 
     def _takes(self, uvm: Uvm, demand: Demand) -> bool:
         if uvm.running >= self._window or (uvm.unproven >= UNPROVEN and not demand.proven):
@@ -67,3 +73,110 @@ class Placement:
     def _leaves_light_uvm(self) -> bool:
         """If one without anything heavy gets something heavy, is there another one without, or none other at all?"""
         return len(self._uvms) == 1 or sum([not uvm.heavy for uvm in self._uvms]) > 1
+
+
+class Assigner:
+    """Gives messages of the backlog to UVMs: suspects, one by one, and what waits for a turn. `window` bounds what runs on one UVM.
+
+    `examining`: some UVM is kept for suspects.
+    """
+
+    def __init__(self, backlog: Backlog, uvms: Mapping[str, Uvm], window: int, counters: Counter[str]) -> None:
+        self._backlog = backlog
+        self._uvms = uvms
+        self._window = window
+        self._counters = counters
+        self.examining = False
+
+    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
+        message = lane.queue.popleft()
+        self._backlog.shares.give(message)
+        message.uvm = lane.uvm = uvm.name
+        # The very first of a principal goes as if it were light, and counts as heavy from then on.
+        message.demand = demand if demand.proven else message.source.demand(len(message.arrival.payload), now)
+        lane.outstanding += 1
+        if not uvm.running:
+            uvm.moved = now
+        uvm.deliveries[message.number] = message
+        uvm.carry(message, 1)
+        self._counters["assigned"] += 1
+        self._backlog.file(lane)
+        alone = message.deaths > 0
+        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
+
+    def _eligible(self, lane: Lane) -> list[Uvm]:
+        """UVMs that the lane's first message may go to, however busy they are."""
+        via = lane.queue[0].arrival.via
+        if lane.outstanding:
+            named = lane.uvm if via in ("", lane.uvm) else ""
+        elif via:
+            named = via
+        else:
+            return [uvm for uvm in self._uvms.values() if not uvm.ending]
+        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
+
+    def examine(self, now: float) -> Iterable[Instruction]:
+        """Give suspects to UVMs on which nothing runs, one to each."""
+        busy = {m.uvm for u in self._uvms.values() for m in u.deliveries.values() if m.deaths and not m.parked}
+        examiners = set(busy)
+        for lane in list(self._backlog.suspect.values()):
+            uvms = self._eligible(lane)
+            if not uvms:
+                continue
+            uvm = min(uvms, key=lambda u: (u.name not in examiners, not u.examiner, u.running, u.name))
+            examiners.add(uvm.name)
+            if not uvm.running:
+                message = lane.queue[0]
+                yield self._give(lane, uvm, message.source.demand(len(message.arrival.payload), now), now)
+        for uvm in self._uvms.values():
+            uvm.examiner = uvm.name in examiners
+        self.examining = bool(examiners)
+
+    def begin(self, message: QueuedRequest, now: float) -> list[Instruction]:
+        """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""
+        lane = message.lane
+        if len(lane.queue) > 1:
+            return []
+        if not (self._backlog.shares.waiting or self._backlog.suspect or self.examining):
+            source = message.source
+            demand = source.demand(len(message.arrival.payload), now)
+            placement = Placement(self._uvms.values(), self._window, self._backlog.shares, now)
+            uvm = placement.best(self._eligible(lane), source, demand)
+            if uvm is not None:
+                self._backlog.shares.at_once(source, demand.cost, now)
+                return [self._give(lane, uvm, demand, now)]
+        self._backlog.file(lane)
+        return []
+
+    def assign(self, now: float) -> Iterable[Instruction]:
+        """Give what waits for a turn, as long as some UVM can take it."""
+        skipped: list[Source] = []
+        placement = Placement(self._uvms.values(), self._window, self._backlog.shares, now)
+        full: set[bool] = set()
+        kinds = placement.open()
+        while kinds and self._backlog.shares.waiting and (source := self._backlog.shares.next(kinds, now)) is not None:
+            chosen = self._place(source, placement)
+            if chosen is None:
+                skipped.append(source)
+                if placement.full(least := source.demand(0, now)):
+                    full.add(least.heavy)
+                    kinds = kinds - full
+                continue
+            lane, uvm, demand = chosen
+            yield self._give(lane, uvm, demand, now)
+            self._backlog.shares.began(source, demand.cost, now)
+            if self._backlog.shares.waiting:
+                kinds = placement.open() - full
+        for source in skipped:
+            self._backlog.shares.join(source, now)
+
+    def _place(self, source: Source, placement: Placement) -> tuple[Lane, Uvm, Demand] | None:
+        """A lane of the connection whose next message can go now, the UVM for it, and what it is expected to be."""
+        for lane in list(islice(source.ready.values(), LANES_LOOKED_AT)):
+            demand = source.demand(len(lane.queue[0].arrival.payload), self._backlog.now)
+            uvm = placement.best(self._eligible(lane), source, demand)
+            # A lane that had its turn comes after the others.
+            source.ready.move_to_end(lane.key)
+            if uvm is not None:
+                return lane, uvm, demand
+        return None

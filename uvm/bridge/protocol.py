@@ -7,7 +7,7 @@ incarnation)`. One ZeroMQ message is one frame is one struct. The UVM speaks fir
     UVM → bridge   Ready  Alive  Done  Used  Parked  Resumed  Returned  Publish  Leaving
     bridge → UVM   Deliver  Drop  Recall  Lost
 
-Who is to blame when a UVM dies: every job it has, except those it said are parked. So Parked is worth sending as soon as
+Who is to blame when a UVM dies: every delivery it has, except those it said are parked. So Parked is worth sending as soon as
 an attempt has ended to wait for a method or a thought, and Resumed before the attempt starts again.
 """
 
@@ -18,19 +18,19 @@ from msgspec import Meta, Struct
 
 from uvm.rights import ALL, Limits, Right, Spent
 
-VERSION = 2
+VERSION = 3
 
 ALIVE_EVERY_S = 0.5
 """Seconds between two Alive of a UVM."""
 
-JobNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+DeliveryNumber = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 # --- from a UVM to the bridge --------------------------------------------------------------------------------------
 
 
 class Ready(Struct, tag_field="op", tag="Ready", frozen=True, forbid_unknown_fields=True):
-    """This UVM takes jobs from now on and holds none: said at the start, and in answer to Lost.
+    """This UVM takes deliveries from now on and holds none: said at the start, and in answer to Lost.
 
     `uvm` is its name ('uvm-1'), `incarnation` is new for each process, `pid` is watched by the bridge through a pidfd.
     """
@@ -42,15 +42,15 @@ class Ready(Struct, tag_field="op", tag="Ready", frozen=True, forbid_unknown_fie
 
 
 class Alive(Struct, tag_field="op", tag="Alive", frozen=True, forbid_unknown_fields=True):
-    """A sign of life; `outstanding` counts the jobs it holds, parked ones included."""
+    """A sign of life; `outstanding` counts the deliveries it holds, parked ones included."""
 
     outstanding: Annotated[int, Meta(ge=0)] = 0
 
 
 class Done(Struct, tag_field="op", tag="Done", frozen=True, forbid_unknown_fields=True):
-    """A job's end, sent after the commit: `payload` is the encoded answer (`uvm.protocol.Answer`) for the tool, `spent` what it used."""
+    """A delivery's end, sent after the commit: `payload` is the encoded `uvm.protocol.Answer` for the tool, `spent` what it used."""
 
-    job: JobNumber
+    delivery: DeliveryNumber
     payload: bytes
     spent: Spent = Spent()
 
@@ -63,21 +63,21 @@ class Used(Struct, tag_field="op", tag="Used", frozen=True, forbid_unknown_field
 
 
 class Parked(Struct, tag_field="op", tag="Parked", frozen=True, forbid_unknown_fields=True):
-    """The attempts of these jobs have ended and were rolled back; they wait for a method or a thought, and run no code."""
+    """The attempts of these deliveries have ended and were rolled back; they wait for a method or a thought, and run no code."""
 
-    jobs: list[JobNumber]
+    deliveries: list[DeliveryNumber]
 
 
 class Resumed(Struct, tag_field="op", tag="Resumed", frozen=True, forbid_unknown_fields=True):
-    """These parked jobs are about to run again."""
+    """These parked deliveries are about to run again."""
 
-    jobs: list[JobNumber]
+    deliveries: list[DeliveryNumber]
 
 
 class Returned(Struct, tag_field="op", tag="Returned", frozen=True, forbid_unknown_fields=True):
-    """The answer to Recall: these jobs were not begun, and will not be."""
+    """The answer to Recall: these deliveries were not begun, and will not be."""
 
-    jobs: list[JobNumber]
+    deliveries: list[DeliveryNumber]
 
 
 class Publish(Struct, tag_field="op", tag="Publish", frozen=True, forbid_unknown_fields=True):
@@ -88,7 +88,7 @@ class Publish(Struct, tag_field="op", tag="Publish", frozen=True, forbid_unknown
 
 
 class Leaving(Struct, tag_field="op", tag="Leaving", frozen=True, forbid_unknown_fields=True):
-    """The last word of a UVM that ends cleanly, sent after its last Done: jobs without a Done were not run, nor will they be."""
+    """The last word of a UVM that ends cleanly, sent after its last Done: deliveries without a Done were not run, nor will they be."""
 
 
 # --- from the bridge to a UVM --------------------------------------------------------------------------------------
@@ -101,7 +101,7 @@ class Deliver(Struct, tag_field="op", tag="Deliver", frozen=True, forbid_unknown
     `deadline_ms`. It runs with `rights` and within `limits`.
     """
 
-    job: JobNumber
+    delivery: DeliveryNumber
     payload: bytes
     principal: str
     alone: bool = False
@@ -111,20 +111,20 @@ class Deliver(Struct, tag_field="op", tag="Deliver", frozen=True, forbid_unknown
 
 
 class Drop(Struct, tag_field="op", tag="Drop", frozen=True, forbid_unknown_fields=True):
-    """Nobody waits for this job any longer: end it if it has not been committed, and answer Error(DeadlineExceeded).
+    """Nobody waits for this delivery any longer: end it if it has not been committed, and answer Error(DeadlineExceeded).
 
-    A Done is still wanted, whatever the outcome; the bridge keeps the job on the UVM's account until then.
+    A Done is still wanted, whatever the outcome; the bridge keeps the delivery on the UVM's account until then.
     """
 
-    job: JobNumber
+    delivery: DeliveryNumber
 
 
 class Recall(Struct, tag_field="op", tag="Recall", frozen=True, forbid_unknown_fields=True):
-    """Something took long: give back the jobs that were not begun, so that they need not wait behind each other. Answered by Returned."""
+    """Something took long: give back what was not begun, so that it need not wait behind that. Answered by Returned."""
 
 
 class Lost(Struct, tag_field="op", tag="Lost", frozen=True, forbid_unknown_fields=True):
-    """The bridge does not know you (it is new, or you were silent for too long): forget your jobs, then say Ready again."""
+    """The bridge does not know you (it is new, or you were silent for too long): forget your deliveries, then say Ready again."""
 
 
 FromUvm = Ready | Alive | Done | Used | Parked | Resumed | Returned | Publish | Leaving

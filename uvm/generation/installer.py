@@ -19,7 +19,7 @@ from uvm.generation.stages import Claim, Plan
 from uvm.history import chronicle
 from uvm.image import authors, contract, library, revocations
 from uvm.image.image import Image
-from uvm.image.kept import kept
+from uvm.image.kept import retained
 from uvm.image.message_object import is_method
 from uvm.image.methods import install, is_shared, method, runs, shared_with, takes, written_for
 from uvm.image.stored import Accounts, charged
@@ -81,10 +81,10 @@ class Installer:
             **request.reified,
             "selector": request.selector,
             "receiver": receiver,
-            "arguments": kept(image, request.args),
-            "keywords": kept(image, request.kwargs),
+            "arguments": retained(image, request.args),
+            "keywords": retained(image, request.kwargs),
             "caller": self._at(request.caller),
-            "expected": kept(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
+            "expected": retained(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
             "principal": request.principal,
             "session": request.session,
             "seq": request.seq,
@@ -166,6 +166,20 @@ class Installer:
         slots = {name: sample(value, self._image.reference) for name, value in data.items()}
         return made_up(tree, slots, request.examples, self._image.reference(receiver))
 
+    def subjects(self, request: MethodRequest) -> list[bytes]:
+        """On which object each example is tried: on the one that it was given for, where that uses the method which is corrected.
+
+        Any other is tried on the receiver: all that share a method had its shape once.
+        """
+        holder = self._at(self.holder(request) or request.receiver)
+        shared = shared_with(holder, request.selector) if holder is not None and not request.alone else None
+        users: dict[bytes, bool] = {request.receiver: True, b"": False}
+        for oid in (clause.on for clause in request.clauses):
+            if oid not in users:
+                user = self._at(oid) if shared is not None else None
+                users[oid] = user is not None and user.lookup(request.selector) is shared
+        return [clause.on if users[clause.on] else request.receiver for clause in request.clauses]
+
     def from_library(self, request: MethodRequest) -> tuple[str, str, list[Clause]] | None:
         """Search before writing: source, author and examples of a method for this selector on an object of this shape."""
         method = library.current(self._image, request.key.removeprefix(proposals.PREFIX))
@@ -173,7 +187,7 @@ class Installer:
             return None
         if request.replaces and method.own("digest") == request.version:
             return None  # it is the one that does not do what is expected
-        return method.own("source"), method.own("author"), contract.kept(method)
+        return method.own("source"), method.own("author"), contract.clauses_of(method)
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
@@ -220,7 +234,7 @@ class Installer:
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
         before = holder.own(request.selector)
-        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in contract.kept(before)):
+        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in self._binding(request, before)):
             raise Contention(
                 f"{request.selector} of {holder!r} has got other examples meanwhile", "send it again: they are tried as well then"
             )
@@ -265,6 +279,12 @@ class Installer:
         message = claims.advance(self._image, order.oid, self._owner, "tried", "shown", drafts=order.drafts)
         self._image.shard("messages", request.key).drop(request.key)
         proposals.propose(self._image, request.key, made, holder, message, order.read, request.receiver)
+
+    @staticmethod
+    def _binding(request: MethodRequest, before: UvmObject) -> list[Clause]:
+        """What a method keeps that whatever takes its place has to satisfy."""
+        alone = request.offered is not None and request.alone
+        return contract.binding(before, request.receiver) if alone else contract.clauses_of(before)
 
     def keep(self, order: KeepClauses) -> None:
         """Have the method that was tested keep the examples; not one that has taken its place."""

@@ -8,8 +8,9 @@ from deploy.settings import UvmSettings
 from uvm.errors import AttemptEnded, ImageError
 from uvm.generation.proposals import PREFIX
 from uvm.generation.request import MethodRequest, expected_error
+from uvm.image import contract
 from uvm.image.image import Image
-from uvm.image.message_object import SHOWN, shape
+from uvm.image.message_object import SHOWN, is_method, shape
 from uvm.objects import UvmObject
 from uvm.runtime.attempt import Attempt, Miss
 from uvm.runtime.runtime import Runtime
@@ -30,6 +31,9 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
     args = [to_wire(scale.copy(value), image.reference) for value in message.own("arguments")]
     kwargs = {name: to_wire(scale.copy(value), image.reference) for name, value in message.own("keywords").items()}
     clauses = list(attempt.clauses) if message.own("examples") else []
+    held = receiver.lookup(message.own("selector"))
+    if not clauses and is_method(held):  # it is out of use: what it kept binds the one that comes in its place
+        clauses = contract.clauses_of(held)
     replaced = attempt.anew if message.own("examples") else None
     home = receiver.holder(message.own("selector")) if replaced is not None else None
     prefix = PREFIX if attempt.preview else ""

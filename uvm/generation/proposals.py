@@ -105,8 +105,8 @@ def why_not(image: Image, proposal: UvmObject) -> str:
     versions = [replaced.own("digest", "") if replaced is not None else "", method.own("digest", "")]
     if holder.own(selector, None) is not replaced or versions != proposal.own("versions"):
         return f"{selector} of {holder!r} is another one since, or none"
-    tried = contract.kept(method)
-    if replaced is not None and not all(any(one.same(other) for other in tried) for one in contract.kept(replaced)):
+    tried = contract.clauses_of(method)
+    if replaced is not None and not all(any(one.same(other) for other in tried) for one in contract.clauses_of(replaced)):
         return f"{selector} of {holder!r} has got examples since that were not tried"
     try:
         same = unchanged(image, proposal.own("read"), proposal.own("receiver"))

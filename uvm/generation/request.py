@@ -30,6 +30,8 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     does it `keeps` the examples. `replaces`: the oid of the method that has failed such a test; `home`: the object that has it.
     `version`: the digest of the source of either, then.
     `preview`: the method is shown, and not installed.
+    `answers`: what is tested is not a method of that selector, but what this object (a reference in text) does with messages that nothing
+    understands.
     """
 
     key: str
@@ -65,6 +67,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     version: str = ""
     home: bytes = b""
     preview: bool = False
+    answers: str = ""
 
     @property
     def examples(self) -> list[Example]:

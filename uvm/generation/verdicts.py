@@ -13,6 +13,7 @@ from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft
 from uvm.language.audit import audit, meaning
 from uvm.protocol import Reference, encode_value
+from uvm.runtime.policy import HANDLER
 from uvm.trial.protocol import Effect, TrialOutcome
 from uvm.values.examples import Clause, agree, merged
 
@@ -118,9 +119,10 @@ def tested(request: MethodRequest, outcome: TrialOutcome) -> ImageError | None:
         why = f"needs {outcome.need.selector}, which nobody understands"
     elif outcome.error is not None:
         why = f"{outcome.error.type}: {outcome.error.message}"
+    by = f", which {HANDLER} of {request.answers} answers," if request.answers else ""
     return ExampleFailed(
-        f"{request.selector} does not do what is expected of it: {why or 'it asks the model too often'}",
-        "mend the example, or offer another method (batos method TARGET SELECTOR FILE); nothing was run",
+        f"{request.selector}{by} does not do what is expected of it: {why or 'it asks the model too often'}",
+        f"mend the example, or offer {'the' if by else 'another'} method (batos method TARGET SELECTOR FILE); nothing was run",
         reasons=list(outcome.examples_missed),
         method=str(Reference(request.tested)),
     )

@@ -383,7 +383,13 @@ class Writers:
 
     def _begin_trial(self, order: BeginTrial) -> TrialBusy | None:
         request = order.request
-        holder, made_up = self._transactor.look(lambda: (self._installer.holder(request), self._installer.made_up(request, order.source)))
+        holder, made_up, subjects = self._transactor.look(
+            lambda: (
+                self._installer.holder(request),
+                self._installer.made_up(request, order.source),
+                self._installer.subjects(request),
+            )
+        )
         trial = TrialRequest(
             tid=self._transactor.newest(),
             receiver=request.receiver,
@@ -395,6 +401,7 @@ class Writers:
             kwargs=request.kwargs,
             examples=request.examples,
             labels=labels(request.clauses),
+            subjects=subjects,
             raises=request.raises,
             made_up=made_up,
             overlay=request.overlay,

@@ -27,7 +27,7 @@ from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
 from uvm.image.image import Image
-from uvm.image.journal import said, tallies
+from uvm.image.journal import spoken_in_drafts, tallies
 from uvm.image.queries import reachable, view_tid
 from uvm.image.receipts import Ledger
 from uvm.image.staging import sweep_staging
@@ -53,8 +53,8 @@ class _Tallies(NamedTuple):
     """What was counted since the image's birth: selectors sent, drafts by persona, tokens of drafts."""
 
     sent: dict[str, int]
-    asked: dict[str, int]
-    said: Spoken
+    drafts: dict[str, int]
+    spoken: Spoken
 
 
 class Fenced(Exception):
@@ -115,8 +115,8 @@ class Heartbeat:
 
     def _measure(self) -> tuple[dict[str, Any], "_Tallies"]:
         self._check()
-        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), said(self._image)), self._before
-        fresh, drafts, words = since(counted.sent, before.sent), since(counted.asked, before.asked), counted.said - before.said
+        counted, before = _Tallies(tallies(self._image), tallies(self._image, "asked"), spoken_in_drafts(self._image)), self._before
+        fresh, drafts, words = since(counted.sent, before.sent), since(counted.drafts, before.drafts), counted.spoken - before.spoken
         genesis, heart = self._image.named("genesis_obj"), self._image.named("heartbeat_obj")
         measured = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -143,23 +143,23 @@ class Heartbeat:
     def _count_stored(self) -> None:
         """Nobody is charged any more for what a pack has dropped."""
         tid, counted = self._transactor.look(lambda: (view_tid(self._image), stored.accounts(self._image)))
-        found = stored.gone(self._image, tid, counted) if counted else {}
+        drift = stored.drift(self._image, tid, counted) if counted else {}
 
         def correct() -> None:
             self._check()
-            for principal, more in found.items():
+            for principal, more in drift.items():
                 stored.add(self._image, principal, more)
 
-        if found:
+        if drift:
             self._transactor.run(correct)
-            log.info("stored bytes were counted anew", corrected=found)
+            log.info("stored bytes were counted anew", corrected=drift)
 
     def _unnamed_files(self) -> list[Path]:
         """Linked files of models and adapters that the image does not keep, and no object refers to."""
         home = self._configuration.home
         used: dict[model_registry.Kind, set[str]] = {kind: set(model_registry.digests(self._image, kind)) for kind in model_registry.KINDS}
-        for one in reachable(self._image.names.values(), []):
-            for value in one._slots.values():
+        for target in reachable(self._image.names.values(), []):
+            for value in target._slots.values():
                 for kind in model_registry.KINDS:
                     if type(value) is UvmObject and value.own(KIND) == kind:
                         used[kind].add(views.slot(value, "digest", str, ""))

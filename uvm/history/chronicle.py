@@ -78,11 +78,11 @@ def record(
     entry |= {name: value[:TEXT] if isinstance(value, str) else value for name, value in (("cause", cause), ("slot", slot)) if value}
     if facts:
         entry["facts"] = stored({name: value[:TEXT] if isinstance(value, str) else copied(value) for name, value in facts.items()})
-    kept = effects_kept(image, effects)
-    if kept:
-        entry["effects"] = kept
+    changes = effects_kept(image, effects)
+    if changes:
+        entry["effects"] = changes
     octets = _ENTRY + weight(entry, KEPT)
-    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT):
+    for number in pages.append(_head(image), [(entry, octets)], PAGES, KEPT).dropped:
         image.strike("undone", f"{image.writer}/c{number}")
 
 
@@ -108,9 +108,8 @@ def _named(weights: UvmObject) -> dict[str, str]:
 
 
 def _head(image: Image) -> UvmObject:
-    head: Any = image.shard("chronicle", image.writer).own(image.writer)
+    head: UvmObject = image.shard("chronicle", image.writer).own(image.writer)
     if head is ABSENT:
         head = UvmObject({KIND: "chronicle", "pages": OOBTree(), "bytes": 0})
         image.enter("chronicle", image.writer, head)
-    known: UvmObject = head
-    return known
+    return head

@@ -38,13 +38,13 @@ def _slots(image: Image, receiver: UvmObject, tid: bytes) -> dict[str, Any]:
     storage, oid = image.database.storage, image.oid_of(receiver)
     try:
         record = storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
-        kept = [] if record is not None else [entry["tid"] for entry in storage.history(oid, size=_RECORDS)]
+        tids = [] if record is not None else [entry["tid"] for entry in storage.history(oid, size=_RECORDS)]
     except POSKeyError:  # it is being made by this very message
-        record, kept = None, []
+        record, tids = None, []
     if record is None:
         raise Expired(
             f"the image keeps no record of {receiver!r} as of {tid.hex()}: it was made later, or an older record was packed away",
-            f"the oldest record that is kept is of {kept[-1].hex()}" if kept else "",
+            f"the oldest record that is kept is of {tids[-1].hex()}" if tids else "",
         )
     try:
         slots = image.connection._reader.getState(record[0])["_slots"]

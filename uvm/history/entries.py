@@ -29,7 +29,7 @@ class Recorded(NamedTuple):
 
     @property
     def id(self) -> str:
-        return f"{self.book}{self.position.page}.{self.position.place}"
+        return f"{self.book}{self.position.page}.{self.position.offset}"
 
     @property
     def chronicled(self) -> bool:
@@ -51,13 +51,13 @@ def is_id(text: str) -> bool:
 
 def find(image: Image, id: str) -> Recorded:
     """The entry of that id. Raises NotRecorded."""
-    parts = _ID.fullmatch(id)
-    if parts is not None:
-        position = Position(int(parts["page"]), int(parts["place"]))
-        book = next((book for book in _books(image) if book.name == parts["book"]), None)
+    matched = _ID.fullmatch(id)
+    if matched is not None:
+        position = Position(int(matched["page"]), int(matched["place"]))
+        book = next((book for book in _books(image) if book.name == matched["book"]), None)
         located = book.at(position) if book is not None else None
         if located is not None:
-            return Recorded(parts["book"], position, located.tid, located.entry)
+            return Recorded(matched["book"], position, located.tid, located.entry)
     raise NotRecorded(
         f"no journal has an entry {id:.200}",
         "`batos history` shows those that there are; the oldest ones go when a journal is full",
@@ -141,7 +141,7 @@ def _of_head(name: str, head: UvmObject) -> _Book:
 
 def _of_earlier(records: list[dict[str, Any]]) -> _Book:
     """A book of what earlier versions wrote: `at` (a text), `kind`, and facts."""
-    kept = sorted(records, key=lambda record: float(record.get("at", 0)))
+    ordered = sorted(records, key=lambda record: float(record.get("at", 0)))
     entries = [
         {
             "kind": record.get("kind", ""),
@@ -149,15 +149,15 @@ def _of_earlier(records: list[dict[str, Any]]) -> _Book:
             "author": record.get("author", ""),
             "facts": {name: value for name, value in record.items() if name not in ("kind", "at", "author")},
         }
-        for record in kept
+        for record in ordered
     ]
 
     def before(position: Position | None) -> Iterator[Located]:
-        end = len(entries) if position is None else min(position.place, len(entries))
-        return (Located(Position(0, place), pages.UNKNOWN, entries[place]) for place in reversed(range(end)))
+        end = len(entries) if position is None else min(position.offset, len(entries))
+        return (Located(Position(0, offset), pages.UNKNOWN, entries[offset]) for offset in reversed(range(end)))
 
     def at(position: Position) -> Located | None:
-        there = position.page == 0 and position.place < len(entries)
-        return Located(position, pages.UNKNOWN, entries[position.place]) if there else None
+        there = position.page == 0 and position.offset < len(entries)
+        return Located(position, pages.UNKNOWN, entries[position.offset]) if there else None
 
     return _Book(EARLIER, before, at, lambda tid: Position(0, len(entries)))

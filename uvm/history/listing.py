@@ -70,12 +70,12 @@ def shown(image: Image, recorded: Recorded, target: UvmObject | None = None, slo
     """An entry with its changes, or those of one object or slot."""
     entry = recorded.entry
     undone = marks.taken_back(image, recorded.id)
-    kept = [
+    effects = [
         (number, effect)
         for number, effect in enumerate(entry.get("effects", ()))
         if (target is None or effect[0] is target or entry.get("method") is target) and slot in ("", effect[1])
     ]
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "entry": recorded.id,
         "tid": recorded.tid.hex(),
         "at": entry.get("at", 0),
@@ -83,34 +83,34 @@ def shown(image: Image, recorded: Recorded, target: UvmObject | None = None, slo
         "author": entry.get("author", "") if recorded.chronicled else entry.get("principal", ""),
     }
     if not recorded.chronicled:
-        told |= {"selector": entry.get("selector", ""), "session": entry.get("session", ""), "seq": entry.get("seq", 0)}
+        row |= {"selector": entry.get("selector", ""), "session": entry.get("session", ""), "seq": entry.get("seq", 0)}
         if "undid" in entry:
-            told["undid"] = [id for id, _ in loaded(entry["undid"])[:SLOTS]]
-    told |= {name: entry[name] for name in ("cause", "object", "slot", "method") if name in entry}
+            row["undid"] = [id for id, _ in loaded(entry["undid"])[:SLOTS]]
+    row |= {name: entry[name] for name in ("cause", "object", "slot", "method") if name in entry}
     if "facts" in entry:
-        told["facts"] = copied(loaded(entry["facts"]))
-    if kept:
-        told["changes"] = [{**_change(effect), **({"undone": True} if number in undone else {})} for number, effect in kept[:CHANGES]]
-    if len(kept) > CHANGES:
-        told["more"] = len(kept) - CHANGES
-    if kept and all(number in undone for number, _ in kept):
-        told["undone"] = True
-    return told
+        row["facts"] = copied(loaded(entry["facts"]))
+    if effects:
+        row["changes"] = [{**_change(effect), **({"undone": True} if number in undone else {})} for number, effect in effects[:CHANGES]]
+    if len(effects) > CHANGES:
+        row["more"] = len(effects) - CHANGES
+    if effects and all(number in undone for number, _ in effects):
+        row["undone"] = True
+    return row
 
 
 def _change(effect: list[Any]) -> dict[str, Any]:
     """`before` and `after` where the slot was there; `left` in place of a larger value, of which the journal keeps a digest."""
-    owner, slot, had, kept, method, *left_there = effect
-    told: dict[str, Any] = {"object": owner, "slot": slot}
+    owner, slot, had, before, method, *left_there = effect
+    change: dict[str, Any] = {"object": owner, "slot": slot}
     if had:
-        told |= _value("before", loaded(kept))
+        change |= _value("before", loaded(before))
     if left_there[:1] != ["-"]:
         after = left.shown(left_there)
-        told |= _value("after", after) if after is not ABSENT else {"left": True}
+        change |= _value("after", after) if after is not ABSENT else {"left": True}
     if method is not None:
-        told["method"] = method
-        told["version"] = method.own("digest", "")
-    return told
+        change["method"] = method
+        change["version"] = method.own("digest", "")
+    return change
 
 
 def _value(name: str, value: Any) -> dict[str, Any]:
@@ -122,28 +122,28 @@ def _value(name: str, value: Any) -> dict[str, Any]:
 # --- of an undo ------------------------------------------------------------------------------------------------------
 
 
-def plan(made: UndoPlan, data: list[Taking], cut: bool, with_data: bool) -> dict[str, Any]:
+def plan(undo_plan: UndoPlan, data_takings: list[Taking], cut: bool, with_data: bool) -> dict[str, Any]:
     """A plan as it is shown: `slots` with what they hold and would hold, `conflicts`, and `data`, what a method wrote besides.
 
     `cut`: it may have written more.
     """
-    told: dict[str, Any] = {
-        "undoes": sorted(made.taken),
-        "slots": [_step(step) for step in made.steps[:SLOTS]],
-        "conflicts": conflicts(made.obstacles),
+    answer: dict[str, Any] = {
+        "undoes": sorted(undo_plan.undone),
+        "slots": [_step(step) for step in undo_plan.steps[:SLOTS]],
+        "conflicts": conflicts(undo_plan.obstacles),
     }
-    if len(made.steps) > SLOTS:
-        told["more"] = len(made.steps) - SLOTS
-    if data:
+    if len(undo_plan.steps) > SLOTS:
+        answer["more"] = len(undo_plan.steps) - SLOTS
+    if data_takings:
         changes = [
             {"entry": taking.recorded.id, **_change(taking.recorded.entry["effects"][number])}
-            for taking in data
+            for taking in data_takings
             for number in taking.numbers
         ]
-        told |= {"data": changes[:SLOTS], "data_changes": len(changes), "with_data": with_data}
+        answer |= {"data": changes[:SLOTS], "data_changes": len(changes), "with_data": with_data}
     if cut:
-        told["data_cut"] = True
-    return told
+        answer["data_cut"] = True
+    return answer
 
 
 def conflicts(obstacles: list[Obstacle]) -> list[dict[str, Any]]:
@@ -161,8 +161,8 @@ def conflicts(obstacles: list[Obstacle]) -> list[dict[str, Any]]:
 
 
 def _step(step: Restoring) -> dict[str, Any]:
-    told: dict[str, Any] = {"object": step.owner, "slot": step.slot}
+    row: dict[str, Any] = {"object": step.owner, "slot": step.slot}
     for name, value in (("now", step.now), ("becomes", step.value)):
         if value is not ABSENT:
-            told |= _value(name, value)
-    return told
+            row |= _value(name, value)
+    return row

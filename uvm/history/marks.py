@@ -12,16 +12,16 @@ from uvm.objects import ABSENT
 
 def taken_back(image: Image, id: str) -> frozenset[int]:
     """The numbers of an entry's effects that were taken back."""
-    page, place = _place(id)
-    return frozenset(_marks(image, page).get(place, ()))
+    page, offset = _page_and_offset(id)
+    return frozenset(_marks(image, page).get(offset, ()))
 
 
 def put(image: Image, id: str, numbers: Iterable[int]) -> None:
     """These effects of an entry, and no others of it, are taken back, in the current transaction."""
-    page, place = _place(id)
-    marks = {**_marks(image, page), place: sorted(numbers)}
-    if not marks[place]:
-        del marks[place]
+    page, offset = _page_and_offset(id)
+    marks = {**_marks(image, page), offset: sorted(numbers)}
+    if not marks[offset]:
+        del marks[offset]
     if marks:
         image.enter("undone", page, marks)
     else:
@@ -33,6 +33,6 @@ def _marks(image: Image, page: str) -> dict[str, list[int]]:
     return {} if marks is ABSENT else marks
 
 
-def _place(id: str) -> tuple[str, str]:
-    page, _, place = id.rpartition(".")
-    return page, place
+def _page_and_offset(id: str) -> tuple[str, str]:
+    page, _, offset = id.rpartition(".")
+    return page, offset

@@ -1,6 +1,7 @@
 """What an undo is asked to take back: an entry, a message, a transaction, or a method, as effects of entries. Reads only."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -12,10 +13,14 @@ from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import VERSION
 from uvm.image.pages import Position
+from uvm.image.receipts import Ledger
 from uvm.objects import UvmObject
 
 LOOKED: Final = 20_000
 """Entries that an undo looks through, the newest first, for a message, for what a method wrote, and for what came later."""
+SHORT: Final = 12
+DRAWN: Final = 32
+"""Characters of a session as `batos history` shows it, and as the client library draws it."""
 TEXT_TID: Final = 16
 """Characters of a transaction's id."""
 _LOOK: Final = 20
@@ -39,8 +44,8 @@ def whole(image: Image, recorded: Recorded) -> Taking:
         if "revokeAuthor_" in recorded.entry.get("selector", "").split(","):
             remedy = "`batos restore`, or `batos adapters restore`, takes a revocation back"
         raise NotRecorded(f"{recorded.id} changed no slot that could be taken back", remedy, entry=recorded.id)
-    gone = marks.taken_back(image, recorded.id)
-    numbers = tuple(number for number in reversed(range(count)) if number not in gone)
+    undone = marks.taken_back(image, recorded.id)
+    numbers = tuple(number for number in reversed(range(count)) if number not in undone)
     if not numbers:
         raise UndoConflict(
             f"{recorded.id} was taken back already",
@@ -61,19 +66,33 @@ def behind(image: Image, recorded: Recorded) -> Recorded:
 
 
 def of_message(image: Image, session: str, seq: int, principal: str, charge: Charge) -> Recorded:
-    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded."""
-    others: Recorded | None = None
+    """The journal's entry of a message; the principal's own, where several have a session of that name. Raises NotRecorded.
+
+    Its receipt names the entry, as long as it is there. Else the newest entries are looked through, where a session that a client has
+    drawn is known by its first `SHORT` digits as well.
+    """
+    named = Ledger(image).entry(principal, session, seq)
+    if named:
+        charge(_LOOK)
+        with suppress(NotRecorded):
+            return entries.find(image, named)
+    foreign: Recorded | None = None
     for recorded in looked_through(image, charge):
-        if (recorded.entry.get("session"), recorded.entry.get("seq")) == (session, seq) and not recorded.chronicled:
+        if not recorded.chronicled and recorded.entry.get("seq") == seq and _is_session(recorded.entry.get("session", ""), session):
             if recorded.entry.get("principal", principal) == principal:
                 return recorded
-            others = others or recorded
-    if others is not None:
-        return others
+            foreign = foreign or recorded
+    if foreign is not None:
+        return foreign
     raise NotRecorded(
-        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals",
-        "it changed nothing, or it was long ago: `batos history` shows what there is; name the entry, as in `batos undo uvm-1/17.3`",
+        f"no message {session}/{seq} is in the newest {LOOKED:,} entries of the journals, and no receipt says where it is",
+        "it changed nothing, or it was long ago: name the transaction that its answer had (batos undo TID), or the entry that "
+        "`batos history` shows (batos undo uvm-1/17.3)",
     )
+
+
+def _is_session(session: str, word: str) -> bool:
+    return session == word or (len(word) == SHORT and len(session) == DRAWN and session.startswith(word))
 
 
 def of_transaction(image: Image, tid: bytes) -> list[Taking]:
@@ -94,15 +113,20 @@ def of_method(image: Image, holder: UvmObject | None, selector: str, method: Uvm
     Where the chronicle does not have it any more, the method itself knows what it replaced.
     """
     takings: list[Taking] = []
-    places: set[tuple[int, str]] = set()
+    locations: set[tuple[int, str]] = set()
     for recorded in looked_through(image, charge, chronicle=True):
         for number, (owner, slot, _, _, _, *left_there) in enumerate(recorded.entry.get("effects", ())):
-            place = id(owner), slot
-            wanted = left_there == ["=", method] and (holder is None or (owner is holder and slot == selector))
+            location = id(owner), slot
+            matches = left_there == ["=", method] and (holder is None or (owner is holder and slot == selector))
             # One that is shared may have been corrected where it stands: then that was what became of it last.
-            wanted = wanted or (owner is method and slot == VERSION and left_there[:1] == ["="])
-            if wanted and place not in places and owner.own(slot) is left_there[1] and number not in marks.taken_back(image, recorded.id):
-                places.add(place)
+            matches = matches or (owner is method and slot == VERSION and left_there[:1] == ["="])
+            if (
+                matches
+                and location not in locations
+                and owner.own(slot) is left_there[1]
+                and number not in marks.taken_back(image, recorded.id)
+            ):
+                locations.add(location)
                 takings.append(Taking(recorded, (number,)))
         if takings and holder is not None:
             return takings

@@ -53,7 +53,7 @@ class UndoPlan(Struct):
 
     steps: list[Restoring] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
-    taken: dict[str, list[int]] = field(default_factory=dict)
+    undone: dict[str, list[int]] = field(default_factory=dict)
     marks: dict[str, set[int]] = field(default_factory=dict)
 
 
@@ -76,10 +76,10 @@ class _Planner:
                 self._take_back(recorded, numbers[0])
                 continue
             before = len(self._plan.obstacles)
-            taken = [number for number in numbers if number not in self._out_of_force(recorded.id) and self._take_back(recorded, number)]
-            if taken:
-                self._plan.taken[recorded.id] = taken
-                self._out_of_force(recorded.id).update(taken)
+            undone = [number for number in numbers if number not in self._out_of_force(recorded.id) and self._take_back(recorded, number)]
+            if undone:
+                self._plan.undone[recorded.id] = undone
+                self._out_of_force(recorded.id).update(undone)
                 if len(self._plan.obstacles) == before:
                     self._turn(recorded, into_force=True)
         self._plan.steps = [step for step in self._steps.values() if not same_value(step.now, step.value)]
@@ -109,13 +109,13 @@ class _Planner:
             self._turn(undone, not into_force)
 
     def _take_back(self, recorded: Recorded, number: int) -> bool:
-        owner, slot, had, kept, _, *left_there = recorded.entry["effects"][number]
+        owner, slot, had, stored_before, _, *left_there = recorded.entry["effects"][number]
         try:
             now = owner.own(slot)
         except DamagedRecord as error:
             return self._obstacle(owner, slot, recorded, error.message)
         step = self._steps.get((id(owner), slot)) or Restoring(owner, slot, now, now)
-        before = loaded(kept) if had else ABSENT
+        before = loaded(stored_before) if had else ABSENT
         if not left_there:
             return self._obstacle(owner, slot, recorded, "an earlier version wrote the entry, and did not note what the message left")
         if left.is_there(step.value, left_there, self._image.oid_of):
@@ -138,13 +138,13 @@ class _Planner:
 
     def _names_taken(self, owner: UvmObject, current: Any, value: Any) -> str:
         """Why the object cannot get its names back; else they are its own from here on."""
-        wanted, held = _texts(value), _texts(current)
-        for name in (name for name in wanted if name not in held):
+        names_back, names_now = _texts(value), _texts(current)
+        for name in (name for name in names_back if name not in names_now):
             holder = self._holders[name] if name in self._holders else self._image.names.get(name)
             if holder is not None and holder is not owner:
                 return f"the name {name!r} is another object's now"
-        self._holders.update(dict.fromkeys(held, None))
-        self._holders.update(dict.fromkeys(wanted, owner))
+        self._holders.update(dict.fromkeys(names_now, None))
+        self._holders.update(dict.fromkeys(names_back, owner))
         return ""
 
 
@@ -152,11 +152,11 @@ def _texts(names: Any) -> list[str]:
     return [name for name in names if type(name) is str] if isinstance(names, list) else []
 
 
-def _names_without(current: Any, before: Any, kept: list[Any]) -> tuple[Any, str]:
+def _names_without(current: Any, before: Any, remnant: list[Any]) -> tuple[Any, str]:
     """The names without those that the message gave, and with those that it took."""
-    if kept[0] != "=":
+    if remnant[0] != "=":
         return ABSENT, "its names were changed since"
-    had, got, now = _texts(before), _texts(kept[1]), _texts(current)
+    had, got, now = _texts(before), _texts(remnant[1]), _texts(current)
     gained, lost = set(got) - set(had), set(had) - set(got)
     if not gained <= set(now) or lost & set(now):
         return ABSENT, "its names were changed since"

@@ -94,7 +94,7 @@ def count(image: Image, author: Author) -> int:
     return len(_methods(image, author))
 
 
-def known(image: Image, author: Author) -> bool:
+def has_written(image: Image, author: Author) -> bool:
     """Whether an author ever wrote a method of this image."""
     return image.shard("authors", author.key).own(author.key) is not ABSENT
 
@@ -116,17 +116,17 @@ def _methods(image: Image, author: Author) -> Any:
 
 def _all_methods(image: Image) -> Iterator[tuple[UvmObject, bytes]]:
     """Methods that are in force, and then those that they replaced, each once."""
-    seen: set[bytes] = set()
+    visited: set[bytes] = set()
     older: list[Any] = []
     for method, holder in _mentioned(image):
-        if image.reference(method).oid not in seen:
-            seen.add(image.reference(method).oid)
+        if image.reference(method).oid not in visited:
+            visited.add(image.reference(method).oid)
             older.append(method.own("replaced"))
             yield method, holder
     for replaced in older:
         method = replaced
-        while is_method(method) and image.reference(method).oid not in seen:
-            seen.add(image.reference(method).oid)
+        while is_method(method) and image.reference(method).oid not in visited:
+            visited.add(image.reference(method).oid)
             yield method, b""
             method = method.own("replaced")
 
@@ -140,8 +140,8 @@ def _mentioned(image: Image) -> Iterator[tuple[UvmObject, bytes]]:
                 if is_method(method):
                     holder = record.own("installed_on")
                     yield method, image.reference(holder).oid if type(holder) is UvmObject else b""
-    held = (leaf.own(key)[0] for leaf in image.shards("nursery") for key in leaf.names())
-    for holder in reachable([*image.names.values(), *held], []):
+    leased = (leaf.own(key)[0] for leaf in image.shards("nursery") for key in leaf.names())
+    for holder in reachable([*image.names.values(), *leased], []):
         for name in holder.names():
             if is_method(value := holder.own(name)):
                 yield value, image.reference(holder).oid

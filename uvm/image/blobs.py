@@ -27,8 +27,8 @@ _UNFINISHED_S: Final = 86_400.0
 
 def files_of(directory: Path) -> list[Path]:
     """The files that belong to a model or an adapter, sorted by path."""
-    found = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
-    return sorted(found, key=lambda path: path.relative_to(directory).as_posix())
+    files = [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    return sorted(files, key=lambda path: path.relative_to(directory).as_posix())
 
 
 def directory_digest(digests: dict[str, str]) -> str:
@@ -37,7 +37,7 @@ def directory_digest(digests: dict[str, str]) -> str:
 
 
 def import_directory(
-    kind: str, directory: Path, traits: UvmObject, staging: Path, facts: dict[str, Any], told: Callable[[str], None]
+    kind: str, directory: Path, traits: UvmObject, staging: Path, facts: dict[str, Any], report: Callable[[str], None]
 ) -> UvmObject:
     """The files of a directory as a new object with blobs, in the current transaction. Raises OSError.
 
@@ -49,7 +49,7 @@ def import_directory(
     size = 0
     for path in files_of(directory):
         name = path.relative_to(directory).as_posix()
-        told(name)
+        report(name)
         copy = staging / f"{os.getpid()}-{len(digests)}"
         with path.open("rb") as reader:
             digests[name] = copy_synced(reader, copy)
@@ -64,8 +64,8 @@ def blob_proxy(
     kind: str, traits: UvmObject, digests: dict[str, str], size: int, blobs: dict[str, Blob], facts: Mapping[str, Any]
 ) -> UvmObject:
     """The object of a model or an adapter: its files as blobs by path, their digests, the sum of their bytes, and what else is known."""
-    made = {KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs}
-    return UvmObject({PARENTS: [traits], **made, **facts})
+    slots = {KIND: kind, "digest": directory_digest(digests), "bytes": size, "digests": digests, "blobs": blobs}
+    return UvmObject({PARENTS: [traits], **slots, **facts})
 
 
 def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
@@ -73,16 +73,16 @@ def materialize(image: Image, proxy: UvmObject, kind: str, home: Path) -> Path:
 
     Raises BadValue for an object that is none.
     """
-    known = weights(proxy, kind)
-    target = home / known.digest
+    content = weights(proxy, kind)
+    target = home / content.digest
     if target.is_dir():
         return target
-    staging = home / f".{known.digest}.{os.getpid()}"
+    staging = home / f".{content.digest}.{os.getpid()}"
     shutil.rmtree(staging, ignore_errors=True)
-    for name, blob in known.blobs.items():
-        place = staging / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(Path(blob.committed()), place)
+    for name, blob in content.blobs.items():
+        link = staging / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(Path(blob.committed()), link)
     try:
         staging.rename(target)
     except OSError:
@@ -110,23 +110,23 @@ def unnamed(named: set[str], home: Path) -> list[Path]:
 
 def sweep(directories: Iterable[Path]) -> list[str]:
     """Remove materialized directories; the digests of those."""
-    gone = list(directories)
-    for path in gone:
+    swept = list(directories)
+    for path in swept:
         shutil.rmtree(path, ignore_errors=True)
-    return [path.name for path in gone]
+    return [path.name for path in swept]
 
 
 def sweep_unfinished(blobs: Path) -> int:
     """Remove files that a process which died was writing, a day and more ago; how many those were."""
     old = time.time() - _UNFINISHED_S
-    gone = [path for path in (blobs / "tmp").glob(f"{_UNFINISHED}*") if path.is_file() and path.stat().st_mtime < old]
-    for path in gone:
+    abandoned = [path for path in (blobs / "tmp").glob(f"{_UNFINISHED}*") if path.is_file() and path.stat().st_mtime < old]
+    for path in abandoned:
         path.unlink(missing_ok=True)
-    return len(gone)
+    return len(abandoned)
 
 
-def copy_synced(reader: BinaryIO, target: Path, told: Callable[[int], None] = lambda octets: None) -> str:
-    """Copy a file to one that nobody can write to, safely on the disk; the digest of its bytes. `told`: how many there are so far.
+def copy_synced(reader: BinaryIO, target: Path, report: Callable[[int], None] = lambda octets: None) -> str:
+    """Copy a file to one that nobody can write to, safely on the disk; the digest of its bytes. `report`: how many there are so far.
 
     Raises OSError.
     """
@@ -136,7 +136,7 @@ def copy_synced(reader: BinaryIO, target: Path, told: Callable[[int], None] = la
             digest.update(chunk)
             writer.write(chunk)
             copied += len(chunk)
-            told(copied)
+            report(copied)
         writer.flush()
         os.fsync(writer.fileno())
     return digest.hexdigest()

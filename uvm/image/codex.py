@@ -37,9 +37,9 @@ def verify(image: Image) -> str:
     """The digest of the image's Codex. Raises CodexBroken when the content no longer has it."""
     try:
         codex = image.root["codex"]
-        found = digest(codex.own("content"))
+        computed = digest(codex.own("content"))
     except (ImageError, KeyError, TypeError, ValueError) as error:
         raise CodexBroken(f"the Codex cannot be read ({type(error).__name__}: {error}); restore a backup") from error
-    if found != codex.own("digest") or found != image.root["identity"]:
-        raise CodexBroken(f"the Codex has the digest {found}, but the image was born with {image.root['identity']}; restore a backup")
-    return found
+    if computed != codex.own("digest") or computed != image.root["identity"]:
+        raise CodexBroken(f"the Codex has the digest {computed}, but the image was born with {image.root['identity']}; restore a backup")
+    return computed

@@ -2,9 +2,10 @@
 
 Used inside a transaction by whoever tests, installs or shows a method. Layout: a method's slot `examples` is a map with `next`, the number
 of the next one, and `kept`, a list of maps, one an example: `number`, `args`, `kwargs`, `slots` (those that the sender named), `held` (what
-the receiver's other data slots held then: of another state the example says nothing), what it has of `result`, `changed` and `raises`, and
-`looked`: the receiver's slots that a run of it looked at, where that was all it did; else nil. Objects are references to them, so that a
-pack keeps them. The whole is in a record of its own where it is large (`uvm.image.large`).
+the receiver's other data slots held then: of another state the example says nothing), what it has of `result`, `changed` and `raises`,
+`looked`: the receiver's slots that a run of it looked at, where that was all it did, else nil; and `on`: the oid of the object that it was
+given for, which may be gone. Other objects are references to them, so that a pack keeps them. The whole is in a record of its own where it
+is large (`uvm.image.large`).
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ BYTES: Final = 65_536
 HELD: Final = 16_384
 """About how many bytes of a receiver's state are kept with an example; its largest slots are left out first."""
 
-_INNER: Final = frozenset({"looked", "held"})
+_INNER: Final = frozenset({"looked", "held", "on"})
 _CALL: Final = frozenset({"args", "kwargs"})
 _UNSAVED: Final = b"\0" * 8
 
@@ -37,45 +38,56 @@ _UNSAVED: Final = b"\0" * 8
 def clause(receiver: UvmObject, example: Example) -> Clause:
     """An example as it is given for a receiver as it is now."""
     named = example.slots or {}
-    data = [(name, receiver.own(name)) for name in receiver.names() if name not in named and not is_method(receiver.own(name))]
-    left, held = HELD, {}
-    for size, name, value in sorted(((weight(value, left), name, value) for name, value in data), key=lambda one: one[:2]):
+    values = [(name, receiver.own(name)) for name in receiver.names() if name not in named and not is_method(receiver.own(name))]
+    left, state = HELD, {}
+    for size, name, value in sorted(((weight(value, left), name, value) for name, value in values), key=lambda row: row[:2]):
         left -= size
         if left < 0:
             break
         try:
-            held[name] = to_wire(value, _committed)
+            state[name] = to_wire(value, _committed)
         except ImageError:  # a blob, or what refers to an object that is only being made
             continue
-    return Clause(example, held)
+    return Clause(example, state, on=receiver._p_oid if _is_committed(receiver) else b"")
 
 
 def prompted(receiver: UvmObject, clauses: Sequence[Clause]) -> list[Example]:
     """The examples as a prompt is to show them beside this receiver: with the slots in which it differs by now."""
-    return [_beside(receiver, one) for one in clauses]
+    return [_beside(receiver, clause) for clause in clauses]
 
 
-def kept(method: UvmObject) -> list[Clause]:
+def clauses_of(method: UvmObject) -> list[Clause]:
     """The examples that a method keeps; one that is damaged counts as none."""
-    return [one for one in map(_loaded, _record(method)["kept"]) if one is not None]
+    return [clause for clause in map(_loaded, _record(method)["kept"]) if clause is not None]
+
+
+def binding(method: UvmObject, receiver: bytes) -> list[Clause]:
+    """Those of them that a method for this object alone (its oid) has to satisfy as well.
+
+    What was given for another object, and looked at more than its data, may be true of that object alone.
+    """
+    return [clause for clause in clauses_of(method) if clause.looked is not None or clause.on in (b"", receiver)]
 
 
 def room(method: UvmObject, clauses: Sequence[Clause]) -> bool:
     """Whether a method can keep these as well."""
-    together = merged(kept(method), clauses)
+    together = merged(clauses_of(method), clauses)
     return len(together) <= KEPT and _weight(together) <= BYTES
 
 
 def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject]) -> None:
     """Have a method keep these as well, in the current transaction: those that another one kept first, and as far as there is room."""
     record = _record(method)
-    together = before = kept(method)
-    for one in sorted(clauses, key=lambda one: not one.number):
-        if any(one.same(other) for other in together):
+    together = before = clauses_of(method)
+    for clause in sorted(clauses, key=lambda clause: not clause.number):
+        if any(clause.repeats(prior) for prior in together):
             continue
-        taken = {other.number for other in together}
-        free = max([record["next"], *(number + 1 for number in taken)])
-        longer = [*together, msgspec.structs.replace(one, number=free if one.number in taken or not one.number else one.number)]
+        numbers = {prior.number for prior in together}
+        free = max([record["next"], *(number + 1 for number in numbers)])
+        longer = [
+            *together,
+            msgspec.structs.replace(clause, number=free if clause.number in numbers or not clause.number else clause.number),
+        ]
         if len(longer) <= KEPT and _weight(longer) <= BYTES:
             together = longer
     if len(together) != len(before):
@@ -84,32 +96,44 @@ def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Refere
 
 def remove(method: UvmObject, numbers: Sequence[int], visible: Callable[[Reference], UvmObject]) -> None:
     """Take kept examples away, in the current transaction. Raises BadValue for a number that is none."""
-    before = kept(method)
-    unknown = sorted(set(numbers) - {one.number for one in before})
+    before = clauses_of(method)
+    unknown = sorted(set(numbers) - {clause.number for clause in before})
     if unknown:
-        known = ", ".join(str(one.number) for one in before) or "none"
-        raise BadValue(f"{method.own('selector')} keeps no example {unknown[0]}", f"those that it keeps: {known}")
-    _write(method, _record(method)["next"], [one for one in before if one.number not in numbers], visible)
+        numbers_kept = ", ".join(str(clause.number) for clause in before) or "none"
+        raise BadValue(f"{method.own('selector')} keeps no example {unknown[0]}", f"those that it keeps: {numbers_kept}")
+    _write(method, _record(method)["next"], [clause for clause in before if clause.number not in numbers], visible)
 
 
 def described(method: UvmObject) -> list[dict[str, Any]]:
     """The kept examples as a tool gets them: as they were given, with the number and a line for people."""
-    told = []
+    descriptions = []
     for entry in _record(method)["kept"]:
-        one = _loaded(entry)
-        if one is not None:
-            said = {name: copied(value) for name, value in entry.items() if name not in _INNER and (value or name not in _CALL)}
-            told.append({**said, "line": line(method.own("selector"), one.example)})
-    return told
+        clause = _loaded(entry)
+        if clause is not None:
+            description = {name: copied(value) for name, value in entry.items() if name not in _INNER and (value or name not in _CALL)}
+            descriptions.append({**description, "line": line(method.own("selector"), clause.example)})
+    return descriptions
+
+
+def portable(record: Any) -> Any:
+    """What a method keeps, as it is told outside of this image: for which objects it was given means nothing there."""
+    if type(record) is not dict or type(record.get("kept")) is not list:
+        return record
+    entries = [{name: part for name, part in entry.items() if name != "on"} if type(entry) is dict else entry for entry in record["kept"]]
+    return {**record, "kept": entries}
 
 
 # --- inside ------------------------------------------------------------------------------------------------------------
 
 
-def _committed(one: UvmObject) -> Reference:
-    if one._p_oid is None or one._p_jar is None or one._p_serial == _UNSAVED:
+def _is_committed(target: UvmObject) -> bool:
+    return target._p_oid is not None and target._p_jar is not None and target._p_serial != _UNSAVED
+
+
+def _committed(target: UvmObject) -> Reference:
+    if target._p_oid is None or not _is_committed(target):
         raise BadValue("an object that is only being made")
-    return Reference(one._p_oid)
+    return Reference(target._p_oid)
 
 
 def _record(method: UvmObject) -> dict[str, Any]:
@@ -121,30 +145,30 @@ def _record(method: UvmObject) -> dict[str, Any]:
 
 def _loaded(entry: Any) -> Clause | None:
     try:
-        told = to_wire(entry, _committed)
-        parts = {name: told.pop(name) for name in ("held", "number", "looked") if name in told}
-        return Clause(msgspec.convert(told, Example), **parts)
+        wire = to_wire(entry, _committed)
+        extras = {name: wire.pop(name) for name in ("held", "number", "looked", "on") if name in wire}
+        return Clause(msgspec.convert(wire, Example), **extras)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):
         return None
 
 
 def _write(method: UvmObject, number: int, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject]) -> None:
     entries = []
-    for one in clauses:
-        told = {name: getattr(one.example, name) for name in ("args", "kwargs", "slots", "result", "changed", "raises")}
-        told |= {"held": one.held, "number": one.number, "looked": one.looked}
-        entries.append(from_wire({name: value for name, value in told.items() if value is not UNSET}, visible))
+    for clause in clauses:
+        fields = {name: getattr(clause.example, name) for name in ("args", "kwargs", "slots", "result", "changed", "raises")}
+        fields |= {"held": clause.held, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
+        entries.append(from_wire({name: value for name, value in fields.items() if value is not UNSET}, visible))
     record = stored({"next": number, "kept": entries})
     version = method.own(VERSION)
-    for one in (method, *([version] if type(version) is UvmObject else [])):
-        one.put("examples", record)
+    for owner in (method, *([version] if type(version) is UvmObject else [])):
+        owner.put("examples", record)
 
 
 def _weight(clauses: Sequence[Clause]) -> int:
-    return sum(len(one.situation) + len(one.expectation) for one in clauses)
+    return sum(len(clause.situation) + len(clause.expectation) for clause in clauses)
 
 
-def _beside(receiver: UvmObject, one: Clause) -> Example:
-    differing = {name: value for name, value in one.held.items() if literal(receiver.own(name, None)) != literal(value)}
-    slots = {**differing, **(one.example.slots or {})} if one.number else one.example.slots
-    return msgspec.structs.replace(one.example, slots=slots or UNSET)
+def _beside(receiver: UvmObject, clause: Clause) -> Example:
+    differing = {name: value for name, value in clause.held.items() if literal(receiver.own(name, None)) != literal(value)}
+    slots = {**differing, **(clause.example.slots or {})} if clause.number else clause.example.slots
+    return msgspec.structs.replace(clause.example, slots=slots or UNSET)

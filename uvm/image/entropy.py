@@ -54,7 +54,7 @@ def spoken_by(outputs: Iterable[Output]) -> Spoken:
     for output in outputs:
         if output.logprobs:
             bits = -math.fsum(output.logprobs) / _BIT
-            total += Spoken(len(output.logprobs), bits, sum(one < -_BIT for one in output.logprobs))
+            total += Spoken(len(output.logprobs), bits, sum(logprob < -_BIT for logprob in output.logprobs))
         else:
             total += Spoken(output.tokens, -output.logprob * output.tokens / _BIT)
     return total

@@ -24,11 +24,11 @@ def check(receiver: UvmObject, examples: Sequence[Example], visible: Callable[[R
     for number, example in enumerate(examples, 1):
         slots, changed = example.slots or {}, example.changed or {}
         for name in {**slots, **changed}:
-            held = receiver.lookup(name)
-            if held is ABSENT or is_method(held) or name.endswith("*"):
+            current = receiver.lookup(name)
+            if current is ABSENT or is_method(current) or name.endswith("*"):
                 raise BadExample(
                     f"example {number} names the slot {name!r}, which {receiver!r} does not have"
-                    + ("" if held is ABSENT else ": it is a method"),
+                    + ("" if current is ABSENT else ": it is a method"),
                     f"its slots are {', '.join(data_slots(receiver)[:24]) or 'none'}; setSlot_value_ gives it another one",
                 )
         try:

@@ -52,10 +52,10 @@ def allowed_class(module: str, name: str) -> type:
     """The class that a record names, if it is one that the image stores. Raises ForeignRecord."""
     if name not in STORED.get(module, ()):
         raise ForeignRecord(f"a record names {module}.{name}, which the image does not store")
-    found = getattr(__import__(module, fromlist=[name]), name)
-    if not isinstance(found, type):
+    stored_class = getattr(__import__(module, fromlist=[name]), name)
+    if not isinstance(stored_class, type):
         raise ForeignRecord(f"{module}.{name} is no class")
-    return found
+    return stored_class
 
 
 class _Connection(Connection):
@@ -164,63 +164,63 @@ class Image:
 
     def named(self, name: str) -> UvmObject:
         """The object of that name. Raises NoSuchObject with the nearest names."""
-        found = self.root["names"].get(name)
-        if type(found) is not UvmObject:
-            near = [other for other in islice(self.names.keys(name[:1]), 8) if other.startswith(name[:1])]
+        target = self.root["names"].get(name)
+        if type(target) is not UvmObject:
+            near = [candidate for candidate in islice(self.names.keys(name[:1]), 8) if candidate.startswith(name[:1])]
             raise NoSuchObject(
                 f"no object is named {name!r}", f"names like it: {', '.join(near)}" if near else "batos objects lists the names"
             )
-        return found
+        return target
 
-    def names_of(self, one: UvmObject) -> list[str]:
+    def names_of(self, owner: UvmObject) -> list[str]:
         """The names under which an object is known, alphabetically."""
-        return list(one.own(NAMES, ()))
+        return list(owner.own(NAMES, ()))
 
-    def is_primordial(self, one: UvmObject) -> bool:
+    def is_primordial(self, owner: UvmObject) -> bool:
         """Whether the image was born with this object: what `policy` alone changes."""
         if self._primordial is None:
-            self._primordial = frozenset(each._p_oid for each in self.primordial())
-        return one._p_oid in self._primordial
+            self._primordial = frozenset(primordial._p_oid for primordial in self.primordial())
+        return owner._p_oid in self._primordial
 
     def primordial(self) -> list[UvmObject]:
         """The objects that the image was born with."""
         root = self.root
         named = [self.names.get(name) for name in root.get("primordial", ())]
-        return [each for each in [*named, root.get("message_traits"), root.get("router")] if each is not None]
+        return [born for born in [*named, root.get("message_traits"), root.get("router")] if born is not None]
 
     def changed(self) -> list[Any]:
         """The objects that would be stored by now, since the newest savepoint; those that they newly refer to are not listed."""
         registered: list[Any] = self.connection._registered_objects
         return registered
 
-    def give_name(self, one: UvmObject, name: str) -> None:
+    def give_name(self, owner: UvmObject, name: str) -> None:
         """Make an object known by a name, in the current transaction; the caller has checked that it is free."""
-        self.names[name] = one
-        one.put(NAMES, sorted({*self.names_of(one), name}))
+        self.names[name] = owner
+        owner.put(NAMES, sorted({*self.names_of(owner), name}))
 
-    def take_name(self, one: UvmObject, name: str) -> None:
+    def take_name(self, owner: UvmObject, name: str) -> None:
         """Take a name away, in the current transaction."""
         del self.names[name]
-        one.put(NAMES, [other for other in self.names_of(one) if other != name])
+        owner.put(NAMES, [known_as for known_as in self.names_of(owner) if known_as != name])
 
     def at(self, reference: Reference) -> UvmObject:
         """The object with that oid. Raises NoSuchObject."""
         try:
-            found = self.connection.get(reference.oid)
+            target = self.connection.get(reference.oid)
         except POSKeyError:
-            found = None
-        if not isinstance(found, UvmObject):
+            target = None
+        if not isinstance(target, UvmObject):
             raise NoSuchObject(
                 f"no object has the reference {reference}", "it may have been dropped: references live as long as somebody holds them"
             )
-        return found
+        return target
 
     def visible(self, reference: Reference) -> UvmObject:
         """The object with that oid, for a tool or a method. Raises NoSuchObject, for the kernel's books as well."""
-        found = self.at(reference)
-        if found.own(KIND) not in VISIBLE:
+        target = self.at(reference)
+        if target.own(KIND) not in VISIBLE:
             raise NoSuchObject(f"no object has the reference {reference}", "what the kernel keeps for itself is not to be looked at")
-        return found
+        return target
 
     def target(self, target: str | Reference) -> UvmObject:
         """The object that a tool names. `@2a` is a reference in text."""
@@ -233,22 +233,22 @@ class Image:
                 raise NoSuchObject(str(error)) from error
         return self.named(target)
 
-    def reference(self, one: UvmObject) -> Reference:
+    def reference(self, target: UvmObject) -> Reference:
         """The reference of an object; a new object gets its oid now."""
-        return Reference(self.oid_of(one))
+        return Reference(self.oid_of(target))
 
-    def oid_of(self, one: Any) -> bytes:
+    def oid_of(self, target: Any) -> bytes:
         """The oid of an object; a new one gets it now."""
-        if one._p_oid is None:
-            self.connection.add(one)
-        oid: bytes = one._p_oid
+        if target._p_oid is None:
+            self.connection.add(target)
+        oid: bytes = target._p_oid
         return oid
 
     def read_current(self, objects: Iterable[UvmObject]) -> None:
         """Have the commit fail with a conflict if the record of one of these changed meanwhile."""
-        for one in objects:
-            if one._p_jar is not None:
-                one._p_jar.readCurrent(one)
+        for target in objects:
+            if target._p_jar is not None:
+                target._p_jar.readCurrent(target)
 
     def shard(self, root: str, key: str) -> UvmObject:
         """The kernel object in whose slots the record of `key` is, if there is one. To add a record, use `enter`."""

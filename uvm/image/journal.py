@@ -72,23 +72,25 @@ class Journal:
             if selector in tally or len(tally) < TALLIED:
                 tally[selector] = tally.get(selector, 0) + count
 
-    def spoke(self, spoken: Spoken, asked: Mapping[str, int]) -> None:
+    def spoke(self, spoken: Spoken, draft_counts: Mapping[str, int]) -> None:
         """Add to the tally what the model said, and how many drafts each persona wrote."""
         head = self._head()
         before = head.own("spoken", {})
         head.put("spoken", msgspec.to_builtins(msgspec.convert(before, Spoken) + spoken))
         drafts = dict(head.own("asked", {}))
-        for persona, count in asked.items():
+        for persona, count in draft_counts.items():
             if persona in drafts or len(drafts) < ASKED:
                 drafts[persona] = drafts.get(persona, 0) + count
         head.put("asked", drafts)
 
-    def record(self, entries: list[dict[str, Any]]) -> None:
-        """Append the entries of a batch; once per transaction, since each time writes the newest page anew."""
+    def record(self, entries: list[dict[str, Any]]) -> list[str]:
+        """Append the entries of a batch; once per transaction, since each time writes the newest page anew. Answers their ids."""
         if not entries:
-            return
-        for number in pages.append(self._head(), [(written, _bytes(written)) for written in entries], PAGES, KEPT):
+            return []
+        appended = pages.append(self._head(), [(written, _bytes(written)) for written in entries], PAGES, KEPT)
+        for number in appended.dropped:
             self._image.strike("undone", f"{self._uvm}/{number}")
+        return [f"{self._uvm}/{position.page}.{position.offset}" for position in appended.positions]
 
     def entries(self) -> Iterable[dict[str, Any]]:
         """All entries that are kept, newest first."""
@@ -96,24 +98,23 @@ class Journal:
         return (located.entry for located in pages.newest_first(head)) if head is not ABSENT else ()
 
     def _head(self) -> UvmObject:
-        known = self._image.shard("journals", self._uvm).own(self._uvm)
-        if known is ABSENT:
-            known = UvmObject({KIND: "journal", "batch": "", "pages": OOBTree(), "tally": OOBTree()})
-            self._image.enter("journals", self._uvm, known)
-        head: UvmObject = known
+        head: UvmObject = self._image.shard("journals", self._uvm).own(self._uvm)
+        if head is ABSENT:
+            head = UvmObject({KIND: "journal", "batch": "", "pages": OOBTree(), "tally": OOBTree()})
+            self._image.enter("journals", self._uvm, head)
         if isinstance(head.own("pages"), list):
             head.put("pages", OOBTree(dict(enumerate(head.own("pages")))))
             head.put("tally", OOBTree(head.own("tally", {})))
         return head
 
 
-def entry(image: Image, message: dict[str, Any], effects: Iterable[Effect], made: Iterable[UvmObject]) -> dict[str, Any]:
+def entry(image: Image, message: dict[str, Any], effects: Iterable[Effect], created: Iterable[UvmObject]) -> dict[str, Any]:
     """One message with its effects, in the layout above.
 
     Of a new object only that it was made is worth keeping, and the nursery or its parents show that; and its names, by which an undo
     lets go of it.
     """
-    new = set(map(id, made))
+    new = set(map(id, created))
     return {**message, "effects": effects_kept(image, [effect for effect in effects if id(effect[0]) not in new or effect[1] == NAMES])}
 
 
@@ -134,7 +135,7 @@ def effects_kept(image: Image, effects: Iterable[Effect]) -> list[list[Any]]:
 
 def _bytes(written: dict[str, Any]) -> int:
     """About what an entry takes, with the large values that have records of their own."""
-    total = _ENTRY + sum(len(part) for part in written.values() if type(part) is str) + weight(loaded(written.get("undid", 0)), KEPT)
+    total = _ENTRY + sum(len(value) for value in written.values() if type(value) is str) + weight(loaded(written.get("undid", 0)), KEPT)
     for _, slot, _, before, _, *left_there in written["effects"]:
         if type(before) is UvmObject and before._p_jar is None:
             before = loaded(before)
@@ -151,7 +152,7 @@ def tallies(image: Image, slot: Literal["tally", "asked"] = "tally") -> dict[str
     return counted
 
 
-def said(image: Image) -> Spoken:
+def spoken_in_drafts(image: Image) -> Spoken:
     """What the model said in drafts, as far as the journals know."""
     return sum((msgspec.convert(head.own("spoken", {}), Spoken) for head in _heads(image)), Spoken())
 

@@ -11,7 +11,7 @@ KEPT: Final = 16_384
 """Bytes of a value that is kept."""
 
 
-def kept(image: Image, value: Any) -> Any:
+def retained(image: Image, value: Any) -> Any:
     """A wire value as a slot may hold it; an object that only the attempt had is kept as the text of its reference."""
 
     def resolve(reference: Any) -> Any:

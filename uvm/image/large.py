@@ -19,22 +19,22 @@ def weight(value: Any, enough: int) -> int:
         return 4 + len(value)
     total, pending = 0, [value]
     while pending and total <= enough:
-        part = pending.pop()
+        element = pending.pop()
         total += 4
-        if isinstance(part, str | bytes):
-            total += len(part)
-        elif isinstance(part, UvmObject):
+        if isinstance(element, str | bytes):
+            total += len(element)
+        elif isinstance(element, UvmObject):
             total += _REFERENCE
-        elif isinstance(part, Merging):
-            pending.append(part.__getstate__())
-        elif isinstance(part, list | tuple):
-            total += 5 * len(part)
-            if total <= enough and not set(map(type, part)) <= _NUMBERS:
-                pending.extend(part)
-        elif isinstance(part, dict):
-            total += len(part)
-            pending.extend([*part, *part.values()] if total <= enough else ())
-        elif isinstance(part, int | float):
+        elif isinstance(element, Merging):
+            pending.append(element.__getstate__())
+        elif isinstance(element, list | tuple):
+            total += 5 * len(element)
+            if total <= enough and not set(map(type, element)) <= _NUMBERS:
+                pending.extend(element)
+        elif isinstance(element, dict):
+            total += len(element)
+            pending.extend([*element, *element.values()] if total <= enough else ())
+        elif isinstance(element, int | float):
             total += 4
     return total
 
@@ -44,6 +44,6 @@ def stored(value: Any) -> Any:
     return UvmObject({KIND: "value", "value": value}) if weight(value, LARGE) > LARGE else value
 
 
-def loaded(kept: Any) -> Any:
+def loaded(record: Any) -> Any:
     """The value that `stored` made this of."""
-    return kept.own("value") if type(kept) is UvmObject and kept.own(KIND) == "value" else kept
+    return record.own("value") if type(record) is UvmObject and record.own(KIND) == "value" else record

@@ -50,36 +50,36 @@ def of(before: Any, after: Any, refer: Refer) -> list[Any]:
     return ["#", digest(after, refer)]
 
 
-def is_there(current: Any, kept: list[Any], refer: Refer) -> bool:
+def is_there(current: Any, remnant: list[Any], refer: Refer) -> bool:
     """Whether a slot that holds `current` is as the message left it."""
-    match kept:
+    match remnant:
         case ["-"]:
             return current is ABSENT
         case ["=", value]:
             return same_value(current, value)
         case ["+", total]:
             return type(current) is Counter and same_value(current.total, total)
-        case ["#" | "+", bytes(known), *_]:
-            return current is not ABSENT and digest(current, refer) == known
+        case ["#" | "+", bytes(recorded), *_]:
+            return current is not ABSENT and digest(current, refer) == recorded
     return False
 
 
-def without(current: Any, before: Any, kept: list[Any]) -> Any:
+def without(current: Any, before: Any, remnant: list[Any]) -> Any:
     """A merging value that others changed as well, without what the message did; ABSENT where that has no meaning."""
-    if type(current) is not type(before) or not kept or kept[0] != "+":
+    if type(current) is not type(before) or not remnant or remnant[0] != "+":
         return ABSENT
     if type(current) is Counter:
-        return Counter(current.total - (kept[1] - before.total))
+        return Counter(current.total - (remnant[1] - before.total))
     if type(current) is MergingSet:
-        added, removed = loaded(kept[2]), loaded(kept[3])
+        added, removed = loaded(remnant[2]), loaded(remnant[3])
         return MergingSet([*(member for member in current.members if member not in added), *removed])
     if type(current) is MergingQueue:
-        return _queue_without(current, before, kept[2], loaded(kept[3]))
+        return _queue_without(current, before, remnant[2], loaded(remnant[3]))
     return ABSENT
 
 
-def _queue_without(current: MergingQueue, before: MergingQueue, taken: int, put: list[Any]) -> Any:
-    took, since = taken - before.taken, current.taken - taken
+def _queue_without(current: MergingQueue, before: MergingQueue, total_taken: int, put: list[Any]) -> Any:
+    took, since = total_taken - before.taken, current.taken - total_taken
     begin = len(before.items) - took - since
     there = current.items[begin : begin + len(put)] if begin >= 0 else None
     if (took and since) or there is None or not same_value(there, put):
@@ -87,9 +87,9 @@ def _queue_without(current: MergingQueue, before: MergingQueue, taken: int, put:
     return MergingQueue([*before.items[:took], *current.items[:begin], *current.items[begin + len(put) :]], current.taken - took)
 
 
-def shown(kept: list[Any]) -> Any:
+def shown(remnant: list[Any]) -> Any:
     """What was left, where it is kept itself; ABSENT where it was removed, or is not kept."""
-    match kept:
+    match remnant:
         case ["=", value]:
             return value
         case ["+", total]:

@@ -59,12 +59,12 @@ def publish(image: Image, key: str, method: UvmObject) -> None:
 def withdraw(image: Image, key: str, method: UvmObject, by: str, why: str) -> None:
     """Have nobody be given this method again."""
     entry, meant = _entry(image, key), meaning(method.own("source"))
-    given = entry.own("method")
-    if is_method(given) and meaning(given.own("source")) == meant:
+    in_force = entry.own("method")
+    if is_method(in_force) and meaning(in_force.own("source")) == meant:
         entry.drop("method")
     record = {"meaning": meant, "why": why, "by": by, "at": now(), "method": method}
-    others = [other for other in _withdrawn(image, key) if other["meaning"] != meant]
-    entry.put("withdrawn", [*others, record][-KEPT:])
+    remaining = [withdrawal for withdrawal in _withdrawn(image, key) if withdrawal["meaning"] != meant]
+    entry.put("withdrawn", [*remaining, record][-KEPT:])
 
 
 def reinstate(image: Image, key: str, method: UvmObject) -> None:

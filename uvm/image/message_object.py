@@ -103,8 +103,8 @@ def is_method(value: Any) -> bool:
 
 def data_slots(receiver: UvmObject) -> list[str]:
     """Own slots that hold data, or that the kernel answers with data as if they did, in order."""
-    held = ((name, receiver.own(name)) for name in receiver.names())
-    return [name for name, value in held if not is_method(value) or value.own("shown") is not ABSENT]
+    own_slots = ((name, receiver.own(name)) for name in receiver.names())
+    return [name for name, value in own_slots if not is_method(value) or value.own("shown") is not ABSENT]
 
 
 def shape(receiver: UvmObject, selector: str, positional: int, keywords: Sequence[str]) -> str:

@@ -9,6 +9,9 @@ correction changes that object, and so reaches all of them. What it was before s
 of `replaced`; `version*` is the version that it is now, once it was ever corrected. Only the library's methods are shared so. They are
 never in the slots of primordial objects, and never have `policy`: who may correct them could have changed each of their users.
 
+A method that the kernel brought and that somebody has put back in the place of a later one has `declined`: digests of those that do not
+take its place again with the next start.
+
 With a slot `quarantined`, which says why, a method is out of use: it stays to be read, and is not run. Only the kernel sets that slot.
 It has no `digest` meanwhile: what is compiled is looked up by that, so that a send that finds nothing asks why, and any other asks no more
 than before. With a slot `revoked` (`reason`, `by`, `at` (UTC), and `author`, as in `uvm.image.authors`) it is out of use because its
@@ -36,11 +39,12 @@ SHAPE: Final = "shape"
 QUARANTINED: Final = "quarantined"
 """The slot of a method that is out of use: why."""
 REVOKED: Final = "revoked"
+DECLINED: Final = "declined"
 _REVOKED: Final = "revoked: "
 """How the reason begins that a revocation gives."""
 _ITS_OWN: Final = frozenset({KIND, SHAPE, VERSION, CHARGED, "replaced"})
 """Slots of a shared method that stay when it is corrected."""
-_SHOWN: Final = ("selector", "source", "author", "born", "digest", "policy", QUARANTINED, REVOKED, "proof")
+_SHOWN: Final = ("selector", "source", "author", "born", "digest", "policy", DECLINED, QUARANTINED, REVOKED, "proof")
 _OLDER: Final = ("source", "author", "born", "digest", QUARANTINED)
 _HISTORY: Final = 100
 """Methods that an explanation tells of, of those that a method replaced."""
@@ -48,12 +52,12 @@ _HISTORY: Final = 100
 
 def primitive(selector: str, shown: str = "") -> UvmObject:
     """A method that the kernel carries out. `shown`: what a prompt shows, where it stands as data does."""
-    made = UvmObject(
+    behaviour = UvmObject(
         {KIND: "method", "selector": selector, "primitive": selector, "author": "kernel", "positional": [], "keywords": [], "defaults": []}
     )
     if shown:
-        made.put("shown", shown)
-    return made
+        behaviour.put("shown", shown)
+    return behaviour
 
 
 def method(selector: str, source: str, positional: int, author: str, proof: dict[str, Any], policy: bool = False) -> UvmObject:
@@ -65,14 +69,14 @@ def method(selector: str, source: str, positional: int, author: str, proof: dict
     if not isinstance(function, ast.FunctionDef):
         raise ValueError(f"the source of {selector} is no function; the audit lets nothing else through")
     arguments = function.args
-    names = [one.arg for one in arguments.args[1:]]
+    names = [parameter.arg for parameter in arguments.args[1:]]
     return UvmObject(
         {
             KIND: "method",
             "selector": selector,
             "source": source,
             "positional": names[:positional],
-            "keywords": names[positional:] + [one.arg for one in arguments.kwonlyargs],
+            "keywords": names[positional:] + [parameter.arg for parameter in arguments.kwonlyargs],
             "defaults": names[len(names) - len(arguments.defaults) :] if arguments.defaults else [],
             "digest": hashlib.sha256(source.encode()).hexdigest(),
             "author": author,
@@ -88,38 +92,45 @@ def now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def may_change_policy(one: UvmObject) -> bool:
+def may_change_policy(method: UvmObject) -> bool:
     """Whether a method may change primordial objects: those that the image was born with may, others where it was recorded with them."""
     # Images of 0.1.0 have no `policy` on their first methods.
-    return one.own("policy") is True or is_born(one)
+    return method.own("policy") is True or is_born(method)
 
 
-def is_born(one: UvmObject) -> bool:
+def is_born(method: UvmObject) -> bool:
     """Whether the kernel brought a method with a source: its author is no principal, and no message put it there."""
-    proof = one.own("proof")
+    proof = method.own("proof")
     # The mode is in every proof of a method that came with a message.
-    return one.own("author") == BORN and isinstance(proof, dict) and "mode" not in proof
+    return method.own("author") == BORN and isinstance(proof, dict) and "mode" not in proof
 
 
-def takes(one: UvmObject, positional: int, keywords: Collection[str]) -> bool:
+def decline(method: UvmObject, other: UvmObject) -> None:
+    """A method was put back in the place of another one, in the current transaction: between two of the kernel's that is decided then."""
+    if is_born(method) and is_born(other):
+        declined = [digest for digest in method.own(DECLINED, []) if digest != digest_of(other)]
+        method.put(DECLINED, [*declined, digest_of(other)][-_HISTORY:])
+
+
+def takes(method: UvmObject, positional: int, keywords: Collection[str]) -> bool:
     """Whether a method can be called with so many arguments by place and these by name."""
-    names = [*one.own("positional"), *one.own("keywords")]
+    names = [*method.own("positional"), *method.own("keywords")]
     by_place = names[:positional]
     if positional > len(names) or not set(keywords) <= set(names[positional:]):
         return False
-    return all(name in by_place or name in keywords or name in one.own("defaults") for name in names)
+    return all(name in by_place or name in keywords or name in method.own("defaults") for name in names)
 
 
 # --- in slots ---------------------------------------------------------------------------------------------------------
 
 
-def install(holder: UvmObject, one: UvmObject) -> None:
+def install(holder: UvmObject, method: UvmObject) -> None:
     """Put a method into the slot of its selector; what was there stays reachable from it."""
-    selector = one.own("selector")
+    selector = method.own("selector")
     before = holder.own(selector)
     if type(before) is UvmObject and before.own(KIND) == "method":
-        one.put("replaced", before)
-    holder.put(selector, one)
+        method.put("replaced", before)
+    holder.put(selector, method)
 
 
 def is_shared(value: Any) -> bool:
@@ -133,14 +144,14 @@ def shared_with(holder: UvmObject, selector: str) -> UvmObject | None:
     return value if is_shared(value) and isinstance(value, UvmObject) else None
 
 
-def correct(shared: UvmObject, one: UvmObject) -> None:
+def correct(shared: UvmObject, method: UvmObject) -> None:
     """Have a shared method be like another one, for all who use it."""
-    become(shared, correction(shared, one))
+    become(shared, correction(shared, method))
 
 
-def correction(shared: UvmObject, one: UvmObject) -> UvmObject:
+def correction(shared: UvmObject, method: UvmObject) -> UvmObject:
     """The version of a shared method that is like another one; before it comes the one that it is now."""
-    newer = _version(one)
+    newer = _version(method)
     newer.put("replaced", version_of(shared))
     return newer
 
@@ -172,8 +183,8 @@ def become(shared: UvmObject, version: UvmObject) -> None:
         shared.drop("replaced")
 
 
-def _version(one: UvmObject) -> UvmObject:
-    return UvmObject({name: copied(value) for name, value in one._slots.items() if name not in (SHAPE, VERSION, CHARGED)})
+def _version(method: UvmObject) -> UvmObject:
+    return UvmObject({name: copied(value) for name, value in method._slots.items() if name not in (SHAPE, VERSION, CHARGED)})
 
 
 # --- out of use -------------------------------------------------------------------------------------------------------
@@ -184,59 +195,59 @@ def runs(value: Any) -> bool:
     return type(value) is UvmObject and value.own(KIND) == "method" and QUARANTINED not in value._slots
 
 
-def quarantined(one: UvmObject) -> str:
+def quarantined(method: UvmObject) -> str:
     """Why a method is out of use; nothing if it is in use."""
-    reason: str = one.own(QUARANTINED, "")
+    reason: str = method.own(QUARANTINED, "")
     return reason
 
 
-def quarantine(one: UvmObject, reason: str) -> None:
+def quarantine(method: UvmObject, reason: str) -> None:
     """Put a method out of use, in the current transaction: it stays to be read, and whoever sends it is told the reason."""
-    one.put(QUARANTINED, reason[:LONGEST])
-    if one.own("digest") is not ABSENT:
-        one.drop("digest")
+    method.put(QUARANTINED, reason[:LONGEST])
+    if method.own("digest") is not ABSENT:
+        method.drop("digest")
 
 
-def release(one: UvmObject) -> None:
+def release(method: UvmObject) -> None:
     """Put a method back into use, in the current transaction."""
-    if one.own(QUARANTINED) is not ABSENT:
-        one.put("digest", digest_of(one))
-        one.drop(QUARANTINED)
+    if method.own(QUARANTINED) is not ABSENT:
+        method.put("digest", digest_of(method))
+        method.drop(QUARANTINED)
 
 
-def revoke(one: UvmObject, mark: dict[str, str]) -> None:
+def revoke(method: UvmObject, mark: dict[str, str]) -> None:
     """Put a method out of use because of its author; one that is out of use already keeps the reason that it has. `mark`: `revoked`."""
-    for each in _with_version(one):
-        each.put(REVOKED, dict(mark))
-        if not quarantined(each):
-            quarantine(each, f"{_REVOKED}{mark['author']}, {mark['reason'] or 'by ' + (mark['by'] or 'the image')}")
+    for version in _with_version(method):
+        version.put(REVOKED, dict(mark))
+        if not quarantined(version):
+            quarantine(version, f"{_REVOKED}{mark['author']}, {mark['reason'] or 'by ' + (mark['by'] or 'the image')}")
 
 
-def restore(one: UvmObject) -> None:
+def restore(method: UvmObject) -> None:
     """Trust a method's author again; what is out of use for another reason stays so."""
-    for each in _with_version(one):
-        if each.own(REVOKED) is not ABSENT:
-            each.drop(REVOKED)
-        if quarantined(each).startswith(_REVOKED):
-            release(each)
+    for version in _with_version(method):
+        if version.own(REVOKED) is not ABSENT:
+            version.drop(REVOKED)
+        if quarantined(version).startswith(_REVOKED):
+            release(version)
 
 
-def digest_of(one: UvmObject) -> str:
+def digest_of(method: UvmObject) -> str:
     """The digest of a method's source, whether it is in use or not."""
-    return hashlib.sha256(one.own("source").encode()).hexdigest()
+    return hashlib.sha256(method.own("source").encode()).hexdigest()
 
 
-def _with_version(one: UvmObject) -> list[UvmObject]:
-    version = one.own(VERSION)
-    return [one, version] if type(version) is UvmObject else [one]
+def _with_version(method: UvmObject) -> list[UvmObject]:
+    version = method.own(VERSION)
+    return [method, version] if type(version) is UvmObject else [method]
 
 
 # --- where it comes from ----------------------------------------------------------------------------------------------
 
 
-def generated(one: UvmObject) -> bool:
+def generated(method: UvmObject) -> bool:
     """Whether the image wrote this method: it may write it again."""
-    proof = one.own("proof")
+    proof = method.own("proof")
     return isinstance(proof, dict) and proof.get("mode", "offered") not in ("offered", IMPORTED)
 
 
@@ -246,27 +257,27 @@ def is_imported(value: Any) -> bool:
     return isinstance(proof, dict) and proof.get("mode") == IMPORTED
 
 
-def written_for(one: UvmObject) -> tuple[bytes, str] | None:
+def written_for(method: UvmObject) -> tuple[bytes, str] | None:
     """The oid of the message that the model wrote this method for, and the persona; None for what a tool or the kernel wrote."""
-    proof = one.own("proof")
+    proof = method.own("proof")
     if not isinstance(proof, dict) or proof.get("mode", "offered") in ("offered", "found", IMPORTED):
         return None
-    return Reference.parse(proof["message"]).oid, one.own("author")
+    return Reference.parse(proof["message"]).oid, method.own("author")
 
 
-def explanation(holder: UvmObject, one: UvmObject) -> dict[str, Any]:
+def explanation(holder: UvmObject, method: UvmObject) -> dict[str, Any]:
     """Everything known about a method, as plain values."""
     history: list[dict[str, Any]] = []
-    older = one.own("replaced")
+    older = method.own("replaced")
     while older is not ABSENT and len(history) < _HISTORY:
         history.append({key: copied(older.own(key)) for key in _OLDER if older.own(key) is not ABSENT})
         older = older.own("replaced")
-    told = {key: copied(one.own(key)) for key in _SHOWN if one.own(key) is not ABSENT}
-    if quarantined(one):
-        told["digest"] = digest_of(one)
-    if one.own("examples") is not ABSENT:
-        told["examples"] = contract.described(one)
-    if one.own("primitive") is not ABSENT:
-        told["primitive"] = one.own("primitive")
-        told["source"] = f"# {one.own('primitive')} is a primitive of the kernel\n"
-    return {**told, "shared": is_shared(one), "installed_on": holder, "history": history}
+    facts = {key: copied(method.own(key)) for key in _SHOWN if method.own(key) is not ABSENT}
+    if quarantined(method):
+        facts["digest"] = digest_of(method)
+    if method.own("examples") is not ABSENT:
+        facts["examples"] = contract.described(method)
+    if method.own("primitive") is not ABSENT:
+        facts["primitive"] = method.own("primitive")
+        facts["source"] = f"# {method.own('primitive')} is a primitive of the kernel\n"
+    return {**facts, "shared": is_shared(method), "installed_on": holder, "history": history}

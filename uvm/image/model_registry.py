@@ -114,8 +114,8 @@ def row(proxy: UvmObject, kind: Kind, used_by: list[str]) -> dict[str, Any]:
         weights = views.weights(proxy, kind)
     except ImageError as error:
         return {"digest": digest if type(digest) is str else "", "name": "", "damaged": error.message, "used_by": used_by}
-    shown = {"digest": weights.digest, "name": weights.name, "bytes": weights.bytes, "imported": weights.imported, "used_by": used_by}
-    return shown if kind == "model" else {**shown, "base": weights.base, "rank": weights.rank, "state": weights.state}
+    facts = {"digest": weights.digest, "name": weights.name, "bytes": weights.bytes, "imported": weights.imported, "used_by": used_by}
+    return facts if kind == "model" else {**facts, "base": weights.base, "rank": weights.rank, "state": weights.state}
 
 
 def voice(persona: UvmObject) -> tuple[str, views.Weights | None]:

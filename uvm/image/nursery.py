@@ -16,27 +16,27 @@ LEASE_S: Final = 7 * 86_400
 
 def keep(image: Image, objects: Iterable[UvmObject], seconds: int = LEASE_S) -> None:
     """Keep new objects that a reply refers to, in the current transaction."""
-    for one in objects:
-        key = image.reference(one).oid.hex()
-        image.enter("nursery", key, [one, image_time.now(image) + seconds])
+    for newborn in objects:
+        key = image.reference(newborn).oid.hex()
+        image.enter("nursery", key, [newborn, image_time.now(image) + seconds])
 
 
 def release(image: Image, oids: Iterable[bytes]) -> int:
     """Let go of objects; answers how many were held."""
-    gone = 0
+    released = 0
     for key in (oid.hex() for oid in oids):
         shard = image.shard("nursery", key)
         if shard.own(key) is not ABSENT:
             shard.drop(key)
-            gone += 1
-    return gone
+            released += 1
+    return released
 
 
 def expire(image: Image, now: int, shards: Iterable[int] = range(SHARDS)) -> int:
     """Let go of everything in these shards whose lease has ended."""
-    gone = 0
+    expired = 0
     for shard in image.shards("nursery", shards):
         for key in [key for key in shard.names() if shard.own(key)[1] < now]:
             shard.drop(key)
-            gone += 1
-    return gone
+            expired += 1
+    return expired

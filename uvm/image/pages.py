@@ -30,7 +30,7 @@ class Position(NamedTuple):
     """Where an entry stands: the number of the page, and its place there."""
 
     page: int
-    place: int
+    offset: int
 
 
 class Located(NamedTuple):
@@ -41,13 +41,21 @@ class Located(NamedTuple):
     entry: dict[str, Any]
 
 
-def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_pages: int, most_bytes: int) -> list[int]:
-    """Write entries, each with about how many bytes it takes; the numbers of the old pages that went for them."""
+class Appended(NamedTuple):
+    """What became of entries that were written: where they stand, in order, and the numbers of the old pages that went for them."""
+
+    positions: list[Position]
+    dropped: list[int]
+
+
+def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_pages: int, most_bytes: int) -> Appended:
+    """Write entries, each with about how many bytes it takes."""
     pages: OOBTree = head.own("pages")
     page: UvmObject | None = pages[pages.maxKey()] if pages else None
     if page is not None and page.own("bytes", PAGE) < PAGE:
         _stamp(page)
     first = 0
+    positions: list[Position] = []
     while first < len(entries):
         if page is None or page.own("bytes", PAGE) >= PAGE:
             page = UvmObject({KIND: head.own(KIND), "entries": [], "bytes": 0, "tids": []})
@@ -56,16 +64,18 @@ def append(head: UvmObject, entries: Sequence[tuple[dict[str, Any], int]], most_
         while end < len(entries) and octets < BATCH:
             octets += entries[end][1]
             end += 1
+        written = len(page.own("entries"))
+        positions += [Position(pages.maxKey(), written + number) for number in range(end - first)]
         page.put("entries", [*page.own("entries"), *(entry for entry, _ in entries[first:end])])
         page.put("bytes", octets)
         first = end
     total = head.own("bytes", 0) + sum(octets for _, octets in entries)
-    gone: list[int] = []
+    dropped: list[int] = []
     while len(pages) > most_pages or (total > most_bytes and len(pages) > 1):
-        gone.append(pages.minKey())
-        total -= pages.pop(gone[-1]).own("bytes", 0)
+        dropped.append(pages.minKey())
+        total -= pages.pop(dropped[-1]).own("bytes", 0)
     head.put("bytes", total)
-    return gone
+    return Appended(positions, dropped)
 
 
 def newest_first(head: UvmObject, before: Position | None = None) -> Iterator[Located]:
@@ -74,16 +84,16 @@ def newest_first(head: UvmObject, before: Position | None = None) -> Iterator[Lo
     for number in reversed(list(pages.keys(max=before.page) if before is not None else pages.keys())):
         page = pages[number]
         entries = page.own("entries")
-        end = before.place if before is not None and before.page == number else len(entries)
-        for place in reversed(range(min(end, len(entries)))):
-            yield Located(Position(number, place), _tid(page, place), entries[place])
+        end = before.offset if before is not None and before.page == number else len(entries)
+        for offset in reversed(range(min(end, len(entries)))):
+            yield Located(Position(number, offset), _tid(page, offset), entries[offset])
 
 
 def at(head: UvmObject, position: Position) -> Located | None:
     """The entry at a position; None when it is not there any more, or yet."""
     page = _pages(head).get(position.page)
     entries = page.own("entries") if page is not None else []
-    return Located(position, _tid(page, position.place), entries[position.place]) if position.place < len(entries) else None
+    return Located(position, _tid(page, position.offset), entries[position.offset]) if position.offset < len(entries) else None
 
 
 def end_of(head: UvmObject, tid: bytes) -> Position:
@@ -100,7 +110,7 @@ def end_of(head: UvmObject, tid: bytes) -> Position:
     if not low:
         return Position(0, 0)
     page = pages[numbers[low - 1]]
-    return Position(numbers[low - 1], sum(1 for place in range(len(page.own("entries"))) if _tid(page, place) <= tid))
+    return Position(numbers[low - 1], sum(1 for offset in range(len(page.own("entries"))) if _tid(page, offset) <= tid))
 
 
 def _pages(head: UvmObject) -> Any:
@@ -118,9 +128,9 @@ def _stamp(page: UvmObject) -> None:
         page.put("tids", [*tids, [written, serial]])
 
 
-def _tid(page: UvmObject, place: int) -> bytes:
+def _tid(page: UvmObject, offset: int) -> bytes:
     tids = page.own("tids")
     if tids is ABSENT:
         return UNKNOWN
     serial: bytes = page._p_serial
-    return next((tid for written, tid in tids if place < written), serial)
+    return next((tid for written, tid in tids if offset < written), serial)

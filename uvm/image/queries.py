@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
 import structlog
 from ZODB.POSException import POSKeyError
 
 from uvm.errors import BadArguments, BadValue, DamagedRecord, Expired, TooLarge
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
+from uvm.image.methods import QUARANTINED
 from uvm.objects import ABSENT, KIND, Merging, UvmObject
 from uvm.protocol import ENVELOPE, GetFullState, Large, ObjectState, Part, Read, Reference, State
 from uvm.values.crossing import REFERENCE_BYTES, NoRoom, Room, check_key, to_wire, wire_bytes
@@ -51,7 +53,7 @@ class _Listing:
 
     def references(self, objects: Iterable[UvmObject]) -> list[Reference]:
         """References, as many as fit."""
-        return [self._refer(each) for each in objects if self.take(REFERENCE_BYTES)]
+        return [self._refer(target) for target in objects if self.take(REFERENCE_BYTES)]
 
     def value(self, name: str, value: Any) -> tuple[Any, Large | None]:
         """The value of a slot, or what is said in its place. Raises NoRoom when there is none even for that, BadValue."""
@@ -68,7 +70,7 @@ class _Listing:
             return None, Large(kind_of(value), length_of(value), size)
 
 
-def object_state(image: Image, one: UvmObject, room: Room) -> ObjectState:
+def object_state(image: Image, target: UvmObject, room: Room) -> ObjectState:
     """An object as tools see it. What cannot be shown, a slot or the whole record, is in `damaged` with the reason."""
     listing = _Listing(room, image.reference)
     room.take(_OBJECT_BYTES)
@@ -76,39 +78,43 @@ def object_state(image: Image, one: UvmObject, room: Room) -> ObjectState:
     methods: dict[str, Any] = {}
     damaged: dict[str, str] = {}
     large: dict[str, Large] = {}
+    quarantined: list[str] = []
     try:
-        names = one.names()
+        names = target.names()
     except DamagedRecord as error:
-        return ObjectState(image.reference(one), [], {}, [], {}, damaged={"": error.message})
-    known_as = [name for name in image.names_of(one) if listing.take(len(name.encode()) + 3)]
-    parents = listing.references(one.parents())
+        return ObjectState(image.reference(target), [], {}, [], {}, damaged={"": error.message})
+    known_as = [name for name in image.names_of(target) if listing.take(len(name.encode()) + 3)]
+    parents = listing.references(target.parents())
     for name in names:
         if not listing.take(len(name.encode()) + 3):
             break
         try:
-            value = one.own(name)
+            value = target.own(name)
             if is_method(value):
                 if listing.take(REFERENCE_BYTES):
                     methods[name] = image.reference(value)
+                    if QUARANTINED in value._slots and listing.take(len(name.encode()) + 3):
+                        quarantined.append(name)
                 continue
-            shown, beyond = listing.value(name, value)
+            carried, beyond = listing.value(name, value)
             if beyond is None:
-                slots[name] = shown
+                slots[name] = carried
             else:
                 large[name] = beyond
         except NoRoom:
             listing.cut = True
         except (DamagedRecord, BadValue) as error:
             damaged[name] = error.message
-    return ObjectState(image.reference(one), known_as, slots, parents, methods, damaged=damaged, large=large, cut=listing.cut)
+    state = ObjectState(image.reference(target), known_as, slots, parents, methods, quarantined=quarantined)
+    return msgspec.structs.replace(state, damaged=damaged, large=large, cut=listing.cut)
 
 
-def inspected(image: Image, one: UvmObject, tid: bytes, frame: int) -> ObjectState:
+def inspected(image: Image, target: UvmObject, tid: bytes, frame: int) -> ObjectState:
     """An object with what it inherits, as of the transaction `tid`."""
-    state = object_state(image, one, Room(frame // 2))
+    state = object_state(image, target, Room(frame // 2))
     listing = _Listing(Room(frame // 4), image.reference)
-    found = inherited_methods(image, one).items()
-    inherited = {name: reference for name, reference in found if listing.take(len(name.encode()) + 3 + REFERENCE_BYTES)}
+    methods = inherited_methods(image, target).items()
+    inherited = {name: reference for name, reference in methods if listing.take(len(name.encode()) + 3 + REFERENCE_BYTES)}
     fields = {name: getattr(state, name) for name in ObjectState.__struct_fields__}
     return ObjectState(**{**fields, "inherited": inherited, "cut": state.cut or listing.cut, "tid": tid})
 
@@ -157,38 +163,38 @@ def part(image: Image, request: Read, tid: bytes, frame: int) -> Part:
     if isinstance(value, str | bytes):
         # Four bytes are the most that a character takes.
         fits = room.limit - 5 if isinstance(value, bytes) or value.isascii() else (room.limit - 5) // 4
-        shown: Any = to_wire(value[begin : begin + min(most, fits)], image.reference)
-        end = begin + len(shown)
+        portion: Any = to_wire(value[begin : begin + min(most, fits)], image.reference)
+        end = begin + len(portion)
     elif isinstance(value, list | tuple | dict):
-        carried = _items(image, value, request, most, room)
-        shown = dict(carried) if isinstance(value, dict) else [item for _, item in carried]
+        carried = _carried(image, value, request, most, room)
+        portion = dict(carried) if isinstance(value, dict) else [element for _, element in carried]
         end = begin + len(carried)
     else:
-        shown, end = to_wire(value, image.reference), 1
-    return Part(request.id, tid, kind, length, shown, end if end < length else 0)
+        portion, end = to_wire(value, image.reference), 1
+    return Part(request.id, tid, kind, length, portion, end if end < length else 0)
 
 
 _UNITS: Final = {"text": "characters", "binary": "bytes", "array": "items", "map": "pairs"}
 
 
-def _items(image: Image, value: Any, request: Read, most: int, room: Room) -> list[tuple[Any, Any]]:
+def _carried(image: Image, value: Any, request: Read, most: int, room: Room) -> list[tuple[Any, Any]]:
     """Items of a container from the offset on, each with its key or position, as many as there is room for."""
     begin = request.offset
     pairs = islice(value.items(), begin, begin + most) if isinstance(value, dict) else enumerate(value[begin : begin + most], begin)
     carried: list[tuple[Any, Any]] = []
-    for key, item in pairs:
+    for key, element in pairs:
         check_key(key)
         before = room.left
         try:
             room.take(wire_bytes(key))
-            carried.append((key, to_wire(item, image.reference, room)))
+            carried.append((key, to_wire(element, image.reference, room)))
         except NoRoom:
             room.left = before
             if not carried:
                 raise TooLarge(
                     f"the item {key!r:.60} has more bytes than a frame carries",
                     "Read it in parts: its path is details.path",
-                    bytes=wire_bytes(item),
+                    bytes=wire_bytes(element),
                     limit=room.limit,
                     path=[*request.path, key],
                 ) from None
@@ -196,13 +202,15 @@ def _items(image: Image, value: Any, request: Read, most: int, room: Room) -> li
     return carried
 
 
-def _at_path(one: UvmObject, path: Sequence[str | int]) -> Any:
+def _at_path(target: UvmObject, path: Sequence[str | int]) -> Any:
     if not path:
-        return {name: one.own(name) for name in one.names() if not is_method(one.own(name))}
+        return {name: target.own(name) for name in target.names() if not is_method(target.own(name))}
     slot = path[0]
-    value: Any = one.own(slot) if isinstance(slot, str) and not slot.endswith("*") else None
-    if not isinstance(slot, str) or slot not in one.names() or is_method(value):
-        raise BadArguments(f"{one!r} has no data slot {slot!r:.140} of its own", "Inspect lists the slots; methods are not read in parts")
+    value: Any = target.own(slot) if isinstance(slot, str) and not slot.endswith("*") else None
+    if not isinstance(slot, str) or slot not in target.names() or is_method(value):
+        raise BadArguments(
+            f"{target!r} has no data slot {slot!r:.140} of its own", "Inspect lists the slots; methods are not read in parts"
+        )
     for number, key in enumerate(path[1:], 1):
         if isinstance(value, Merging):
             value = value.plain()
@@ -231,16 +239,16 @@ def _state_at(image: Image, oid: bytes, room: Room) -> ObjectState:
         return ObjectState(Reference(oid), [], {}, [], {}, damaged={"": error.message})
 
 
-def inherited_methods(image: Image, one: UvmObject) -> dict[str, Any]:
+def inherited_methods(image: Image, target: UvmObject) -> dict[str, Any]:
     """Selectors that the object understands through its parents → the object that has them. Data hides methods behind it, as in a send."""
-    found: dict[str, Any] = {}
-    nearer = set(one._slots)
-    for ancestor in list(one.chain())[1:]:
+    inherited: dict[str, Any] = {}
+    nearer = set(target._slots)
+    for ancestor in list(target.chain())[1:]:
         for name in ancestor.names():
             if name not in nearer and is_method(ancestor.own(name)):
-                found[name] = image.reference(ancestor)
+                inherited[name] = image.reference(ancestor)
         nearer.update(ancestor._slots)
-    return found
+    return inherited
 
 
 class Snapshots:
@@ -258,7 +266,7 @@ class Snapshots:
         """Raises Expired when the snapshot was packed away, BadArguments for a transaction id that is none."""
         tid = request.tid or newest(self._image)
         with self.view(tid) as view:
-            oids = self._known(tid, view)
+            oids = self._oids_at(tid, view)
             start = next((number for number, oid in enumerate(oids) if oid > request.after), len(oids))
             objects: list[ObjectState] = []
             room = Room(capacity(self._frame))
@@ -289,11 +297,11 @@ class Snapshots:
         except POSKeyError as error:
             raise Expired(f"the snapshot {tid.hex()} was packed away", "ask for the first page or part again") from error
 
-    def _known(self, tid: bytes, view: Image) -> list[bytes]:
+    def _oids_at(self, tid: bytes, view: Image) -> list[bytes]:
         if tid not in self._oids:
             damaged: list[UvmObject] = []
-            sound = [one._p_oid for one in reachable(view.names.values(), damaged)]
-            self._oids[tid] = sorted([*sound, *(one._p_oid for one in damaged)])
+            sound = [reached._p_oid for reached in reachable(view.names.values(), damaged)]
+            self._oids[tid] = sorted([*sound, *(reached._p_oid for reached in damaged)])
             while len(self._oids) > _SNAPSHOTS:
                 self._oids.popitem(last=False)
         return self._oids[tid]
@@ -310,22 +318,22 @@ def reachable(roots: Iterable[UvmObject], damaged: list[UvmObject]) -> Iterable[
 
     An object whose record cannot be loaded is logged, and goes to `damaged`.
     """
-    seen: set[bytes] = set()
-    pending = [one for one in roots if type(one) is UvmObject]
+    visited: set[bytes] = set()
+    pending = [holder for holder in roots if type(holder) is UvmObject]
     while pending:
-        one = pending.pop()
-        if one._p_oid in seen:
+        holder = pending.pop()
+        if holder._p_oid in visited:
             continue
-        seen.add(one._p_oid)
+        visited.add(holder._p_oid)
         try:
-            if KIND in one._slots:
+            if KIND in holder._slots:
                 continue
         except DamagedRecord as error:
             log.error("an object cannot be loaded", object=error.details["object"], error=error.message)
-            damaged.append(one)
+            damaged.append(holder)
             continue
-        yield one
-        for value in one._slots.values():
+        yield holder
+        for value in holder._slots.values():
             pending.extend(referenced(value))
 
 
@@ -335,11 +343,11 @@ def referenced(value: Any) -> Iterable[UvmObject]:
 
 
 def _referenced(value: Any) -> Iterator[UvmObject]:
-    pending, seen = [value], set()
+    pending, visited = [value], set()
     while pending:
-        part = pending.pop()
-        if type(part) is UvmObject:
-            yield part
-        elif type(part) in (list, dict) and id(part) not in seen:
-            seen.add(id(part))
-            pending.extend(reversed(part if type(part) is list else part.values()))
+        element = pending.pop()
+        if type(element) is UvmObject:
+            yield element
+        elif type(element) in (list, dict) and id(element) not in visited:
+            visited.add(id(element))
+            pending.extend(reversed(element if type(element) is list else element.values()))

@@ -49,10 +49,10 @@ def check(image: Image, author: Author) -> None:
 
 def revoked(author: Author, record: dict[str, str]) -> Revoked:
     """What is said to who asks for an author that is revoked."""
-    shown = f"{author.name[:12]}…" if author.kind == "adapter" else author.name
+    label = f"{author.name[:12]}…" if author.kind == "adapter" else author.name
     because = f": {record['reason']}" if record["reason"] else ""
     return Revoked(
-        f"the {author.kind} {shown} was revoked by {record['by'] or 'the image'} at {record['at']}{because}",
+        f"the {author.kind} {label} was revoked by {record['by'] or 'the image'} at {record['at']}{because}",
         f"batos adapters restore {author.name}" if author.kind == "adapter" else f"batos restore --{author.kind} {author.name}",
         author=author.key,
         **record,
@@ -90,7 +90,7 @@ def to_restore(image: Image, author: Author) -> Iterator[Judged]:
         mark = method.own(REVOKED)
         if mark is ABSENT or mark.get("author") != author.key:
             continue
-        another = next((other for other in authors.authors_of(method) if other != author and find(image, other)), None)
+        another = next((co_author for co_author in authors.authors_of(method) if co_author != author and find(image, co_author)), None)
         successor = _successor(image, method, home)
         if another is not None:
             yield Judged(method, home, "of another revocation")
@@ -104,14 +104,16 @@ def restore(image: Image, author: Author, judged: Iterable[Judged]) -> None:
     """Trust an author again: these of its methods run as before, where nothing has come in their place."""
     if find(image, author) is not None:
         image.shard("revocations", author.key).drop(author.key)
-    for one in judged:
-        if one.fate == "restored":
-            methods.restore(one.method)
-        elif one.fate == "of another revocation":
-            other = next(other for other in authors.authors_of(one.method) if other != author and find(image, other))
-            methods.revoke(one.method, {**(find(image, other) or {}), "author": other.key})
+    for judgement in judged:
+        if judgement.fate == "restored":
+            methods.restore(judgement.method)
+        elif judgement.fate == "of another revocation":
+            co_author = next(
+                co_author for co_author in authors.authors_of(judgement.method) if co_author != author and find(image, co_author)
+            )
+            methods.revoke(judgement.method, {**(find(image, co_author) or {}), "author": co_author.key})
         else:  # it stays to be read; that it is nobody's any more keeps the next restoration from looking at it again
-            methods.revoke(one.method, {**one.method.own(REVOKED), "author": ""})
+            methods.revoke(judgement.method, {**judgement.method.own(REVOKED), "author": ""})
 
 
 def mark_adapter(proxy: UvmObject | None, state: Literal["ready", "revoked"]) -> None:
@@ -132,9 +134,9 @@ def _successor(image: Image, method: UvmObject, home: bytes) -> UvmObject | None
     """The method that objects of its shape are given instead, or that was installed where it stood."""
     key = method.own(SHAPE)
     if key is not ABSENT:
-        given = library.current(image, key)
+        successor = library.current(image, key)
     else:
         holder = at_home(image, home)
         there = holder.own(method.own("selector")) if holder is not None else ABSENT
-        given = there if runs(there) else None
-    return given if given is not method else None
+        successor = there if runs(there) else None
+    return successor if successor is not method else None

@@ -33,36 +33,36 @@ def staging(home: Home) -> Iterator[Path]:
     with _locked(home) as mine:
         if not mine:
             raise ImportUnderWay("another import is under way in this home", "wait for its end, then import again")
-        place = _place(home)
+        directory = _directory(home)
         _empty(home)
-        place.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         try:
-            yield place
+            yield directory
         finally:
-            shutil.rmtree(place, ignore_errors=True)
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def sweep_staging(home: Home) -> bool:
     """Remove what an import that died has left; whether there was anything. Costs one look where nothing is."""
-    if not _place(home).is_dir():
+    if not _directory(home).is_dir():
         return False
     with _locked(home) as mine:
         return mine and _empty(home)
 
 
-def _place(home: Home) -> Path:
+def _directory(home: Home) -> Path:
     return home.blobs / "tmp" / "import"
 
 
 def _empty(home: Home) -> bool:
-    place = _place(home)
-    if not place.is_dir():
+    directory = _directory(home)
+    if not directory.is_dir():
         return False
-    for entry in place.iterdir():
+    for entry in directory.iterdir():
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     # The place itself stays, as the sign that there may be more, until none of the blobs' temporary names is young.
     if not _sweep_blobs(home.blobs):
-        place.rmdir()
+        directory.rmdir()
     return True
 
 

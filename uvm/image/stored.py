@@ -3,7 +3,7 @@
 Who makes an object or has it grow is charged for that, and the object says so, in its slot `charged*`: principal → bytes. When it shrinks,
 by whomever, the bytes go back: the sender's own first, then those of others. So a principal's account is the sum of what the objects of
 the image say, nobody gains room by emptying what others have filled, and nobody grows at another's cost. Principals without the quota
-are not charged, and write nothing of this. What no object refers to any more is there until a pack; once it is gone, `gone` finds its
+are not charged, and write nothing of this. What no object refers to any more is there until a pack; once it is gone, `drift` finds its
 bytes in the accounts still, and the heartbeat takes them out.
 
 Two UVMs that charge one object merge (`uvm.objects`), and so do two that move one account. They may then each have let a last message in
@@ -30,15 +30,15 @@ Growth = tuple[UvmObject, int]
 """An object, and by how many bytes it grew."""
 
 
-def held(image: Image, principal: str) -> int:
+def bytes_held(image: Image, principal: str) -> int:
     """Bytes that a principal holds."""
     account = image.shard("accounts", principal).own(principal)
     return 0 if account is ABSENT else max(0, int(views.counted(account, "bytes")))
 
 
-def charged(one: UvmObject) -> int:
+def charged(owner: UvmObject) -> int:
     """Bytes of an object that somebody is charged for."""
-    return sum(views.slot(one, CHARGED, dict, {}).values())
+    return sum(views.slot(owner, CHARGED, dict, {}).values())
 
 
 class Accounts:
@@ -48,9 +48,9 @@ class Accounts:
         self._image = image
         self._moved: Sums[str] = Sums()
 
-    def held(self, principal: str) -> int:
+    def bytes_held(self, principal: str) -> int:
         """Bytes that the principal holds, with what is not written yet."""
-        return held(self._image, principal) + self._moved[principal]
+        return bytes_held(self._image, principal) + self._moved[principal]
 
     def charge(self, principal: str, allowed: int, grown: Sequence[Growth], settled: bool = False) -> None:
         """What a message of the principal did to these objects. `allowed`: bytes that it may hold; 0: it is not charged.
@@ -78,7 +78,7 @@ class Accounts:
 
     def check(self, principal: str, allowed: int, growth: int) -> None:
         """Raises QuotaExceeded where the principal would hold more than `allowed` with so much besides; 0: it may hold any."""
-        used = self.held(principal) if allowed else 0
+        used = self.bytes_held(principal) if allowed else 0
         if allowed and used + growth > allowed:
             raise QuotaExceeded(
                 f"{QUOTA}: {principal} holds {used:,} bytes of the image, and this adds {growth:,}; {allowed:,} are allowed",
@@ -114,9 +114,9 @@ def _charged(before: dict[str, int], principal: str, growth: int) -> dict[str, i
             after[principal] = after.get(principal, 0) + growth
         return after
     for name in sorted(after, key=lambda name: name != principal):
-        taken = min(after[name], -growth)
-        after[name] -= taken
-        growth += taken
+        refund = min(after[name], -growth)
+        after[name] -= refund
+        growth += refund
     return {name: bytes for name, bytes in after.items() if bytes}
 
 
@@ -125,18 +125,18 @@ def accounts(image: Image) -> dict[str, int]:
     return {name: int(views.counted(leaf.own(name), "bytes")) for leaf in image.shards("accounts") for name in leaf.names()}
 
 
-def gone(image: Image, tid: bytes, counted: dict[str, int]) -> dict[str, int]:
+def drift(image: Image, tid: bytes, counted: dict[str, int]) -> dict[str, int]:
     """How many bytes more than that the objects of the image hold, by principal: less than 0, where some are there no more.
 
     `counted`: the accounts as of that transaction. Reads every record; what is committed meanwhile changes nothing of it.
     """
-    found: Sums[str] = Sums()
+    sums: Sums[str] = Sums()
     for record in _records(image.database.storage, tid):
         if CHARGED.encode() in record:
             state = image.connection._reader.getState(record)
             slots = state.get("_slots", {}) if isinstance(state, dict) else {}
-            found.update(msgspec.convert(slots.get(CHARGED, {}), dict[str, int]))
-    return {name: found[name] - bytes for name, bytes in counted.items() if found[name] != bytes}
+            sums.update(msgspec.convert(slots.get(CHARGED, {}), dict[str, int]))
+    return {name: sums[name] - bytes for name, bytes in counted.items() if sums[name] != bytes}
 
 
 def _records(storage: Any, tid: bytes) -> Iterator[bytes]:

@@ -38,29 +38,29 @@ def leaf(table: UvmObject, key: str) -> UvmObject:
 
 def enter(table: UvmObject, key: str, value: Any) -> None:
     """Write the record of `key`, in the current transaction."""
-    found, depth = _descend(table, key)
-    while key not in found._slots and len(found._slots) > FULL and depth < _DEEPEST:
-        _split(found, depth)
-        found, depth = _descend(table, key)
-    found.put(key, value)
+    node, depth = _descend(table, key)
+    while key not in node._slots and len(node._slots) > FULL and depth < _DEEPEST:
+        _split(node, depth)
+        node, depth = _descend(table, key)
+    node.put(key, value)
 
 
 def strike(table: UvmObject, key: str) -> None:
     """Remove the record of `key`, if there is one, in the current transaction."""
-    found = leaf(table, key)
-    if key in found._slots:
-        found.drop(key)
+    node = leaf(table, key)
+    if key in node._slots:
+        node.drop(key)
 
 
 def leaves(table: UvmObject, shards: Iterable[int] = range(SHARDS)) -> Iterator[UvmObject]:
     """All leaves, or those of some shards, each with its records."""
     pending = [table.own(str(number)) for number in shards]
     while pending:
-        found = pending.pop()
-        if ATOMIC in found._slots:
-            pending.extend(found.own(name) for name in found.names())
+        node = pending.pop()
+        if ATOMIC in node._slots:
+            pending.extend(node.own(name) for name in node.names())
         else:
-            yield found
+            yield node
 
 
 def _leaf_number(digest: bytes) -> int:
@@ -73,11 +73,11 @@ def _digest(key: str) -> bytes:
 
 def _descend(table: UvmObject, key: str) -> tuple[UvmObject, int]:
     digest, depth = _digest(key), _FIRST
-    found: UvmObject = table.own(str(_leaf_number(digest)))
-    while ATOMIC in found._slots:
-        found = found.own(str(digest[depth] % _BRANCHES))
+    node: UvmObject = table.own(str(_leaf_number(digest)))
+    while ATOMIC in node._slots:
+        node = node.own(str(digest[depth] % _BRANCHES))
         depth += 1
-    return found, depth
+    return node, depth
 
 
 def _split(full: UvmObject, depth: int) -> None:

@@ -73,14 +73,14 @@ class Transactor:
         for tried in range(TRIES):
             mark = uuid.uuid4().hex
             result: _T
-            changes, made = Changes(self._image), list[Change]()
+            changes, collected = Changes(self._image), list[Change]()
             try:
                 self._image.manager.begin()
                 result = step()
                 self._journal.mark(mark)
-                made = changes.of_records() if self._publish is not None else []
+                collected = changes.of_records() if self._publish is not None else []
                 self._image.manager.commit()
-                self._tell(changes.settled(made))
+                self._publish_changes(changes.settled(collected))
                 return result
             except ConflictError:
                 self.abort()
@@ -95,7 +95,7 @@ class Transactor:
                 if full is None:
                     self.wait_for_image()
                 if self.look(lambda: self._journal.batch) == mark:
-                    self._tell(changes.settled(made))
+                    self._publish_changes(changes.settled(collected))
                     return result
                 if full is not None:
                     refused += 1
@@ -105,7 +105,7 @@ class Transactor:
                 raise
         raise ConflictError("unreachable: the last try raises")
 
-    def _tell(self, changes: list[Change]) -> None:
+    def _publish_changes(self, changes: list[Change]) -> None:
         if changes and self._publish is not None:
             self._publish(self._journal.tid, changes)
 
@@ -154,13 +154,13 @@ class Transactor:
         """The record of an object as of a transaction, and the transaction that wrote it; None when there is none. Raises ImageAway."""
         while True:
             try:
-                found = self._image.database.storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
+                loaded = self._image.database.storage.loadBefore(oid, (int.from_bytes(tid) + 1).to_bytes(8))
             except POSKeyError:
                 return None
             except ClientDisconnected:
                 self.wait_for_image()
             else:
-                return None if found is None else (found[0], found[1])
+                return None if loaded is None else (loaded[0], loaded[1])
 
     def abort(self) -> None:
         """Abort what is open."""

@@ -44,15 +44,15 @@ def counted(owner: UvmObject, name: str) -> int | float:
 
 def objects(owner: UvmObject, name: str) -> list[UvmObject]:
     """The objects in a list."""
-    return [one for one in slot(owner, name, list, []) if type(one) is UvmObject]
+    return [value for value in slot(owner, name, list, []) if type(value) is UvmObject]
 
 
-def nearest(one: UvmObject, name: str, kind: str) -> UvmObject | None:
+def nearest(owner: UvmObject, name: str, kind: str) -> UvmObject | None:
     """The nearest slot of that name, from the object on, that holds one of the kernel's objects of that kind; what else is called so is
     somebody's word, as the model of a car. None where there is none.
     """
-    held = (each.own(name) for each in one.chain())
-    return next((value for value in held if type(value) is UvmObject and value.own(KIND) == kind), None)
+    values = (ancestor.own(name) for ancestor in owner.chain())
+    return next((value for value in values if type(value) is UvmObject and value.own(KIND) == kind), None)
 
 
 def covenant(image: Image) -> str:
@@ -84,18 +84,18 @@ class Weights(Struct, frozen=True):
         return self.base == model and self.state == "ready"
 
 
-def weights(one: Any, kind: str) -> Weights:
+def weights(proxy: Any, kind: str) -> Weights:
     """A model or adapter as the kernel made it. Raises BadValue for anything else, before any of it is used as a path."""
-    if type(one) is not UvmObject or one.own(KIND) != kind:
-        raise BadValue(f"{one!r:.100} is no {kind}", "only the kernel makes them; a clone of one is an object without weights")
-    slots = {name: value for name in Weights.__struct_fields__ if (value := one.own(name)) is not ABSENT}
+    if type(proxy) is not UvmObject or proxy.own(KIND) != kind:
+        raise BadValue(f"{proxy!r:.100} is no {kind}", "only the kernel makes them; a clone of one is an object without weights")
+    slots = {name: value for name in Weights.__struct_fields__ if (value := proxy.own(name)) is not ABSENT}
     try:
-        known = msgspec.convert(slots, Weights)
+        content = msgspec.convert(slots, Weights)
     except msgspec.ValidationError as error:
-        raise BadValue(f"the {kind} {one!r} is damaged: {error}", "restore a backup") from error
-    for name, blob in known.blobs.items():
+        raise BadValue(f"the {kind} {proxy!r} is damaged: {error}", "restore a backup") from error
+    for name, blob in content.blobs.items():
         path = PurePosixPath(name)
         inside = path.parts and not path.is_absolute() and ".." not in path.parts and str(path) == name and "\0" not in name
         if not inside or not isinstance(blob, Blob):
-            raise BadValue(f"the {kind} {one!r} has a file {name!r:.100} that is none", "restore a backup")
-    return known
+            raise BadValue(f"the {kind} {proxy!r} has a file {name!r:.100} that is none", "restore a backup")
+    return content

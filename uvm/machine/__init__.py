@@ -2,6 +2,7 @@
 
 In: Deliveries of the bridge, answers of the model, trials that ended. Out: answers after the commit, and what changed.
 
-Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `expected`
-(what a message expects of its method), `previews`, `watchdog`.
+Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `execution`
+(one message in it) and `bookkeeping` (what is written with its effect). Then what only some messages need: `expected` (what one expects of
+its method), `contracts`, `offers`, `previews`; and `watchdog`.
 """

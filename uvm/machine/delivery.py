@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from uvm.bridge import heads
-from uvm.errors import AttemptEnded, ExampleFailed, ImageError
+from uvm.errors import AttemptEnded, ExampleFailed, ImageError, KernelFault
 from uvm.generation.request import MethodRequest
 from uvm.protocol import (
     Answer,
@@ -40,8 +40,8 @@ class Delivery:
     """A message that the bridge has delivered. `arrived` and `deadline` are monotonic seconds; `now` is the wall clock of the arrival.
 
     `exactly_once`: the tool gave it a session and a number; such a message, and an offered method, has a `digest`. `cpu_s` and
-    `generations` are what it used until now, all attempts together. Of its sends, by number: `met` has the methods that its examples were
-    tested on, `failed` those that they did not hold of, `waited` the sends that a method was written for.
+    `generations` are what it used until now, all attempts together. Of its sends, by number: `tested` has the methods that its examples
+    were tested on, `failed` those that they did not hold of, `waited` the sends that a method was written for.
     """
 
     __slots__ = (
@@ -54,23 +54,23 @@ class Delivery:
         "exactly_once",
         "failed",
         "generations",
-        "job",
         "limits",
-        "met",
         "now",
+        "number",
         "principal",
         "request",
         "restarts",
         "rights",
         "seq",
         "session",
+        "tested",
         "thoughts",
         "waited",
     )
 
     def __init__(
         self,
-        job: int,
+        number: int,
         payload: bytes,
         principal: str,
         alone: bool,
@@ -82,7 +82,7 @@ class Delivery:
         request = heads.whole(payload) if len(payload) > heads.WHOLE else decode_request(payload)
         if not isinstance(request, Runnable):
             raise ImageError(f"{type(request).__name__} is answered by the bridge, not by a UVM")
-        self.job = job
+        self.number = number
         self.request: Runnable = request
         self.principal = principal
         self.rights = rights
@@ -93,7 +93,7 @@ class Delivery:
         limit = getattr(request, "deadline_ms", 0) / 1000
         self.deadline = self.arrived + (min(limit, longest_s) if limit else longest_s)
         self.thoughts: dict[str, str] = {}
-        self.met: set[tuple[int, bytes, str]] = set()
+        self.tested: set[tuple[int, bytes, str]] = set()
         self.failed: set[tuple[int, bytes, str]] = set()
         self.waited: set[int] = set()
         self.restarts = 0
@@ -104,8 +104,8 @@ class Delivery:
         self.seq: int = getattr(request, "seq", 0)
         self.exactly_once = self.seq > 0 and self.session != ""
         # Of what is kept by it; most messages only look, and are known by nothing.
-        kept = self.exactly_once or isinstance(request, CreateMethod)
-        self.digest = payload_digest(request) if kept and isinstance(request, Changing) else b""
+        identified = self.exactly_once or isinstance(request, CreateMethod)
+        self.digest = payload_digest(request) if identified and isinstance(request, Changing) else b""
 
     def ended(self, request: MethodRequest, error: ImageError | None) -> ImageError | None:
         """What it waited for has come to an end. Answers the error that ends the message as well; None: it is to run again."""
@@ -113,7 +113,7 @@ class Delivery:
             self.failed.add((request.step, request.tested, request.version))
             return None
         if error is None and request.tested:
-            self.met.add((request.step, request.tested, request.version))
+            self.tested.add((request.step, request.tested, request.version))
         elif error is None:
             self.waited.add(request.step)
         return error
@@ -121,7 +121,13 @@ class Delivery:
     @property
     def token(self) -> str:
         """What names the message among all others, the same at each arrival if it is to be run once."""
-        return f"{self.principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{self.job}:{self.now}"
+        return f"{self.principal}/{self.session}/{self.seq}" if self.exactly_once else f"job:{self.number}:{self.now}"
+
+
+def selectors(request: Runnable) -> str:
+    """The selectors that a message sends, for the journal."""
+    steps = request.sends if isinstance(request, Transaction) else [request]
+    return ",".join(getattr(step, "selector", f"({type(step).__name__})") for step in steps)[:256]
 
 
 # --- outcomes of an attempt ------------------------------------------------------------------------------------------
@@ -130,12 +136,13 @@ class Delivery:
 class Answered:
     """The message was carried out. `result` is packed already; the answer is completed after the commit with its tid.
 
-    `stored`: bytes of the records that it changed or made. `held`: what its principal holds of the image after it, where that is counted.
+    `stored`: bytes of the records that it changed or made. `bytes_held`: what its principal holds of the image after it, where that is
+    counted.
     `accepted`: the message, as its oid, that an accepted method was written for, and its author.
     `taken_back`: generated methods that it removed, as the oid of the message that each was written for, and its author.
     """
 
-    __slots__ = ("accepted", "changed", "changes", "held", "replayed_tid", "result", "state", "stored", "taken_back")
+    __slots__ = ("accepted", "bytes_held", "changed", "changes", "replayed_tid", "result", "state", "stored", "taken_back")
 
     def __init__(
         self,
@@ -147,7 +154,7 @@ class Answered:
         state: Answer | None = None,
         taken_back: list[tuple[bytes, str]] | None = None,
         stored: int = 0,
-        held: int | None = None,
+        bytes_held: int | None = None,
     ) -> None:
         self.result = result
         self.changed = changed
@@ -157,7 +164,7 @@ class Answered:
         self.taken_back = taken_back or []
         self.stored = stored
         self.accepted: tuple[bytes, str] | None = None
-        self.held = held
+        self.bytes_held = bytes_held
 
     def answer(self, request: Runnable, tid: bytes, uvm: str) -> bytes:
         """The encoded answer."""
@@ -201,6 +208,11 @@ def failure(identifier: int, error: ImageError | AttemptEnded) -> Error:
     """An error as the tool gets it."""
     message, remedy = (text.encode("utf-8", "replace").decode() for text in (error.message, error.remedy))
     return Error(id=identifier, type=error.type, message=message, remedy=remedy, details=plain_details(error.details))
+
+
+def fault(error: Exception) -> KernelFault:
+    """A fault of ours as an error of the message."""
+    return KernelFault(f"{type(error).__name__}: {error}"[:500], "batos logs shows it; please report it")
 
 
 def plain_details(details: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,11 @@
-"""A Universal Virtual Machine: the process that runs messages. `python -m uvm.machine --number N`, under supervisord.
+"""A Universal Virtual Machine's loop: poll, take what arrived, run a batch in one transaction, answer after the commit.
 
-One thread, one loop: poll, take what arrived, run a batch in one transaction, answer after the commit. An answer of the model and a
-trial that ended are events of the same loop. The process is confined before it opens anything.
+One thread. An answer of the model and a trial that ended are events of the same loop.
 """
 
-import argparse
 import collections
 import os
 import select
-import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -20,9 +17,8 @@ import structlog
 import zmq
 from prometheus_client import Counter, Gauge, Histogram
 
-from deploy import logs, metrics, profiles
 from deploy.process import Stop
-from deploy.settings import Configuration, SettingsError, load
+from deploy.settings import Configuration
 from inference_worker.protocol import Completed
 from inference_worker.protocol import RequestFailed as ThoughtFailed
 from uvm.bridge import heads, refusals
@@ -31,27 +27,24 @@ from uvm.errors import DeadlineExceeded, ImageError, TooDeep
 from uvm.generation.request import MethodRequest
 from uvm.generation.thoughts import Thoughts
 from uvm.generation.writers import Writers
-from uvm.image import codex
 from uvm.image.blobs import materializer
 from uvm.image.changes import updates
-from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.transactor import ImageAway, Transactor
 from uvm.inference.balancer import endpoints
 from uvm.inference.client import InferenceClient
-from uvm.machine.batch import Batch, BatchUndecided, fault
-from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking
+from uvm.machine.batch import Batch, BatchUndecided
+from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault
 from uvm.machine.stopwatch import Stopwatch
 from uvm.machine.watchdog import Watchdog
 from uvm.protocol import TOPIC_STATE, Change, encode
 from uvm.rights import Spent
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
-from uvm.startup import confine, wait_for_files, wait_until_awake
 from uvm.trial.client import TrialServer
 
 _HELD = 100_000
-"""Jobs that this process holds at most; the bridge's window keeps it far below."""
+"""Deliveries that this process holds at most; the bridge's window keeps it far below."""
 
 log = structlog.get_logger()
 
@@ -158,15 +151,15 @@ class Machine:
             except zmq.Again:
                 return
             try:
-                said = wire.decode_to_uvm(frame)
+                message = wire.decode_to_uvm(frame)
             except msgspec.DecodeError as error:
                 log.error("the bridge sent a bad frame", error=str(error))
                 continue
-            if isinstance(said, wire.Deliver):
-                self._accept(said, watch)
-            elif isinstance(said, wire.Drop):
-                self._drop(said.job)
-            elif isinstance(said, wire.Recall):
+            if isinstance(message, wire.Deliver):
+                self._accept(message, watch)
+            elif isinstance(message, wire.Drop):
+                self._drop(message.delivery)
+            elif isinstance(message, wire.Recall):
                 self._give_back()
             else:
                 log.warning("the bridge does not know this UVM; introducing it again")
@@ -174,20 +167,20 @@ class Machine:
                 self._parked.clear()
                 self._say(wire.Ready(self._name, self._incarnation, os.getpid()))
 
-    def _accept(self, job: wire.Deliver, watch: Stopwatch) -> None:
+    def _accept(self, deliver: wire.Deliver, watch: Stopwatch) -> None:
         try:
             delivery = Delivery(
-                job.job,
-                job.payload,
-                job.principal,
-                job.alone,
-                job.arrived_ms_ago / 1000,
+                deliver.delivery,
+                deliver.payload,
+                deliver.principal,
+                deliver.alone,
+                deliver.arrived_ms_ago / 1000,
                 self._settings.uvm.generation_deadline_s,
-                job.rights,
-                job.limits,
+                deliver.rights,
+                deliver.limits,
             )
         except (ImageError, msgspec.DecodeError) as error:
-            self._say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
+            self._say(wire.Done(deliver.delivery, encode(refusals.bad_request(heads.identifier(deliver.payload), str(error)))))
             watch.lap()
             return
         # What it took to read it is its sender's as well.
@@ -196,12 +189,12 @@ class Machine:
 
     def _give_back(self) -> None:
         """The bridge has better places for what has not begun here."""
-        back = [delivery.job for delivery in self._ready if not delivery.restarts]
+        back = [delivery.number for delivery in self._ready if not delivery.restarts]
         self._ready = collections.deque(delivery for delivery in self._ready if delivery.restarts)
         self._say(wire.Returned(back))
 
-    def _drop(self, job: int) -> None:
-        delivery = self._parked.get(job) or next((one for one in self._ready if one.job == job), None)
+    def _drop(self, number: int) -> None:
+        delivery = self._parked.get(number) or next((delivery for delivery in self._ready if delivery.number == number), None)
         if delivery is not None:
             delivery.deadline = 0.0
 
@@ -240,7 +233,7 @@ class Machine:
             except ImageAway:
                 raise
             except Exception as error:  # whatever stands in the image, it fails one message, and ends no process
-                log.exception("a fault while a message was settled", job=delivery.job)
+                log.exception("a fault while a message was settled", delivery=delivery.number)
                 self._fail(delivery, fault(error))
             if isinstance(outcome, Answered):
                 if outcome.accepted is not None:
@@ -250,12 +243,12 @@ class Machine:
                 if outcome.changes:
                     self._publish_changes(tid, outcome.changes)
         if len(results) < len(deliveries):
-            ended = {delivery.job for delivery, _, _ in results}
-            self._ready.extendleft(delivery for delivery in reversed(deliveries) if delivery.job not in ended)
+            ended = {delivery.number for delivery, _, _ in results}
+            self._ready.extendleft(delivery for delivery in reversed(deliveries) if delivery.number not in ended)
 
     def _settle(self, delivery: Delivery, outcome: Outcome, tid: bytes) -> None:
         if isinstance(outcome, Answered):
-            self._done(delivery, outcome.answer(delivery.request, tid, self._name), outcome.stored, outcome.held)
+            self._done(delivery, outcome.answer(delivery.request, tid, self._name), outcome.stored, outcome.bytes_held)
             return
         if isinstance(outcome, Failed):
             self._done(delivery, outcome.answer(delivery.request, tid, self._name))
@@ -264,8 +257,8 @@ class Machine:
         if delivery.restarts > self._settings.uvm.restarts:
             self._fail(delivery, TooDeep(f"the message was set aside {self._settings.uvm.restarts} times", "do it in several messages"))
             return
-        self._parked[delivery.job] = delivery
-        self._say(wire.Parked([delivery.job]))
+        self._parked[delivery.number] = delivery
+        self._say(wire.Parked([delivery.number]))
         if isinstance(outcome, MethodRequest):
             delivery.generations += outcome.offered is None and not outcome.tested
             request = msgspec.structs.replace(outcome, session=delivery.session, seq=delivery.seq)
@@ -292,21 +285,21 @@ class Machine:
             self._resume(delivery, error)
 
     def _resume(self, delivery: Delivery, error: ImageError | None) -> None:
-        if self._parked.pop(delivery.job, None) is None:
+        if self._parked.pop(delivery.number, None) is None:
             return
         if error is not None:
             self._fail(delivery, error)
         else:
-            self._say(wire.Resumed([delivery.job]))
+            self._say(wire.Resumed([delivery.number]))
             self._ready.append(delivery)
 
     def _fail(self, delivery: Delivery, error: Any) -> None:
-        self._parked.pop(delivery.job, None)
+        self._parked.pop(delivery.number, None)
         self._done(delivery, Failed(error).answer(delivery.request, b"", self._name))
 
-    def _done(self, delivery: Delivery, answer: bytes, stored: int = 0, held: int | None = None) -> None:
-        spent = Spent(cpu_s=delivery.cpu_s, bytes=stored, generations=delivery.generations, stored=held)
-        self._say(wire.Done(delivery.job, answer, spent))
+    def _done(self, delivery: Delivery, answer: bytes, stored: int = 0, bytes_held: int | None = None) -> None:
+        spent = Spent(cpu_s=delivery.cpu_s, bytes=stored, generations=delivery.generations, stored=bytes_held)
+        self._say(wire.Done(delivery.number, answer, spent))
 
     # --- time ------------------------------------------------------------------------------------------------------------
 
@@ -363,51 +356,3 @@ def _named(outcome: Outcome) -> str:
     if isinstance(outcome, MethodRequest):
         return "tested" if outcome.tested else "missing" if outcome.offered is None else "offered"
     return type(outcome).__name__.lower()
-
-
-def main() -> int:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description="One Universal Virtual Machine: runs messages in transactions of the image.")
-    parser.add_argument("--number", type=int, default=1, help="which of the UVMs this is, from 1")
-    number = parser.parse_args().number
-    name = f"uvm-{number}"
-    try:
-        configuration = load()
-        endpoints(configuration)
-    except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    logs.start(name, configuration.settings.logs.level)
-    configuration.home.ensure()
-    stop = Stop()
-    if not wait_for_files(configuration, stop):
-        return 0 if stop.requested else 1
-    view = configuration.settings.confinement.view
-    home = configuration.home
-    trials = TrialServer.start(configuration.settings.trial, home.path, name=f"{name}-trials", run=home.run, view=view)
-    endpoint = metrics.listen(name, configuration.settings.metrics.base_port, 3 + number, configuration.home.run)
-    confined = confine(name, configuration, profiles.uvm_profile(configuration, endpoints(configuration)))
-    endpoint.start()
-    try:
-        image = open_image(configuration, 60.0)
-    except ImageUnreachable as error:
-        log.error("no image", error=str(error))
-        trials.stop()
-        return 1
-    try:
-        if not wait_until_awake(image, stop):
-            return 0
-        machine = Machine(configuration, name, image, trials, stop, confined)
-        log.info("ready", uvm=name, confined=confined)
-        try:
-            machine.serve()
-        finally:
-            machine.close()
-    except (ImageAway, ImageUnreachable, ImageError, codex.CodexBroken) as error:
-        log.error("ending", error=str(error))
-        return 1
-    finally:
-        image.close()
-        trials.stop()
-    log.info("ended")
-    return 0

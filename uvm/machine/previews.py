@@ -6,21 +6,21 @@ with it. References to objects that a previewed attempt made name nothing outsid
 
 from typing import Any
 
-from uvm.errors import NotUnderstood
+from uvm.errors import ExampleFailed, ImageError, NotUnderstood, PreviewGone
 from uvm.generation import claims, placing, proposals
 from uvm.history import chronicle
 from uvm.image import contract
 from uvm.image.image import Image
 from uvm.image.journal import Effect
 from uvm.image.message_object import is_method, shape
-from uvm.image.methods import is_shared, quarantined, written_for
+from uvm.image.methods import is_shared, quarantined, runs, written_for
 from uvm.image.stored import Accounts, charged
 from uvm.image.tally import count
 from uvm.machine.delivery import Delivery
 from uvm.objects import ABSENT, UvmObject
 from uvm.protocol import Send
 from uvm.runtime import gate
-from uvm.runtime.attempt import Attempt
+from uvm.runtime.attempt import Attempt, Miss
 from uvm.runtime.authority import check_install
 
 
@@ -36,13 +36,13 @@ def written(image: Image, request: Send) -> UvmObject | None:
     if proposal is None or proposals.why_not(image, proposal):
         return None
     expected = [contract.clause(receiver, example) for example in request.examples]
-    tried = contract.kept(proposal.own("method"))
-    if not all(any(one.same(other) for other in tried) for one in expected):
+    tried = contract.clauses_of(proposal.own("method"))
+    if not all(any(clause.same(tried_clause) for tried_clause in tried) for clause in expected):
         return None
-    held = receiver.lookup(request.selector)
-    if held is ABSENT:
+    current = receiver.lookup(request.selector)
+    if current is ABSENT:
         return proposal
-    failed = is_method(held) and bool(expected) and (bool(quarantined(held)) or held is proposal.own("replaces"))
+    failed = is_method(current) and bool(expected) and (bool(quarantined(current)) or current is proposal.own("replaces"))
     return proposal if failed else None
 
 
@@ -53,11 +53,11 @@ def put_in_place(image: Image, proposal: UvmObject, delivery: Delivery, key: str
     check_install(image, holder, selector, "policy" in delivery.rights)
     if is_shared(method):
         holder.put(selector, method)
-        made = method
+        installed = method
     else:
-        made = placing.written(image, holder, method, key, delivery.principal, before is not None)
+        installed = placing.written(image, holder, method, key, delivery.principal, before is not None)
     apart(image)
-    return placing.effect(holder, selector, before, made)
+    return placing.effect(holder, selector, before, installed)
 
 
 def apart(image: Image) -> None:
@@ -70,13 +70,19 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
 
     Raises PreviewGone, PreviewOutdated, NotAllowed, QuotaExceeded.
     """
-    key = key_of(image.target(request.target), request)
-    proposal = proposals.accepted(image, key, str(request.accept))
+    receiver = image.target(request.target)
+    key = key_of(receiver, request)
+    try:
+        proposal = proposals.accepted(image, key, str(request.accept))
+    except PreviewGone as error:
+        if runs(receiver.lookup(request.selector)):
+            error.remedy = "its method is there by now, accepted or written otherwise: send the message without accept"
+        raise
     holder, method, message = (proposal.own(name) for name in ("holder", "method", "message"))
     installed = put_in_place(image, proposal, delivery, key)
-    made = holder.own(request.selector)
+    method_in_place = holder.own(request.selector)
     proposals.forget(image, key)
-    claims.enter(image, key.removeprefix(proposals.PREFIX), message, made, holder)
+    claims.enter(image, key.removeprefix(proposals.PREFIX), message, method_in_place, holder)
     count(image, "methods")
     chronicle.record(
         image,
@@ -85,35 +91,51 @@ def accept(image: Image, accounts: Accounts, delivery: Delivery, cause: str, req
         cause=message,
         object=holder,
         slot=request.selector,
-        method=made,
+        method=method_in_place,
         effects=[installed],
-        facts={"digest": made.own("digest"), "asked_by": delivery.principal, "message": cause},
+        facts={"digest": method_in_place.own("digest"), "asked_by": delivery.principal, "message": cause},
     )
-    grown = [(one, gate.weight(one) - charged(one)) for one in (message, *([] if is_shared(method) else [made]))]
+    grown = [(target, gate.weight(target) - charged(target)) for target in (message, *([] if is_shared(method) else [method_in_place]))]
     accounts.charge(delivery.principal, delivery.limits.stored, grown)
     apart(image)
     return written_for(method), installed
 
 
-def shown(image: Image, attempt: Attempt, result: Any, method: UvmObject | None, accept: str) -> dict[str, Any]:
-    """The answer of a preview, as slot values. `method`: one that was written for it, under the digest `accept`."""
+def effect(image: Image, attempt: Attempt) -> dict[str, Any]:
+    """What a previewed attempt changed and made, as slot values: part of the answer."""
     effects = [effect for effect in attempt.effects() if not attempt.is_new(effect[0])]
-    told: dict[str, Any] = {
-        "result": result,
-        "slots": [_slot(image, effect) for effect in effects],
-        "made": [_made(one) for one in attempt.created.values()],
-    }
-    if method is not None:
-        told["method"] = {key: method.own(key) for key in ("selector", "source", "author", "digest")}
-        told["accept"] = accept
-    return told
+    return {"slots": [_slot(image, effect) for effect in effects], "made": [_made(newborn) for newborn in attempt.created.values()]}
 
 
-def one_method_alone(request: Any, needed: str) -> NotUnderstood:
-    """Why a preview of a message that sends what nobody understands shows nothing."""
+def method_shown(proposal: UvmObject | None) -> dict[str, Any]:
+    """The method that was written for a preview, if one was, and the digest under which it is accepted: part of the answer."""
+    if proposal is None:
+        return {}
+    method = proposal.own("method")
+    return {"method": {key: method.own(key) for key in ("selector", "source", "author", "digest")}, "accept": proposal.own("digest")}
+
+
+def writes(request: object, miss: Miss) -> bool:
+    """Whether a preview of this message has the missing method written: its own alone."""
+    return isinstance(request, Send) and miss.reified.own("selector") == request.selector
+
+
+def one_method_alone(request: object, attempt: Attempt, miss: Miss) -> ImageError:
+    """Why a preview of a message that sends what nobody understands, or several sends of which one is not understood, shows nothing."""
+    needed = miss.reified.own("selector")
+    if isinstance(request, Send):
+        return NotUnderstood(
+            f"{request.selector} sends {needed}, which nobody understands; a preview writes the method of its own message alone",
+            f"preview {needed} first, or send it",
+        )
+    if attempt.anew is not None and miss.receiver.lookup(needed) is attempt.anew:
+        return ExampleFailed(
+            f"send {attempt.step}: {needed} does not do what is expected of it, and a preview of a Transaction writes no method",
+            f"preview {needed} alone with these examples, and accept what is shown",
+        )
     return NotUnderstood(
-        f"{request.selector} sends {needed}, which nobody understands; a preview writes the method of its own message alone",
-        f"preview {needed} first, or send it",
+        f"send {attempt.step} comes to {needed}, which nobody understands; a preview of a Transaction writes no method",
+        f"preview {needed} alone and accept what is shown, or send it",
     )
 
 
@@ -123,6 +145,6 @@ def _slot(image: Image, effect: Effect) -> dict[str, Any]:
     return {"object": owner, "names": image.names_of(owner), "slot": slot, **values}
 
 
-def _made(one: UvmObject) -> dict[str, Any]:
-    data = {name: one.own(name) for name in one.names() if not is_method(one.own(name))}
-    return {"object": one, "parents": one.parents(), "slots": data}
+def _made(target: UvmObject) -> dict[str, Any]:
+    data = {name: target.own(name) for name in target.names() if not is_method(target.own(name))}
+    return {"object": target, "parents": target.parents(), "slots": data}

@@ -15,22 +15,22 @@ SHORT_S: Final = 0.000_1
 class Stopwatch:
     """Runs from its making on. `now`: the monotonic clock at the newest look, which costs nothing to ask again."""
 
-    __slots__ = ("_asked", "_told", "now")
+    __slots__ = ("_kernel_s", "_since_kernel_s", "now")
 
     def __init__(self) -> None:
         self.now = time.monotonic()
-        self._asked = time.thread_time()
+        self._kernel_s = time.thread_time()
         # What was told since the kernel was asked.
-        self._told = 0.0
+        self._since_kernel_s = 0.0
 
     def lap(self) -> float:
         """Processor seconds since the lap before."""
         began, self.now = self.now, time.monotonic()
         spent = self.now - began
         if spent > SHORT_S:
-            before, self._asked = self._asked, time.thread_time()
-            spent = max(0.0, self._asked - before - self._told)
-            self._told = 0.0
+            before, self._kernel_s = self._kernel_s, time.thread_time()
+            spent = max(0.0, self._kernel_s - before - self._since_kernel_s)
+            self._since_kernel_s = 0.0
         else:
-            self._told += spent
+            self._since_kernel_s += spent
         return spent

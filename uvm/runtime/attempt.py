@@ -58,12 +58,13 @@ class Attempt(Budget):
     that change something. `writable` false: setting a slot is refused, and
     the caller drops what was changed in place. `guarded` false: in-place changes without a flag are
     left to be forgotten, which is what the trial looks for. `rights`: those of the principal that sent the message; `limits`: what it
-    may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`).
+    may store; `message`: its session and number, if it has any. `undid`: the effects that it took back (`uvm.history.marks`); `judged`: the
+    methods that it put out of use, or back.
     `clauses`: what the send of number `step` expects of its method, and `examples` as its prompt shows them; `anew`: a method that is to be
     written again; `sent` false: for its examples alone; `preview`: nothing of it is to last.
     """
 
-    asked = 0
+    questions = 0
     depth = 0
     wrote = False
     step = 0
@@ -101,6 +102,7 @@ class Attempt(Budget):
         self.principal = principal
         self.message = message
         self.undid: list[list[Any]] = []
+        self.judged: list[UvmObject] = []
         self.policy_throughout = "policy" in rights
         self.frames: list[Frame] = []
         self.before: dict[tuple[int, str], tuple[UvmObject, str, Any, UvmObject | None]] = {}
@@ -142,14 +144,14 @@ class Attempt(Budget):
             self._secured = True
             self._before_write()
 
-    def made(self, one: UvmObject) -> None:
+    def made(self, target: UvmObject) -> None:
         """Note a new object. Raises QuotaExceeded."""
         if len(self.created) >= self.limits.objects:
             raise QuotaExceeded(f"a message may change or make {self.limits.objects:,} objects", "do it in several messages")
-        self.created[id(one)] = one
+        self.created[id(target)] = target
 
-    def is_new(self, one: UvmObject) -> bool:
-        return id(one) in self.created
+    def is_new(self, target: UvmObject) -> bool:
+        return id(target) in self.created
 
     def hand_out(self, owner: UvmObject, slot: str, value: Any) -> None:
         """Remember a mutable value that a method gets to see, as it is now."""
@@ -162,12 +164,12 @@ class Attempt(Budget):
 
     def unflagged(self) -> list[tuple[UvmObject, str]]:
         """Slots whose value was changed in place; those not yet journalled are added to the journal."""
-        found = []
+        slots = []
         for key, (owner, slot, value, before) in self._handed.items():
             if owner.own(slot) is value and not same_value(value, before):
                 self.before.setdefault(key, (owner, slot, before, None))
-                found.append((owner, slot))
-        return found
+                slots.append((owner, slot))
+        return slots
 
     def effects(self) -> list[tuple[UvmObject, str, Any, Any, UvmObject | None]]:
         """What changed: (object, slot, before, after, the method that did it); ABSENT where there was or is no slot."""

@@ -37,14 +37,14 @@ def check_change(image: Image, owner: UvmObject, policy: bool) -> None:
         )
 
 
-def check_look(one: UvmObject, selector: str) -> None:
+def check_look(target: UvmObject, selector: str) -> None:
     """A method sends to an object of the kernel's: what becomes of a message while its method is written is for tools alone.
 
     A method that saw it could tell its trial, which comes before the end, from service.
     """
-    if one.own(KIND) == "message" and one.own("stage") is not ABSENT and selector not in _SENT:
+    if target.own(KIND) == "message" and target.own("stage") is not ABSENT and selector not in _SENT:
         raise NotAllowed(
-            f"{selector} of {one!r} is shown to tools, not to methods: a method may look at what was sent, not at what became of it",
+            f"{selector} of {target!r} is shown to tools, not to methods: a method may look at what was sent, not at what became of it",
             f"in a message object a method reads {', '.join(sorted(_SENT))}",
         )
 
@@ -68,7 +68,7 @@ def check_hiding(image: Image, owner: UvmObject, slot: str) -> None:
     policy method of theirs.
     """
     # Whichever of them has it: what stands on one of them stands before another one's for most objects.
-    if image.is_primordial(owner) and any(_lasts(each.own(slot), slot) for each in image.primordial()):
+    if image.is_primordial(owner) and any(_lasts(primordial.own(slot), slot) for primordial in image.primordial()):
         raise NotAllowed(f"{slot} keeps the image alive, and no data stands before it on {owner!r}", "use another name, or another object")
 
 
@@ -154,8 +154,8 @@ def check_install(image: Image, holder: UvmObject, selector: str, policy: bool) 
             f"{selector} of {holder!r} holds a value, which a method would take the place of",
             f"remove it first with removeSlot_('{selector}'), or choose another name",
         )
-    known = holder.lookup(selector)
-    if is_method(known) and known.own("primitive") is not ABSENT and image.is_primordial(holder):
+    replaced = holder.lookup(selector)
+    if is_method(replaced) and replaced.own("primitive") is not ABSENT and image.is_primordial(holder):
         raise NotAllowed(
             f"{selector} is a primitive of the kernel, and nothing may stand before it on {holder!r}",
             "offer it to an object of your own, which may answer for itself",

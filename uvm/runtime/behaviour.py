@@ -14,12 +14,14 @@ def method_holder(receiver: UvmObject, selector: str) -> UvmObject | None:
 
     One that is out of use because its author is revoked is as none: the message that comes to it is not understood.
     """
-    return next((each for each in receiver.chain() if is_method(value := each.own(selector)) and REVOKED not in value._slots), None)
+    return next(
+        (ancestor for ancestor in receiver.chain() if is_method(value := ancestor.own(selector)) and REVOKED not in value._slots), None
+    )
 
 
 def primitive_of(receiver: UvmObject, selector: str) -> str | None:
     """The primitive by which the receiver answers to a selector of the kernel's, whatever stands before it; None where there is none."""
-    return next((name for each in receiver.chain() if (name := _primitive(each.own(selector))) is not None), None)
+    return next((name for ancestor in receiver.chain() if (name := _primitive(ancestor.own(selector))) is not None), None)
 
 
 def _primitive(value: object) -> str | None:

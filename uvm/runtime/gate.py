@@ -47,9 +47,9 @@ def look(image: Image, attempt: Attempt) -> Weight:
     return _Look(image, attempt).all()
 
 
-def weight(one: UvmObject) -> int:
+def weight(target: UvmObject) -> int:
     """About the bytes that an object takes, as they are charged."""
-    return _OBJECT + sum(_SLOT + len(name) + _weight(value) for name, value in one._slots.items() if name != CHARGED)
+    return _OBJECT + sum(_SLOT + len(name) + _weight(value) for name, value in target._slots.items() if name != CHARGED)
 
 
 class _Look:
@@ -74,17 +74,17 @@ class _Look:
                 self._changed(owner, slots)
             elif NAMES in slots:
                 self._new(owner)  # it may be reached through its name alone
-        for one in self._image.changed():
-            if id(one) in created:
-                self._new(one)
-            elif id(one) not in self._seen and type(one) is UvmObject and KIND not in one._slots:
+        for target in self._image.changed():
+            if id(target) in created:
+                self._new(target)
+            elif id(target) not in self._seen and type(target) is UvmObject and KIND not in target._slots:
                 # A mark alone, or a change that nobody noted: it is looked at as a whole, and may only be what every method might do.
-                check_change(self._image, one, self._attempt.policy_throughout)
-                self._changed(one, list(one._slots), noted=False)
+                check_change(self._image, target, self._attempt.policy_throughout)
+                self._changed(target, list(target._slots), noted=False)
         while self._scale.references:
-            one = self._scale.references.pop()
-            if one._p_jar is None or id(one) in created:
-                self._new(one)
+            target = self._scale.references.pop()
+            if target._p_jar is None or id(target) in created:
+                self._new(target)
         return Weight(self._bytes, len(self._seen), self._grown)
 
     def _changed(self, owner: UvmObject, slots: list[str], noted: bool = True) -> None:
@@ -114,14 +114,14 @@ class _Look:
                     total += _weight(value, self._charge)
         return total
 
-    def _new(self, one: UvmObject) -> None:
-        if id(one) in self._seen:
+    def _new(self, target: UvmObject) -> None:
+        if id(target) in self._seen:
             return
-        self._count(one)
-        length = _OBJECT + self._slots(one, list(one._slots))
-        self._weighed(one, length)
+        self._count(target)
+        length = _OBJECT + self._slots(target, list(target._slots))
+        self._weighed(target, length)
         if self._limits.stored:
-            self._grown.append((one, length + _names(one, one._slots)))
+            self._grown.append((target, length + _names(target, target._slots)))
 
     def _slots(self, owner: UvmObject, slots: Iterable[str]) -> int:
         """Read slots again and store them un-aliased; how many bytes they weigh."""
@@ -135,8 +135,8 @@ class _Look:
                 owner.replace(slot, copy)
         return self._scale.bytes - before
 
-    def _count(self, one: UvmObject) -> None:
-        self._seen.add(id(one))
+    def _count(self, target: UvmObject) -> None:
+        self._seen.add(id(target))
         if len(self._seen) > self._limits.objects:
             raise QuotaExceeded(f"a message may change or make {self._limits.objects:,} objects", "do it in several messages")
 

@@ -37,8 +37,8 @@ def adapters(runtime: Runtime, receiver: UvmObject, after: str = "", limit: int 
     used_by = _users(runtime, "adapters", "adapter")
     chosen = [digest for digest in model_registry.digests(runtime.image, "adapter") if digest > after][:limit]
     runtime.attempt.charge(_LISTED * len(chosen))
-    kept = [proxy for digest in chosen if (proxy := model_registry.at(runtime.image, "adapter", digest)) is not None]
-    return [model_registry.row(proxy, "adapter", used_by.get(proxy._p_oid, [])) for proxy in kept]
+    proxies = [proxy for digest in chosen if (proxy := model_registry.at(runtime.image, "adapter", digest)) is not None]
+    return [model_registry.row(proxy, "adapter", used_by.get(proxy._p_oid, [])) for proxy in proxies]
 
 
 def use_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, Any]:

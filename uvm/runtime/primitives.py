@@ -144,13 +144,13 @@ def remove_parent(runtime: Runtime, receiver: UvmObject, parent: UvmObject) -> U
     if type(parent) is not UvmObject:
         raise BadArguments("removeParent_ takes an object")
     check_parent_removal(runtime.image, receiver, parent)
-    left = [one for one in receiver.parents() if one is not parent]
-    if len(left) == len(receiver.parents()):
+    parents = [ancestor for ancestor in receiver.parents() if ancestor is not parent]
+    if len(parents) == len(receiver.parents()):
         raise NotAllowed(f"{parent!r} is no parent of {receiver!r}")
-    if not left:
+    if not parents:
         raise NotAllowed("an object keeps at least one parent", "add another one first")
     runtime.attempt.writing(receiver, PARENTS)
-    receiver.put(PARENTS, left)
+    receiver.put(PARENTS, parents)
     return receiver
 
 
@@ -167,8 +167,8 @@ def name_as(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     runtime.check_writable(receiver)
     names: Any = runtime.image.names
     runtime.attempt.charge(_NAMED)
-    known: UvmObject | None = names.get(name)
-    if known is not None and known is not receiver:
+    holder: UvmObject | None = names.get(name)
+    if holder is not None and holder is not receiver:
         raise NotAllowed(f"{shown(name)} is the name of another object", "forgetName_ it first")
     runtime.attempt.writing(receiver, NAMES)
     runtime.image.give_name(receiver, name)
@@ -180,8 +180,8 @@ def forget_name(runtime: Runtime, receiver: UvmObject, name: str) -> UvmObject:
     names: Any = runtime.image.names
     runtime.check_writable(receiver)
     runtime.attempt.charge(_NAMED)
-    known: UvmObject | None = names.get(name) if type(name) is str else None
-    if known is not receiver:
+    holder: UvmObject | None = names.get(name) if type(name) is str else None
+    if holder is not receiver:
         raise NotAllowed(f"{shown(name)} is not a name of {receiver!r}")
     check_name_loss(runtime.image, name)
     runtime.attempt.writing(receiver, NAMES)
@@ -219,11 +219,11 @@ def explain(runtime: Runtime, receiver: UvmObject, selector: str) -> dict[str, A
     value = holder.own(selector) if holder is not None else ABSENT
     if holder is None or not isinstance(value, UvmObject) or not is_method(value):
         raise BadArguments(f"{selector} is no method of {receiver!r}", "batos inspect lists the methods")
-    known = explanation(holder, value)
+    explained = explanation(holder, value)
     if runtime.attempt.frames:
-        return {name: known[name] for name in _SETTLED if name in known}
-    came = library.arrival(runtime.image, holder, value) if known["shared"] else None
-    return {**known, "came": came} if came is not None else known
+        return {name: explained[name] for name in _SETTLED if name in explained}
+    came = library.arrival(runtime.image, holder, value) if explained["shared"] else None
+    return {**explained, "came": came} if came is not None else explained
 
 
 def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 128) -> str:
@@ -235,20 +235,22 @@ def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 
 
 def routed(runtime: Runtime, receiver: UvmObject, message: UvmObject) -> list[list[Any]]:
     """What the router thinks of a message: [persona, probability] of each, the likeliest first; nothing while it knows too little."""
-    known = runtime.image.root.get("router")
+    router_object = runtime.image.root.get("router")
     if type(message) is not UvmObject or message.own(KIND) != "message":
         raise BadArguments("routed_ takes a message object, as doesNotUnderstand_ gets it")
-    if known is None:
+    if router_object is None:
         return []
-    found = router.ranked(known, router.facts_of(message))
-    runtime.attempt.charge(_ROUTING * (1 + len(found)))
-    return [[persona, chance] for persona, chance in found]
+    ranking = router.ranked(router_object, router.facts_of(message))
+    runtime.attempt.charge(_ROUTING * (1 + len(ranking)))
+    return [[persona, chance] for persona, chance in ranking]
 
 
 def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -> UvmObject:
     """Keep pairs of prompt and wanted answer as a lesson of this persona; answers the lesson."""
-    pairs = [one for one in examples if isinstance(one, dict) and set(one) == {"prompt", "answer"}] if isinstance(examples, list) else []
-    if not pairs or len(pairs) != len(examples) or not all(isinstance(text, str) and text for one in pairs for text in one.values()):
+    pairs = (
+        [pair for pair in examples if isinstance(pair, dict) and set(pair) == {"prompt", "answer"}] if isinstance(examples, list) else []
+    )
+    if not pairs or len(pairs) != len(examples) or not all(isinstance(text, str) and text for pair in pairs for text in pair.values()):
         raise BadArguments("fineTuneWith_ takes a list of {'prompt': text, 'answer': text}")
     lesson = UvmObject(
         {

@@ -12,7 +12,7 @@ from uvm.history.takings import Taking
 from uvm.history.undo import Restoring, UndoPlan
 from uvm.image import library
 from uvm.image.message_object import is_method
-from uvm.image.methods import VERSION
+from uvm.image.methods import VERSION, decline
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, UvmObject
 from uvm.runtime import authority
 from uvm.runtime.runtime import Primitive, Runtime
@@ -59,48 +59,48 @@ def take_back(
     if not all(type(flag) is bool for flag in (preview, also_data, where_possible)):
         raise BadArguments("preview, also_data and where_possible are true or false")
     image, charge = runtime.image, runtime.attempt.charge
-    asked, method = _asked(runtime, what)
-    data, cut = takings.written_by(image, method, asked, charge) if method is not None else ([], False)
-    chosen = [*data, *asked] if also_data else asked
+    requested, method = _requested(runtime, what)
+    data, cut = takings.written_by(image, method, requested, charge) if method is not None else ([], False)
+    chosen = [*data, *requested] if also_data else requested
     plan = undo.make(image, chosen, lambda *change: _why_not(runtime, *change))
     charge(_SLOT * (len(plan.steps) + len(plan.obstacles)))
     undo.name_the_later(image, plan, charge)
-    told = listing.plan(plan, data, cut, also_data)
+    answer = listing.plan(plan, data, cut, also_data)
     if preview:
-        return {**told, "preview": True}
+        return {**answer, "preview": True}
     if cut and also_data:
         raise UndoConflict(
             f"{method!r} wrote more than the newest {takings.LOOKED:,} entries show", "undo the method alone, then its messages in portions"
         )
-    if plan.obstacles and not (where_possible and plan.taken):
+    if plan.obstacles and not (where_possible and plan.undone):
         raise _conflict(runtime, plan)
     if plan.steps:  # else all of it was taken back in other ways, and there is nothing to write
         _carry_out(runtime, plan)
-    return told
+    return answer
 
 
-def _asked(runtime: Runtime, what: Any) -> tuple[list[Taking], UvmObject | None]:
+def _requested(runtime: Runtime, subject: Any) -> tuple[list[Taking], UvmObject | None]:
     """What is to be taken back; and the method, where it is one."""
     image, charge = runtime.image, runtime.attempt.charge
-    if is_method(what):
-        return takings.of_method(image, None, "", what, charge), what
-    if isinstance(what, list) and len(what) == 2 and type(what[0]) is UvmObject and type(what[1]) is str:
-        holder, selector = what
+    if is_method(subject):
+        return takings.of_method(image, None, "", subject, charge), subject
+    if isinstance(subject, list) and len(subject) == 2 and type(subject[0]) is UvmObject and type(subject[1]) is str:
+        holder, selector = subject
         method = holder.own(selector)
         if not is_method(method):
             raise BadArguments(f"{selector!r:.140} is no method of {holder!r}'s own", "batos inspect shows where a method stands")
         return takings.of_method(image, holder, selector, method, charge), method
-    if type(what) is not str:
+    if type(subject) is not str:
         raise BadArguments(_FORMS)
-    if entries.is_id(what):
-        recorded = takings.behind(image, entries.find(image, what))
+    if entries.is_id(subject):
+        recorded = takings.behind(image, entries.find(image, subject))
         return [takings.whole(image, recorded)], _installed(recorded)
-    session, slash, seq = what.rpartition("/")
+    session, slash, seq = subject.rpartition("/")
     if slash:
         if not session or not seq.isdecimal() or len(seq) > 16:
             raise BadArguments(_FORMS)
         return [takings.whole(image, takings.of_message(image, session, int(seq), runtime.attempt.principal, charge))], None
-    return takings.of_transaction(image, takings.tid_of(what)), None
+    return takings.of_transaction(image, takings.tid_of(subject)), None
 
 
 def _installed(recorded: entries.Recorded) -> UvmObject | None:
@@ -161,7 +161,7 @@ def _carry_out(runtime: Runtime, plan: UndoPlan) -> None:
     for id, numbers in plan.marks.items():
         if numbers != marks.taken_back(image, id):
             marks.put(image, id, numbers)
-    attempt.undid += [[id, numbers] for id, numbers in plan.taken.items()]
+    attempt.undid += [[id, numbers] for id, numbers in plan.undone.items()]
     chronicle.record(
         image,
         "undo",
@@ -169,7 +169,7 @@ def _carry_out(runtime: Runtime, plan: UndoPlan) -> None:
         cause=attempt.message,
         object=plan.steps[0].owner,
         slot=plan.steps[0].slot,
-        facts={"undid": list(plan.taken)[: listing.SLOTS], "slots": len(plan.steps), "conflicts": len(plan.obstacles)},
+        facts={"undid": list(plan.undone)[: listing.SLOTS], "slots": len(plan.steps), "conflicts": len(plan.obstacles)},
     )
 
 
@@ -185,6 +185,8 @@ def _put(runtime: Runtime, step: Restoring) -> None:
         step.owner.drop(step.slot)
     else:
         step.owner.put(step.slot, step.value)
+        if is_method(step.value) and is_method(step.now):
+            decline(step.value, step.now)
 
 
 def _check_cycle(runtime: Runtime, owner: UvmObject) -> None:
@@ -208,7 +210,9 @@ def _conflict(runtime: Runtime, plan: UndoPlan) -> UndoConflict:
         f"{first.slot} of {first.owner!r} cannot be taken back: {first.why}{others}; nothing was done",
         (f"undo {later} first, which came later" if later else "`batos undo … --preview` shows what can be taken back")
         + "; `--where-possible` takes back the rest",
-        conflicts=[{**told, "object": str(runtime.image.reference(told["object"]))} for told in listing.conflicts(plan.obstacles)],
+        conflicts=[
+            {**conflict, "object": str(runtime.image.reference(conflict["object"]))} for conflict in listing.conflicts(plan.obstacles)
+        ],
     )
 
 

@@ -47,13 +47,14 @@ def revoke(runtime: Runtime, receiver: UvmObject, kind: str, name: str, reason: 
         raise BadArguments(f"a reason is a text of at most {REASON} characters, and preview is true or false")
     author = _author(image, kind, name)
     judged = list(islice(revocations.to_quarantine(image, author), MOST + 1))
-    left, judged = len(judged) > MOST, judged[:MOST]
+    more, judged = len(judged) > MOST, judged[:MOST]
     attempt.charge(_METHOD * len(judged))
-    answer = _answer(runtime, author, judged, left, preview)
+    answer = _answer(runtime, author, judged, more, preview)
     if preview or (not judged and revocations.find(image, author) is not None):
         return answer
     attempt.touch()
-    revocations.revoke(image, author, (each.method for each in judged), reason, attempt.principal)
+    attempt.judged += [verdict.method for verdict in judged]
+    revocations.revoke(image, author, attempt.judged, reason, attempt.principal)
     if author.kind == "adapter":
         revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "revoked")
     answer |= revocations.find(image, author) or {}
@@ -74,12 +75,13 @@ def restore(runtime: Runtime, receiver: UvmObject, kind: str, name: str, preview
     judged = list(islice(revocations.to_restore(image, author), MOST + 1))
     if revocations.find(image, author) is None and not judged:
         raise BadArguments(f"the {author.kind} {author.name[:128]} is not revoked", "batos revoked lists who is")
-    left, judged = len(judged) > MOST, judged[:MOST]
+    more, judged = len(judged) > MOST, judged[:MOST]
     attempt.charge(_METHOD * len(judged))
-    answer = _answer(runtime, author, judged, left, preview)
+    answer = _answer(runtime, author, judged, more, preview)
     if preview:
         return answer
     attempt.touch()
+    attempt.judged += [verdict.method for verdict in judged if verdict.fate == "restored"]
     revocations.restore(image, author, judged)
     if author.kind == "adapter":
         revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "ready")
@@ -94,7 +96,7 @@ def revoked(runtime: Runtime, receiver: UvmObject) -> list[dict[str, Any]]:
     for author, record in islice(revocations.everyone(runtime.image), LISTED):
         runtime.attempt.charge(_METHOD)
         listed.append({"kind": author.kind, "name": author.name, **record, "methods": authors.count(runtime.image, author)})
-    return sorted(listed, key=lambda one: (one["at"], one["kind"], one["name"]))
+    return sorted(listed, key=lambda row: (row["at"], row["kind"], row["name"]))
 
 
 def check_looking(runtime: Runtime) -> None:
@@ -110,15 +112,15 @@ AUTHORS: dict[str, Primitive] = {"revokeAuthor_": revoke, "restoreAuthor_": rest
 
 def _author(image: Image, kind: Any, name: Any) -> Author:
     """The author of that kind and name; of an adapter, a name or the beginning of its digest will do. Raises BadArguments."""
-    known: tuple[Kind, ...] = get_args(Kind)
-    if kind not in known or type(name) is not str or not 1 <= len(name) <= 256:
-        raise BadArguments(f"an author is one of {', '.join(known)} and its name, not {shown(kind)} {shown(name)}")
+    kinds: tuple[Kind, ...] = get_args(Kind)
+    if kind not in kinds or type(name) is not str or not 1 <= len(name) <= 256:
+        raise BadArguments(f"an author is one of {', '.join(kinds)} and its name, not {shown(kind)} {shown(name)}")
     meant = _adapter_digests(image, name) if kind == "adapter" else [name]
     if len(meant) > 1:
         raise BadArguments(f"{shown(name)} may be {len(meant)} adapters", "give more digits", digests=meant[:8])
     author = Author(kind, meant[0] if meant else name)
     there = bool(meant) if kind == "adapter" else kind == "persona" and name in image.names
-    if not (there or authors.known(image, author) or revocations.find(image, author)):
+    if not (there or authors.has_written(image, author) or revocations.find(image, author)):
         raise BadArguments(f"no {kind} {shown(name)} wrote a method of this image", "batos source TARGET SELECTOR shows who wrote a method")
     return author
 
@@ -130,32 +132,34 @@ def _adapter_digests(image: Image, word: str) -> list[str]:
     Raises BadArguments where several are meant.
     """
     word = word.rpartition("@")[2]
-    if authors.known(image, Author("adapter", word)):
+    if authors.has_written(image, Author("adapter", word)):
         return [word]
     try:
         return [str(model_registry.find(image, "adapter", word).own("digest"))]
     except NoSuchAdapter:
-        gone = sorted(author.name for author, _ in revocations.everyone(image) if author.kind == "adapter" and author.name.startswith(word))
-        return gone if len(word) >= SHORTEST else []
+        revoked_digests = sorted(
+            author.name for author, _ in revocations.everyone(image) if author.kind == "adapter" and author.name.startswith(word)
+        )
+        return revoked_digests if len(word) >= SHORTEST else []
 
 
 # --- what is answered --------------------------------------------------------------------------------------------------
 
 
-def _answer(runtime: Runtime, author: Author, judged: list[Judged], left: bool, preview: bool) -> dict[str, Any]:
+def _answer(runtime: Runtime, author: Author, judged: list[Judged], more: bool, preview: bool) -> dict[str, Any]:
     image = runtime.image
-    written, cut = _written_by(image, (each.method for each in judged), runtime)
-    listed = [_listed(image, each, written.get(id(each.method), [])) for each in judged[:LISTED]]
+    written, cut = _written_by(image, (verdict.method for verdict in judged), runtime)
+    listed = [_listed(image, verdict, written.get(id(verdict.method), [])) for verdict in judged[:LISTED]]
     counts: dict[str, int] = {}
-    for each in judged:
-        counts[each.fate] = counts.get(each.fate, 0) + 1
+    for verdict in judged:
+        counts[verdict.fate] = counts.get(verdict.fate, 0) + 1
     return {
         "author": author.key,
         **(revocations.find(image, author) or {}),
         "methods": listed,
         "counts": counts,
         **({"more": len(judged) - LISTED} if len(judged) > LISTED else {}),
-        **({"left": True} if left else {}),
+        **({"left": True} if more else {}),
         **({"data_cut": True} if cut else {}),
         **({"preview": True} if preview else {}),
     }
@@ -179,21 +183,21 @@ def _listed(image: Image, judged: Judged, written: list[tuple[UvmObject, str]]) 
 
 def _written_by(image: Image, methods: Iterable[UvmObject], runtime: Runtime) -> tuple[dict[int, list[tuple[UvmObject, str]]], bool]:
     """The slots that methods changed, by identity of the method, newest first, and whether there may be more."""
-    wanted: dict[int, list[tuple[UvmObject, str]]] = {id(method): [] for method in methods}
+    slots_of: dict[int, list[tuple[UvmObject, str]]] = {id(method): [] for method in methods}
     versions: dict[int, UvmObject] = {}
-    if not wanted:
-        return wanted, False
+    if not slots_of:
+        return slots_of, False
     for looked, recorded in enumerate(entries.newest_first(image)):
         if looked == LOOKED:
-            return wanted, True
+            return slots_of, True
         runtime.attempt.charge(_LOOK)
         for owner, slot, _, before, method, *_ in recorded.entry.get("effects", ()):
             if slot == VERSION:
                 versions[id(owner)] = loaded(before)  # earlier than this, the method was that one
             writer = versions.get(id(method), method)
-            if id(writer) in wanted:
-                wanted[id(writer)].append((owner, slot))
-    return wanted, False
+            if id(writer) in slots_of:
+                slots_of[id(writer)].append((owner, slot))
+    return slots_of, False
 
 
 def _chronicle(runtime: Runtime, kind: Literal["revocation", "restoration"], author: Author, reason: str, answer: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ def kind(literal: str) -> str:
     """The kind of a slot's value, by the literal that the prompt shows of it."""
     if literal.startswith("<"):
         return literal if literal in ("<method>", "<blob>", "<bytes>") else "<object>"
-    known = {"[": "list", "{": "dict", "'": "text", '"': "text", "T": "flag", "F": "flag", "N": "none"}
-    return known.get(literal[:1], "number")
+    kinds = {"[": "list", "{": "dict", "'": "text", '"': "text", "T": "flag", "F": "flag", "N": "none"}
+    return kinds.get(literal[:1], "number")
 
 
 def words(name: str) -> list[str]:
@@ -70,19 +70,19 @@ def features(facts: Facts) -> Features:
     A word of the selector that names a slot stands in the pattern as the slot's kind: `add_apple` and `add_horse` are the same message
     to two objects. That is what carries over to words that were never seen.
     """
-    said = words(facts.selector)
+    spoken = words(facts.selector)
     slots = {_stem(word): kind for name, kind in facts.slots.items() for word in words(name)}
-    pattern = [f"<{slots[_stem(word)]}>" if _stem(word) in slots else word for word in said]
+    pattern = [f"<{slots[_stem(word)]}>" if _stem(word) in slots else word for word in spoken]
     named = [
         "bias",
         f"arity {facts.arity}",
-        f"length {len(said)}",
+        f"length {len(spoken)}",
         f"pattern {' '.join(pattern)}",
-        *(f"word {word}" for word in said),
-        *(f"pair {one} {other}" for one, other in pairwise(said)),
-        *(f"piece {one} {other}" for one, other in pairwise(pattern)),
-        *(f"first {word}" for word in said[:1]),
-        *(f"last {word}" for word in said[-1:]),
+        *(f"word {word}" for word in spoken),
+        *(f"pair {first} {second}" for first, second in pairwise(spoken)),
+        *(f"piece {first} {second}" for first, second in pairwise(pattern)),
+        *(f"first {word}" for word in spoken[:1]),
+        *(f"last {word}" for word in spoken[-1:]),
         *(f"begins {piece}" for piece in pattern[:1]),
         *(f"means {piece}" for piece in pattern if piece.startswith("<")),
         *([] if any(piece.startswith("<") for piece in pattern) else ["means nothing"]),
@@ -116,17 +116,17 @@ def ranked(router: UvmObject, facts: Facts) -> list[tuple[str, float]]:
 
 def learn(router: UvmObject, facts: Facts, personas: Sequence[str], accepted: bool) -> None:
     """Take in one example: a draft of the personas was accepted, or drafts of all of them were not. Changes the router's object."""
-    known = weights(router)
+    vectors = weights(router)
     for persona in personas:
-        if persona not in known and len(known) < MOST:
+        if persona not in vectors and len(vectors) < MOST:
             router.put(f"of:{persona}", MergingVector(WIDTH))
-            known = weights(router)
-    taught = [persona for persona in personas if persona in known]
-    found = features(facts)
+            vectors = weights(router)
+    taught = [persona for persona in personas if persona in vectors]
+    values = features(facts)
     if not taught:
         return
-    for persona, step in steps(probabilities(known, found), taught, accepted).items():
-        known[persona].add({position: round(RATE * SCALE * step * value) for position, value in found.items()})
+    for persona, step in steps(probabilities(vectors, values), taught, accepted).items():
+        vectors[persona].add({position: round(RATE * SCALE * step * value) for position, value in values.items()})
     router.own("examples").add(1)
     router._p_changed = True
 
@@ -136,22 +136,22 @@ def weights(router: UvmObject) -> dict[str, MergingVector]:
     return {name[3:]: router.own(name) for name in router.names() if name.startswith("of:")}
 
 
-def probabilities(known: Mapping[str, MergingVector], found: Features) -> dict[str, float]:
+def probabilities(vectors: Mapping[str, MergingVector], values: Features) -> dict[str, float]:
     """The softmax of the personas' scores."""
-    scores = {persona: sum(vector.numbers[at] * value for at, value in found.items()) / SCALE for persona, vector in known.items()}
+    scores = {persona: sum(vector.numbers[at] * value for at, value in values.items()) / SCALE for persona, vector in vectors.items()}
     highest = max(scores.values(), default=0.0)
     powers = {persona: math.exp(score - highest) for persona, score in scores.items()}
     total = sum(powers.values())
     return {persona: power / total for persona, power in powers.items()}
 
 
-def steps(given: Mapping[str, float], taught: Iterable[str], accepted: bool) -> dict[str, float]:
+def steps(chances: Mapping[str, float], taught: Iterable[str], accepted: bool) -> dict[str, float]:
     """The gradient of the log likelihood of an example by each persona's score."""
     about = set(taught)
-    share = sum(given[persona] for persona in about)
+    share = sum(chances[persona] for persona in about)
     if accepted:
-        return {persona: (chance / share if persona in about else 0.0) - chance for persona, chance in given.items()}
-    left = 1.0 - share
-    if left < 1e-9:  # nobody else is known who could have done better
-        return dict.fromkeys(given, 0.0)
-    return {persona: -chance if persona in about else chance * share / left for persona, chance in given.items()}
+        return {persona: (chance / share if persona in about else 0.0) - chance for persona, chance in chances.items()}
+    others = 1.0 - share
+    if others < 1e-9:  # nobody else is known who could have done better
+        return dict.fromkeys(chances, 0.0)
+    return {persona: -chance if persona in about else chance * share / others for persona, chance in chances.items()}

@@ -59,11 +59,11 @@ class FunctionCache:
 
     def get(self, digest: str) -> Callable[..., Any] | None:
         """The function that was put under a digest, if it is still here."""
-        found = self._functions.get(digest)
-        if found is None:
+        entry = self._functions.get(digest)
+        if entry is None:
             return None
         self._functions.move_to_end(digest)
-        return found[0]
+        return entry[0]
 
     def put(self, digest: str, function: Callable[..., Any], size: int) -> None:
         """Keep a function whose source has so many bytes."""
@@ -201,11 +201,11 @@ class Runtime:
 
     # --- changes -----------------------------------------------------------------------------------------------------
 
-    def check_writable(self, one: UvmObject) -> None:
+    def check_writable(self, target: UvmObject) -> None:
         """Raises NotAllowed for what this message, or a method on the stack, may not change."""
         if not self.attempt.writable:
             raise NotAllowed("this message may only look")
-        authority.check_change(self.image, one, self.attempt.policy)
+        authority.check_change(self.image, target, self.attempt.policy)
 
     def put(self, owner: UvmObject, name: str, value: Any) -> None:
         """Set a data slot: name and value are checked, and the change is journalled."""
@@ -234,8 +234,8 @@ class Runtime:
 
     def think(self, persona: UvmObject, prompt: str, max_tokens: int) -> str:
         """The model's answer to a prompt. Raises Thought when it is not there yet."""
-        self.attempt.asked += 1
-        key = f"{self.attempt.asked}:{prompt}"
+        self.attempt.questions += 1
+        key = f"{self.attempt.questions}:{prompt}"
         if key in self.attempt.thoughts:
             return self.attempt.thoughts[key]
         self.attempt.finish(Thought(key, persona, prompt, max_tokens))
@@ -327,11 +327,11 @@ class Runtime:
         except (AttemptEnded, Exception) as error:
             if not self.image.is_primordial(holder):
                 raise  # an object that answers for itself says itself what is wrong
-            told = error if isinstance(error, ImageError | AttemptEnded) else self._failure(error)
-            blame(self.image, receiver, selector, told, culprit(error))
-            if told is error:
+            failure = error if isinstance(error, ImageError | AttemptEnded) else self._failure(error)
+            blame(self.image, receiver, selector, failure, culprit(error))
+            if failure is error:
                 raise
-            raise told from error
+            raise failure from error
         finally:
             self._reflecting = False
             self._reflected = (None, False)
@@ -352,11 +352,11 @@ class Runtime:
 def _arity(signature: inspect.Signature) -> range:
     """How many arguments without keywords a primitive takes, besides the runtime and the receiver."""
     parameters = list(signature.parameters.values())[2:]
-    by_place = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in parameters):
+    by_place = [parameter for parameter in parameters if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)]
+    if any(parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty for parameter in parameters):
         return range(0)
-    most = sys.maxsize - 1 if any(one.kind is one.VAR_POSITIONAL for one in parameters) else len(by_place)
-    return range(sum(one.default is one.empty for one in by_place), most + 1)
+    most = sys.maxsize - 1 if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters) else len(by_place)
+    return range(sum(parameter.default is parameter.empty for parameter in by_place), most + 1)
 
 
 def shown(name: Any) -> str:
@@ -389,8 +389,8 @@ def check_arguments(selector: str, method: UvmObject, args: tuple[Any, ...], kwa
         return
     names = [*positional, *keywords]
     extra = [name for name in kwargs if name not in names]
-    given = set(names[: len(args)]) | set(kwargs)
-    missing = [name for name in names if name not in given and name not in defaults]
+    passed = set(names[: len(args)]) | set(kwargs)
+    missing = [name for name in names if name not in passed and name not in defaults]
     twice = [name for name in names[: len(args)] if name in kwargs]
     if extra or missing or twice or len(args) > len(names):
         raise BadArguments(f"{selector} takes ({', '.join(names)}), not {len(args)} arguments and keywords {sorted(kwargs)}")

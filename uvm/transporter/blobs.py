@@ -10,7 +10,7 @@ from uvm.errors import BadExport
 from uvm.image import model_registry, views
 from uvm.image.image import Image
 from uvm.objects import UvmObject
-from uvm.transporter.parts import parts, reached
+from uvm.transporter.parts import reached, referents
 
 _CHUNK = 1 << 20
 
@@ -25,17 +25,17 @@ def piece(blob: Blob, offset: int, most: int) -> tuple[bytes, bool]:
     """At most so many bytes of a stored file from an offset, and whether there are more."""
     with blob.open("r") as file:
         file.seek(offset)
-        data = file.read(most)
-        return data, bool(file.read(1))
+        octets = file.read(most)
+        return octets, bool(file.read(1))
 
 
 def joined(image: Image, digest: str, pieces: Sequence[Blob]) -> Blob:
     """A new file of uploaded pieces. Raises BadExport when it does not have the digest."""
-    seen = hashlib.sha256()
+    hasher = hashlib.sha256()
     for chunk in _chunks(pieces):
-        seen.update(chunk)
-    if seen.hexdigest() != digest:
-        raise BadExport(f"the file {digest} has the digest {seen.hexdigest()}", "it was damaged on the way: import again", object=digest)
+        hasher.update(chunk)
+    if hasher.hexdigest() != digest:
+        raise BadExport(f"the file {digest} has the digest {hasher.hexdigest()}", "it was damaged on the way: import again", object=digest)
     return written(image, _chunks(pieces))
 
 
@@ -63,10 +63,10 @@ def in_image(image: Image, alive: Callable[[], None]) -> dict[str, Blob]:
     files: dict[str, Blob] = {}
     for owner in reached(owner for owner in image.names.values() if type(owner) is UvmObject):
         for value in owner._slots.values():
-            for part in parts(value):
-                if isinstance(part, Blob):
+            for referent in referents(value):
+                if isinstance(referent, Blob):
                     alive()
-                    files.setdefault(digest_of(part), part)
+                    files.setdefault(digest_of(referent), referent)
     for kind in model_registry.KINDS:
         for proxy in model_registry.proxies(image, kind):
             files |= _weights(proxy)

@@ -55,28 +55,28 @@ class Exports:
 
     def _of_objects(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
         number, offset, left = request.number, request.offset, self._capacity
-        data: list[bytes] = []
+        pieces: list[bytes] = []
         while number < len(surveyed.objects) and left > _PIECE:
             self._alive()
             document = encode(documented(view.at(Reference(surveyed.objects[number])), surveyed))
             if offset >= len(document):
                 raise BadArguments(f"object {number} of the export has no byte {offset:,}", "go on where the last part said")
-            data.append(document[offset : offset + left - _PIECE])
-            left -= len(data[-1]) + _PIECE
-            offset += len(data[-1])
+            pieces.append(document[offset : offset + left - _PIECE])
+            left -= len(pieces[-1]) + _PIECE
+            offset += len(pieces[-1])
             if offset < len(document):
                 break
             number, offset = number + 1, 0
-        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, data, number, offset)
+        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, pieces, number, offset)
 
     def _of_blob(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
         oid = surveyed.blobs.get(request.blob)
         blob = view.connection.get(oid) if oid is not None else None
         if not isinstance(blob, Blob):
             raise BadArguments(f"this export has no file {request.blob}", "its documents name those that it has")
-        data, more = piece(blob, request.offset, self._capacity)
-        end = request.offset + len(data) if more else 0
-        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, [data], offset=end)
+        octets, more = piece(blob, request.offset, self._capacity)
+        end = request.offset + len(octets) if more else 0
+        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, [octets], offset=end)
 
 
 def documented(owner: UvmObject, surveyed: Survey) -> ObjectDocument:
@@ -85,13 +85,13 @@ def documented(owner: UvmObject, surveyed: Survey) -> ObjectDocument:
     here: dict[str, UvmObject] = {}
     slots: dict[str, Any] = {}
 
-    def tag(part: Any) -> dict[str, Any]:
-        if part._p_oid in surveyed.keys:
-            return {"ref": surveyed.keys[part._p_oid]}
-        home = surveyed.homes.get(part._p_oid)
-        if home is not None and home[0] == key and isinstance(part, UvmObject):
-            here[home[1]] = part
-        return dict(surveyed.tags[part._p_oid])
+    def tag(referent: Any) -> dict[str, Any]:
+        if referent._p_oid in surveyed.keys:
+            return {"ref": surveyed.keys[referent._p_oid]}
+        home = surveyed.homes.get(referent._p_oid)
+        if home is not None and home[0] == key and isinstance(referent, UvmObject):
+            here[home[1]] = referent
+        return dict(surveyed.tags[referent._p_oid])
 
     for slot in owner.names():
         value = owner.own(slot)
@@ -104,5 +104,5 @@ def documented(owner: UvmObject, surveyed: Survey) -> ObjectDocument:
         names=list(owner._slots.get(NAMES, ())),
         parents=[tag(parent) for parent in owner._slots.get(PARENTS, ())],
         slots=slots,
-        methods={label: methods.documented(part, tag) for label, part in here.items()},
+        methods={label: methods.documented(behaviour, tag) for label, behaviour in here.items()},
     )

@@ -22,7 +22,7 @@ from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
 from uvm.transporter import blobs, plan, uploads
 from uvm.transporter.methods import Importing
-from uvm.transporter.parts import parts
+from uvm.transporter.parts import referents
 from uvm.transporter.plan import Arrival, ImportOptions, ImportPlan
 
 LISTED: Final = 1000
@@ -45,8 +45,8 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ses
     upload = None if request.upload is None else uploads.of(image, request.upload, principal)
     if (upload is None) == (not request.bundle):
         raise BadArguments("an Import has a bundle, or an upload with one", "send the one or the other")
-    data = request.bundle if upload is None else uploads.bundle(upload)
-    bundle = _bundle(data)
+    encoded = request.bundle if upload is None else uploads.bundle(upload)
+    bundle = _bundle(encoded)
     by = Importing(principal, session, attempt.rights, attempt.now, bundle.image, bundle.tid)
     uploaded = uploads.files(upload) if upload is not None else {}
     if sum(uploaded.values()) > attempt.limits.bytes:
@@ -83,7 +83,7 @@ class _Files:
         self._alive = alive
         self._preview = preview
         self._new: dict[int, int] = {}
-        self._known: dict[str, Blob] | None = None
+        self._in_image: dict[str, Blob] | None = None
 
     def find(self, digest: str) -> Blob | None:
         """Raises BadExport for an uploaded file that has another digest."""
@@ -93,18 +93,18 @@ class _Files:
             blob = uploads.file(self._image, self._upload, digest)
             self._new[id(blob)] = self._sizes[digest]
             return blob
-        if self._known is None:
-            self._known = blobs.in_image(self._image, self._alive)
-        return self._known.get(digest)
+        if self._in_image is None:
+            self._in_image = blobs.in_image(self._image, self._alive)
+        return self._in_image.get(digest)
 
     def size_in(self, arrival: Arrival) -> int:
         """Bytes of new files that an object holds; each is counted once."""
-        return sum(self._new.pop(id(part), 0) for part in parts(list(arrival.slots.values())) if isinstance(part, Blob))
+        return sum(self._new.pop(id(referent), 0) for referent in referents(list(arrival.slots.values())) if isinstance(referent, Blob))
 
 
-def _bundle(data: bytes) -> Bundle:
+def _bundle(encoded: bytes) -> Bundle:
     try:
-        return decode_bundle(data)
+        return decode_bundle(encoded)
     except msgspec.DecodeError as error:
         raise BadExport(f"the bundle cannot be read: {error}", "export again with this version") from error
 
@@ -146,7 +146,7 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
         before, after = owner.own(name), slots.get(name)
         if isinstance(before, UvmObject) and isinstance(after, UvmObject) and is_method(before) and attempt.is_new(after):
             # What a method had to satisfy stays with what takes its place.
-            contract.keep(after, contract.kept(before), image.visible)
+            contract.keep(after, contract.clauses_of(before), image.visible)
         if slots.get(name, ABSENT) is ABSENT:
             owner.drop(name)
         else:

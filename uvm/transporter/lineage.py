@@ -25,28 +25,28 @@ def check(coming: Iterable[tuple[str, UvmObject, list[UvmObject]]]) -> None:
 
 
 def _check_for_cycles(key: str, start: UvmObject, parents_of: ParentsOf, done: dict[int, UvmObject]) -> None:
-    way: set[int] = set()
+    path: set[int] = set()
     pending = [(start, False)]
     while pending:
         owner, leaving = pending.pop()
         if leaving:
-            way.remove(id(owner))
+            path.remove(id(owner))
             done[id(owner)] = owner
-        elif id(owner) in way:
+        elif id(owner) in path:
             raise ParentCycle(f"{key} would be its own ancestor, or that of its ancestors; a cycle of parents is refused", object=key)
         elif id(owner) not in done:
-            way.add(id(owner))
+            path.add(id(owner))
             pending.append((owner, True))
             pending.extend((parent, False) for parent in parents_of(owner))
 
 
 def _ancestors(start: UvmObject, parents_of: ParentsOf) -> int:
     """How many objects an object would delegate to, as far as they are not too many."""
-    seen: dict[int, UvmObject] = {}
+    ancestors: dict[int, UvmObject] = {}
     pending = [start]
-    while pending and len(seen) <= ANCESTORS + 1:
+    while pending and len(ancestors) <= ANCESTORS + 1:
         owner = pending.pop()
-        if id(owner) not in seen:
-            seen[id(owner)] = owner
+        if id(owner) not in ancestors:
+            ancestors[id(owner)] = owner
             pending.extend(parents_of(owner))
-    return len(seen) - 1
+    return len(ancestors) - 1

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from uvm.errors import BadExport, NotAllowed
-from uvm.image import authors, revocations
+from uvm.image import authors, contract, revocations
 from uvm.image.image import Image
 from uvm.image.large import loaded, stored
 from uvm.image.methods import IMPORTED, is_imported, method, quarantine, quarantined, revoke
@@ -88,21 +88,21 @@ def imported(image: Image, document: MethodDocument, by: Importing, find: Find) 
         "imports": [*(untagged(earlier, find) for earlier in document.imports), hop][-HOPS:],
         "claimed": {"author": document.author, "born": document.born, "proof": untagged(document.proof, find)},
     }
-    made = method(document.selector, audited.source, document.positional, AUTHOR, proof, document.policy)
-    for author in authors.authors_of(made):
+    behaviour = method(document.selector, audited.source, document.positional, AUTHOR, proof, document.policy)
+    for author in authors.authors_of(behaviour):
         if record := revocations.find(image, author):
-            revoke(made, {**record, "author": author.key})
+            revoke(behaviour, {**record, "author": author.key})
             findings = [*findings, f"out of use here: the {author.kind} {author.name} was revoked"]
     if document.examples is not None:
-        made.put(EXAMPLES, stored(untagged(document.examples, find)))
-    if document.quarantined and not quarantined(made):
-        quarantine(made, document.quarantined)
-    return made, findings
+        behaviour.put(EXAMPLES, stored(untagged(document.examples, find)))
+    if document.quarantined and not quarantined(behaviour):
+        quarantine(behaviour, document.quarantined)
+    return behaviour, findings
 
 
 def examples_of(behaviour: UvmObject) -> Any:
     """The examples that a method keeps, or nothing."""
-    return loaded(behaviour.own(EXAMPLES, None))
+    return contract.portable(loaded(behaviour.own(EXAMPLES, None)))
 
 
 def same(behaviour: UvmObject, document: MethodDocument, find: Find) -> bool:

@@ -22,7 +22,7 @@ def primordial_objects(image: Image) -> dict[str, UvmObject]:
     """The objects that every image is born with, by the name that an export has for them."""
     root = image.root
     objects: dict[str, Any] = {name: image.names.get(name) for name in root["primordial"]}
-    objects |= {place: root.get(place) for place in UNNAMED}
+    objects |= {name: root.get(name) for name in UNNAMED}
     return {name: owner for name, owner in objects.items() if type(owner) is UvmObject}
 
 

@@ -21,7 +21,7 @@ from uvm.runtime.authority import check_weights
 from uvm.transporter import lineage, methods
 from uvm.transporter.methods import Importing
 from uvm.transporter.origin import image_id, primordial_methods, primordial_objects
-from uvm.transporter.parts import parts, reached
+from uvm.transporter.parts import reached, referents
 from uvm.values.tagged import untagged
 
 LISTED: Final = 100
@@ -110,9 +110,9 @@ class _Planning:
         self._same_image = bundle.image == image_id(image)
 
     def plan(self) -> ImportPlan:
-        for number, data in enumerate(self._bundle.objects):
+        for number, encoded in enumerate(self._bundle.objects):
             self._alive()
-            document = _document(number, data)
+            document = _document(number, encoded)
             if self._documents.setdefault(document.key, document) is not document:
                 raise BadExport(f"{document.key!r:.100} is exported twice", "keep one of them", object=document.key)
         self._meet_names()
@@ -146,7 +146,7 @@ class _Planning:
                 f"nothing in the export is named {strange[0]!r:.100}", f"it has {', '.join(sorted(exported)[:8]) or 'no names'}"
             )
         owner: dict[str, str] = {}
-        taken: dict[str, None] = {}
+        taken_names: dict[str, None] = {}
         for key, document in self._documents.items():
             names = [self._rename.get(name, name) for name in document.names]
             for name in names:
@@ -156,7 +156,7 @@ class _Planning:
                     raise BadExport(f"{owner[name]!r:.100} and {key!r:.100} have the same name {name!r:.100}", object=key)
             bearers = [bearer for name in names if type(bearer := self._image.names.get(name)) is UvmObject]
             if bearers and not self._replace:
-                taken.update(dict.fromkeys(name for name in names if name in self._image.names))
+                taken_names.update(dict.fromkeys(name for name in names if name in self._image.names))
             elif len(dict.fromkeys(map(id, bearers))) > 1 or any(map(self._image.is_primordial, bearers)):
                 raise NotAllowed(
                     f"the names of {key!r:.100} are those of several objects here, or of the image's own",
@@ -164,25 +164,25 @@ class _Planning:
                 )
             self._arrivals[key] = Arrival(key, names, bearers[0] if bearers else UvmObject(), not bearers)
         if self._replace and self._same_image:
-            self._meet_parts()
-        if taken:
+            self._meet_components()
+        if taken_names:
             raise NotAllowed(
-                f"{len(taken)} names are taken: {', '.join(list(taken)[:8])}",
+                f"{len(taken_names)} names are taken: {', '.join(list(taken_names)[:8])}",
                 "choose others (batos import --as OLD=NEW), or let the objects of these names become what was exported (--replace)",
-                names=list(taken)[:LISTED],
+                names=list(taken_names)[:LISTED],
             )
 
-    def _meet_parts(self) -> None:
+    def _meet_components(self) -> None:
         """Back in the image that it comes from, what has no name becomes what was exported as well, as long as it is a part of what does.
 
         The reference alone would not do: after a rollback it may have come to mean something else.
         """
         named = [arrival.object for arrival in self._arrivals.values() if not arrival.new]
-        for part in reached(named):
+        for component in reached(named):
             self._alive()
-            arrival = self._arrivals.get(str(Reference(part._p_oid)))
-            if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(part):
-                arrival.object, arrival.new = part, False
+            arrival = self._arrivals.get(str(Reference(component._p_oid)))
+            if arrival is not None and arrival.new and not arrival.names and not self._image.is_primordial(component):
+                arrival.object, arrival.new = component, False
 
     # --- methods -----------------------------------------------------------------------------------------------------
 
@@ -202,11 +202,11 @@ class _Planning:
                     self._behaviours.append(Behaviour(key, method.selector, str(mine.own("author")), method.policy, [], kept=True))
                     continue
                 self._check_importer()
-                taken, findings = methods.imported(self._image, method, self._by, self._find)
-                if taken is None:
+                imported, findings = methods.imported(self._image, method, self._by, self._find)
+                if imported is None:
                     refused.append({"object": key, "selector": method.selector, "findings": findings})
                     continue
-                self._methods[key, label] = taken
+                self._methods[key, label] = imported
                 self._behaviours.append(Behaviour(key, method.selector, method.author, method.policy, findings))
         if refused:
             first = refused[0]
@@ -258,15 +258,15 @@ class _Planning:
         """What a value names. What is not there is noted, and something else stands for it until all are known."""
         named = self._looked_up(tag, content)
         if named is None:
-            shown = content if isinstance(content, str) else ".".join(map(str, content)) if isinstance(content, list) else str(content)
-            self._missing[f"{tag} {shown}"[:200], self._here] = None
+            name = content if isinstance(content, str) else ".".join(map(str, content)) if isinstance(content, list) else str(content)
+            self._missing[f"{tag} {name}"[:200], self._here] = None
             return _NOBODY
         return named
 
     def _looked_up(self, tag: str, content: Any) -> Any:
         if tag in ("method", "primordial") and isinstance(content, list) and len(content) == 2:
-            place = (str(content[0]), str(content[1]))
-            return self._primordial_methods.get(place) if tag == "primordial" else self._methods.get(place)
+            key = (str(content[0]), str(content[1]))
+            return self._primordial_methods.get(key) if tag == "primordial" else self._methods.get(key)
         if not isinstance(content, str):
             raise BadExport(f"{{{tag!r}: {content!r:.80}}} names nothing", "docs/export.md has the table of tags")
         match tag:
@@ -333,27 +333,27 @@ class _Planning:
             reached[id(arrival.object)] = arrival
             values = [*arrival.parents, *arrival.slots.values()]
             values += [methods.examples_of(value) for value in arrival.slots.values() if is_method(value)]
-            for part in parts(values):
-                if id(part) in by_identity:
-                    pending.append(by_identity[id(part)])
+            for referent in referents(values):
+                if id(referent) in by_identity:
+                    pending.append(by_identity[id(referent)])
         return [arrival for arrival in self._arrivals.values() if id(arrival.object) in reached]
 
 
 def _methods_of(owner: UvmObject) -> list[UvmObject]:
     """The methods that an object has, in its slots or in what they hold."""
-    held = parts(list(owner._slots.values()))
-    return list(dict.fromkeys(part for part in held if isinstance(part, UvmObject) and is_method(part)))
+    in_slots = referents(list(owner._slots.values()))
+    return list(dict.fromkeys(referent for referent in in_slots if isinstance(referent, UvmObject) and is_method(referent)))
 
 
 _NOBODY: Final = UvmObject()
 """Stands for what is missing; a plan with it is never carried out."""
 
 
-def _document(number: int, data: bytes) -> ObjectDocument:
-    if len(data) > DOCUMENT_BYTES:
-        raise BadExport(f"object {number} has {len(data):,} bytes; {DOCUMENT_BYTES:,} are allowed")
+def _document(number: int, encoded: bytes) -> ObjectDocument:
+    if len(encoded) > DOCUMENT_BYTES:
+        raise BadExport(f"object {number} has {len(encoded):,} bytes; {DOCUMENT_BYTES:,} are allowed")
     try:
-        return decode_document(data)
+        return decode_document(encoded)
     except msgspec.DecodeError as error:
         raise BadExport(f"object {number} cannot be read: {error}", "export it again", object=str(number)) from error
 

@@ -22,7 +22,7 @@ from uvm.protocol import Reference
 from uvm.transporter.blobs import digest_of
 from uvm.transporter.methods import examples_of
 from uvm.transporter.origin import UNNAMED, image_id, primordial_methods, primordial_objects
-from uvm.transporter.parts import parts
+from uvm.transporter.parts import referents
 
 
 class Survey(Struct, frozen=True):
@@ -66,8 +66,8 @@ class _Walk:
         self.keys: dict[bytes, str] = {}
         primordial = primordial_objects(image)
         behaviour = primordial_methods(primordial)
-        self._primitives = {owner.own("primitive"): place for place, owner in behaviour.items()}
-        self._tags: dict[bytes, dict[str, Any]] = {owner._p_oid: {"primordial": list(place)} for place, owner in behaviour.items()}
+        self._primitives = {owner.own("primitive"): location for location, owner in behaviour.items()}
+        self._tags: dict[bytes, dict[str, Any]] = {owner._p_oid: {"primordial": list(location)} for location, owner in behaviour.items()}
         self._tags |= {owner._p_oid: {"primordial": name} if name in UNNAMED else {"ref": name} for name, owner in primordial.items()}
 
     def through(self, roots: Iterable[UvmObject]) -> None:
@@ -109,13 +109,13 @@ class _Walk:
     def _referred(self, value: Any, key: str, slot: str) -> list[UvmObject]:
         """The objects in a value that are to be looked at as well."""
         reached: list[UvmObject] = []
-        for part in parts(value):
-            if isinstance(part, Blob):
-                self._file(part)
-            elif part.own(KIND) is ABSENT:
-                reached.append(part)
+        for referent in referents(value):
+            if isinstance(referent, Blob):
+                self._file(referent)
+            elif referent.own(KIND) is ABSENT:
+                reached.append(referent)
             else:
-                self._kernels(part, key, slot)
+                self._kernels(referent, key, slot)
         return reached
 
     def _file(self, blob: Blob) -> None:

@@ -251,6 +251,8 @@ class Trial:
         self._settings = settings
         self._tid = request.tid
         self._overlay = frozenset(request.overlay)
+        # Whoever shares a method goes on changing while it is corrected; the state of an example's object is the example's.
+        self._subjects = frozenset(request.subjects) - {request.receiver, request.holder}
         self._frames = Frames(LONGEST_SAID)
         self._outgoing: deque[memoryview] = deque([memoryview(framed(request))])
         self._read: dict[bytes, bytes] = {}
@@ -354,7 +356,7 @@ class Trial:
         if self._asked_bytes > self._settings.read_mb * 1_000_000:
             self._killed(f"trial.read_mb, {self._settings.read_mb}")
             return
-        if found is not None and oid not in self._overlay:
+        if found is not None and oid not in self._overlay and oid not in self._subjects:
             self._read[oid] = found[1]
         self._outgoing.append(memoryview(framed(Record(oid, *(found or (None,))))))
         # The child may have waited since this process looked last; that is not the child's time.

@@ -160,7 +160,10 @@ class _Trial:
         missed, looked = [], []
         for number, example in enumerate(request.examples, 1):
             label = request.labels[number - 1] if number <= len(request.labels) else f"example {number}"
-            missed += [text] if (text := self._missed(label, example)) else []
+            subject = request.subjects[number - 1] if number <= len(request.subjects) else request.receiver
+            if subject != request.receiver:
+                label += f", on {Reference(subject)}"
+            missed += [text] if (text := self._missed(label, example, subject)) else []
             looked.append(self._runtime.looked() if self._runtime is not None else None)
         made_up = self._made_up(alone=message is None and not request.examples)
         fit = made_up.kind == "ok" and not made_up.amnesia
@@ -188,9 +191,9 @@ class _Trial:
                 return TrialOutcome(kind="ok")
             raise
 
-    def _carried(self, call: Call, slots: Mapping[str, Any] = EMPTY) -> TrialOutcome:
-        """One call, carried out and stored as service would, on a receiver on which `slots` have these values."""
-        image, attempt, result = self._run(call, slots)
+    def _carried(self, call: Call, slots: Mapping[str, Any] = EMPTY, subject: bytes = b"") -> TrialOutcome:
+        """One call, carried out and stored as service would, on `subject`, or the receiver, on which `slots` have these values."""
+        image, attempt, result = self._run(call, slots, subject or self._request.receiver)
         shown = self._answer(image, result)
         attempt.unflagged()
         look(image, attempt)
@@ -210,11 +213,11 @@ class _Trial:
         except NoRoom:
             raise TooLarge(f"the answer would have more than {room.limit:,} bytes", "ask for less") from None
 
-    def _missed(self, label: str, example: Example) -> str:
+    def _missed(self, label: str, example: Example, subject: bytes) -> str:
         """What the draft did otherwise than this example says; nothing if it kept to it."""
         call = Call(example.args, example.kwargs)
         try:
-            one = self._carried(call, example.slots or {})
+            one = self._carried(call, example.slots or {}, subject)
         except (Miss, Thought):
             raise
         except (AttemptEnded, ImageError) as error:
@@ -226,7 +229,7 @@ class _Trial:
                 return _printable(f"{label}: {_call(call)} would forget its change of {', '.join(one.amnesia)}")
             else:
                 run = ExampleRun(result=one.result, effects=one.effects)
-        unlike = difference(_as_said(example), Reference(self._request.receiver), _call(call), run)
+        unlike = difference(_as_said(example), Reference(subject), _call(call), run)
         return _printable(f"{label}: {unlike}") if unlike else ""
 
     def _made_up(self, alone: bool) -> TrialOutcome:
@@ -268,10 +271,10 @@ class _Trial:
             return replace(failed(TrialError("NoExample", _printable(text))), made_up=tried)
         return replace(shown, made_up=tried, made_up_ended=ended)
 
-    def _run(self, call: Call, slots: Mapping[str, Any]) -> tuple[Image, Attempt, Any]:
-        """Send the message in a fresh image; its transaction is left open."""
+    def _run(self, call: Call, slots: Mapping[str, Any], subject: bytes) -> tuple[Image, Attempt, Any]:
+        """Send the message to `subject` in a fresh image; its transaction is left open."""
         request = self._request
-        image = self._image = self._prepared(slots)
+        image = self._image = self._prepared(slots, subject)
         runtime = self._runtime = self._runtime or _Runtime(image, PRIMITIVES)
         runtime.image = image  # compiled methods stay; the objects are new
         image.manager.begin()
@@ -286,7 +289,7 @@ class _Trial:
             limits=request.limits,
         )
         attempt.made_before = self._made_before()
-        receiver = image.at(Reference(request.receiver))
+        receiver = image.at(Reference(subject))
         runtime.watch(receiver, request.selector)
         values = tuple(from_wire(value, image.visible) for value in call.args)
         named = {name: from_wire(value, image.visible) for name, value in call.kwargs.items()}
@@ -295,10 +298,10 @@ class _Trial:
         finally:
             self.ticks_used += request.ticks - attempt.ticks
 
-    def _prepared(self, slots: Mapping[str, Any]) -> Image:
+    def _prepared(self, slots: Mapping[str, Any], subject: bytes) -> Image:
         """The image of the request's transaction as it will be once the draft is installed (`uvm.generation.installer.Installer.put`).
 
-        On the receiver, `slots` have these values in it.
+        On `subject`, `slots` have these values in it.
         """
         request = self._request
         database = Database(TrialStorage(self._records), cache_size=_LIVE_OBJECTS)
@@ -307,7 +310,7 @@ class _Trial:
         holder = image.at(Reference(request.holder))
         if request.source:
             self._place(image, holder)
-        receiver = image.at(Reference(request.receiver))
+        receiver = image.at(Reference(subject))
         for name, value in slots.items():
             receiver.put(name, _in_place_of(receiver.lookup(name), checked(from_wire(value, image.visible))))
         image.manager.commit()
@@ -357,6 +360,8 @@ class _Trial:
     def _need(self, image: Image, attempt: Attempt, miss: Miss) -> TrialOutcome:
         message, receiver = miss.reified, miss.receiver
         selector = str(message.own("selector"))
+        if selector == self._request.selector and image.reference(receiver).oid == self._request.receiver:
+            return failed(TrialError("NotUnderstood", f"{literal_of(image, receiver)} does not answer {selector} then"))
         if selector == self._request.selector:
             text = f"the method sends {selector} on to {literal_of(image, receiver)}, which has no such method either"
             return failed(TrialError("NotUnderstood", text, _line(miss)))

@@ -50,7 +50,8 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
 
     `tid`: the newest transaction that the trial may see. The draft is put on `holder` for the trial, unless `source` is empty and the
     method that is there is tried; `receiver` gets the message. `positional`: how many parameters after `self` are given by place. Arguments
-    and examples are wire values; `labels` says what the examples are called, `raises` the type of the error in which the message is to end.
+    and examples are wire values; `labels` says what the examples are called, `subjects` on which objects they are tried where that is not
+    the receiver, `raises` the type of the error in which the message is to end.
     `alone` false: where the holder's method is shared, the draft corrects that one, for all who use it.
     `overlay`: records of objects that the attempt changed or made and that are not committed; they hide the database's.
     `rights` and `limits`: those of whoever sends it; `policy`: the draft shall have the right to change primordial objects.
@@ -71,6 +72,7 @@ class TrialRequest(Struct, tag_field="op", tag="TrialRequest", frozen=True, kw_o
     kwargs: dict[str, Any] = {}
     examples: list[Example] = []
     labels: list[str] = []
+    subjects: list[Oid] = []
     raises: str = ""
     made_up: list[Call] = []
     overlay: dict[Oid, bytes] = {}
@@ -151,8 +153,8 @@ class TrialOutcome(Struct, tag_field="op", tag="TrialOutcome", frozen=True, kw_o
     `made_digest` is the same for two drafts that made the same. `amnesia`: slots whose change would have been
     forgotten, as `@oid.slot`. `looked`: for each example the data slots of the receiver that its run looked at, nil where it did more than
     that. `made_up` calls with made-up arguments were run, of which `made_up_ended` had a result; without a message,
-    what is shown is the first of these. The UVM itself fills in `read` (the records served from the database, with their
-    transaction ids), `layers`, `fully_confined` and `killed_by`.
+    what is shown is the first of these. The UVM itself fills in `read` (the records served from the database, but those of other
+    `subjects`, with their transaction ids), `layers`, `fully_confined` and `killed_by`.
     """
 
     kind: Literal["ok", "failed", "need", "thought", "killed"]

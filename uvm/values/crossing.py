@@ -10,7 +10,7 @@ from typing import Any, Final
 from msgspec.msgpack import encode
 from ZODB.blob import Blob
 
-from uvm.errors import BadValue
+from uvm.errors import BadValue, TooLarge
 from uvm.objects import Merging, UvmObject
 from uvm.protocol import Reference, Result
 from uvm.values.exact import CONTAINERS
@@ -79,6 +79,19 @@ def to_wire(value: Any, refer: Callable[[UvmObject], Reference], room: Room | No
     if room is not None:
         room.take(wire_bytes(value))
     return _Leaving(refer).carried(value, 0, None)
+
+
+def answerable(result: Any, refer: Callable[[UvmObject], Reference], room: Room) -> Any:
+    """The result of a message as it is answered. Raises BadValue, TooLarge."""
+    try:
+        return to_wire(result, refer, room)
+    except NoRoom:
+        raise TooLarge(
+            f"the answer would have more than {room.limit:,} bytes",
+            "ask for less; what a slot holds is read in parts, with Read or batos get",
+            bytes=min(room.used, 2**63 - 1),
+            limit=room.limit,
+        ) from None
 
 
 class _Leaving:

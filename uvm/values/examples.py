@@ -18,12 +18,17 @@ SHOWN: Final = 6
 
 
 class Clause(Struct, frozen=True):
-    """An example and the state in which it was given. `number`: of one that a method keeps; from 1."""
+    """An example and the state in which it was given. `number`: of one that a method keeps; from 1.
+
+    `looked`: the data slots of its receiver that a run of it looked at, where that was all it did. `on`: the oid of the object that it was
+    given for; empty where that was not stored yet, and in images of earlier versions.
+    """
 
     example: Example
     held: dict[str, Any] = {}
     number: int = 0
     looked: list[str] | None = None
+    on: bytes = b""
 
     @property
     def whole(self) -> Example:
@@ -47,6 +52,11 @@ class Clause(Struct, frozen=True):
         """Whether it says what the other one says."""
         return self.situation == other.situation and self.expectation == other.expectation
 
+    def repeats(self, other: "Clause") -> bool:
+        """Whether a method that keeps the other one need not keep it: it says the same, of the same object or of any."""
+        anywhere = self.looked is not None or other.looked is not None or not self.on or not other.on
+        return self.same(other) and (anywhere or self.on == other.on)
+
     def covers(self, other: "Clause") -> bool:
         """Whether a run that held for this one shows that the other one holds: it looked at nothing in which they differ."""
         mine, theirs = self.whole, other.whole
@@ -54,6 +64,14 @@ class Clause(Struct, frozen=True):
             return False
         before, now = mine.slots or {}, theirs.slots or {}
         return all(slot in before and slot in now and _bytes(before[slot]) == _bytes(now[slot]) for slot in self.looked)
+
+    def apart(self, other: "Clause") -> bool:
+        """Whether they are of two objects that may differ in more than data, so that what they say need not agree.
+
+        Only of one that is kept is it known that a run looked at more than data, and that it is tried on its own object.
+        """
+        beyond = (self.number and self.looked is None) or (other.number and other.looked is None)
+        return bool(beyond and self.on and other.on and self.on != other.on)
 
     def contradicts(self, other: "Clause") -> bool:
         """Whether no method can satisfy both."""
@@ -69,7 +87,7 @@ class Clause(Struct, frozen=True):
 def agree(selector: str, clauses: Sequence[Clause]) -> None:
     """Raises Contradiction where two of them cannot both be satisfied; it shows both."""
     for one, other in combinations(clauses, 2):
-        if one.contradicts(other):
+        if one.contradicts(other) and not one.apart(other):
             texts = [_shown(selector, part) for part in (one, other)]
             kept = next((part.number for part in (one, other) if part.number), 0)
             raise Contradiction(

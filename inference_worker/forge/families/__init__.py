@@ -6,6 +6,7 @@ from inference_worker.forge.draw import Family
 from inference_worker.forge.families import (
     access,
     arithmetic,
+    composed,
     conditions,
     counters,
     declining,
@@ -25,6 +26,7 @@ from inference_worker.forge.families import (
 _MODULES = (
     access,
     arithmetic,
+    composed,
     conditions,
     counters,
     declining,

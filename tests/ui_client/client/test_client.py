@@ -28,7 +28,7 @@ def test_methods_are_offered_objects_inspected_and_references_released(service: 
 
 def test_full_state_is_all_pages_of_one_snapshot(service: Service) -> None:
     state = service.client().full_state(page=2)
-    assert [one.slots["n"] for one in state.objects] == list(range(7))
+    assert [listed.slots["n"] for listed in state.objects] == list(range(7))
     assert (state.tid, state.after) == (b"tid00001", b"")
 
 
@@ -58,14 +58,14 @@ def test_traffic_through_killed_uvms_and_bridges_is_counted_exactly_once(service
     enough = threading.Event()
     results: list[int] = []
 
-    def work() -> None:
+    def send_counts() -> None:
         while not enough.is_set():
             results.append(client.send("x", "count", deadline=60))
 
     def beyond(number: int) -> bool:
         return len(results) > number
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=send_counts) for _ in range(8)]
     for thread in threads:
         thread.start()
     until(lambda: beyond(50), "traffic flows")
@@ -98,12 +98,12 @@ def test_events_arrive_and_the_subscription_holds_from_the_start(service: Servic
 
 def test_an_event_stream_ends_when_it_is_told_to(service: Service) -> None:
     client, stop = service.client(), threading.Event()
-    seen: list[object] = []
+    received: list[object] = []
     events = client.events(stop=stop)
-    thread = threading.Thread(target=lambda: seen.extend(events))
+    thread = threading.Thread(target=lambda: received.extend(events))
     thread.start()
     client.send("x", "publish", 1)
-    until(lambda: len(seen) == 1, "it was seen")
+    until(lambda: len(received) == 1, "it was seen")
     stop.set()
     thread.join(5)
     assert not thread.is_alive()

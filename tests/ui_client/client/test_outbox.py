@@ -24,7 +24,7 @@ def sent(box: Outbox, now: float) -> list[Request]:
 
 
 def reply(box: Outbox, id: int, now: float = 0.0) -> list[Any]:
-    return [one.outcome for one in box.received(encode(Reply(id, "done")), now)]
+    return [ended.outcome for ended in box.received(encode(Reply(id, "done")), now)]
 
 
 def test_changing_messages_are_numbered_in_one_session_and_others_are_not() -> None:
@@ -168,8 +168,8 @@ def test_a_bridge_of_other_versions_ends_everything_under_way() -> None:
     box.add(send(), 0.0, 10.0)
     box.add(Inspect(0, "x"), 0.0, 10.0)
     ended = box.received(encode(Error(0, "VersionMismatch", "no", "", {"versions": [9]})), 0.0)
-    assert [one.id for one in ended] == [1, 2]
-    assert all(isinstance(one.outcome, RemoteError) and one.outcome.type == "VersionMismatch" for one in ended)
+    assert [message.id for message in ended] == [1, 2]
+    assert all(isinstance(message.outcome, RemoteError) and message.outcome.type == "VersionMismatch" for message in ended)
 
 
 @pytest.mark.parametrize("value", [object(), 2**64, {1, object()}, print])

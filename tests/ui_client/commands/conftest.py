@@ -66,10 +66,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ScriptedServic
 
 def invoke(home: Path, *arguments: str, stdin: str = "") -> Answer:
     """`batos` within this process, in `home`: much faster, for all that does not depend on a process of its own."""
-    told = CliRunner().invoke(app, list(arguments), input=stdin, env={"BATOS_HOME": str(home), "COLUMNS": "120"})
-    if told.exception is not None and not isinstance(told.exception, SystemExit):
-        raise told.exception
-    return Answer(told.exit_code, told.stdout, told.stderr)
+    result = CliRunner().invoke(app, list(arguments), input=stdin, env={"BATOS_HOME": str(home), "COLUMNS": "120"})
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Answer(result.exit_code, result.stdout, result.stderr)
 
 
 @pytest.fixture

@@ -64,36 +64,36 @@ def explanation(selector: str) -> dict[str, Any]:
 class ScriptedUvm(FakeUvm):
     """The fake, which knows one object more."""
 
-    def carry_out(self, job: wire.Deliver) -> None:
-        request = decode_request(job.payload)
+    def carry_out(self, delivery: wire.Deliver) -> None:
+        request = decode_request(delivery.payload)
         match request:
             case Inspect():
-                self._answer(job, Reply(request.id, {"inherited": {}, **_fields(self._object(request.target))}))
+                self._answer(delivery, Reply(request.id, {"inherited": {}, **_fields(self._object(request.target))}))
             case GetFullState():
                 objects = [self._object("genesis_obj"), ObjectState(ITEM, [], {"price": 3}, [GENESIS], {})]
-                self._answer(job, State(request.id, (7).to_bytes(8), objects, b""))
+                self._answer(delivery, State(request.id, (7).to_bytes(8), objects, b""))
             case _:
-                super().carry_out(job)
+                super().carry_out(delivery)
 
-    def sent(self, job: wire.Deliver, request: Send) -> None:
+    def sent(self, delivery: wire.Deliver, request: Send) -> None:
         match request.selector:
             case "mirror_" if request.args[0] == "respondsTo_":
-                self._answer(job, Reply(request.id, self._knows_face()))
+                self._answer(delivery, Reply(request.id, self._knows_face()))
             case "mirror_" if request.args[0] == "explain_":
-                self._answer(job, Reply(request.id, explanation(request.args[1])))
+                self._answer(delivery, Reply(request.id, explanation(request.args[1])))
             case "display_yourself":
                 if not self._knows_face():
                     self._play(request, "installed")
                     self.first("face")
-                self._answer(job, Reply(request.id, face()))
+                self._answer(delivery, Reply(request.id, face()))
             case "stubborn":
                 self._play(request, "refused")
                 details = {"reasons": ["draft 1: no such slot"]}
-                self._answer(job, Error(request.id, "Refused", "no draft was good enough", "add an example", details))
+                self._answer(delivery, Error(request.id, "Refused", "no draft was good enough", "add an example", details))
             case "raw":
-                self._answer(job, Reply(request.id, {"ref": ITEM, "bytes": b"\x00\x01", "nan": float("nan"), "text": "\x1b[2J"}))
+                self._answer(delivery, Reply(request.id, {"ref": ITEM, "bytes": b"\x00\x01", "nan": float("nan"), "text": "\x1b[2J"}))
             case _:
-                super().sent(job, request)
+                super().sent(delivery, request)
 
     def _knows_face(self) -> bool:
         return bool(self.database.execute("select count(*) from flags where name = 'face'").fetchone()[0])
@@ -112,8 +112,8 @@ class ScriptedUvm(FakeUvm):
             event = Progress(MESSAGE, request.selector, GENESIS, stage, detail)
             self.say(wire.Publish(TOPIC_PROGRESS, encode(event)))
 
-    def _answer(self, job: wire.Deliver, answer: Reply | Error | State) -> None:
-        self.say(wire.Done(job.job, encode(answer)))
+    def _answer(self, delivery: wire.Deliver, answer: Reply | Error | State) -> None:
+        self.say(wire.Done(delivery.delivery, encode(answer)))
 
 
 def _fields(state: ObjectState) -> dict[str, Any]:

@@ -75,14 +75,14 @@ def test_a_long_step_is_told_while_it_runs_where_there_is_no_terminal(monkeypatc
     clock = Clock()
     monkeypatch.setattr(steps, "time", clock)
     written = io.StringIO()
-    told = Steps(Console(file=written, width=100))
-    with told.phase("Prototypal Awakening"):
-        with told.step("quick") as step:
+    progress = Steps(Console(file=written, width=100))
+    with progress.phase("Prototypal Awakening"):
+        with progress.step("quick") as step:
             step.outcome = "fine"
-        with told.step("slow") as step:
+        with progress.step("slow") as step:
             for second in range(40):
                 clock.now = 101.0 + second
-                told.tick(step, f"part {second}")
+                progress.tick(step, f"part {second}")
     assert written.getvalue().splitlines() == [
         "Prototypal Awakening",
         "  ✓ quick: fine  0.0 s",
@@ -91,12 +91,12 @@ def test_a_long_step_is_told_while_it_runs_where_there_is_no_terminal(monkeypatc
         "  … slow  32 s  part 31",
         "  ✓ slow  40.0 s",
     ]
-    assert [(phase.name, [one.text for one in phase.steps]) for phase in told.phases] == [("Prototypal Awakening", ["quick", "slow"])]
+    assert [(phase.name, [step.text for step in phase.steps]) for phase in progress.phases] == [("Prototypal Awakening", ["quick", "slow"])]
 
 
 def test_a_step_that_fails_is_marked_and_the_error_goes_on() -> None:
     written = io.StringIO()
-    told = Steps(Console(file=written, width=100))
-    with pytest.raises(OSError, match="disk"), told.step("writing"):
+    progress = Steps(Console(file=written, width=100))
+    with pytest.raises(OSError, match="disk"), progress.step("writing"):
         raise OSError("disk")
     assert written.getvalue().startswith("  ✗ writing")

@@ -56,7 +56,7 @@ def batos(*arguments):
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
 
 
-def told(*arguments):
+def result_of(*arguments):
     done = batos(*arguments, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)["result"]
@@ -69,8 +69,8 @@ def test_history_shows_who_changed_what_by_which_message_and_method_and_when(pas
     first, change, second, _ = done.stdout.splitlines()
     assert past.tid.hex() in first and f"local s/{past.seq} sent raise_" in first
     assert ".price: 4 → 7  by " in change and "shop" in change and "setSlot_value_" in second
-    page = told("history", "shop", "price")
-    assert [one["selector"] for one in page["entries"]] == ["raise_", "setSlot_value_"] and page["next"] == ""
+    page = result_of("history", "shop", "price")
+    assert [entry["selector"] for entry in page["entries"]] == ["raise_", "setSlot_value_"] and page["next"] == ""
     assert page["entries"][0]["changes"][0]["before"] == 4
 
 
@@ -80,11 +80,11 @@ def test_history_goes_on_page_by_page(past, monkeypatch):
     for number in range(50):
         past.do("shop", "setSlot_value_", "price", number)
         past.do("genesis_obj", "clone")
-    everything = told("history", "shop", "price", "-n", "1000")["entries"]
-    assert [one["changes"][0]["after"] for one in everything] == [*reversed(range(50)), 4]
-    assert len(told("history", "-n", "10000")["entries"]) >= 100
-    page = told("history", "shop", "price", "-n", "20")
-    rest = told("history", "shop", "price", "-n", "1000", "--before", page["next"])
+    everything = result_of("history", "shop", "price", "-n", "1000")["entries"]
+    assert [entry["changes"][0]["after"] for entry in everything] == [*reversed(range(50)), 4]
+    assert len(result_of("history", "-n", "10000")["entries"]) >= 100
+    page = result_of("history", "shop", "price", "-n", "20")
+    rest = result_of("history", "shop", "price", "-n", "1000", "--before", page["next"])
     assert page["entries"] + rest["entries"] == everything
     assert "looking at what was before" in batos("history", "shop", "price", "-n", "40").stderr
     assert f"--before {page['next']}" in batos("history", "shop", "price", "-n", "20").stderr
@@ -92,24 +92,24 @@ def test_history_goes_on_page_by_page(past, monkeypatch):
 
 def test_undo_shows_first_then_does_it_and_is_undone(past):
     past.do("shop", "setSlot_value_", "price", 5)
-    entry = told("history", "shop", "-n", "1")["entries"][0]["entry"]
+    entry = result_of("history", "shop", "-n", "1")["entries"][0]["entry"]
     shown = batos("undo", entry, "--preview")
     assert "price: 5 → 4" in shown.stdout and "would be taken back" in shown.stderr and past.do("shop", "price") == 5
     done = batos("undo", entry)
     assert done.exit_code == 0 and "price: 5 → 4" in done.stdout and past.do("shop", "price") == 4
     assert "(undone)" in batos("history", "shop").stdout
-    told("undo", told("history", "shop", "-n", "1")["entries"][0]["entry"])
+    result_of("undo", result_of("history", "shop", "-n", "1")["entries"][0]["entry"])
     assert past.do("shop", "price") == 5
 
 
 def test_a_conflict_exits_with_1_and_names_slot_reason_and_way_out(past):
     past.do("shop", "setSlot_value_", "price", 5)
-    what = f"s/{past.seq}"
+    subject = f"s/{past.seq}"
     past.do("shop", "setSlot_value_", "price", 6)
-    done = batos("undo", what)
+    done = batos("undo", subject)
     assert done.exit_code == 1 and "UndoConflict: price of" in done.stderr and "undo uvm-1/" in done.stderr
-    assert "price stays: it was changed since by uvm-1/" in batos("undo", what, "--preview").stderr
-    failed = batos("undo", what, "--json")
+    assert "price stays: it was changed since by uvm-1/" in batos("undo", subject, "--preview").stderr
+    failed = batos("undo", subject, "--json")
     assert failed.exit_code == 1 and json.loads(failed.stdout)["error"]["details"]["conflicts"][0]["slot"] == "price"
 
 
@@ -129,7 +129,7 @@ def test_diff_shows_slot_by_slot_what_differed(past):
     last = past.tid.hex()
     done = batos("diff", "shop", first, last)
     assert done.stdout.splitlines() == ["price: 4 → 5", "note: (none) → x"]
-    assert told("diff", "shop", last, first) == [{"slot": "price", "before": 5, "after": 4}, {"slot": "note", "before": "x"}]
+    assert result_of("diff", "shop", last, first) == [{"slot": "price", "before": 5, "after": 4}, {"slot": "note", "before": "x"}]
     assert "nothing differed" in batos("diff", "shop", last, last).stderr
     assert batos("diff", "shop", "x", last).exit_code == 1
 
@@ -137,6 +137,6 @@ def test_diff_shows_slot_by_slot_what_differed(past):
 def test_chronicle_is_of_the_whole_image(past):
     past.install("shop", "raise_", "def raise_(self, a):\n    return 1\n", 1)
     past.do("shop", "removeSlot_", "raise_")
-    (entry,) = told("history", "--chronicle")["entries"]
+    (entry,) = result_of("history", "--chronicle")["entries"]
     assert (entry["kind"], entry["author"], entry["cause"], entry["slot"]) == ("removal", "local", f"s/{past.seq}", "raise_")
     assert "removal shop" in batos("history", "--chronicle").stdout and batos("history", "shop", "--chronicle").exit_code == 2

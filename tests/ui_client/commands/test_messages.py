@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -112,8 +113,8 @@ def test_an_example_reaches_the_image(batos: Command) -> None:
 def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Command) -> None:
     added = batos("examples", "cart", "total", "--add", '{"slots": {"price": 2}, "result": 6, "changed": {}}')
     assert added.out.strip() == "1  with price=2: total() -> 6, then nothing changed"
-    told = batos("examples", "cart", "total", "--remove", "3", "--remove", "4", "--json").json["result"]
-    assert told["removed"] == [3, 4] and told["examples"] == []
+    kept_examples = batos("examples", "cart", "total", "--remove", "3", "--remove", "4", "--json").json["result"]
+    assert kept_examples["removed"] == [3, 4] and kept_examples["examples"] == []
     assert "--add '{" in batos("examples", "cart", "total").err
     assert "--add" in batos("examples", "cart", "total", "--add", "7").err
 
@@ -121,35 +122,48 @@ def test_the_examples_that_a_method_keeps_are_listed_added_and_removed(batos: Co
 def test_a_preview_shows_what_would_change_and_how_it_is_accepted(batos: Command) -> None:
     shown = batos("send", "cart", "raise_", "1", "--preview")
     lines = shown.out.splitlines()
-    assert lines[0] == "new object 1"
+    assert lines[0] == "answer: new object 1"
     assert lines[1].endswith(".price: 3 → 4")
     assert lines[2].startswith("new object 1, of [") and lines[2].endswith("price: 1")
     assert "nothing was changed" in shown.err and f"--accept {'ab' * 16}" in " ".join(shown.err.split()) and "def raise_" in shown.err
     assert batos("send", "cart", "raise_", "1", "--preview", "--json").json["result"]["accept"] == "ab" * 16
     assert batos("send", "cart", "raise_", "1", "--accept", "ab" * 16, "--json").json["result"] == ["accepted", "ab" * 16]
+    assert f"batos send cart raise_ 1 --accept {'ab' * 16}" in " ".join(shown.err.split())
     assert "leave out" in batos("send", "cart", "raise_", "--preview", "--accept", "ab" * 16).err
+    refused = batos("send", "cart", "raise_", "1", "--accept", "abab")
+    assert refused.status == 2 and "32 hexadecimal digits" in " ".join(refused.err.split())
+
+
+def test_a_preview_of_several_messages_shows_each_answer_and_what_all_change(batos: Command, tmp_path: Path) -> None:
+    sends = tmp_path / "sends.json"
+    sends.write_text('[["cart", "clone"], [{"result": 0}, "setSlot_value_", "price", 4]]')
+    shown = batos("transaction", str(sends), "--preview")
+    lines = shown.out.splitlines()
+    assert lines[:2] == ["0 clone: new object 1", "1 setSlot_value_: new object 1"]
+    assert lines[2].endswith(".price: 3 → 4") and "nothing was changed" in shown.err and "--accept" not in shown.err
+    assert len(batos("transaction", str(sends), "--preview", "--json").json["result"]["results"]) == 2
 
 
 def test_inspect_shows_slots_parents_and_methods(batos: Command) -> None:
-    told = batos("inspect", "@2b", "--json").json["result"]
-    assert told["reference"] == {"ref": "@2b"} and told["slots"] == {"price": 3} and told["parents"] == [{"ref": "@2a"}]
+    state = batos("inspect", "@2b", "--json").json["result"]
+    assert state["reference"] == {"ref": "@2b"} and state["slots"] == {"price": 3} and state["parents"] == [{"ref": "@2a"}]
     shown = batos("inspect", "@2b").out
     assert "price:" in shown and "genesis_obj @2a" in shown
 
 
 def test_objects_lists_names_and_slot_counts(batos: Command) -> None:
-    told = batos("objects", "--json").json["result"]
-    assert [(one["names"], one["slots"]) for one in told] == [(["genesis_obj"], 3)]
-    assert [one["reference"] for one in batos("objects", "--all", "--json").json["result"]] == [{"ref": "@2a"}, {"ref": "@2b"}]
+    listed = batos("objects", "--json").json["result"]
+    assert [(entry["names"], entry["slots"]) for entry in listed] == [(["genesis_obj"], 3)]
+    assert [entry["reference"] for entry in batos("objects", "--all", "--json").json["result"]] == [{"ref": "@2a"}, {"ref": "@2b"}]
     assert "genesis_obj" in batos("objects").out
 
 
 def test_source_shows_the_method_with_its_proof(batos: Command) -> None:
-    told = batos("source", "genesis_obj", "display_yourself", "--json").json["result"]
-    assert told["source"] == SOURCE and told["proof"]["drafts"][0]["logprob"] == -0.25
+    facts = batos("source", "genesis_obj", "display_yourself", "--json").json["result"]
+    assert facts["source"] == SOURCE and facts["proof"]["drafts"][0]["logprob"] == -0.25
     shown = batos("source", "genesis_obj", "display_yourself").out
-    for part in ("return column(", "brick", "Write the body", "draft 1", "chosen", "passed", "grammar"):
-        assert part in shown
+    for fragment in ("return column(", "brick", "Write the body", "draft 1", "chosen", "passed", "grammar"):
+        assert fragment in shown
 
 
 def test_a_method_is_offered_from_a_file_or_stdin(batos: Command, tmp_path_factory: pytest.TempPathFactory) -> None:

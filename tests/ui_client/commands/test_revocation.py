@@ -45,12 +45,12 @@ def house(tmp_path, monkeypatch):
         shop = make_shop(house)
         for selector, body in (("spoil", "self.cost = 0"), ("worth", "return 1")):
             proof = {"mode": "adapter", "adapter": f"covenant@{DIGEST}"}
-            made = method(selector, f"def {selector}(self):\n    {body}\n", 0, "brick", proof)
+            behaviour = method(selector, f"def {selector}(self):\n    {body}\n", 0, "brick", proof)
 
-            def put(made=made):
+            def put(behaviour=behaviour):
                 holder = image.at(shop)
-                install(holder, made)
-                authors.enter(image, made, holder._p_oid)
+                install(holder, behaviour)
+                authors.enter(image, behaviour, holder._p_oid)
 
             house.transactor.run(put)
         proxy = UvmObject({KIND: "adapter", "digest": DIGEST, "name": "covenant", "blobs": {}, "base": "0" * 64})
@@ -64,7 +64,7 @@ def batos(*arguments):
     return CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
 
 
-def told(*arguments):
+def result_of(*arguments):
     done = batos(*arguments, "--json")
     answer = json.loads(done.stdout)
     return answer["result"] if done.exit_code == 0 else answer["error"]
@@ -84,21 +84,21 @@ def test_a_person_sees_what_an_adapter_wrote_before_and_after(house):
 
 
 def test_a_script_reads_the_same(house):
-    answer = told("revoke", "--persona", "brick")
+    answer = result_of("revoke", "--persona", "brick")
     assert answer["author"] == "persona:brick" and answer["counts"] == {"quarantined": 2} and answer["reason"] == ""
-    assert {one["selector"]: one["writes"] for one in answer["methods"]} == {"spoil": 1, "worth": 0}
-    assert [one["name"] for one in told("revoked")] == ["brick"]
-    assert told("restore", "--persona", "brick")["counts"] == {"restored": 2}
+    assert {method["selector"]: method["writes"] for method in answer["methods"]} == {"spoil": 1, "worth": 0}
+    assert [author["name"] for author in result_of("revoked")] == ["brick"]
+    assert result_of("restore", "--persona", "brick")["counts"] == {"restored": 2}
 
 
 def test_what_takes_several_messages_is_one_command(house, monkeypatch):
     monkeypatch.setattr("uvm.runtime.revoking.MOST", 1)
-    answer = told("adapters", "revoke", DIGEST)
+    answer = result_of("adapters", "revoke", DIGEST)
     assert answer["counts"] == {"quarantined": 2} and answer["more"] == 1 and "left" not in answer
 
 
 def test_errors_say_what_to_do(house):
     assert batos("revoke").exit_code == 2 and batos("revoke", "--persona", "a", "--session", "b").exit_code == 2
-    unknown = told("adapters", "revoke", "ffffffff")
+    unknown = result_of("adapters", "revoke", "ffffffff")
     assert unknown["type"] == "BadArguments" and unknown["remedy"]
-    assert told("restore", "--persona", "brick")["type"] == "BadArguments"
+    assert result_of("restore", "--persona", "brick")["type"] == "BadArguments"

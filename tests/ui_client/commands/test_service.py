@@ -30,7 +30,7 @@ class Home:
 
     def left(self) -> list[str]:
         """Processes whose environment names this home."""
-        found = []
+        commands = []
         for process in Path("/proc").iterdir():
             try:
                 environment = (process / "environ").read_bytes().split(b"\0")
@@ -38,8 +38,8 @@ class Home:
             except (OSError, ValueError):
                 continue
             if f"BATOS_HOME={self.path}".encode() in environment and command and int(process.name) != os.getpid():
-                found.append(command.replace(b"\0", b" ").decode(errors="replace"))
-        return found
+                commands.append(command.replace(b"\0", b" ").decode(errors="replace"))
+        return commands
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +55,20 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Home, Answer]
 def test_the_first_up_awakens_the_image_and_tells_its_steps(up: tuple[Home, Answer]) -> None:
     _, answer = up
     assert answer.status == 0, answer.err
-    told = answer.json["result"]
-    assert told["image"] == "created"
-    assert told["phases"][0]["phase"] == "Prototypal Awakening"
-    steps = [step["step"] for step in told["phases"][0]["steps"]]
+    result = answer.json["result"]
+    assert result["image"] == "created"
+    assert result["phases"][0]["phase"] == "Prototypal Awakening"
+    steps = [step["step"] for step in result["phases"][0]["steps"]]
     assert steps == ["home", "service", "image server", "primordial objects", "bridge and UVMs"]
     assert all(name in answer.err for name in ("Prototypal Awakening", "2 UVMs answer"))
 
 
 def test_status_names_every_process_and_where_to_connect(up: tuple[Home, Answer]) -> None:
     home, _ = up
-    told = home.batos("status", "--json").json["result"]
-    assert {one["name"]: one["state"] for one in told["programs"]} == dict.fromkeys(PROCESSES, "RUNNING")
-    assert told["endpoints"]["bridge"].startswith("ipc://") and told["endpoints"]["events"].startswith("ipc://")
-    assert len(told["bridge"]["uvms"]) == 2
+    status = home.batos("status", "--json").json["result"]
+    assert {program["name"]: program["state"] for program in status["programs"]} == dict.fromkeys(PROCESSES, "RUNNING")
+    assert status["endpoints"]["bridge"].startswith("ipc://") and status["endpoints"]["events"].startswith("ipc://")
+    assert len(status["bridge"]["uvms"]) == 2
     shown = home.batos("status")
     assert shown.status == 0 and all(name in shown.out for name in PROCESSES)
 
@@ -78,18 +78,18 @@ def test_the_second_up_finds_the_image_and_converses_without_the_model(up: tuple
     assert home.batos("method", "genesis_obj", "display_yourself", "-", stdin=FACE).status == 0
     answer = home.batos("up", "--converse", "--json")
     assert answer.status == 0, answer.err
-    told = answer.json["result"]
-    assert told["image"] == "found" and told["generated"] is False
-    assert [phase["phase"] for phase in told["phases"]] == [
+    result = answer.json["result"]
+    assert result["image"] == "found" and result["generated"] is False
+    assert [phase["phase"] for phase in result["phases"]] == [
         "Prototypal Awakening",
         "The First Conversation",
         "In-Memory Autopoiesis",
         "Functional Validation",
         "Autotelic Heartbeat",
     ]
-    assert told["method"]["source"] == FACE
-    assert told["live_fields"] == {"fields": 2, "live": 2}
-    assert told["heartbeat"]["state"] == "RUNNING"
+    assert result["method"]["source"] == FACE
+    assert result["live_fields"] == {"fields": 2, "live": 2}
+    assert result["heartbeat"]["state"] == "RUNNING"
     assert "nothing is generated" in answer.err and "[ clone ]" in answer.err
 
 
@@ -98,7 +98,7 @@ def test_a_clone_is_made_inspected_and_listed(up: tuple[Home, Answer]) -> None:
     reference = home.batos("send", "genesis_obj", "clone", "--json").json["result"]["ref"]
     assert home.batos("send", reference, "setSlot_value_", "price", "3.5", "--json").status == 0
     assert home.batos("inspect", reference, "--json").json["result"]["slots"]["price"] == 3.5
-    names = [one["names"] for one in home.batos("objects", "--json").json["result"]]
+    names = [entry["names"] for entry in home.batos("objects", "--json").json["result"]]
     assert ["genesis_obj"] in names and ["traits_obj"] in names
 
 

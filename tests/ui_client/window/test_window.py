@@ -32,9 +32,9 @@ def play(scenario: str, directory: Path) -> tuple[dict[str, Any], Path]:
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert "stuck" not in told, told["stuck"]
-    return told, screenshot
+    record = json.loads(done.stdout.splitlines()[-1])
+    assert "stuck" not in record, record["stuck"]
+    return record, screenshot
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +52,26 @@ def lit(area: "np.ndarray[Any, Any]") -> int:
 
 
 def test_the_window_has_its_title_and_shows_live_values(directory: Path) -> None:
-    told, _ = play("face", directory)
-    assert told["title"] == "BAT OS Entropic UI"
-    before = told["before"]["texts"]
+    record, _ = play("face", directory)
+    assert record["title"] == "BAT OS Entropic UI"
+    before = record["before"]["texts"]
     assert before[before.index("clones") + 1] == "0"
     assert {"genesis_obj  (1)", "cart  (1)"} <= set(before)
-    assert told["before"]["status"] == "connected   transaction 64   2 objects   2 UVMs"
+    assert record["before"]["status"] == "connected   transaction 64   2 objects   2 UVMs"
 
 
 def test_a_clicked_button_sends_its_message_and_the_face_follows_the_image(directory: Path) -> None:
-    told, _ = play("face", directory)
-    assert told["sent"] == [["@1", "clone"]]
-    after = told["after"]["texts"]
+    record, _ = play("face", directory)
+    assert record["sent"] == [["@1", "clone"]]
+    after = record["after"]["texts"]
     assert after[after.index("clones") + 1] == "1"
-    assert told["after"]["status"] == "connected   transaction 65   2 objects   2 UVMs"
-    assert told["after"]["reply"] == "> genesis_obj clone\ncart"
+    assert record["after"]["status"] == "connected   transaction 65   2 objects   2 UVMs"
+    assert record["after"]["reply"] == "> genesis_obj clone\ncart"
 
 
 def test_a_clicked_object_is_inspected(directory: Path) -> None:
-    told, _ = play("face", directory)
-    inspected = told["inspected"]["texts"]
+    record, _ = play("face", directory)
+    inspected = record["inspected"]["texts"]
     assert inspected[inspected.index("price") + 1] == "3.5"
     assert "•  total" in inspected
 
@@ -93,21 +93,21 @@ def test_the_face_is_really_drawn(directory: Path) -> None:
 
 
 def test_the_message_field_sends_to_a_named_object_and_shows_the_reply(directory: Path) -> None:
-    told, _ = play("message", directory)
-    assert told["sent"] == [["cart", "add", 3, 4], ["cart", "fly", "[b]x[/b]"]]
-    assert told["reply"]["reply"] == "> cart add 3 4\n7"
-    assert "NotUnderstood: fly is not understood — define it" in told["error"]["reply"]
-    assert "write TARGET SELECTOR ARGUMENTS" in told["usage"]["reply"]
+    record, _ = play("message", directory)
+    assert record["sent"] == [["cart", "add", 3, 4], ["cart", "fly", "[b]x[/b]"]]
+    assert record["reply"]["reply"] == "> cart add 3 4\n7"
+    assert "NotUnderstood: fly is not understood — define it" in record["error"]["reply"]
+    assert "write TARGET SELECTOR ARGUMENTS" in record["usage"]["reply"]
 
 
 def test_an_image_without_a_face_is_not_made_to_write_one(directory: Path) -> None:
-    told, _ = play("faceless", directory)
-    assert told["sent"] == []
-    assert any("does not understand display_yourself" in text for text in told["faceless"]["texts"])
+    record, _ = play("faceless", directory)
+    assert record["sent"] == []
+    assert any("does not understand display_yourself" in text for text in record["faceless"]["texts"])
 
 
 def test_a_lost_connection_is_said_and_found_again(directory: Path) -> None:
-    told, _ = play("lost", directory)
-    assert told["lost"]["status"].startswith("reconnecting")
-    assert "clones" in told["lost"]["texts"]
-    assert told["again"]["status"].startswith("connected")
+    record, _ = play("lost", directory)
+    assert record["lost"]["status"].startswith("reconnecting")
+    assert "clones" in record["lost"]["texts"]
+    assert record["again"]["status"].startswith("connected")

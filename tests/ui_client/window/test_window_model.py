@@ -46,32 +46,32 @@ def update(number: int, *changes: Change) -> StateUpdate:
 
 def run(events: list[tuple[float, Event]], view: View | None = None) -> tuple[View, list[tuple[float, Instruction]]]:
     view = view or View()
-    asked: list[tuple[float, Instruction]] = []
+    requests: list[tuple[float, Instruction]] = []
     for at, event in events:
         view, instructions = step(view, event, at)
-        asked += [(at, one) for one in instructions]
-    return view, asked
+        requests += [(at, instruction) for instruction in instructions]
+    return view, requests
 
 
 SYNCED = [(0.0, ClockTick()), (0.1, Linked(2)), (0.2, Snapshot(tid(5), [state(GENESIS, "genesis_obj", name="genesis_obj", clones=0)]))]
 
 
 def test_the_window_asks_for_status_then_for_everything() -> None:
-    view, asked = run(SYNCED)
-    assert [one for _, one in asked] == [AskStatus(), AskSnapshot(), AskFace()]
+    view, requests = run(SYNCED)
+    assert [instruction for _, instruction in requests] == [AskStatus(), AskSnapshot(), AskFace()]
     assert view.status == "connected   transaction 5   1 objects   2 UVMs"
 
 
 def test_before_the_bridge_answers_it_says_connecting_and_asks_again() -> None:
-    view, asked = run([(0.0, ClockTick()), (0.5, ClockTick()), (1.0, Unlinked("no")), (1.1, ClockTick()), (2.0, ClockTick())])
+    view, requests = run([(0.0, ClockTick()), (0.5, ClockTick()), (1.0, Unlinked("no")), (1.1, ClockTick()), (2.0, ClockTick())])
     assert view.link == "reconnecting"
-    assert asked == [(0.0, AskStatus()), (2.0, AskStatus())]
+    assert requests == [(0.0, AskStatus()), (2.0, AskStatus())]
 
 
 def test_a_state_update_moves_the_status_line_and_asks_for_the_face_again() -> None:
     view, _ = run([*SYNCED, (0.3, FaceSeen({"morph": "label", "text": "old"}))])
-    view, asked = run([(5.0, update(6, Change(OTHER, [], {"price": 3}, [])))], view)
-    assert asked == [(5.0, AskStatus()), (5.0, AskFace())]
+    view, requests = run([(5.0, update(6, Change(OTHER, [], {"price": 3}, [])))], view)
+    assert requests == [(5.0, AskStatus()), (5.0, AskFace())]
     assert "transaction 6   2 objects" in view.status
 
 
@@ -81,18 +81,18 @@ def test_many_updates_ask_for_the_face_at_most_once_a_second() -> None:
     for number in range(100):
         at = 1.0 + number / 20
         events += [(at, update(10 + number, Change(GENESIS, ["genesis_obj"], {"clones": number}, []))), (at, FaceSeen(number))]
-    _, asked = run(events, view)
-    times = [at for at, one in asked if one == AskFace()]
+    _, requests = run(events, view)
+    times = [at for at, instruction in requests if instruction == AskFace()]
     assert 4 <= len(times) <= 6
     assert all(later - earlier >= window_model.FACE_INTERVAL_S for earlier, later in pairwise(times))
 
 
 def test_the_last_update_of_a_burst_is_not_forgotten() -> None:
     view, _ = run([*SYNCED, (0.3, FaceSeen(1)), (1.3, update(6, Change(GENESIS, [], {"clones": 1}, [])))])
-    _, asked = run(
+    _, requests = run(
         [(1.4, update(7, Change(GENESIS, [], {"clones": 2}, []))), (1.5, FaceSeen(2)), (1.6, ClockTick()), (2.4, ClockTick())], view
     )
-    assert (2.4, AskFace()) in asked
+    assert (2.4, AskFace()) in requests
 
 
 def test_updates_that_arrive_before_the_snapshot_are_applied_after_it() -> None:
@@ -104,8 +104,8 @@ def test_updates_that_arrive_before_the_snapshot_are_applied_after_it() -> None:
 
 
 def test_after_a_broken_connection_it_starts_from_a_new_snapshot() -> None:
-    view, asked = run([*SYNCED, (3.0, Unlinked("gone")), (4.0, Linked(2))])
-    assert (4.0, AskSnapshot()) in asked and (4.0, AskFace()) in asked
+    view, requests = run([*SYNCED, (3.0, Unlinked("gone")), (4.0, Linked(2))])
+    assert (4.0, AskSnapshot()) in requests and (4.0, AskFace()) in requests
     view, _ = run([(4.1, Snapshot(tid(9), [state(OTHER, "b")]))], view)
     assert [row.title for row in view.in_order()] == ["b  (0)"]
 
@@ -132,8 +132,8 @@ def test_a_face_that_failed_keeps_the_last_one() -> None:
 def test_an_installed_method_asks_for_the_face_again() -> None:
     view, _ = run([*SYNCED, (0.3, FaceSeen(None, understood=False))])
     installed = Progress(message=OTHER, selector="display_yourself", receiver=GENESIS, stage="installed")
-    view, asked = run([(2.5, installed)], view)
-    assert (2.5, AskFace()) in asked and "display_yourself: installed" in view.status
+    view, requests = run([(2.5, installed)], view)
+    assert (2.5, AskFace()) in requests and "display_yourself: installed" in view.status
 
 
 def test_a_message_and_its_reply_are_shown() -> None:
@@ -146,8 +146,8 @@ def test_a_message_and_its_reply_are_shown() -> None:
 
 
 def test_a_clicked_object_is_shown_with_slots_parents_and_methods() -> None:
-    one = ObjectState(reference=OTHER, names=["cart"], slots={"price": 3}, parents=[GENESIS], methods={"total": GENESIS})
-    view, _ = run([(0.0, Inspected(one))])
+    state = ObjectState(reference=OTHER, names=["cart"], slots={"price": 3}, parents=[GENESIS], methods={"total": GENESIS})
+    view, _ = run([(0.0, Inspected(state))])
     assert isinstance(view.inspected, Column)
     assert Field("price", 3, OTHER) in view.inspected.children
     assert view.inspected.children[-2:] == [Items("parents", [GENESIS]), Items("methods", ["total"])]

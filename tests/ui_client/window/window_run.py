@@ -73,12 +73,12 @@ class ScriptedImage:
         return State(id=1, tid=tid(100 + self.clones), objects=[genesis, self.inspect(CART)], after=b"")
 
     def events(self, topics: Sequence[str] = (), stop: threading.Event | None = None, *, missed: bool = False) -> Iterator[Any]:
-        seen = 0
+        delivered = 0
         while not (stop and stop.is_set()):
             with self.changed:
-                self.changed.wait_for(lambda seen=seen: len(self.published) > seen, timeout=0.1)
-                new = self.published[seen:]
-            seen += len(new)
+                self.changed.wait_for(lambda delivered=delivered: len(self.published) > delivered, timeout=0.1)
+                new = self.published[delivered:]
+            delivered += len(new)
             yield from new
 
     def status(self) -> dict[str, Any]:
@@ -102,14 +102,16 @@ def main() -> None:
     from ui_client.window import app as window
 
     app = window.build(lambda: image)
-    told: dict[str, Any] = {}
+    record: dict[str, Any] = {}
 
     def texts(root: Any = None) -> list[str]:
         return [widget.text for widget in (root or app.root).walk() if getattr(widget, "text", "")]
 
     def click(text: str) -> None:
         # A real touch in the middle of the button that shows this text, through the window's own dispatching.
-        widget = next(one for one in app.root.walk() if getattr(one, "text", "") == text and hasattr(one, "on_release"))
+        widget = next(
+            candidate for candidate in app.root.walk() if getattr(candidate, "text", "") == text and hasattr(candidate, "on_release")
+        )
         touch = UnitTestTouch(*widget.to_window(*widget.center))
         touch.touch_down()
         touch.touch_up()
@@ -119,7 +121,7 @@ def main() -> None:
         app.root.message.dispatch("on_text_validate")
 
     def note(key: str) -> None:
-        told[key] = {"texts": texts(), "status": app.root.status.text, "reply": app.root.reply.text}
+        record[key] = {"texts": texts(), "status": app.root.status.text, "reply": app.root.reply.text}
 
     def lose() -> None:
         image.reachable = False
@@ -158,14 +160,14 @@ def main() -> None:
         app.stop()
 
     def give_up(_: float) -> None:
-        told["stuck"] = {"at": len(steps[scenario]) - len(plan), "texts": texts()}
+        record["stuck"] = {"at": len(steps[scenario]) - len(plan), "texts": texts()}
         app.stop()
 
     Clock.schedule_interval(advance, 0.05)
     Clock.schedule_once(give_up, DEADLINE_S)
     app.run()
-    told |= {"title": app.get_application_name(), "sent": image.sent}
-    sys.stdout.write(json.dumps(told) + "\n")
+    record |= {"title": app.get_application_name(), "sent": image.sent}
+    sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
     # Daemon threads of the session may still wait; the process has nothing more to say.
     os._exit(0)

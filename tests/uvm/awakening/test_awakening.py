@@ -49,18 +49,18 @@ def steps(awakening: "subprocess.Popen[str]") -> list[str]:
 
 
 def test_the_server_has_made_the_root_before_any_client_can(server):
-    one = server.client()
-    with fresh_root(one) as root:
+    database = server.client()
+    with fresh_root(database) as root:
         assert list(root) == []
-    history = one.storage.history(b"\0" * 8, size=10)
+    history = database.storage.history(b"\0" * 8, size=10)
     assert len(history) == 1, "a client stored the root again"
-    one.close()
+    database.close()
 
 
 def test_of_awakenings_at_the_same_time_one_makes_the_image_and_the_others_find_it(server):
-    told = [steps(one) for one in [begin(server) for _ in range(3)]]
-    assert sum("awake" in one for one in told) == 1
-    assert sum("image found" in one for one in told) == 2
+    all_steps = [steps(awakening) for awakening in [begin(server) for _ in range(3)]]
+    assert sum("awake" in names for names in all_steps) == 1
+    assert sum("image found" in names for names in all_steps) == 2
 
 
 def test_what_a_new_version_adds_to_the_kernel_an_older_image_gets_once():

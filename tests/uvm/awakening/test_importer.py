@@ -33,16 +33,16 @@ _numbers = count(1)
 
 def toy(path: Path) -> Path:
     """A model that the check takes for one."""
-    made = files.toy_model(path)
-    (made / "tokenizer.json").write_text("{}")
-    return made
+    directory = files.toy_model(path)
+    (directory / "tokenizer.json").write_text("{}")
+    return directory
 
 
 def quiet(step: str, detail: str, done: bool) -> None:
     pass
 
 
-class Place:
+class ImportSite:
     """A running image server with an image that was born with the toy model, and directories to import."""
 
     def __init__(self, server: Server, sources: Path, settings: dict[str, str] | None = None, *, born_with_model: bool = True) -> None:
@@ -58,22 +58,22 @@ class Place:
     def adapter(self, padding: int = 0) -> tuple[Path, Manifest]:
         """A new adapter and what its check says; `padding`: bytes of a file that comes along."""
         number = next(_numbers)
-        made = files.random_adapter(self.sources / f"tone{number}", files.read(self.base), seed=number)
+        directory = files.random_adapter(self.sources / f"tone{number}", files.read(self.base), seed=number)
         if padding:
-            (made / "README.md").write_bytes(os.urandom(padding))
-        return made, of_adapter(made, "", [self.home.models / directory_digest(self.base)], 16, quiet)
+            (directory / "README.md").write_bytes(os.urandom(padding))
+        return directory, of_adapter(directory, "", [self.home.models / directory_digest(self.base)], 16, quiet)
 
-    def start(self, module: str, *arguments: str, given: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
+    def start(self, module: str, *arguments: str, stdin: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
         """A program of ours, as the command starts it."""
-        return self._started("-m", module, *arguments, given=given, **options)
+        return self._started("-m", module, *arguments, stdin=stdin, **options)
 
     def start_code(self, code: str, *arguments: str) -> "subprocess.Popen[bytes]":
         """A program that is written here."""
         return self._started("-c", code, *arguments)
 
-    def _started(self, *words: str, given: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
+    def _started(self, *words: str, stdin: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
         with tempfile.TemporaryFile() as reads:
-            reads.write(given)
+            reads.write(stdin)
             reads.seek(0)
             return subprocess.Popen(
                 [sys.executable, *words],
@@ -87,16 +87,16 @@ class Place:
 
     def begin(self, directory: Path, manifest: Manifest, **options: Any) -> "subprocess.Popen[bytes]":
         """An import as the command starts it."""
-        return self.start("uvm.awakening.importer", str(directory), given=msgspec.json.encode(manifest), **options)
+        return self.start("uvm.awakening.importer", str(directory), stdin=msgspec.json.encode(manifest), **options)
 
     def bring_in(self, directory: Path, manifest: Manifest, **options: Any) -> dict[str, Any]:
         """What an import says in the end."""
         out, err = self.begin(directory, manifest, **options).communicate(timeout=60)
         assert out, err
-        said: dict[str, Any] = msgspec.json.decode(out.splitlines()[-1])
-        return said
+        answer: dict[str, Any] = msgspec.json.decode(out.splitlines()[-1])
+        return answer
 
-    def kept(self, kind: model_registry.Kind) -> list[str]:
+    def digests(self, kind: model_registry.Kind) -> list[str]:
         """The digests that the image keeps."""
         image = Image(self.server.client(Database))
         try:
@@ -117,8 +117,8 @@ class Place:
 
     def left(self) -> list[str]:
         """Files on their way into the image, and such as ZODB made of them."""
-        found = [path for path in (self.home.blobs / "tmp").rglob("*") if path.is_file()]
-        return [str(path) for path in [*found, *self.home.blobs.rglob("*.tmp*"), *(self.home.path / "tmp").glob("BUC*")]]
+        staged = [path for path in (self.home.blobs / "tmp").rglob("*") if path.is_file()]
+        return [str(path) for path in [*staged, *self.home.blobs.rglob("*.tmp*"), *(self.home.path / "tmp").glob("BUC*")]]
 
     def assert_sound(self) -> None:
         """The image boots, and every blob is there with the digest that was recorded."""
@@ -127,97 +127,97 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ImportSite]:
     sources = tmp_path_factory.mktemp("importer")
     with running_server(sources / "home") as server:
-        yield Place(server, sources)
+        yield ImportSite(server, sources)
 
 
 @pytest.fixture
-def place(shared: Place) -> Place:
-    """The one place of all tests, with the settings that it was born with."""
+def site(shared: ImportSite) -> ImportSite:
+    """The one site of all tests, with the settings that it was born with."""
     shared.settings = {}
     return shared
 
 
-def test_an_adapter_and_a_model_come_in_under_their_digests_with_their_files(place):
-    directory, manifest = place.adapter()
-    result = place.bring_in(directory, manifest)["result"]
-    assert (result["name"], result["rank"], result["base"]) == (directory.name, 4, directory_digest(place.base))
-    assert manifest.digest in place.kept("adapter") and directory_digest(place.home.adapters / manifest.digest) == manifest.digest
-    other = toy(place.sources / "other")
-    (other / "config.json").write_text('{"model_type": "toy", "other": true}')
-    (other / "train.py").write_text("left out: no engine reads it")
-    told = of_model(other, "", quiet)
-    assert place.bring_in(other, told)["result"]["name"] == "other" and told.digest in place.kept("model")
-    assert sorted(path.name for path in (place.home.models / told.digest).iterdir()) == [
+def test_an_adapter_and_a_model_come_in_under_their_digests_with_their_files(site):
+    directory, manifest = site.adapter()
+    result = site.bring_in(directory, manifest)["result"]
+    assert (result["name"], result["rank"], result["base"]) == (directory.name, 4, directory_digest(site.base))
+    assert manifest.digest in site.digests("adapter") and directory_digest(site.home.adapters / manifest.digest) == manifest.digest
+    model = toy(site.sources / "other")
+    (model / "config.json").write_text('{"model_type": "toy", "other": true}')
+    (model / "train.py").write_text("left out: no engine reads it")
+    model_manifest = of_model(model, "", quiet)
+    assert site.bring_in(model, model_manifest)["result"]["name"] == "other" and model_manifest.digest in site.digests("model")
+    assert sorted(path.name for path in (site.home.models / model_manifest.digest).iterdir()) == [
         "config.json",
         "model.safetensors",
         "tokenizer.json",
     ]
-    assert place.bring_in(directory, manifest)["result"]["already"] is True
-    assert [facts["name"] for facts in place.chronicled()] == ["other", directory.name]
-    place.assert_sound()
-    assert place.left() == []
+    assert site.bring_in(directory, manifest)["result"]["already"] is True
+    assert [facts["name"] for facts in site.chronicled()] == ["other", directory.name]
+    site.assert_sound()
+    assert site.left() == []
 
 
 @pytest.mark.parametrize("line", [0, 1, 2, 3, 4])
-def test_an_import_that_is_killed_leaves_the_image_before_or_after(place, line):
-    directory, manifest = place.adapter(padding=20 * MB)
-    before = place.kept("adapter")
-    importer = place.begin(directory, manifest)
+def test_an_import_that_is_killed_leaves_the_image_before_or_after(site, line):
+    directory, manifest = site.adapter(padding=20 * MB)
+    before = site.digests("adapter")
+    importer = site.begin(directory, manifest)
     for _ in range(line):
         importer.stdout.readline()
     importer.kill()
     importer.communicate(timeout=60)
-    assert place.kept("adapter") in (before, sorted([*before, manifest.digest]))
-    place.assert_sound()
-    assert "result" in place.bring_in(directory, manifest)
-    assert place.kept("adapter") == sorted([*before, manifest.digest])
-    place.assert_sound()
-    assert not [path for path in place.left() if "/import" in path or "BUC" in path]
+    assert site.digests("adapter") in (before, sorted([*before, manifest.digest]))
+    site.assert_sound()
+    assert "result" in site.bring_in(directory, manifest)
+    assert site.digests("adapter") == sorted([*before, manifest.digest])
+    site.assert_sound()
+    assert not [path for path in site.left() if "/import" in path or "BUC" in path]
 
 
-def test_what_changes_after_its_check_is_not_taken_in(place):
-    directory, manifest = place.adapter()
-    before = place.kept("adapter")
+def test_what_changes_after_its_check_is_not_taken_in(site):
+    directory, manifest = site.adapter()
+    before = site.digests("adapter")
     config = directory / "adapter_config.json"
     config.write_text(config.read_text().replace('"r": 4', '"r": 5'))
-    assert place.bring_in(directory, manifest)["error"]["type"] == "SourceChanged"
+    assert site.bring_in(directory, manifest)["error"]["type"] == "SourceChanged"
     config.write_text("{")
-    assert place.bring_in(directory, manifest)["error"]["type"] == "SourceChanged"
+    assert site.bring_in(directory, manifest)["error"]["type"] == "SourceChanged"
     shutil.rmtree(directory)
-    assert place.bring_in(directory, manifest)["error"]["type"] == "FileNotFoundError"
-    assert place.kept("adapter") == before and place.left() == [] and not (place.home.adapters / manifest.digest).exists()
+    assert site.bring_in(directory, manifest)["error"]["type"] == "FileNotFoundError"
+    assert site.digests("adapter") == before and site.left() == [] and not (site.home.adapters / manifest.digest).exists()
 
 
-def test_a_disk_that_fills_leaves_nothing_of_an_import(place):
-    directory, manifest = place.adapter(padding=9 * MB)
-    place.settings = {"BATOS_IMAGE_CACHE_MB": "4"}
-    said = place.bring_in(directory, manifest, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6 * MB, 6 * MB)))
-    assert said["error"]["type"] == "ImageFull" and said["error"]["remedy"]
-    assert manifest.digest not in place.kept("adapter") and place.left() == []
-    assert "result" in place.bring_in(directory, manifest)
+def test_a_disk_that_fills_leaves_nothing_of_an_import(site):
+    directory, manifest = site.adapter(padding=9 * MB)
+    site.settings = {"BATOS_IMAGE_CACHE_MB": "4"}
+    answer = site.bring_in(directory, manifest, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6 * MB, 6 * MB)))
+    assert answer["error"]["type"] == "ImageFull" and answer["error"]["remedy"]
+    assert manifest.digest not in site.digests("adapter") and site.left() == []
+    assert "result" in site.bring_in(directory, manifest)
 
 
-def test_what_may_not_come_in_is_refused_by_type(place):
-    directory, manifest = place.adapter()
-    assert "result" in place.bring_in(directory, manifest)
-    before = place.kept("adapter")
-    twin, twins = place.adapter()
+def test_what_may_not_come_in_is_refused_by_type(site):
+    directory, manifest = site.adapter()
+    assert "result" in site.bring_in(directory, manifest)
+    before = site.digests("adapter")
+    twin, twins = site.adapter()
     named_alike = msgspec.structs.replace(twins, name=manifest.name)
-    assert place.bring_in(twin, named_alike)["error"]["type"] == "NameTaken"
-    assert place.bring_in(twin, msgspec.structs.replace(twins, base="e" * 64))["error"]["type"] == "NoSuchModel"
-    assert place.bring_in(twin, msgspec.structs.replace(twins, digest="e" * 64))["error"]["type"] == "SourceChanged"
+    assert site.bring_in(twin, named_alike)["error"]["type"] == "NameTaken"
+    assert site.bring_in(twin, msgspec.structs.replace(twins, base="e" * 64))["error"]["type"] == "NoSuchModel"
+    assert site.bring_in(twin, msgspec.structs.replace(twins, digest="e" * 64))["error"]["type"] == "SourceChanged"
     outside = [msgspec.structs.replace(file, path=f"../{directory.name}/{file.path}") for file in twins.files]
-    assert place.bring_in(twin, msgspec.structs.replace(twins, files=outside))["error"]["type"] == "SourceChanged"
-    with staging(place.home):
-        assert place.bring_in(twin, twins)["error"]["type"] == "ImportUnderWay"
-    place.settings = {"BATOS_IMAGE_MODELS_GIB": "0.000001"}
-    assert place.bring_in(twin, twins)["error"]["type"] == "QuotaExceeded"
-    place.settings = {"BATOS_BRIDGE_RIGHTS": "read,send,create,policy"}
-    assert place.bring_in(twin, twins)["error"]["type"] == "NotAllowed"
-    assert place.kept("adapter") == before and place.left() == []
+    assert site.bring_in(twin, msgspec.structs.replace(twins, files=outside))["error"]["type"] == "SourceChanged"
+    with staging(site.home):
+        assert site.bring_in(twin, twins)["error"]["type"] == "ImportUnderWay"
+    site.settings = {"BATOS_IMAGE_MODELS_GIB": "0.000001"}
+    assert site.bring_in(twin, twins)["error"]["type"] == "QuotaExceeded"
+    site.settings = {"BATOS_BRIDGE_RIGHTS": "read,send,create,policy"}
+    assert site.bring_in(twin, twins)["error"]["type"] == "NotAllowed"
+    assert site.digests("adapter") == before and site.left() == []
 
 
 USING = """
@@ -234,25 +234,25 @@ for number in range(100_000):
 """
 
 
-def test_a_uvm_that_is_killed_while_it_changes_the_model_leaves_it_before_or_after(place):
-    other = toy(place.sources / "another")
-    (other / "config.json").write_text('{"model_type": "toy", "another": true}')
-    manifest = of_model(other, "", quiet)
-    assert "result" in place.bring_in(other, manifest)
-    digests = [manifest.digest, directory_digest(place.base)]
+def test_a_uvm_that_is_killed_while_it_changes_the_model_leaves_it_before_or_after(site):
+    model = toy(site.sources / "another")
+    (model / "config.json").write_text('{"model_type": "toy", "another": true}')
+    manifest = of_model(model, "", quiet)
+    assert "result" in site.bring_in(model, manifest)
+    digests = [manifest.digest, directory_digest(site.base)]
     for lines in range(1, 4):
-        uvm = place.start_code(USING, *digests)
+        uvm = site.start_code(USING, *digests)
         for _ in range(lines):
             assert uvm.stdout.readline(), uvm.stderr.read()
         uvm.kill()
         uvm.communicate(timeout=60)
-    image = Image(place.server.client(Database))
+    image = Image(site.server.client(Database))
     image.manager.begin()
     entries = [entry for entry in Journal(image, "uvm-9").entries() if entry["selector"] == "useModel_" and entry["effects"]]
-    taken = sum(model_registry.at(image, "model", digest).own("taken", 0) for digest in digests)
-    assert len(entries) == taken >= 3 and image.named("pLLM_obj").own("model").own("digest") in digests
+    changes = sum(model_registry.at(image, "model", digest).own("taken", 0) for digest in digests)
+    assert len(entries) == changes >= 3 and image.named("pLLM_obj").own("model").own("digest") in digests
     image.close()
-    place.assert_sound()
+    site.assert_sound()
 
 
 def test_what_a_dead_import_left_is_swept_by_who_comes_next(tmp_path):
@@ -282,7 +282,7 @@ def test_what_only_root_may_read_comes_into_an_image_of_another_account():
             os.chown(path, account.pw_uid, account.pw_gid)
         settings = {"BATOS_CONFINEMENT_USER": "nobody"}
         with running_server(home, settings) as server:
-            place = Place(server, sources, settings, born_with_model=False)
-            result = place.bring_in(place.base, of_model(place.base, "", quiet))
+            site = ImportSite(server, sources, settings, born_with_model=False)
+            result = site.bring_in(site.base, of_model(site.base, "", quiet))
             assert "result" in result, result
-            assert {path.stat().st_uid for path in (place.home.models / result["result"]["digest"]).iterdir()} == {account.pw_uid}
+            assert {path.stat().st_uid for path in (site.home.models / result["result"]["digest"]).iterdir()} == {account.pw_uid}

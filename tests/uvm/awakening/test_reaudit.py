@@ -35,9 +35,9 @@ def with_policy(image: Image, version: int) -> None:
 
 
 def audited(image: Image) -> list[tuple[str, str, bool]]:
-    told: list[tuple[str, str, bool]] = []
-    audit_again(image, lambda *line: told.append(line))
-    return told
+    lines: list[tuple[str, str, bool]] = []
+    audit_again(image, lambda *line: lines.append(line))
+    return lines
 
 
 def reason(image: Image, selector: str) -> str:
@@ -57,8 +57,8 @@ def kinds(image: Image) -> list[str]:
 
 
 def test_what_no_longer_passes_is_out_of_use_with_the_finding_and_the_rest_goes_on(bench):
-    told = audited(bench.image)
-    assert told == [("methods audited again", f"policy {POLICY}; 1 put out of use, 0 back in use", True)]
+    lines = audited(bench.image)
+    assert lines == [("methods audited again", f"policy {POLICY}; 1 put out of use, 0 back in use", True)]
     assert reason(bench.image, "spy").startswith("audit: line 2: ") and reason(bench.image, "greet") == ""
     outcome = bench.send("genesis_obj", "spy")
     assert isinstance(outcome, Failed) and outcome.error.type == "MethodQuarantined"
@@ -89,12 +89,12 @@ def test_what_passes_again_comes_back_and_what_others_put_out_of_use_does_not(be
 def test_whatever_it_is_killed_at_the_next_one_ends_it(bench, monkeypatch):
     bench.install("genesis_obj", "pry", FORBIDDEN.replace("spy", "pry"))
     monkeypatch.setattr(reaudit, "MARKED", 1)
-    made, mark = [], reaudit._mark
+    marked, mark = [], reaudit._mark
 
     def killed(image: Image, verdicts: dict[bytes, str]) -> None:
-        if made:
+        if marked:
             raise KeyboardInterrupt
-        made.append(verdicts)
+        marked.append(verdicts)
         mark(image, verdicts)
 
     monkeypatch.setattr(reaudit, "_mark", killed)
@@ -108,7 +108,7 @@ def test_whatever_it_is_killed_at_the_next_one_ends_it(bench, monkeypatch):
 
 def test_a_method_that_has_run_already_stops_at_once_and_goes_on_when_it_is_released(bench):
     assert isinstance(bench.send("genesis_obj", "greet"), Answered)
-    for step, kind in ((lambda one: quarantine(one, "no"), Failed), (release, Answered)):
+    for step, kind in ((lambda method: quarantine(method, "no"), Failed), (release, Answered)):
         bench.image.manager.begin()
         step(bench.image.named("genesis_obj").own("greet"))
         bench.image.manager.commit()
@@ -116,16 +116,16 @@ def test_a_method_that_has_run_already_stops_at_once_and_goes_on_when_it_is_rele
 
 
 def test_sent_with_an_example_it_is_written_anew_and_the_library_does_not_bring_it_back(house):
-    one = house(worth=["    return self.cost"])
-    shop = make_shop(one)
-    assert one.send(shop, "worth") == 4
-    one.image.manager.begin()
-    quarantine(one.image.at(shop).own("worth"), "its author was revoked")
-    one.image.manager.commit()
-    assert one.send(shop, "worth").type == "MethodQuarantined"
-    one.model.bodies["worth"] = ["    return self.cost * self.pieces"]
-    assert one.send(shop, "worth", examples=[Example(12)]) == 12
-    assert one.send(shop, "worth") == 12
+    machine = house(worth=["    return self.cost"])
+    shop = make_shop(machine)
+    assert machine.send(shop, "worth") == 4
+    machine.image.manager.begin()
+    quarantine(machine.image.at(shop).own("worth"), "its author was revoked")
+    machine.image.manager.commit()
+    assert machine.send(shop, "worth").type == "MethodQuarantined"
+    machine.model.bodies["worth"] = ["    return self.cost * self.pieces"]
+    assert machine.send(shop, "worth", examples=[Example(12)]) == 12
+    assert machine.send(shop, "worth") == 12
 
 
 def test_a_policy_method_out_of_use_says_so_instead_of_writing(bench):

@@ -24,15 +24,15 @@ from zeo_server.rollback import rollback
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A home whose image is awake, and got a name and two messages since."""
-    made = Home(tmp_path / "home")
-    made.ensure()
-    with writing(made) as image:
+    directory = Home(tmp_path / "home")
+    directory.ensure()
+    with writing(directory) as image:
         bench = Bench(image)
         for number, selector in ((1, "shop"), (2, "yard")):
             clone = bench.send("genesis_obj", "clone", session="s", seq=2 * number - 1)
             assert clone.result
             bench.send("genesis_obj", "setSlot_value_", selector, number, session="s", seq=2 * number, floor=2 * number - 1)
-    return made
+    return directory
 
 
 def writing(home: Home) -> Any:
@@ -119,7 +119,7 @@ def test_going_back_sets_aside_a_whole_image_and_says_before_what_will_be_lost(h
         image.manager.commit()
     lost = lost_after(home, good)
     assert lost.transactions == 3 and lost.names == ["late"] and lost.unread == 0
-    assert [(one.session, one.seq, one.selector) for one in lost.messages] == [("t", 9, "setSlot_value_")]
+    assert [(message.session, message.seq, message.selector) for message in lost.messages] == [("t", 9, "setSlot_value_")]
     later = len(transactions(home))
     done = rollback(home, good)
     assert done.transactions_gone == 3 and look(home).boots and transactions(home)[-1] == good

@@ -34,6 +34,7 @@ from uvm.protocol import (
     Send,
     State,
     StateUpdate,
+    Transaction,
     decode_request,
     encode,
 )
@@ -46,6 +47,10 @@ create table if not exists counter (n int);
 create table if not exists flags (name text primary key);
 """
 OBJECTS = 7
+EFFECT = {
+    "slots": [{"object": Reference((3).to_bytes(8)), "names": ["cart"], "slot": "price", "before": 3, "after": 4}],
+    "made": [{"object": Reference((900).to_bytes(8)), "parents": [Reference((3).to_bytes(8))], "slots": {"price": 1}}],
+}
 
 
 def image(home: Path) -> sqlite3.Connection:
@@ -64,7 +69,7 @@ def create_image(home: Path) -> None:
 
 
 class FakeUvm:
-    """One loop: jobs in, answers out."""
+    """One loop: deliveries in, answers out."""
 
     def __init__(self, name: str) -> None:
         configuration = load()
@@ -94,10 +99,10 @@ class FakeUvm:
             if now >= alive_at and not self.mute:
                 self.say(wire.Alive(len(self.parked) + len(self.later)))
                 alive_at = now + 0.1
-            for when, job, payload in list(self.later):
+            for when, delivery, payload in list(self.later):
                 if now >= when:
-                    self.later.remove((when, job, payload))
-                    self.say(wire.Done(job, payload))
+                    self.later.remove((when, delivery, payload))
+                    self.say(wire.Done(delivery, payload))
             if self.socket.poll(10):
                 self.heard(wire.decode_to_uvm(self.socket.recv()))
         self.say(wire.Leaving())
@@ -113,18 +118,18 @@ class FakeUvm:
             case wire.Lost():
                 self.parked, self.later = {}, []
                 self.say(wire.Ready(self.name, self.incarnation, os.getpid()))
-            case wire.Drop(job):
-                payload = self.parked.pop(job, None)
+            case wire.Drop(delivery):
+                payload = self.parked.pop(delivery, None)
                 if payload is not None:
-                    self.say(wire.Done(job, encode(Error(decode_request(payload).id, "DeadlineExceeded", "dropped"))))
+                    self.say(wire.Done(delivery, encode(Error(decode_request(payload).id, "DeadlineExceeded", "dropped"))))
             case wire.Deliver():
                 self.carry_out(message)
 
-    def carry_out(self, job: wire.Deliver) -> None:
+    def carry_out(self, delivery: wire.Deliver) -> None:
         try:
-            request = heads.whole(job.payload)
+            request = heads.whole(delivery.payload)
         except msgspec.DecodeError as error:
-            self.say(wire.Done(job.job, encode(refusals.bad_request(heads.identifier(job.payload), str(error)))))
+            self.say(wire.Done(delivery.delivery, encode(refusals.bad_request(heads.identifier(delivery.payload), str(error)))))
             return
         match request:
             case GetFullState():
@@ -142,26 +147,28 @@ class FakeUvm:
                 answer = Reply(request.id, {"selector": request.selector, "examples": told, "removed": request.remove}, uvm=self.name)
             case CreateMethod():
                 answer = Reply(request.id, request.source, uvm=self.name)
+            case Transaction():
+                results = [thing(900).reference for _ in request.sends]
+                told = {"results": results, **EFFECT} if request.preview else results
+                answer = Reply(request.id, told, uvm=self.name)
             case Send():
-                self.sent(job, request)
+                self.sent(delivery, request)
                 return
             case _:
                 raise TypeError(f"the bridge sent on a {type(request).__name__}")
-        self.say(wire.Done(job.job, encode(answer)))
+        self.say(wire.Done(delivery.delivery, encode(answer)))
 
-    def sent(self, job: wire.Deliver, request: Send) -> None:
-        row = (self.name, os.getpid(), request.session, request.seq, request.floor, request.selector, job.alone)
+    def sent(self, delivery: wire.Deliver, request: Send) -> None:
+        row = (self.name, os.getpid(), request.session, request.seq, request.floor, request.selector, delivery.alone)
         self.database.execute("insert into runs values (?, ?, ?, ?, ?, ?, ?)", row)
         reply = Reply(request.id, None, uvm=self.name)
         if request.preview:
-            changed = {"object": thing(3).reference, "names": ["cart"], "slot": "price", "before": 3, "after": 4}
-            made = {"object": thing(900).reference, "parents": [thing(3).reference], "slots": {"price": 1}}
             method = {"selector": request.selector, "source": "def raise_(self, a):\n    return 4\n", "author": "brick", "digest": ""}
-            told = {"result": thing(900).reference, "slots": [changed], "made": [made], "method": method, "accept": "ab" * 16}
-            self.say(wire.Done(job.job, encode(Reply(request.id, told, uvm=self.name))))
+            told = {"result": thing(900).reference, **EFFECT, "method": method, "accept": "ab" * 16}
+            self.say(wire.Done(delivery.delivery, encode(Reply(request.id, told, uvm=self.name))))
             return
         if request.accept:
-            self.say(wire.Done(job.job, encode(Reply(request.id, ["accepted", request.accept], uvm=self.name))))
+            self.say(wire.Done(delivery.delivery, encode(Reply(request.id, ["accepted", request.accept], uvm=self.name))))
             return
         match request.selector:
             case "echo":
@@ -186,11 +193,11 @@ class FakeUvm:
                 self.mute = True
                 return
             case "later_":
-                self.later.append((time.monotonic() + request.args[0], job.job, encode(reply)))
+                self.later.append((time.monotonic() + request.args[0], delivery.delivery, encode(reply)))
                 return
             case "park":
-                self.parked[job.job] = job.payload
-                self.say(wire.Parked([job.job]))
+                self.parked[delivery.delivery] = delivery.payload
+                self.say(wire.Parked([delivery.delivery]))
                 return
             case "unpark":
                 self.say(wire.Resumed(list(self.parked)))
@@ -202,16 +209,16 @@ class FakeUvm:
                 tid = request.args[0].to_bytes(8)
                 self.say(wire.Publish(TOPIC_STATE, encode(StateUpdate(tid, self.name, [change]))))
             case "garble":
-                self.say(wire.Done(job.job, b"\xc1"))
+                self.say(wire.Done(delivery.delivery, b"\xc1"))
                 return
             case "babble":
                 self.socket.send(b"\xc1\x00")
             case _:
                 message = f"the fake does not know {request.selector}"
                 error = Error(request.id, "BadArguments", message, "try echo", {"seen": request.selector})
-                self.say(wire.Done(job.job, encode(error)))
+                self.say(wire.Done(delivery.delivery, encode(error)))
                 return
-        self.say(wire.Done(job.job, encode(reply)))
+        self.say(wire.Done(delivery.delivery, encode(reply)))
 
     def count(self, request: Send) -> Reply:
         """The counter goes up by one, once a number."""

@@ -11,13 +11,13 @@ from deploy.settings import QuotaSettings
 from uvm.bridge.dispatcher import GRACE_S, PARKED_DEATHS, VIA_S, WAITERS, Dispatch
 from uvm.bridge.events import (
     Assign,
+    DeliveriesParked,
+    DeliveriesReturned,
     DispatchEvent,
-    DropJob,
+    DropDelivery,
     Finished,
     ForwardAnswer,
     Instruction,
-    JobsParked,
-    JobsReturned,
     KillUvm,
     MessageArrived,
     MessageCancelled,
@@ -69,8 +69,8 @@ class Bench:
         return [i for name in names for i in self.do(UvmReady(name, f"{name} at {self.now}"))]
 
 
-def jobs(instructions: Iterable[Instruction], uvm: str | None = None) -> list[int]:
-    return [i.job for i in instructions if isinstance(i, Assign) and uvm in (None, i.uvm)]
+def deliveries(instructions: Iterable[Instruction], uvm: str | None = None) -> list[int]:
+    return [i.delivery for i in instructions if isinstance(i, Assign) and uvm in (None, i.uvm)]
 
 
 def refusals(instructions: Iterable[Instruction]) -> list[tuple[int, str]]:
@@ -87,22 +87,22 @@ def test_messages_without_a_session_go_to_the_least_busy_uvm() -> None:
 def test_a_session_stays_on_its_uvm_while_any_of_it_is_there_and_is_free_afterwards() -> None:
     bench = Bench()
     bench.ready("a", "b")
-    first = jobs(bench.arrive("s", 1), "a")
-    assert jobs(bench.arrive("s", 2), "a"), "b is less busy, but the order counts"
+    first = deliveries(bench.arrive("s", 1), "a")
+    assert deliveries(bench.arrive("s", 2), "a"), "b is less busy, but the order counts"
     bench.arrive()
-    for job in [*first, first[0] + 1]:
-        bench.do(Finished("a", job, b""))
+    for delivery in [*first, first[0] + 1]:
+        bench.do(Finished("a", delivery, b""))
     bench.do(UvmEnding("a"))
-    assert jobs(bench.arrive("s", 3), "b")
+    assert deliveries(bench.arrive("s", 3), "b")
 
 
 def test_a_uvm_has_at_most_a_window_of_running_messages_and_parked_ones_make_room() -> None:
     bench = Bench()
     bench.ready("a")
-    given = [job for _ in range(6) for job in jobs(bench.arrive())]
+    given = [delivery for _ in range(6) for delivery in deliveries(bench.arrive())]
     assert len(given) == 4
-    assert len(jobs(bench.do(Finished("a", given[0], b"")))) == 1
-    assert len(jobs(bench.do(JobsParked("a", [given[1]], parked=True)))) == 1
+    assert len(deliveries(bench.do(Finished("a", given[0], b"")))) == 1
+    assert len(deliveries(bench.do(DeliveriesParked("a", [given[1]], parked=True)))) == 1
 
 
 def test_lanes_take_turns_when_there_is_a_queue() -> None:
@@ -110,9 +110,9 @@ def test_lanes_take_turns_when_there_is_a_queue() -> None:
     for seq in (1, 2, 3):
         bench.arrive("greedy", seq)
     bench.arrive("modest", 1)
-    order = jobs(bench.ready("a"))
+    order = deliveries(bench.ready("a"))
     for _ in range(3):
-        order += jobs(bench.do(Finished("a", order[-1], b"")))
+        order += deliveries(bench.do(Finished("a", order[-1], b"")))
     assert order == [1, 4, 2, 3]
 
 
@@ -128,11 +128,11 @@ def test_past_the_queue_or_its_bytes_a_tool_is_told_to_come_back() -> None:
 def test_an_answer_goes_to_every_arrival_under_its_own_id() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1))
+    (delivery,) = deliveries(bench.arrive("s", 1))
     assert bench.arrive("s", 1) == [], "attached, not run again"
-    answers = bench.do(Finished("a", job, b"done"))
+    answers = bench.do(Finished("a", delivery, b"done"))
     assert [(i.id, i.payload) for i in answers if isinstance(i, ForwardAnswer)] == [(1, b"done"), (2, b"done")]
-    assert bench.do(Finished("a", job, b"again")) == [], "a message is answered once"
+    assert bench.do(Finished("a", delivery, b"again")) == [], "a message is answered once"
 
 
 def test_a_resent_message_with_the_same_id_is_answered_once() -> None:
@@ -141,43 +141,43 @@ def test_a_resent_message_with_the_same_id_is_answered_once() -> None:
     arrival = MessageArrived(
         address="tool", id=7, payload=b"p", principal="local", session="s", seq=1, digest=b"d", deadline_s=9, repeatable=True
     )
-    (job,) = jobs(bench.do(arrival))
+    (delivery,) = deliveries(bench.do(arrival))
     bench.do(arrival)
-    assert len(bench.do(Finished("a", job, b"done"))) == 1
+    assert len(bench.do(Finished("a", delivery, b"done"))) == 1
 
 
 def test_endless_resending_under_new_ids_keeps_the_newest_only() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1))
+    (delivery,) = deliveries(bench.arrive("s", 1))
     for _ in range(100):
         bench.arrive("s", 1)
-    answered = [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]
+    answered = [i.id for i in bench.do(Finished("a", delivery, b"")) if isinstance(i, ForwardAnswer)]
     assert answered == list(range(102 - WAITERS, 102))
 
 
 def test_a_number_in_use_for_another_message_is_refused_and_the_first_goes_on() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1))
+    (delivery,) = deliveries(bench.arrive("s", 1))
     assert refusals(bench.arrive("s", 1, digest=b"other")) == [(2, "PayloadMismatch")]
-    assert len(bench.do(Finished("a", job, b""))) == 1
+    assert len(bench.do(Finished("a", delivery, b""))) == 1
 
 
 def test_suspects_are_sent_again_one_by_one_to_a_uvm_that_has_nothing_else() -> None:
     bench = Bench()
     bench.ready("a", "b")
-    on_a = [job for _ in range(3) for job in jobs(bench.arrive("s", bench.ids + 1))]
-    ordinary = jobs(bench.arrive("t", 1), "b")
-    assert jobs(bench.do(UvmDied("a"))) == [], "b has something else"
-    assert jobs(bench.arrive("u", 1)) == [], "and gets nothing new"
+    on_a = [delivery for _ in range(3) for delivery in deliveries(bench.arrive("s", bench.ids + 1))]
+    ordinary = deliveries(bench.arrive("t", 1), "b")
+    assert deliveries(bench.do(UvmDied("a"))) == [], "b has something else"
+    assert deliveries(bench.arrive("u", 1)) == [], "and gets nothing new"
     seen: list[int] = []
     out = bench.do(Finished("b", ordinary[0], b""))
     while len(seen) < 3:
         (assign,) = [i for i in out if isinstance(i, Assign)]
         assert assign.alone
-        seen.append(assign.job)
-        out = bench.do(Finished("b", assign.job, b""))
+        seen.append(assign.delivery)
+        out = bench.do(Finished("b", assign.delivery, b""))
     assert seen == on_a
     assert [i.alone for i in out if isinstance(i, Assign)] == [False], "then the others"
 
@@ -187,7 +187,7 @@ def test_while_suspects_are_examined_the_other_uvms_serve() -> None:
     bench.ready("a", "b", "c")
     bench.arrive("s", 1)
     bench.do(UvmDied("a"))
-    assert [len(jobs(bench.arrive(), "c")) for _ in range(3)] == [1, 1, 1]
+    assert [len(deliveries(bench.arrive(), "c")) for _ in range(3)] == [1, 1, 1]
 
 
 def test_a_message_that_two_uvms_died_on_is_poisoned_and_stays_so() -> None:
@@ -199,7 +199,7 @@ def test_a_message_that_two_uvms_died_on_is_poisoned_and_stays_so() -> None:
     bench.ready("c")
     assert refusals(bench.arrive("s", 1)) == [(2, "Poisoned")]
     assert refusals(bench.arrive("s", 1, digest=b"other")) == [(3, "PayloadMismatch")]
-    assert jobs(bench.arrive("s", 2), "c"), "the session goes on"
+    assert deliveries(bench.arrive("s", 2), "c"), "the session goes on"
 
 
 def test_the_order_of_a_session_survives_the_death_of_its_uvm() -> None:
@@ -208,9 +208,9 @@ def test_the_order_of_a_session_survives_the_death_of_its_uvm() -> None:
     for seq in range(1, 5):
         bench.arrive("s", seq)
     bench.do(UvmDied("a"))
-    order = jobs(bench.ready("b"))
+    order = deliveries(bench.ready("b"))
     while len(order) < 4:
-        order += jobs(bench.do(Finished("b", order[-1], b"")))
+        order += deliveries(bench.do(Finished("b", order[-1], b"")))
     assert order == [1, 2, 3, 4]
 
 
@@ -234,14 +234,14 @@ def test_without_a_session_a_message_that_may_have_run_is_not_run_again() -> Non
 def test_parked_messages_are_innocent_of_their_uvms_death_for_a_long_time_but_not_for_ever() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1))
+    (delivery,) = deliveries(bench.arrive("s", 1))
     for _ in range(PARKED_DEATHS):
-        bench.do(JobsParked("a", [job], parked=True))
+        bench.do(DeliveriesParked("a", [delivery], parked=True))
         bench.do(UvmDied("a"))
         (assign,) = [i for i in bench.ready("a") if isinstance(i, Assign)]
         assert not assign.alone
     for expected in ([], [(1, "Poisoned")]):
-        bench.do(JobsParked("a", [job], parked=True))
+        bench.do(DeliveriesParked("a", [delivery], parked=True))
         assert refusals(bench.do(UvmDied("a"))) == expected
         bench.ready("a")
 
@@ -249,21 +249,21 @@ def test_parked_messages_are_innocent_of_their_uvms_death_for_a_long_time_but_no
 def test_a_resumed_message_is_suspect_again() -> None:
     bench = Bench()
     bench.ready("a", "b")
-    (job,) = jobs(bench.arrive("s", 1))
-    bench.do(JobsParked("a", [job], parked=True))
-    bench.do(JobsParked("a", [job], parked=False))
+    (delivery,) = deliveries(bench.arrive("s", 1))
+    bench.do(DeliveriesParked("a", [delivery], parked=True))
+    bench.do(DeliveriesParked("a", [delivery], parked=False))
     assert [i.alone for i in bench.do(UvmDied("a")) if isinstance(i, Assign)] == [True]
 
 
 def test_nothing_joins_a_suspect_that_was_parked_and_runs_again() -> None:
     bench = Bench()
     bench.ready("a", "b")
-    (job,) = jobs(bench.arrive("s", 1))
+    (delivery,) = deliveries(bench.arrive("s", 1))
     bench.do(UvmDied("a"))
-    bench.do(JobsParked("b", [job], parked=True))
-    assert jobs(bench.arrive("t", 1), "b"), "while it is parked there is room"
-    bench.do(JobsParked("b", [job], parked=False))
-    assert jobs(bench.arrive("u", 1)) == []
+    bench.do(DeliveriesParked("b", [delivery], parked=True))
+    assert deliveries(bench.arrive("t", 1), "b"), "while it is parked there is room"
+    bench.do(DeliveriesParked("b", [delivery], parked=False))
+    assert deliveries(bench.arrive("u", 1)) == []
 
 
 def test_a_silent_uvm_is_dead_and_signs_of_life_prevent_it() -> None:
@@ -301,16 +301,16 @@ def test_a_uvm_that_says_ready_again_has_forgotten_its_jobs_and_nobody_is_suspec
 def test_what_could_not_be_delivered_goes_elsewhere_unsuspected() -> None:
     bench = Bench()
     bench.ready("a", "b")
-    (job,) = jobs(bench.arrive())
-    assert bench.do(Undelivered("a", job)) == [Assign("b", job, b"p", "local", False, 0.0)]
-    assert jobs(bench.arrive(), "a") == []
+    (delivery,) = deliveries(bench.arrive())
+    assert bench.do(Undelivered("a", delivery)) == [Assign("b", delivery, b"p", "local", False, 0.0)]
+    assert deliveries(bench.arrive(), "a") == []
 
 
 def test_via_waits_for_its_uvm_and_then_gives_up() -> None:
     bench = Bench()
     bench.ready("a")
     assert bench.arrive(via="b") == []
-    assert jobs(bench.ready("b"), "b") == [1]
+    assert deliveries(bench.ready("b"), "b") == [1]
     bench.arrive(via="c")
     assert refusals(bench.later(VIA_S)) == [(2, "NoSuchUvm")]
 
@@ -319,7 +319,7 @@ def test_via_gives_up_too_when_its_uvm_dies_under_the_message() -> None:
     bench = Bench()
     bench.ready("a", "b")
     bench.arrive("s", 1, via="a")
-    assert jobs(bench.do(UvmDied("a"))) == []
+    assert deliveries(bench.do(UvmDied("a"))) == []
     assert refusals(bench.later(VIA_S)) == [(1, "NoSuchUvm")]
 
 
@@ -336,25 +336,25 @@ def test_a_deadline_ends_a_waiting_message_at_once() -> None:
 def test_a_deadline_drops_a_running_message_and_its_uvm_has_a_moment_to_answer() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1, deadline_s=3))
-    assert bench.later(3.1) == [DropJob("a", job)]
-    assert len([i for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)]) == 1
-    (job,) = jobs(bench.arrive("s", 2, deadline_s=3))
+    (delivery,) = deliveries(bench.arrive("s", 1, deadline_s=3))
+    assert bench.later(3.1) == [DropDelivery("a", delivery)]
+    assert len([i for i in bench.do(Finished("a", delivery, b"")) if isinstance(i, ForwardAnswer)]) == 1
+    (delivery,) = deliveries(bench.arrive("s", 2, deadline_s=3))
     bench.later(3.1)
     (refuse,) = bench.later(GRACE_S)
     assert isinstance(refuse, RefuseMessage) and isinstance(refuse.answer, Error) and refuse.answer.details == {"outcome": "unknown"}
-    assert bench.do(Finished("a", job, b"")) == []
+    assert bench.do(Finished("a", delivery, b"")) == []
     assert bench.dispatch.held() == 0
 
 
 def test_a_message_that_one_of_two_arrivals_still_waits_for_is_not_dropped() -> None:
     bench = Bench()
     bench.ready("a")
-    (job,) = jobs(bench.arrive("s", 1, deadline_s=3))
+    (delivery,) = deliveries(bench.arrive("s", 1, deadline_s=3))
     bench.arrive("s", 1, deadline_s=30)
     assert bench.later(3.1) == []
     assert refusals(bench.later(GRACE_S)) == [(1, "DeadlineExceeded")]
-    assert [i.id for i in bench.do(Finished("a", job, b"")) if isinstance(i, ForwardAnswer)] == [2]
+    assert [i.id for i in bench.do(Finished("a", delivery, b"")) if isinstance(i, ForwardAnswer)] == [2]
 
 
 def test_a_bridge_that_ends_turns_away_what_was_not_run_and_keeps_what_may_have_been() -> None:
@@ -370,21 +370,21 @@ def test_timers_of_answered_messages_do_not_pile_up() -> None:
     bench = Bench()
     bench.ready("a")
     for _ in range(10_000):
-        (job,) = jobs(bench.arrive())
-        bench.do(Finished("a", job, b""))
+        (delivery,) = deliveries(bench.arrive())
+        bench.do(Finished("a", delivery, b""))
     bench.later(0.1)
     assert len(bench.dispatch._timers._heap) < 5_000
 
 
 def answered(bench: Bench, payload: bytes) -> None:
-    (one,) = jobs(bench.arrive(payload=payload))
-    (two,) = jobs(bench.arrive("s", 1, payload=payload))
+    (one,) = deliveries(bench.arrive(payload=payload))
+    (two,) = deliveries(bench.arrive("s", 1, payload=payload))
     bench.arrive("s", 1, payload=payload)
     bench.arrive("s", 2, payload=payload)
-    bench.do(JobsParked("a", [one], parked=True))
-    bench.do(JobsReturned("a", [two]))
-    for job in (one, *(two, two + 1)):
-        bench.do(Finished("a", job, b""))
+    bench.do(DeliveriesParked("a", [one], parked=True))
+    bench.do(DeliveriesReturned("a", [two]))
+    for delivery in (one, *(two, two + 1)):
+        bench.do(Finished("a", delivery, b""))
 
 
 def given_up(bench: Bench, payload: bytes) -> None:
@@ -439,13 +439,13 @@ def test_what_is_used_for_a_principal_besides_its_messages_counts_against_its_qu
     for principal in ("alice", "bob"):
         assigned = arrived(principal)
         assert isinstance(assigned, Assign)
-        bench.do(Finished("a", assigned.job, b"", Spent(cpu_s=0.01)))
+        bench.do(Finished("a", assigned.delivery, b"", Spent(cpu_s=0.01)))
     bench.do(UsageReported("a", "alice", Spent(cpu_s=7.0)))
     refused = arrived("alice")
     assert isinstance(refused, RefuseMessage) and isinstance(refused.answer, Busy) and refused.answer.retry_after_ms > RETRY_MS
     let_in = arrived("bob")
     assert isinstance(let_in, Assign)
-    bench.do(Finished("a", let_in.job, b"", Spent(cpu_s=0.01)))
+    bench.do(Finished("a", let_in.delivery, b"", Spent(cpu_s=0.01)))
     assert bench.dispatch.statistics(bench.now)["principals"]["alice"]["used"]["cpu_s"] == 7.01
     bench.do(UsageReported("a", "nobody-any-more", Spent(cpu_s=7.0)))
     for _ in range(4):

@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from uvm.bridge.dispatcher import DEATHS, PARKED_DEATHS, WAITERS, Dispatch
 from uvm.bridge.events import (
     Assign,
+    DeliveriesParked,
     DispatchEvent,
     Finished,
     ForwardAnswer,
-    JobsParked,
     MessageArrived,
     RefuseMessage,
     Tick,
@@ -70,7 +70,7 @@ class Model(RuleBasedStateMachine):
     @rule(session=st.sampled_from(("s", "t", "u")), back=st.integers(0, 5))
     def resend(self, session: str, back: int) -> None:
         seq = self.seqs[session] - back
-        message = self.dispatch._keys.get(("local", session, seq))
+        message = self.dispatch._backlog.keys.get(("local", session, seq))
         # More arrivals than the bridge remembers would lose the oldest, by design.
         if seq > 0 and (message is None or len(message.waiters) < WAITERS):
             self.send(session, seq, "", 1000.0)
@@ -82,7 +82,7 @@ class Model(RuleBasedStateMachine):
         )  # fmt: skip
         self.next_id += 1
         self.expected.add(arrival.id)
-        under_way = self.dispatch._keys.get(arrival.key) if arrival.key else None
+        under_way = self.dispatch._backlog.keys.get(arrival.key) if arrival.key else None
         if under_way:
             self.messages[arrival.id] = self.messages[under_way.arrival.id]
         elif (session, seq) not in self.poisoned:
@@ -113,28 +113,28 @@ class Model(RuleBasedStateMachine):
 
     @rule(name=names, pick=picks)
     def finish(self, name: str, pick: int) -> None:
-        jobs = self.on.get(name)
-        if jobs:
-            job = sorted(jobs)[pick % len(jobs)]
-            del jobs[job]
-            self.do(Finished(name, job, b"answer"))
+        deliveries = self.on.get(name)
+        if deliveries:
+            delivery = sorted(deliveries)[pick % len(deliveries)]
+            del deliveries[delivery]
+            self.do(Finished(name, delivery, b"answer"))
 
     @rule(name=names, pick=picks, parked=st.booleans())
     def park(self, name: str, pick: int, parked: bool) -> None:
-        jobs = self.on.get(name)
-        if jobs:
-            job = sorted(jobs)[pick % len(jobs)]
-            jobs[job] = parked
-            self.do(JobsParked(name, [job], parked))
+        deliveries = self.on.get(name)
+        if deliveries:
+            delivery = sorted(deliveries)[pick % len(deliveries)]
+            deliveries[delivery] = parked
+            self.do(DeliveriesParked(name, [delivery], parked))
 
     @rule(name=names, pick=picks)
     def fail_to_deliver(self, name: str, pick: int) -> None:
-        jobs = [job for job, parked in self.on.get(name, {}).items() if not parked]
-        if jobs:
-            job = sorted(jobs)[pick % len(jobs)]
-            del self.on[name][job]
+        deliveries = [delivery for delivery, parked in self.on.get(name, {}).items() if not parked]
+        if deliveries:
+            delivery = sorted(deliveries)[pick % len(deliveries)]
+            del self.on[name][delivery]
             self.ending.add(name)
-            self.do(Undelivered(name, job))
+            self.do(Undelivered(name, delivery))
 
     @rule(seconds=st.sampled_from((0.1, 1.0, 3.0)))
     def wait(self, seconds: float) -> None:
@@ -146,16 +146,16 @@ class Model(RuleBasedStateMachine):
     # --- the model's side ---
 
     def suffer(self, name: str) -> None:
-        for job, parked in self.on.pop(name, {}).items():
-            held = self.held(job)
+        for delivery, parked in self.on.pop(name, {}).items():
+            held = self.held(delivery)
             if parked and held.parked_deaths < PARKED_DEATHS:
                 held.parked_deaths += 1
             else:
                 held.deaths += 1
                 held.ran_unnumbered |= not held.arrival.session
 
-    def held(self, job: int) -> Held:
-        return self.messages[self.dispatch._messages[job].arrival.id]
+    def held(self, delivery: int) -> Held:
+        return self.messages[self.dispatch._backlog.messages[delivery].arrival.id]
 
     def do(self, event: DispatchEvent) -> None:
         if isinstance(event, UvmReady):
@@ -175,24 +175,26 @@ class Model(RuleBasedStateMachine):
 
     def assigned(self, assign: Assign) -> None:
         assert assign.uvm not in self.ending
-        held = self.held(assign.job)
+        held = self.held(assign.delivery)
         here = self.on[assign.uvm]
-        running = [job for job, parked in here.items() if not parked]
+        running = [delivery for delivery, parked in here.items() if not parked]
         assert held.deaths < DEATHS, "poisoned messages are not tried again"
         assert not held.ran_unnumbered, "without a number, at most once"
         assert assign.alone == (held.deaths > 0)
         if assign.alone:
             assert not running, "a suspect is examined on a UVM that runs nothing else"
         else:
-            assert not any(self.held(job).deaths for job in running), "and nothing joins it"
+            assert not any(self.held(delivery).deaths for delivery in running), "and nothing joins it"
         assert len(running) < WINDOW
-        assert all(assign.job not in jobs for jobs in self.on.values()), "on one UVM at a time"
+        assert all(assign.delivery not in deliveries for deliveries in self.on.values()), "on one UVM at a time"
         session = held.arrival.session
         if session:
-            elsewhere = [u for u, jobs in self.on.items() if u != assign.uvm for j in jobs if self.held(j).arrival.session == session]
+            elsewhere = [
+                u for u, deliveries in self.on.items() if u != assign.uvm for j in deliveries if self.held(j).arrival.session == session
+            ]
             assert not elsewhere, "a session is on one UVM at a time"
         assert held.arrival.via in ("", assign.uvm)
-        here[assign.job] = False
+        here[assign.delivery] = False
 
     def refused(self, answer: Error | Busy) -> None:
         self.answer(answer.id)
@@ -210,17 +212,17 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        waiting = {waiter.id for message in self.dispatch._messages.values() for waiter in message.waiters}
+        waiting = {waiter.id for message in self.dispatch._backlog.messages.values() for waiter in message.waiters}
         assert waiting == self.expected - set(self.answered)
 
     @invariant()
     def bounds_hold(self) -> None:
         assert self.dispatch.held() <= QUEUE
         for uvm in self.dispatch._uvms.values():
-            assert uvm.running == sum(not message.parked for message in uvm.jobs.values())
-        queued = sum(len(lane.queue) for lane in self.dispatch._lanes.values())
-        assert self.dispatch.held() == queued + sum(len(uvm.jobs) for uvm in self.dispatch._uvms.values())
-        assert self.dispatch._shares.bytes == sum(len(m.arrival.payload) for m in self.dispatch._messages.values())
+            assert uvm.running == sum(not message.parked for message in uvm.deliveries.values())
+        queued = sum(len(lane.queue) for lane in self.dispatch._backlog.lanes.values())
+        assert self.dispatch.held() == queued + sum(len(uvm.deliveries) for uvm in self.dispatch._uvms.values())
+        assert self.dispatch._shares.bytes == sum(len(m.arrival.payload) for m in self.dispatch._backlog.messages.values())
 
     def teardown(self) -> None:
         """However it went: with one UVM that lives, everything is answered."""
@@ -234,7 +236,7 @@ class Model(RuleBasedStateMachine):
             if not self.dispatch.held():
                 break
         assert self.dispatch.held() == 0
-        assert not self.dispatch._lanes and not self.dispatch._keys
+        assert not self.dispatch._backlog.lanes and not self.dispatch._backlog.keys
         assert set(self.answered) == self.expected
 
 

@@ -12,12 +12,12 @@ from msgspec import Struct
 from uvm.bridge.dispatcher import Dispatch
 from uvm.bridge.events import (
     Assign,
+    DeliveriesReturned,
     DispatchEvent,
     Finished,
     ForwardAnswer,
-    JobsReturned,
     MessageArrived,
-    RecallJobs,
+    RecallDeliveries,
     RefuseMessage,
     Tick,
     UvmAlive,
@@ -61,7 +61,7 @@ class World:
         self.busy: dict[str, bool] = dict.fromkeys(self.queues, False)
         self.recalled: set[str] = set()
         self.arrivals: dict[int, tuple[Tool, float, float]] = {}
-        self.of_job: dict[int, int] = {}
+        self.of_delivery: dict[int, int] = {}
         self.waits: dict[str, list[float]] = {tool.name: [] for tool in tools}
         self.refused: dict[str, int] = {tool.name: 0 for tool in tools}
         for name in self.queues:
@@ -101,10 +101,10 @@ class World:
     def do(self, event: DispatchEvent) -> None:
         for instruction in self.dispatch.handle(event, self.now):
             match instruction:
-                case Assign(uvm, job):
-                    self.of_job[job] = self.dispatch._messages[job].arrival.id
-                    self.queues[uvm].append(job)
-                case RecallJobs(uvm):
+                case Assign(uvm, delivery):
+                    self.of_delivery[delivery] = self.dispatch._backlog.messages[delivery].arrival.id
+                    self.queues[uvm].append(delivery)
+                case RecallDeliveries(uvm):
                     self.recalled.add(uvm)
                 case ForwardAnswer(address=tool, id=identifier):
                     self.waits[tool.name].append(self.now - self.arrivals.pop(identifier)[1])
@@ -123,16 +123,16 @@ class World:
             self.recalled.discard(name)
             back = list(self.queues[name])
             self.queues[name].clear()
-            self.do(JobsReturned(name, back))
+            self.do(DeliveriesReturned(name, back))
         if self.queues[name] and not self.busy[name]:
             self.busy[name] = True
-            job = self.queues[name].popleft()
-            self.later(self.arrivals[self.of_job[job]][2], (name, job))
+            delivery = self.queues[name].popleft()
+            self.later(self.arrivals[self.of_delivery[delivery]][2], (name, delivery))
 
-    def ended(self, name: str, job: int) -> None:
+    def ended(self, name: str, delivery: int) -> None:
         self.busy[name] = False
-        cost = self.arrivals[self.of_job.pop(job)][2]
-        self.do(Finished(name, job, b"", Spent(cpu_s=cost)))
+        cost = self.arrivals[self.of_delivery.pop(delivery)][2]
+        self.do(Finished(name, delivery, b"", Spent(cpu_s=cost)))
 
 
 def p99(waits: list[float]) -> float:

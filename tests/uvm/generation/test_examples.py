@@ -314,3 +314,40 @@ def test_an_undo_of_what_was_written_again_brings_the_method_back_with_the_examp
     one.send("genesis_obj", "undo_", [shop, "total"])
     assert one.send(shop, "explain_", "total")["source"].endswith("self.cost + 8\n")
     assert kept(one, shop, "total") == ["total() -> 12"]
+
+
+PROXY = """def doesNotUnderstand_(self, message):
+    if message.selector == 'total' and self.cost > 3:
+        return self.cost * 3
+    return message.mind.reflectOn_(message)
+"""
+
+
+def test_what_an_object_answers_without_a_method_is_tested_like_one(house):
+    one = house(total=["    return 0"], other=[TOTAL])
+    shop = make_shop(one)
+    offer(one, shop, "doesNotUnderstand_", PROXY)
+    one.events.clear()
+    assert one.send(shop, "total", examples=[Example(12), Example(30, slots={"cost": 10})]) == 12
+    assert one.stages() == ["testing", "held"]
+    for wrong, why in ((Example(99), "gave 12, not 99"), (Example(1, slots={"cost": 1}), "does not answer total then")):
+        error = one.send(shop, "total", examples=[wrong])
+        assert error.type == "ExampleFailed" and why in error.message
+        assert "doesNotUnderstand_" in error.message and "batos method" in error.remedy
+    assert one.model.asked == []
+    assert one.send(shop, "other", examples=[Example(12)]) == 12, "what it does not answer itself is written"
+    assert kept(one, shop, "other") == ["other() -> 12"]
+    assert tell(one, shop, "total", examples=[Example(12)]).type == "BadArguments", "there is no method that could keep them"
+
+
+def test_what_an_answer_without_a_method_did_is_not_there_when_it_is_tested(house):
+    one = house()
+    shop, other = make_shop(one), make_shop(one)
+    source = "def doesNotUnderstand_(self, message):\n    self.cost = self.cost + 1\n    return self.cost\n"
+    offer(one, shop, "doesNotUnderstand_", source, examples=[Example(5, args=[None])])
+    steps = [Step(shop, "setSlot_value_", ["cost", 7]), Step(shop, "up", examples=[Example(8, changed={"cost": 8})])]
+    assert one.carry_out(Transaction(id=1, sends=steps))[1] == 8
+    assert one.send(shop, "cost") == 8
+    steps = [Step(other, "setSlot_value_", ["cost", 7]), Step(shop, "up", examples=[Example(8)])]
+    assert one.carry_out(Transaction(id=1, sends=steps)).type == "ExampleFailed"
+    assert (one.send(shop, "cost"), one.send(other, "cost")) == (8, 4)

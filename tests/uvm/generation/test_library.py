@@ -325,3 +325,63 @@ def test_the_chronicle_tells_of_installs_corrections_and_removals(house):
     told = [(entry["kind"], entry["object"], entry["author"]) for entry in reversed(entries) if entry.get("slot") == "worth"]
     assert told == [("install", shop, "brick"), ("install", other, "brick"), ("correction", other, "local"), ("removal", shop, "local")]
     assert [entry.get("facts", {}).get("from") for entry in reversed(entries) if entry["kind"] == "install"] == [None, "library"]
+
+
+def two_rates(house):
+    """Two shops of one shape that share `worth`, which sends `rate`: each has its own."""
+    one = house(worth=["    return self.cost * self.rate()"], drafts=1)
+    shop, other = make_shop(one), make_shop(one)
+    for target, rate in ((shop, 1), (other, 2)):
+        offer(one, target, "rate", f"def rate(self):\n    return {rate}\n")
+    assert (one.send(shop, "worth"), one.send(other, "worth")) == (4, 8)
+    assert one.send(shop, "explain_", "worth")["shared"] and one.send(other, "explain_", "worth")["shared"]
+    assert one.send(shop, "worth", examples=[Example(4)]) == 4
+    assert one.send(other, "worth", examples=[Example(8)]) == 8, "in the same state, and no contradiction: they are two objects"
+    assert [kept["result"] for kept in one.send(shop, "explain_", "worth")["examples"]] == [4, 8]
+    return one, shop, other
+
+
+def test_a_correction_is_tried_on_every_object_for_which_an_example_is_kept(house):
+    one, shop, other = two_rates(house)
+    refused = offer(one, shop, "worth", "def worth(self):\n    return self.cost\n")
+    assert refused.type == "TrialFailed"
+    assert f"kept example 2, on {other}: () gave 4, not 8" in refused.message
+    assert one.send(other, "worth") == 8
+    told = offer(one, shop, "worth", "def worth(self):\n    return round(self.cost * self.rate(), 2)\n")
+    assert told["shared"] and (one.send(shop, "worth"), one.send(other, "worth")) == (4, 8)
+    assert [kept["result"] for kept in told["examples"]] == [4, 8]
+
+
+def test_what_is_written_again_is_tried_on_them_as_well(house):
+    one, shop, other = two_rates(house)
+    one.model.bodies["worth"] = [
+        "    return self.cost if self.cost < 9 else 1",
+        "    return self.cost * self.rate() if self.cost < 9 else 1",
+    ]
+    assert one.send(shop, "worth", examples=[Example(1, slots={"cost": 10})]) == 4
+    assert one.send(other, "worth") == 8
+    drafts = one.send(shop, "explain_", "worth")["proof"]["drafts"]
+    assert f"kept example 2, on {other}: () gave 4, not 8" in drafts[0]["why"]
+
+
+def test_one_that_has_a_method_of_its_own_is_not_asked_and_its_own_does_not_have_to_be_true_of_others(house):
+    one, _, other = two_rates(house)
+    offer(one, other, "worth", "def worth(self):\n    return 8\n", here=True)
+    assert one.send(other, "explain_", "worth")["shared"] is False and one.send(other, "worth") == 8
+    assert [kept["result"] for kept in one.send(other, "explain_", "worth")["examples"]] == [8]
+
+
+def test_an_object_that_goes_on_changing_does_not_keep_a_correction_from_coming(house):
+    one, shop, other = two_rates(house)
+    begin = one.writers._trial_server.begin
+
+    def meanwhile(request, load):
+        if request.subjects and one.trials_begun < 9:
+            one.trials_begun += 1
+            one.bench.send(other, "setSlot_value_", "cost", 4 + one.trials_begun)
+        return begin(request, load)
+
+    one.trials_begun = 0
+    one.writers._trial_server = type("Server", (), {"begin": staticmethod(meanwhile)})()
+    offer(one, shop, "worth", "def worth(self):\n    return round(self.cost * self.rate(), 2)\n")
+    assert one.trials_begun == 1 and one.send(other, "worth") == 10

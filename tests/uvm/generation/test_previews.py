@@ -6,7 +6,7 @@ from tests.uvm.houses import House, make_shop, offer
 from uvm.generation import proposals
 from uvm.image import clock
 from uvm.machine.delivery import Answered
-from uvm.protocol import Example, Reference, Send, decode_value
+from uvm.protocol import Example, Reference, Result, Send, Step, Transaction, decode_value
 from uvm.rights import ALL
 
 TOTAL = "    return self.cost * self.pieces"
@@ -109,7 +109,8 @@ def test_a_missing_method_is_written_tried_and_shown_and_is_there_once_it_is_acc
     assert one.send(shop, "pieces") == 1 and one.send("genesis_obj", "methods") == methods + 1
     proof = one.send(shop, "explain_", "sell_")["proof"]
     assert proof["trial"]["confined"] and one.send(Reference.parse(proof["message"]), "selector") == "sell_"
-    assert accept(one, told, shop, "sell_", 1).type == "PreviewGone"
+    gone = accept(one, told, shop, "sell_", 1)
+    assert gone.type == "PreviewGone" and "its method is there by now" in gone.remedy
     assert len(one.model.asked) == asked
 
 
@@ -241,3 +242,47 @@ def test_a_correction_that_is_accepted_reaches_all_who_share_the_method(house):
     assert one.send(other, "total") == 14, "it was shown, and is not there"
     assert accept(one, told, shop, "total") == 12
     assert one.send(other, "total") == 18
+
+
+def preview_all(one, *steps):
+    return one.carry_out(Transaction(id=1, sends=list(steps), preview=True, session="p", seq=2))
+
+
+def test_a_preview_of_several_sends_shows_the_result_of_each_and_what_all_of_them_change(house):
+    one = house()
+    shop = make_shop(one)
+    before = state(one)
+    told = preview_all(
+        one,
+        Step(shop, "setSlot_value_", ["cost", 9]),
+        Step(shop, "cost"),
+        Step(shop, "clone"),
+        Step(Result(2), "setSlot_value_", ["pieces", 1]),
+        Step(shop, "setSlot_value_", ["twin", Result(2)]),
+        Step(shop, "setSlot_value_", ["cost", 10]),
+    )
+    twin = told["results"][2]
+    assert told["results"] == [shop, 9, twin, twin, shop, shop]
+    slots = {slot["slot"]: (slot.get("before"), slot.get("after")) for slot in told["slots"]}
+    assert slots == {"cost": (4, 10), "clones": (0, 1), "twin": (None, twin)}
+    ((made, data),) = ((made["object"], made["slots"]) for made in told["made"])
+    assert made == twin and (data["cost"], data["pieces"]) == (9, 1)
+    assert state(one) == before and one.send(shop, "cost") == 4
+    assert one.send(twin, "cost").type == "NoSuchObject"
+    steps = [Step(shop, "setSlot_value_", ["cost", 9]), Step(shop, "cost", [1])]
+    assert preview_all(one, *steps).type == "BadArguments", "a send that fails is the answer to the whole"
+    assert one.carry_out(Transaction(id=1, sends=steps[:1], session="p", seq=2)) == [shop], "a preview leaves no receipt"
+
+
+def test_a_preview_of_several_sends_writes_no_method(house):
+    one = house(total=["    return 12"])
+    shop = make_shop(one)
+    error = preview_all(one, Step(shop, "cost"), Step(shop, "total"))
+    assert error.type == "NotUnderstood" and "send 1 comes to total" in error.message and "preview total alone" in error.remedy
+    assert one.model.asked == []
+    one.send(shop, "total")
+    held = preview_all(one, Step(shop, "total", examples=[Example(12)]))
+    assert held["results"] == [12] and "examples" not in one.send(shop, "explain_", "total"), "tested, and not kept"
+    error = preview_all(one, Step(shop, "total", examples=[Example(50, slots={"cost": 10, "pieces": 5})]))
+    assert error.type == "ExampleFailed" and "send 0: total" in error.message
+    assert len(one.model.asked) == 1

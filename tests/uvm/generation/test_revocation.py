@@ -16,7 +16,7 @@ from uvm.image.authors import Author
 from uvm.image.image import Database, Image
 from uvm.image.methods import install, method, runs
 from uvm.objects import KIND, PARENTS, UvmObject
-from uvm.protocol import Reference
+from uvm.protocol import Example, Reference
 
 BASE = "0" * 64
 COVENANT = "c" * 64
@@ -331,3 +331,13 @@ def test_the_chronicle_has_it_and_restoring_is_its_undo(house, tmp_path):
     assert error.type == "NotRecorded" and "batos adapters restore" in error.remedy
     restore(one)
     assert one.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]["kind"] == "restoration"
+
+
+def test_what_a_revoked_method_kept_binds_the_one_that_is_written_in_its_place(house, tmp_path):
+    one = furnished(house, tmp_path, worth=[RIGHT])
+    shop = make_shop(one)
+    one.send(shop, "worth", examples=[Example(50, slots={"cost": 10, "pieces": 5})])
+    revoke(one)
+    one.model.bodies["worth"] = ["    return 12", "    return self.pieces * self.cost"]
+    assert one.send(shop, "worth") == 12
+    assert [kept["result"] for kept in one.send(shop, "explain_", "worth")["examples"]] == [50]

@@ -93,14 +93,14 @@ def test_receipts_and_leases_end_when_their_time_has_passed(homes, monkeypatch):
     with awakened() as image:
         bench, heart = Bench(image), Heartbeat(homes, image)
         heart.beat()
-        made = decode_value(bench.send("genesis_obj", "clone", session="s", seq=1).result)
+        clone = decode_value(bench.send("genesis_obj", "clone", session="s", seq=1).result)
         passed = time.monotonic
         monkeypatch.setattr(time, "monotonic", lambda: passed() + 8 * 86_400)
         for _ in range(SHARDS):
             heart.beat()
         monkeypatch.undo()
         image.manager.begin()
-        assert Ledger(image).sessions() == 0 and nursery.release(image, [made.oid]) == 0
+        assert Ledger(image).sessions() == 0 and nursery.release(image, [clone.oid]) == 0
         image.manager.abort()
 
 

@@ -22,7 +22,7 @@ def die(*_arguments: Any) -> None:
 
 
 def main() -> None:
-    socket, point, what = sys.argv[1:]
+    socket, point, subject = sys.argv[1:]
     image = Image(Database(ZEO.client(socket, wait_timeout=10, server_sync=True)))
     past = Past(image, "uvm-9")
     storage: Any = image.connection._storage
@@ -40,7 +40,7 @@ def main() -> None:
         storage.tpc_vote = die
     elif point == "voted":
         storage.tpc_finish = die
-    past.run(past.delivery("genesis_obj", "undo_", what, session=point, seq=1))
+    past.run(past.delivery("genesis_obj", "undo_", subject, session=point, seq=1))
     die()
 
 

@@ -12,7 +12,7 @@ from uvm.protocol import Reference, Send, decode_value, encode
 from uvm.rights import ALL
 
 _seqs = count(1)
-_jobs = count(1)
+_numbers = count(1)
 
 
 class Past(Bench):
@@ -27,8 +27,8 @@ class Past(Bench):
         """The message's result, or its error."""
         seq = next(_seqs)
         request = Send(id=1, target=target, selector=selector, args=list(args), kwargs=kwargs, session="s", seq=seq)
-        work = Delivery(next(_jobs), encode(request), principal, False, 0.0, 60.0, rights=rights)
-        ((_, outcome, tid),) = self.batch.run([work])
+        delivery = Delivery(next(_numbers), encode(request), principal, False, 0.0, 60.0, rights=rights)
+        ((_, outcome, tid),) = self.batch.run([delivery])
         if isinstance(outcome, Answered):
             if tid:
                 self.tid, self.seq = tid, seq
@@ -43,9 +43,9 @@ class Past(Bench):
         assert not isinstance(result, ImageError | AttemptEnded), (result.type, result.message, result.details)
         return result
 
-    def undo(self, what: Any = None, **options: Any) -> Any:
+    def undo(self, subject: Any = None, **options: Any) -> Any:
         """Undo something, or the newest message."""
-        return self.do("genesis_obj", "undo_", what or f"s/{self.seq}", **options)
+        return self.do("genesis_obj", "undo_", subject or f"s/{self.seq}", **options)
 
     def recent(self, **options: Any) -> list[dict[str, Any]]:
         return list(self.do("genesis_obj", "recent_", **options)["entries"])
@@ -63,16 +63,16 @@ def picture(image: Image) -> dict[bytes, dict[str, Any]]:
     """Everything that can be reached from the names, slot by slot; references by oid."""
     image.manager.begin()
     try:
-        seen: dict[bytes, dict[str, Any]] = {b"names": {name: plain(one) for name, one in image.names.items()}}
+        slots_of: dict[bytes, dict[str, Any]] = {b"names": {name: plain(owner) for name, owner in image.names.items()}}
         pending = list(image.names.values())
         while pending:
-            one = pending.pop()
-            if one._p_oid in seen:
+            owner = pending.pop()
+            if owner._p_oid in slots_of:
                 continue
-            seen[one._p_oid] = {name: plain(value) for name, value in one._slots.items()}
-            for value in one._slots.values():
+            slots_of[owner._p_oid] = {name: plain(value) for name, value in owner._slots.items()}
+            for value in owner._slots.values():
                 pending.extend(objects(value))
-        return seen
+        return slots_of
     finally:
         image.manager.abort()
 
@@ -83,9 +83,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, Merging):
         return (type(value).__name__, plain(value.__getstate__()))
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(element) for element in value]
     return (type(value).__name__, value)
 
 
@@ -93,8 +93,8 @@ def objects(value: Any) -> list[UvmObject]:
     if isinstance(value, UvmObject):
         return [value]
     if isinstance(value, dict):
-        return [found for item in value.values() for found in objects(item)]
-    return [found for item in value for found in objects(item)] if isinstance(value, list) else []
+        return [reached for element in value.values() for reached in objects(element)]
+    return [reached for element in value for reached in objects(element)] if isinstance(value, list) else []
 
 
 __all__ = ["ABSENT", "NAMES", "PARENTS", "Past", "picture"]

@@ -45,19 +45,19 @@ class World:
         self.seq = 0
         self.objects: list[Reference] = []
         for number in range(OBJECTS):
-            one = past.do("genesis_obj", "clone")
-            past.do(one, "nameAs_", f"thing {number}")
-            self.objects.append(one)
+            reference = past.do("genesis_obj", "clone")
+            past.do(reference, "nameAs_", f"thing {number}")
+            self.objects.append(reference)
         past.image.manager.begin()
-        for one in self.objects:
+        for reference in self.objects:
             for name, value in (("hits", Counter()), ("tags", MergingSet()), ("jobs", MergingQueue()), ("rows", [])):
-                past.image.target(one).put(name, value)
+                past.image.target(reference).put(name, value)
         past.image.manager.commit()
-        for one in self.objects:
+        for reference in self.objects:
             for selector, source in METHODS.items():
-                past.install(one, selector, source, int(selector.endswith("_")))
+                past.install(reference, selector, source, int(selector.endswith("_")))
 
-    def work(self, target: Any, selector: str, *args: Any) -> Delivery:
+    def delivery(self, target: Any, selector: str, *args: Any) -> Delivery:
         self.seq += 1
         request = Send(
             id=1, target=target, selector=selector, args=list(args), session="w", seq=self.seq, floor=max(0, self.seq - 2 * BATCH)
@@ -66,22 +66,22 @@ class World:
 
     def message(self) -> Delivery:
         """A message that changes something, or fails, or does nothing."""
-        roll, one, value = self.random.random(), self.random.choice(self.objects), self.value()
+        roll, target, value = self.random.random(), self.random.choice(self.objects), self.value()
         if roll < 0.35:
-            return self.work(one, "setSlot_value_", self.random.choice(SLOTS), value)
+            return self.delivery(target, "setSlot_value_", self.random.choice(SLOTS), value)
         if roll < 0.45:
-            return self.work(one, "removeSlot_", self.random.choice((*SLOTS, *METHODS) if self.random.random() < 0.2 else SLOTS))
+            return self.delivery(target, "removeSlot_", self.random.choice((*SLOTS, *METHODS) if self.random.random() < 0.2 else SLOTS))
         if roll < 0.5:
-            return self.work(one, self.random.choice(("addParent_", "removeParent_")), self.random.choice(self.objects))
+            return self.delivery(target, self.random.choice(("addParent_", "removeParent_")), self.random.choice(self.objects))
         if roll < 0.55:
-            return self.work(one, self.random.choice(("nameAs_", "forgetName_")), f"name {self.random.randrange(20)}")
+            return self.delivery(target, self.random.choice(("nameAs_", "forgetName_")), f"name {self.random.randrange(20)}")
         if roll < 0.58:
-            return self.work(one, "clone")
+            return self.delivery(target, "clone")
         if roll < 0.7:
-            what = f"w/{self.random.randrange(max(1, self.seq - 300), self.seq + 1)}"
-            return self.work("genesis_obj", "undo_", what, False, False, self.random.random() < 0.5)
+            subject = f"w/{self.random.randrange(max(1, self.seq - 300), self.seq + 1)}"
+            return self.delivery("genesis_obj", "undo_", subject, False, False, self.random.random() < 0.5)
         selector = self.random.choice(list(METHODS))
-        return self.work(one, selector, *([self.random.randrange(50)] if selector.endswith("_") else []))
+        return self.delivery(target, selector, *([self.random.randrange(50)] if selector.endswith("_") else []))
 
     def value(self) -> Any:
         kind = self.random.randrange(6)
@@ -94,11 +94,11 @@ class World:
             None,
         ][kind]
 
-    def run(self, works: list[Delivery]) -> list[Any]:
-        return self.past.run(*works)
+    def run(self, deliveries: list[Delivery]) -> list[Any]:
+        return self.past.run(*deliveries)
 
 
-def there_and_back(past: Past, messages: int, seed: int, told: Callable[[str], None] = lambda text: None) -> tuple[int, float, float]:
+def there_and_back(past: Past, messages: int, seed: int, report: Callable[[str], None] = lambda text: None) -> tuple[int, float, float]:
     """Run messages until so many changed something, undo those, and compare; how many there were in all, and the seconds of each half."""
     world = World(past, seed)
     first = picture(past.image)
@@ -122,10 +122,10 @@ def there_and_back(past: Past, messages: int, seed: int, told: Callable[[str], N
     past.image.manager.abort()
     assert picture(past.image) != first
     assert len(changed) == wrote
-    told(f"{sent:,} messages in {there:.1f} s, of which {wrote:,} changed something")
+    report(f"{sent:,} messages in {there:.1f} s, of which {wrote:,} changed something")
     began = time.perf_counter()
     for begin in range(0, len(changed), BATCH):
-        outcomes = world.run([world.work("genesis_obj", "undo_", id) for id, effects in changed[begin : begin + BATCH] if effects])
+        outcomes = world.run([world.delivery("genesis_obj", "undo_", id) for id, effects in changed[begin : begin + BATCH] if effects])
         for outcome in outcomes:
             assert isinstance(outcome, Answered), (outcome.error.message, outcome.error.details)
             assert decode_value(outcome.result)["conflicts"] == []

@@ -23,9 +23,9 @@ def bench():
 def entries(image, writer="uvm-1"):
     image.manager.begin()
     head = image.shard("chronicle", writer).own(writer)
-    kept = [located.entry for located in pages.newest_first(head)] if head is not ABSENT else []
+    entry = [located.entry for located in pages.newest_first(head)] if head is not ABSENT else []
     image.manager.abort()
-    return kept
+    return entry
 
 
 def test_what_is_rolled_back_never_happened(bench):
@@ -36,8 +36,8 @@ def test_what_is_rolled_back_never_happened(bench):
     bench.image.manager.begin()
     chronicle.record(bench.image, "import", author="local", object=bench.image.named("pLLM_obj"), facts={"from": "there"})
     bench.image.manager.commit()
-    (kept,) = entries(bench.image)
-    assert kept["kind"] == "import" and kept["facts"] == {"from": "there"} and kept["object"].own("name") == "pLLM_obj"
+    (entry,) = entries(bench.image)
+    assert entry["kind"] == "import" and entry["facts"] == {"from": "there"} and entry["object"].own("name") == "pLLM_obj"
 
 
 def test_a_removal_is_chronicled_with_its_principal_and_message_and_an_ordinary_write_is_not(bench):
@@ -46,9 +46,9 @@ def test_a_removal_is_chronicled_with_its_principal_and_message_and_an_ordinary_
     bench.send(twin, "setSlot_value_", "n", 1)
     assert entries(bench.image) == []
     assert isinstance(bench.send(twin, "removeSlot_", "sing", session="s", seq=4), Answered)
-    (kept,) = entries(bench.image)
-    assert (kept["kind"], kept["author"], kept["cause"], kept["slot"]) == ("removal", "local", "s/4", "sing")
-    assert kept["method"].own("source").startswith("def sing") and kept["object"]._p_oid == twin.oid
+    (entry,) = entries(bench.image)
+    assert (entry["kind"], entry["author"], entry["cause"], entry["slot"]) == ("removal", "local", "s/4", "sing")
+    assert entry["method"].own("source").startswith("def sing") and entry["object"]._p_oid == twin.oid
 
 
 def test_a_message_that_fails_leaves_nothing_in_the_chronicle(bench):
@@ -89,15 +89,15 @@ def test_it_is_bounded_and_survives_a_pack(bench, monkeypatch):
     assert 10 < len(before) < 60 and before[0]["facts"]["number"] == 199
     bench.image.database.pack(time.time() + 1)
     bench.image.connection.cacheMinimize()
-    assert [one["facts"]["number"] for one in entries(bench.image)] == [one["facts"]["number"] for one in before]
+    assert [entry["facts"]["number"] for entry in entries(bench.image)] == [entry["facts"]["number"] for entry in before]
 
 
 def test_every_entry_knows_its_transaction(bench):
     tids = []
     for number in range(60):
         bench.image.manager.begin()
-        for part in range(1 + number % 3):
-            chronicle.record(bench.image, "import", author="local", facts={"number": number, "part": part})
+        for number_within in range(1 + number % 3):
+            chronicle.record(bench.image, "import", author="local", facts={"number": number, "part": number_within})
         bench.image.manager.commit()
         tids.append(bench.image.database.storage.lastTransaction())
     bench.image.manager.begin()

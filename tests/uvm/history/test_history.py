@@ -44,11 +44,11 @@ def test_what_several_processes_did_is_one_story_with_transactions_in_order_howe
         written.append((past.tid.hex(), past.seq))
     two[1].do("shop", "removeSlot_", "sing")
     whole = two[0].do("genesis_obj", "recent_", limit=200)["entries"]
-    assert [(one["tid"], one["seq"]) for one in whole if one.get("selector") == "setSlot_value_"] == written[::-1]
-    assert [one["tid"] for one in whole] == sorted((one["tid"] for one in whole), reverse=True)
+    assert [(entry["tid"], entry["seq"]) for entry in whole if entry.get("selector") == "setSlot_value_"] == written[::-1]
+    assert [entry["tid"] for entry in whole] == sorted((entry["tid"] for entry in whole), reverse=True)
     for limit in (1, 7, 50):
         assert list(pages(two[1], limit)) == whole
-    assert [one["kind"] for one in pages(two[0], 3, chronicle=True)] == ["removal"]
+    assert [entry["kind"] for entry in pages(two[0], 3, chronicle=True)] == ["removal"]
 
 
 def test_a_page_is_resumed_where_it_ended_also_while_others_write(two):
@@ -58,7 +58,7 @@ def test_a_page_is_resumed_where_it_ended_also_while_others_write(two):
     first = two[0].do(shop, "history_", "n", limit=10)
     two[1].do(shop, "setSlot_value_", "n", 99)
     second = two[0].do(shop, "history_", "n", first["next"], 10)
-    shown = [one["changes"][0]["after"] for one in first["entries"] + second["entries"]]
+    shown = [entry["changes"][0]["after"] for entry in first["entries"] + second["entries"]]
     assert shown == list(range(29, 9, -1))
 
 
@@ -128,5 +128,5 @@ def test_what_an_earlier_version_chronicled_comes_last(two):
     past.image.manager.commit()
     past.do("genesis_obj", "clone")
     listed = list(pages(past, 1))
-    assert [one["facts"]["selector"] for one in listed[1:]] == ["s2", "s1", "s0"] and listed[1]["entry"] == "earlier/c0.2"
+    assert [entry["facts"]["selector"] for entry in listed[1:]] == ["s2", "s1", "s0"] and listed[1]["entry"] == "earlier/c0.2"
     assert past.ask("genesis_obj", "undo_", "earlier/c0.2").type == "NotRecorded"

@@ -31,13 +31,13 @@ def test_a_process_that_is_killed_leaves_before_or_after(server, point):
         past.install(shop, "fill_", source, 1)
         before_all = picture(image)
         past.do(shop, "fill_", 7)
-        before, what = picture(image), f"s/{past.seq}"
-        command = [sys.executable, "-m", "tests.uvm.history.killed", server.address, point, what]
+        before, subject = picture(image), f"s/{past.seq}"
+        command = [sys.executable, "-m", "tests.uvm.history.killed", server.address, point, subject]
         killed = subprocess.run(command, cwd=ROOT, timeout=60, check=False, capture_output=True)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         left = picture(image)
         assert left == (before_all if point == "finished" else before)
-        (outcome,) = past.run(past.delivery("genesis_obj", "undo_", what, session=point, seq=1))
+        (outcome,) = past.run(past.delivery("genesis_obj", "undo_", subject, session=point, seq=1))
         assert isinstance(outcome, Answered) and (outcome.replayed_tid is not None) == (point == "finished")
         assert picture(image) == before_all
         assert past.recent(chronicle=True, limit=1)[0]["cause"] == f"{point}/1" and past.recent(limit=3)[1]["undid"]

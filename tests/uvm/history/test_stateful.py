@@ -14,7 +14,7 @@ from uvm.image.message_object import is_method
 from uvm.objects import ABSENT, Counter, UvmObject
 
 SLOTS = ("a", "b", "hits")
-THINGS = ("x", "y")
+NAMES = ("x", "y")
 METHODS = {
     1: "def touch_(self, a):\n    self.a = a\n    self.hits.add(a)\n    self._p_changed = True\n    return 1\n",
     2: "def touch_(self, a):\n    self.b = a\n    return 2\n",
@@ -37,14 +37,14 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         self.awake = awakened(Database(None))
         self.past = Past(self.awake.__enter__())
-        for name in THINGS:
-            one = self.past.do("genesis_obj", "clone")
-            self.past.do(one, "nameAs_", name)
+        for name in NAMES:
+            entry = self.past.do("genesis_obj", "clone")
+            self.past.do(entry, "nameAs_", name)
         self.past.image.manager.begin()
-        for name in THINGS:
+        for name in NAMES:
             self.past.image.target(name).put("hits", Counter())
         self.past.image.manager.commit()
-        self.state: State = {(name, "hits"): 0 for name in THINGS}
+        self.state: State = {(name, "hits"): 0 for name in NAMES}
         self.messages: list[Message] = []
         self.chronicled: list[str] = []
 
@@ -68,7 +68,7 @@ class Histories(RuleBasedStateMachine):
             if before.get(key, ABSENT) is not self.state.get(key, ABSENT) and before.get(key, ABSENT) != self.state.get(key, ABSENT)
         }
         if shifts:
-            entry = next(one for one in self.past.recent(limit=10) if one["kind"] == "message")
+            entry = next(entry for entry in self.past.recent(limit=10) if entry["kind"] == "message")
             assert entry["seq"] == self.past.seq and {change["slot"] for change in entry["changes"]} == {slot for _, slot in shifts}
             self.messages.append(Message(entry["entry"], shifts, undid))
             for _, (was, is_now) in shifts.items():
@@ -77,25 +77,25 @@ class Histories(RuleBasedStateMachine):
 
     # --- what happens ---
 
-    @rule(name=st.sampled_from(THINGS), slot=st.sampled_from(SLOTS[:2]), value=st.integers(0, 2))
+    @rule(name=st.sampled_from(NAMES), slot=st.sampled_from(SLOTS[:2]), value=st.integers(0, 2))
     def sets(self, name: str, slot: str, value: int) -> None:
         self.past.do(name, "setSlot_value_", slot, value)
         self.expect({(name, slot): value})
 
-    @rule(name=st.sampled_from(THINGS), slot=st.sampled_from((*SLOTS[:2], "touch_")))
+    @rule(name=st.sampled_from(NAMES), slot=st.sampled_from((*SLOTS[:2], "touch_")))
     def removes(self, name: str, slot: str) -> None:
         answer = self.past.ask(name, "removeSlot_", slot)
         assert isinstance(answer, ImageError) == ((name, slot) not in self.state)
         if (name, slot) in self.state:
             self.expect({(name, slot): ABSENT})
 
-    @rule(name=st.sampled_from(THINGS), version=st.sampled_from(sorted(METHODS)))
+    @rule(name=st.sampled_from(NAMES), version=st.sampled_from(sorted(METHODS)))
     def corrects(self, name: str, version: int) -> None:
         """A method is installed by the kernel, which no journal has: the model takes it as what others did."""
         self.past.install(name, "touch_", METHODS[version], 1, policy=False)
         self.state[name, "touch_"] = ("method", self.method(name)._p_oid)
 
-    @rule(name=st.sampled_from(THINGS), amount=st.integers(1, 3))
+    @rule(name=st.sampled_from(NAMES), amount=st.integers(1, 3))
     def touches(self, name: str, amount: int) -> None:
         method = self.method(name)
         if method is None:
@@ -106,11 +106,11 @@ class Histories(RuleBasedStateMachine):
         else:
             self.expect({(name, "b"): amount})
 
-    @rule(data=st.data())
-    def undoes(self, data: st.DataObject) -> None:
+    @rule(choices=st.data())
+    def undoes(self, choices: st.DataObject) -> None:
         if not self.messages:
             return
-        message = data.draw(st.sampled_from(self.messages[-12:]))
+        message = choices.draw(st.sampled_from(self.messages[-12:]))
         answer = self.past.ask("genesis_obj", "undo_", message.id)
         values: State = {}
         possible = message.in_force and self.may_turn(message)
@@ -144,22 +144,22 @@ class Histories(RuleBasedStateMachine):
     def image_agrees(self) -> None:
         if not hasattr(self, "state"):
             return
-        for name in THINGS:
+        for name in NAMES:
             for slot in (*SLOTS, "touch_"):
-                assert seen(self.past.slot(name, slot)) == self.state.get((name, slot), ABSENT), (name, slot)
+                assert as_modelled(self.past.slot(name, slot)) == self.state.get((name, slot), ABSENT), (name, slot)
 
     @invariant()
     def journal_and_marks_agree(self) -> None:
         if not hasattr(self, "messages"):
             return
-        listed = {one["entry"]: one for one in self.past.do("genesis_obj", "recent_", limit=200)["entries"]}
+        listed = {entry["entry"]: entry for entry in self.past.do("genesis_obj", "recent_", limit=200)["entries"]}
         for message in self.messages[-12:]:
             assert listed[message.id].get("undone", False) is not message.in_force
 
     @invariant()
     def chronicle_agrees(self) -> None:
         if hasattr(self, "chronicled"):
-            kinds = [one["kind"] for one in self.past.recent(chronicle=True, limit=200)]
+            kinds = [entry["kind"] for entry in self.past.recent(chronicle=True, limit=200)]
             assert sorted(kinds) == sorted(self.chronicled)
 
     def method(self, name: str) -> UvmObject | None:
@@ -167,7 +167,7 @@ class Histories(RuleBasedStateMachine):
         return value if is_method(value) else None
 
 
-def seen(value: Any) -> Any:
+def as_modelled(value: Any) -> Any:
     """A stored value as the model has it."""
     if is_method(value):
         return ("method", value._p_oid)

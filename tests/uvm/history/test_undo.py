@@ -3,9 +3,10 @@
 import pytest
 
 from tests.uvm.history.past import picture
-from uvm.history import chronicle
+from uvm.history import chronicle, takings
 from uvm.image.image import Image
 from uvm.image.methods import install, method, primitive
+from uvm.image.receipts import Ledger
 from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, NAMES, PARENTS, Counter, MergingQueue, MergingSet
 from uvm.protocol import Reference
@@ -33,10 +34,10 @@ def set_slots(past, target, **slots):
 
 def test_a_changed_slot_gets_its_value_back_and_a_new_slot_goes(past, shop):
     past.do(shop, "setSlot_value_", "price", 5)
-    told = past.undo()
+    answer = past.undo()
     assert past.slot(shop, "price") == 4
-    (slot,) = told["slots"]
-    assert slot == {"object": shop, "slot": "price", "now": 5, "becomes": 4} and told["conflicts"] == []
+    (slot,) = answer["slots"]
+    assert slot == {"object": shop, "slot": "price", "now": 5, "becomes": 4} and answer["conflicts"] == []
     past.do(shop, "setSlot_value_", "stock", 1)
     past.undo()
     assert past.slot(shop, "stock") is ABSENT
@@ -60,16 +61,16 @@ def test_what_came_later_stands_against_it_and_is_named_and_nothing_is_half_done
     (conflict,) = error.details["conflicts"]
     assert (conflict["slot"], conflict["later"], conflict["object"]) == ("price", later, str(shop))
     assert past.slot(shop, "price") == 9 and past.slot(shop, "stock") == 7
-    told = past.undo(f"s/{seq}", where_possible=True)
+    answer = past.undo(f"s/{seq}", where_possible=True)
     assert past.slot(shop, "price") == 9 and past.slot(shop, "stock") is ABSENT
-    assert [one["slot"] for one in told["slots"]] == ["stock"] and [one["slot"] for one in told["conflicts"]] == ["price"]
+    assert [slot["slot"] for slot in answer["slots"]] == ["stock"] and [slot["slot"] for slot in answer["conflicts"]] == ["price"]
 
 
 def test_a_preview_shows_and_changes_nothing(past, shop):
     past.do(shop, "setSlot_value_", "price", 5)
     seq = past.seq
-    told = past.undo(preview=True)
-    assert told["preview"] and told["slots"][0]["becomes"] == 4 and past.slot(shop, "price") == 5
+    answer = past.undo(preview=True)
+    assert answer["preview"] and answer["slots"][0]["becomes"] == 4 and past.slot(shop, "price") == 5
     assert past.seq == seq, "it wrote nothing, so it has no transaction"
     past.do(shop, "setSlot_value_", "price", 6)
     assert past.undo(f"s/{seq}", preview=True)["conflicts"][0]["slot"] == "price"
@@ -173,21 +174,21 @@ def test_a_queue_that_an_undo_shortened_never_merges_with_what_another_process_p
 
 
 def test_parents_come_and_go_and_a_cycle_is_refused(past, shop):
-    other = past.do("genesis_obj", "clone")
-    past.do(other, "nameAs_", "other")
+    yard = past.do("genesis_obj", "clone")
+    past.do(yard, "nameAs_", "other")
     before = past.slot(shop, PARENTS)
-    past.do(shop, "addParent_", other)
+    past.do(shop, "addParent_", yard)
     past.undo()
     assert past.slot(shop, PARENTS) == before
-    past.do(shop, "addParent_", other)
-    past.do(shop, "removeParent_", other)
+    past.do(shop, "addParent_", yard)
+    past.do(shop, "removeParent_", yard)
     removed = past.seq
-    past.do(other, "addParent_", shop)
+    past.do(yard, "addParent_", shop)
     error = past.ask("genesis_obj", "undo_", f"s/{removed}")
     assert error.type == "UndoConflict" and "cycle" in error.details["conflicts"][0]["why"]
     past.undo()
     past.undo(f"s/{removed}")
-    assert other in [Reference(parent._p_oid) for parent in past.slot(shop, PARENTS)]
+    assert yard in [Reference(parent._p_oid) for parent in past.slot(shop, PARENTS)]
 
 
 def test_names_come_and_go_also_where_others_came_since_and_a_taken_name_stays_taken(past, shop):
@@ -227,7 +228,7 @@ def test_a_removed_method_is_put_back_and_a_restored_one_is_removed_again(past, 
     assert past.do(shop, "sing") == "la"
     past.undo()
     assert past.slot(shop, "sing") is ABSENT
-    assert [one["kind"] for one in past.recent(chronicle=True)] == ["removal", "undo", "install", "undo", "removal"]
+    assert [entry["kind"] for entry in past.recent(chronicle=True)] == ["removal", "undo", "install", "undo", "removal"]
 
 
 def test_undoing_a_method_removes_it_or_puts_back_what_it_replaced(past, shop):
@@ -245,10 +246,14 @@ def test_undoing_a_method_names_what_it_wrote_and_takes_that_back_in_the_same_co
     past.install("shop", "raise_", "def raise_(self, a):\n    self.price = self.price + a\n    return self.price\n", 1)
     for amount in (1, 2, 3):
         past.do(shop, "raise_", amount)
-    told = past.undo([shop, "raise_"], preview=True)
-    assert [(one["slot"], one["before"], one["after"]) for one in told["data"]] == [("price", 7, 10), ("price", 5, 7), ("price", 4, 5)]
-    assert told["with_data"] is False and [one["slot"] for one in told["slots"]] == ["raise_"]
-    told = past.undo([shop, "raise_"], also_data=True)
+    answer = past.undo([shop, "raise_"], preview=True)
+    assert [(change["slot"], change["before"], change["after"]) for change in answer["data"]] == [
+        ("price", 7, 10),
+        ("price", 5, 7),
+        ("price", 4, 5),
+    ]
+    assert answer["with_data"] is False and [change["slot"] for change in answer["slots"]] == ["raise_"]
+    answer = past.undo([shop, "raise_"], also_data=True)
     assert past.slot(shop, "price") == 4 and past.slot(shop, "raise_") is ABSENT
     removal, undo, message = past.recent()[:3]
     assert [removal["kind"], undo["kind"], message["kind"]] == ["removal", "undo", "message"]
@@ -261,14 +266,14 @@ def installed(past, holder, method_of=None, source="def sing(self):\n    return 
     """A method in a slot, with its entry in the chronicle, as the writers put it there."""
     image = past.image
     image.manager.begin()
-    one = image.at(method_of) if method_of is not None else method("sing", source, 0, "robin", {})
+    behaviour = image.at(method_of) if method_of is not None else method("sing", source, 0, "robin", {})
     owner = image.target(holder)
     before = owner.own("sing")
-    install(owner, one)
-    effects = [(owner, "sing", before, one, None)]
-    chronicle.record(image, "install", author="robin", object=owner, slot="sing", method=one, effects=effects)
+    install(owner, behaviour)
+    effects = [(owner, "sing", before, behaviour, None)]
+    chronicle.record(image, "install", author="robin", object=owner, slot="sing", method=behaviour, effects=effects)
     image.manager.commit()
-    return Reference(one._p_oid)
+    return Reference(behaviour._p_oid)
 
 
 def test_an_install_is_undone_by_its_entry_and_by_its_transaction(past, shop):
@@ -285,17 +290,17 @@ def test_an_install_is_undone_by_its_entry_and_by_its_transaction(past, shop):
 
 
 def test_a_method_object_is_taken_out_of_every_slot_where_it_was_put(past, shop):
-    other = past.do("genesis_obj", "clone")
-    past.do(other, "nameAs_", "other")
-    one = installed(past, "shop")
-    installed(past, "other", method_of=one)
-    told = past.undo(one)
-    assert {slot["object"] for slot in told["slots"]} == {shop, other}
-    assert past.slot(shop, "sing") is past.slot(other, "sing") is ABSENT
+    yard = past.do("genesis_obj", "clone")
+    past.do(yard, "nameAs_", "other")
+    sing = installed(past, "shop")
+    installed(past, "other", method_of=sing)
+    answer = past.undo(sing)
+    assert {slot["object"] for slot in answer["slots"]} == {shop, yard}
+    assert past.slot(shop, "sing") is past.slot(yard, "sing") is ABSENT
     past.undo()
-    assert past.do(shop, "sing") == past.do(other, "sing") == "la"
-    past.undo([other, "sing"])
-    assert past.do(shop, "sing") == "la" and past.slot(other, "sing") is ABSENT
+    assert past.do(shop, "sing") == past.do(yard, "sing") == "la"
+    past.undo([yard, "sing"])
+    assert past.do(shop, "sing") == "la" and past.slot(yard, "sing") is ABSENT
 
 
 def test_a_method_s_data_that_others_changed_since_stands_against_it(past, shop):
@@ -329,7 +334,7 @@ def test_an_entry_is_named_as_history_shows_it(past, shop):
 
 
 @pytest.mark.parametrize(
-    ("what", "kind"),
+    ("subject", "kind"),
     [
         ("uvm-1/99.0", "NotRecorded"),
         ("uvm-7/0.0", "NotRecorded"),
@@ -343,8 +348,8 @@ def test_an_entry_is_named_as_history_shows_it(past, shop):
         ({"a": 1}, "BadArguments"),
     ],
 )
-def test_what_is_nothing_to_undo_is_told_with_a_remedy(past, shop, what, kind):
-    error = past.ask("genesis_obj", "undo_", what)
+def test_what_is_nothing_to_undo_is_told_with_a_remedy(past, shop, subject, kind):
+    error = past.ask("genesis_obj", "undo_", subject)
     assert error.type == kind and past.slot(shop, "price") == 4
 
 
@@ -363,6 +368,35 @@ def test_an_entry_that_went_with_the_oldest_pages_cannot_be_undone(past, shop, m
     marks = [key for leaf in past.image.shards("undone") for key in leaf.names()]
     past.image.manager.abort()
     assert marks == [], "marks go with their pages"
+
+
+def test_a_message_of_long_ago_is_found_by_its_receipt(past, shop, monkeypatch):
+    monkeypatch.setattr(takings, "LOOKED", 3)
+    past.do(shop, "setSlot_value_", "price", 9)
+    seq = past.seq
+    for number in range(8):
+        past.do(shop, "setSlot_value_", "other", number)
+    past.image.manager.begin()
+    Ledger(past.image).expire(2**60)
+    past.image.manager.commit()
+    error = past.ask("genesis_obj", "undo_", f"s/{seq}")
+    assert error.type == "NotRecorded" and "the newest 3 entries" in error.message
+    assert "batos undo TID" in error.remedy and "batos history" in error.remedy
+    past.do(shop, "setSlot_value_", "price", 10)
+    seq = past.seq
+    for number in range(8):
+        past.do(shop, "setSlot_value_", "other", number)
+    past.undo(f"s/{seq}")
+    assert past.slot(shop, "price") == 9
+
+
+def test_a_message_is_known_by_the_beginning_of_its_session_that_history_shows(past, shop):
+    session = "0123456789abcdef" * 2
+    outcome = past.send(shop, "setSlot_value_", "price", 9, session=session, seq=7)
+    assert isinstance(outcome, Answered)
+    assert past.ask("genesis_obj", "undo_", f"{session[:11]}/7").type == "NotRecorded"
+    past.undo(f"{session[:12]}/7")
+    assert past.slot(shop, "price") == 4
 
 
 def test_a_principal_undoes_only_what_it_may_write(past, shop):
@@ -416,9 +450,9 @@ def test_the_same_number_of_an_undo_is_answered_again_and_done_once(past, shop):
     set_slots(past, shop, hits=Counter(10))
     past.install("shop", "hit", "def hit(self):\n    self.hits.add(3)\n    self._p_changed = True\n")
     past.do(shop, "hit")
-    what = f"s/{past.seq}"
-    works = [past.delivery("genesis_obj", "undo_", what, session="u", seq=1) for _ in range(2)]
-    first, second = past.send("genesis_obj", "undo_", what, session="u", seq=1), past.run(works[1])[0]
+    subject = f"s/{past.seq}"
+    deliveries = [past.delivery("genesis_obj", "undo_", subject, session="u", seq=1) for _ in range(2)]
+    first, second = past.send("genesis_obj", "undo_", subject, session="u", seq=1), past.run(deliveries[1])[0]
     assert first.result == second.result and second.replayed_tid is not None and past.slot(shop, "hits").total == 10
 
 
@@ -426,17 +460,17 @@ def test_two_processes_that_undo_one_message_undo_it_once(past, shop):
     set_slots(past, shop, hits=Counter(10))
     past.install("shop", "hit", "def hit(self):\n    self.hits.add(3)\n    self._p_changed = True\n")
     past.do(shop, "hit")
-    what = f"s/{past.seq}"
+    subject = f"s/{past.seq}"
     second = type(past)(Image(past.image.database), "uvm-2")
     commit = second.image.manager.commit
 
     def late():
         second.image.manager.commit = commit
-        past.undo(what)
+        past.undo(subject)
         commit()
 
     second.image.manager.commit = late
-    error = second.ask("genesis_obj", "undo_", what)
+    error = second.ask("genesis_obj", "undo_", subject)
     assert error.type == "UndoConflict" and past.slot(shop, "hits").total == 10
     second.image.manager.begin()
     second.image.manager.abort()
@@ -461,7 +495,7 @@ def test_what_an_earlier_version_wrote_is_shown_and_cannot_be_undone(past, shop)
 
 def test_an_undo_is_a_change_like_any_other_to_who_follows(past, shop):
     past.do(shop, "setSlot_value_", "price", 5)
-    what = f"s/{past.seq}"
-    (outcome,) = past.run(past.delivery("genesis_obj", "undo_", what))
+    subject = f"s/{past.seq}"
+    (outcome,) = past.run(past.delivery("genesis_obj", "undo_", subject))
     (change,) = outcome.changes
     assert (change.reference, change.slots) == (shop, {"price": 4})

@@ -14,7 +14,7 @@ from uvm.protocol import GetFullState, Inspect, Part, Read, Reference, Result, S
 from uvm.values import exact
 from uvm.values.crossing import to_wire, wire_bytes
 
-_jobs = count(1)
+_numbers = count(1)
 FRAME = 4_000_000
 
 
@@ -26,7 +26,7 @@ def bench() -> Iterator[Bench]:
 
 def ask(bench: Bench, request: Any) -> Any:
     """The result, State or Part of a request; its error when it failed."""
-    (outcome,) = bench.run(Delivery(next(_jobs), encode(request), "local", False, 0.0, 60.0))
+    (outcome,) = bench.run(Delivery(next(_numbers), encode(request), "local", False, 0.0, 60.0))
     if isinstance(outcome, Failed):
         return outcome.error
     assert isinstance(outcome, Answered)
@@ -80,8 +80,8 @@ def test_the_size_that_is_said_is_the_size_on_the_wire() -> None:
         wire_bytes(shared)
 
 
-def no_reference(one: Any) -> Reference:
-    raise AssertionError(one)
+def no_reference(target: Any) -> Reference:
+    raise AssertionError(target)
 
 
 def test_a_frame_is_counted_before_it_is_read() -> None:
@@ -106,7 +106,7 @@ ROWS: list[list[Any]] = [[1, True] * 20, [2.5] * 20, ["a"] * 20, ["λ"] * 20, [2
 @pytest.mark.parametrize("row", ROWS)
 def test_rows_go_as_they_are(row: list[Any]) -> None:
     assert wire_bytes(row) == len(encode_value(row))
-    assert [(type(item), item) for item in to_wire(row, no_reference)] == [(type(item), item) for item in row]
+    assert [(type(cell), cell) for cell in to_wire(row, no_reference)] == [(type(cell), cell) for cell in row]
 
 
 @pytest.mark.parametrize("bad", [2**64, -(2**63) - 1, "\ud800"])
@@ -122,19 +122,19 @@ def test_merging_values_beside_each_other_keep_what_is_theirs(bench: Bench) -> N
 
 def whole(bench: Bench, target: Any, *path: str | int) -> Any:
     """A value from its parts, which must be of one moment."""
-    parts, offset, tid = [], 0, b""
+    values, offset, tid = [], 0, b""
     while True:
-        part = ask(bench, Read(1, target, list(path), offset=offset, tid=tid))
-        assert isinstance(part, Part) and len(encode(part)) <= FRAME
-        parts.append(part.value)
-        offset, tid = part.next, part.tid
+        answer = ask(bench, Read(1, target, list(path), offset=offset, tid=tid))
+        assert isinstance(answer, Part) and len(encode(answer)) <= FRAME
+        values.append(answer.value)
+        offset, tid = answer.next, answer.tid
         if not offset:
             break
-        bench.send(target, "setSlot_value_", "moved", len(parts))
-    assert len(parts) > 1
-    if isinstance(parts[0], dict):
-        return {key: item for part in parts for key, item in part.items()}
-    return "".join(parts) if isinstance(parts[0], str) else [item for part in parts for item in part]
+        bench.send(target, "setSlot_value_", "moved", len(values))
+    assert len(values) > 1
+    if isinstance(values[0], dict):
+        return {key: value for answer in values for key, value in answer.items()}
+    return "".join(values) if isinstance(values[0], str) else [value for answer in values for value in answer]
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def whole(bench: Bench, target: Any, *path: str | int) -> Any:
 )
 def test_a_large_slot_is_named_in_pages_and_read_in_parts_of_one_moment(bench: Bench, body: str, expected: Any) -> None:
     answer(bench, body)
-    seen = ask(bench, Inspect(1, "genesis_obj"))
-    assert "value" not in seen["slots"] and seen["large"]["value"]["length"] == len(expected) and not seen["cut"]
+    state = ask(bench, Inspect(1, "genesis_obj"))
+    assert "value" not in state["slots"] and state["large"]["value"]["length"] == len(expected) and not state["cut"]
     page = ask(bench, GetFullState(1))
     assert isinstance(page, State) and len(encode(page)) <= FRAME
     assert whole(bench, "genesis_obj", "value") == expected
@@ -163,16 +163,18 @@ def test_an_item_past_a_frame_is_read_by_its_path(bench: Bench) -> None:
 
 
 def test_pages_end_early_and_leave_nothing_out(bench: Bench) -> None:
-    made = [answer_of(bench, "genesis_obj", "clone") for _ in range(6)]
-    for number, one in enumerate(made):
-        bench.send(one, "setSlot_value_", "text", "x" * 1_500_000)
-        bench.send(one, "nameAs_", f"large {number}")
+    clones = [answer_of(bench, "genesis_obj", "clone") for _ in range(6)]
+    for number, clone in enumerate(clones):
+        bench.send(clone, "setSlot_value_", "text", "x" * 1_500_000)
+        bench.send(clone, "nameAs_", f"large {number}")
     objects, after, tid, pages = [], b"", b"", 0
     while after or not pages:
         page = ask(bench, GetFullState(1, after=after, tid=tid))
         assert len(encode(page)) <= FRAME
         objects, after, tid, pages = [*objects, *page.objects], page.after, page.tid, pages + 1
-    assert pages > 2 and {one.reference for one in objects} >= set(made) and len({one.reference for one in objects}) == len(objects)
+    assert (
+        pages > 2 and {state.reference for state in objects} >= set(clones) and len({state.reference for state in objects}) == len(objects)
+    )
 
 
 def answer_of(bench: Bench, *message: Any) -> Any:
@@ -182,8 +184,8 @@ def answer_of(bench: Bench, *message: Any) -> Any:
 
 
 def test_a_transaction_uses_earlier_results_and_is_all_or_nothing(bench: Bench) -> None:
-    made = Step(Result(0), "setSlot_value_", ["price", 3])
-    results = ask(bench, Transaction(id=1, sends=[Step("genesis_obj", "clone"), made, Step(Result(0), "nameAs_", ["item"])]))
+    priced = Step(Result(0), "setSlot_value_", ["price", 3])
+    results = ask(bench, Transaction(id=1, sends=[Step("genesis_obj", "clone"), priced, Step(Result(0), "nameAs_", ["item"])]))
     assert isinstance(results[0], Reference) and results == [results[0]] * 3
     steps = [Step("item", "setSlot_value_", ["price", 9]), Step("item", "clone"), Step("item", "removeSlot_", ["no_such_slot"])]
     assert ask(bench, Transaction(id=1, sends=steps)).type == "NotAllowed"

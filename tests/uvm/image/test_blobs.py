@@ -14,34 +14,34 @@ from uvm.image.image import Database
 
 @pytest.fixture
 def directory(tmp_path):
-    made = tmp_path / "model"
-    (made / "deep").mkdir(parents=True)
-    (made / "config.json").write_text("{}")
-    (made / "deep" / "weights").write_bytes(b"\x00" * 100_000)
-    (made / ".hidden").write_text("left out")
-    return made
+    model = tmp_path / "model"
+    (model / "deep").mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "deep" / "weights").write_bytes(b"\x00" * 100_000)
+    (model / ".hidden").write_text("left out")
+    return model
 
 
 def test_a_directory_survives_the_way_through_the_image(directory, tmp_path):
     database = Database(BlobStorage(str(tmp_path / "blobs"), MappingStorage()))
     with awakened(database) as image:
         image.manager.begin()
-        told = []
-        proxy = import_directory("model", directory, image.named("traits_obj"), tmp_path / "blobs" / "tmp", {"name": "m"}, told.append)
+        names = []
+        proxy = import_directory("model", directory, image.named("traits_obj"), tmp_path / "blobs" / "tmp", {"name": "m"}, names.append)
         image.named("pLLM_obj").put("model", proxy)
         image.manager.commit()
         image.manager.begin()
-        made = materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path)
-        assert made.name == proxy.own("digest") and told == ["config.json", "deep/weights"]
-        assert [path.relative_to(made).as_posix() for path in files_of(made)] == ["config.json", "deep/weights"]
-        assert (made / "deep" / "weights").read_bytes() == b"\x00" * 100_000
-        assert materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path) == made
+        materialized = materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path)
+        assert materialized.name == proxy.own("digest") and names == ["config.json", "deep/weights"]
+        assert [path.relative_to(materialized).as_posix() for path in files_of(materialized)] == ["config.json", "deep/weights"]
+        assert (materialized / "deep" / "weights").read_bytes() == b"\x00" * 100_000
+        assert materialize(image, image.named("pLLM_obj").own("model"), "model", tmp_path) == materialized
         image.manager.abort()
 
 
 def test_the_digest_is_of_names_and_contents():
-    one = directory_digest({"a": "1", "b": "2"})
-    assert one == directory_digest({"b": "2", "a": "1"}) != directory_digest({"a": "2", "b": "1"})
+    digest = directory_digest({"a": "1", "b": "2"})
+    assert digest == directory_digest({"b": "2", "a": "1"}) != directory_digest({"a": "2", "b": "1"})
 
 
 def test_sweeping_leaves_what_is_named(tmp_path):

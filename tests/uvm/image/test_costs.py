@@ -184,8 +184,8 @@ def test_two_processes_that_enter_records_at_once_lose_none_and_double_none(data
         here.manager.begin()
         there.manager.begin()
         here.enter("library", keys[records], "here")
-        other = keys[records if same else records + 1]
-        there.enter("library", other, "there")
+        key_there = keys[records if same else records + 1]
+        there.enter("library", key_there, "there")
         here.manager.commit()
         try:
             there.manager.commit()
@@ -194,14 +194,14 @@ def test_two_processes_that_enter_records_at_once_lose_none_and_double_none(data
             there.manager.abort()
             conflict = True
             there.manager.begin()
-            if there.shard("library", other).own(other) is ABSENT:
-                there.enter("library", other, "there")
+            if there.shard("library", key_there).own(key_there) is ABSENT:
+                there.enter("library", key_there, "there")
             there.manager.commit()
         assert conflict or not same
         here.manager.begin()
-        found = {key: here.shard("library", key).own(key) for key in keys[: records + 2]}
-        expected = {key: key for key in keys[:records]} | {keys[records]: "here"} | ({} if same else {other: "there"})
-        assert {key: value for key, value in found.items() if value is not ABSENT} == expected
+        records_there = {key: here.shard("library", key).own(key) for key in keys[: records + 2]}
+        expected = {key: key for key in keys[:records]} | {keys[records]: "here"} | ({} if same else {key_there: "there"})
+        assert {key: value for key, value in records_there.items() if value is not ABSENT} == expected
         there.connection.close()
 
 

@@ -31,17 +31,17 @@ def test_names_that_begin_with_an_underscore_never_reach_the_slots():
 def test_a_change_by_another_connection_is_seen_through_the_parent_cache():
     database = new_database()
     here, there = transaction.TransactionManager(), transaction.TransactionManager()
-    one, other = database.open(here), database.open(there)
-    one.root()["child"] = UvmObject({PARENTS: [UvmObject({PARENTS: [UvmObject({"rate": 1})]})]})
+    writer, reader = database.open(here), database.open(there)
+    writer.root()["child"] = UvmObject({PARENTS: [UvmObject({PARENTS: [UvmObject({"rate": 1})]})]})
     here.commit()
     there.begin()
-    assert other.root()["child"].rate == 1
-    one.root()["child"].parents()[0].parents()[0].rate = 2
+    assert reader.root()["child"].rate == 1
+    writer.root()["child"].parents()[0].parents()[0].rate = 2
     here.commit()
     there.begin()
-    assert other.root()["child"].rate == 2
-    one.close()
-    other.close()
+    assert reader.root()["child"].rate == 2
+    writer.close()
+    reader.close()
     database.close()
 
 
@@ -61,20 +61,20 @@ def test_cached_lookup_always_agrees_with_a_plain_walk(steps):
         chain.append(UvmObject({PARENTS: [chain[-1]]}))
     connection.root()["chain"] = chain
     manager.commit()
-    for place, name, value, action in steps:
-        one = chain[place]
+    for depth, name, value, action in steps:
+        owner = chain[depth]
         if action == "put":
-            one.put(name, value)
-        elif action == "drop" and name in one._slots:
-            one.drop(name)
+            owner.put(name, value)
+        elif action == "drop" and name in owner._slots:
+            owner.drop(name)
         elif action == "undo":
             manager.abort()
         elif action == "commit":
             manager.commit()
         for leaf in chain:
-            for wanted in "abc":
-                holder = leaf.holder(wanted)
-                assert leaf.lookup(wanted) == (holder.own(wanted) if holder else ABSENT)
+            for slot in "abc":
+                holder = leaf.holder(slot)
+                assert leaf.lookup(slot) == (holder.own(slot) if holder else ABSENT)
     manager.abort()
     connection.close()
     database.close()
@@ -128,16 +128,16 @@ def test_sets_keep_both_sides_additions_and_removals():
 
 
 @given(st.lists(st.integers(), max_size=6), st.integers(0, 6), st.lists(st.integers(), max_size=4), st.lists(st.integers(), max_size=4))
-def test_a_queue_loses_and_doubles_nothing_when_one_side_takes(items, takes, put_here, put_there):
-    old = MergingQueue(items)
+def test_a_queue_loses_and_doubles_nothing_when_one_side_takes(queued, takes, put_here, put_there):
+    old = MergingQueue(queued)
     here, there = old.copied(), old.copied()
-    taken = [here.take() for _ in range(min(takes, len(items)))]
+    values_taken = [here.take() for _ in range(min(takes, len(queued)))]
     for value in put_here:
         here.put(value)
     for value in put_there:
         there.put(value)
     merged = old.merged(there, here)
-    assert sorted(taken + merged.plain()) == sorted(items + put_here + put_there)
+    assert sorted(values_taken + merged.plain()) == sorted(queued + put_here + put_there)
 
 
 def test_a_queue_that_both_sides_took_from_conflicts():

@@ -94,10 +94,10 @@ def tampered():
         victim = decode_value(bench.send("genesis_obj", "clone").result)
         decode_value(bench.send(victim, "nameAs_", "victim").result)
 
-        def place(data, oid=victim.oid):
+        def tamper(record, oid=victim.oid):
             change = transaction.Transaction()
             storage.tpc_begin(change)
-            storage.store(oid, storage.load(oid)[1], data, "", change)
+            storage.store(oid, storage.load(oid)[1], record, "", change)
             storage.tpc_vote(change)
             storage.tpc_finish(change)
             image.connection.cacheMinimize()
@@ -105,7 +105,7 @@ def tampered():
             image.connection._resetCache()
 
         ran.clear()
-        yield bench, victim, place
+        yield bench, victim, tamper
 
 
 def test_the_connection_that_the_constructor_pools_obeys_the_list_of_classes():
@@ -128,10 +128,10 @@ def test_every_database_that_the_product_opens_is_the_one_with_the_list():
     assert [str(path) for path in sources if "ZODB.DB(" in path.read_text() or "import DB" in path.read_text()] == []
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_a_foreign_record_runs_nothing_and_fails_only_the_message_that_reads_it(tampered, data):
-    bench, victim, place = tampered
-    place(data)
+@pytest.mark.parametrize("record", HOSTILE.values(), ids=HOSTILE)
+def test_a_foreign_record_runs_nothing_and_fails_only_the_message_that_reads_it(tampered, record):
+    bench, victim, tamper = tampered
+    tamper(record)
     outcomes = bench.run(
         bench.delivery("genesis_obj", "setSlot_value_", "before", 1),
         bench.delivery(victim, "name"),
@@ -146,10 +146,10 @@ def test_a_foreign_record_runs_nothing_and_fails_only_the_message_that_reads_it(
     assert [decode_value(bench.send("genesis_obj", slot).result) for slot in ("before", "after")] == [1, 2]
 
 
-@pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
-def test_house_keeping_goes_on_beside_a_foreign_record(tampered, data, tmp_path):
-    bench, _, place = tampered
-    place(data)
+@pytest.mark.parametrize("record", HOSTILE.values(), ids=HOSTILE)
+def test_house_keeping_goes_on_beside_a_foreign_record(tampered, record, tmp_path):
+    bench, _, tamper = tampered
+    tamper(record)
     home = Home(tmp_path)
     home.ensure()
     measured = Heartbeat(Configuration(home, Settings(), {}), bench.image).beat()
@@ -157,11 +157,11 @@ def test_house_keeping_goes_on_beside_a_foreign_record(tampered, data, tmp_path)
 
 
 def test_a_foreign_record_in_the_place_of_the_codex_is_a_broken_codex(tampered):
-    bench, _, place = tampered
+    bench, _, tamper = tampered
     bench.image.manager.begin()
     oid = bench.image.root["codex"]._p_oid
     bench.image.manager.abort()
-    place(HOSTILE["class part calls exec"], oid)
+    tamper(HOSTILE["class part calls exec"], oid)
     bench.image.manager.begin()
     with pytest.raises(codex.CodexBroken, match="cannot be read"):
         codex.verify(bench.image)

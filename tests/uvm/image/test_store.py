@@ -40,8 +40,8 @@ def test_clients_of_a_killed_server_make_new_objects_that_are_nobody_elses(serve
     server.start()
     for number, image in enumerate(images):
         Transactor(image, "uvm-1").wait_for_image()
-        make(image, [f"after-{number}-{part}" for part in range(120)])
+        make(image, [f"after-{number}-{number_within}" for number_within in range(120)])
     images[0].manager.begin()
-    assert len({one._p_oid for one in images[0].root.values() if isinstance(one, UvmObject)}) == 3 * 121
+    assert len({table._p_oid for table in images[0].root.values() if isinstance(table, UvmObject)}) == 3 * 121
     for image in images:
         image.close()

@@ -35,9 +35,9 @@ def damage(bench, name, slot, value):
     """As the right `policy` may: put anything into a slot, or remove it."""
     if value is REMOVED:
         bench.image.manager.begin()
-        one = bench.image.named(name)
-        if slot in one._slots:
-            one.drop(slot)
+        owner = bench.image.named(name)
+        if slot in owner._slots:
+            owner.drop(slot)
         bench.image.manager.commit()
     else:
         answer(bench.send(name, "setSlot_value_", slot, value))
@@ -119,12 +119,12 @@ NO_MODELS = {
 }
 
 
-@pytest.mark.parametrize("one", NO_MODELS.values(), ids=NO_MODELS)
-def test_what_is_no_model_is_refused_before_a_path_is_made_of_it(one, tmp_path):
+@pytest.mark.parametrize("value", NO_MODELS.values(), ids=NO_MODELS)
+def test_what_is_no_model_is_refused_before_a_path_is_made_of_it(value, tmp_path):
     home = tmp_path / "models"
     home.mkdir()
     with pytest.raises(BadValue):
-        materialize(None, one, "model", home)
+        materialize(None, value, "model", home)
     assert [path.name for path in tmp_path.rglob("*")] == ["models"]
 
 

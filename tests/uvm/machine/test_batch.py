@@ -24,7 +24,7 @@ def conflicting(bench, monkeypatch, times):
     commit, sizes = bench.image.manager.commit, []
 
     def lost():
-        sizes.append(len(bench.batch._entries))
+        sizes.append(len(bench.batch.books.entries))
         if len(sizes) <= times:
             raise ConflictError("another one was first")
         commit()
@@ -89,7 +89,7 @@ def test_a_message_that_cannot_be_stored_fails_alone(bench, monkeypatch):
     commit = bench.image.manager.commit
 
     def commits():
-        if any("bad" in str(entry) for entry in bench.batch._entries):
+        if any("bad" in str(entry) for entry in bench.batch.books.entries):
             raise TypeError("no record can hold it")
         commit()
 

@@ -114,21 +114,21 @@ def test_two_processes_that_run_one_message_leave_one_effect():
     database = new_database()
     with awakened(database) as here:
         there = Image(database)
-        one, other = Bench(here, "uvm-1"), Bench(there, "uvm-2")
+        first, second = Bench(here, "uvm-1"), Bench(there, "uvm-2")
         # Both look before either has written: the second one loses the conflict on the receipt and finds the first's.
-        run = one.batch._attempt
+        run = first.batch.execution.outcome
         raced = []
 
-        def late(work):
-            outcome = run(work)
+        def late(delivery):
+            outcome = run(delivery)
             if not raced:
-                raced.append(other.send("genesis_obj", "clone", session="s", seq=7))
+                raced.append(second.send("genesis_obj", "clone", session="s", seq=7))
             return outcome
 
-        one.batch._attempt = late
-        mine = one.send("genesis_obj", "clone", session="s", seq=7)
+        first.batch.execution.outcome = late
+        mine = first.send("genesis_obj", "clone", session="s", seq=7)
         assert result(mine) == result(raced[0])
-        assert result(one.send("genesis_obj", "clones")) == 1
+        assert result(first.send("genesis_obj", "clones")) == 1
         there.manager.abort() if there.manager._txn else None
         there.connection.close()
 
@@ -186,19 +186,19 @@ def test_two_processes_cannot_close_a_cycle_together():
     database = new_database()
     with awakened(database) as here:
         there = Image(database)
-        one, other = Bench(here, "uvm-1"), Bench(there, "uvm-2")
-        twin, mate = result(one.send("genesis_obj", "clone")), result(one.send("genesis_obj", "clone"))
-        run = one.batch._attempt
+        first, second = Bench(here, "uvm-1"), Bench(there, "uvm-2")
+        twin, mate = result(first.send("genesis_obj", "clone")), result(first.send("genesis_obj", "clone"))
+        run = first.batch.execution.outcome
         raced = []
 
-        def late(work):
-            outcome = run(work)
+        def late(delivery):
+            outcome = run(delivery)
             if not raced:
-                raced.append(other.send(mate, "addParent_", twin))
+                raced.append(second.send(mate, "addParent_", twin))
             return outcome
 
-        one.batch._attempt = late
-        mine = one.send(twin, "addParent_", mate)
+        first.batch.execution.outcome = late
+        mine = first.send(twin, "addParent_", mate)
         assert result(raced[0]) == mate
         assert error(mine).type == "ParentCycle"
         there.connection.close()
@@ -273,10 +273,10 @@ def test_a_commit_whose_acknowledgement_was_lost_is_looked_up_and_acts_once(benc
         raise ClientDisconnected("the server went away")
 
     monkeypatch.setattr(bench.image.manager, "commit", cut_off)
-    work = bench.delivery("genesis_obj", "clone")
+    delivery = bench.delivery("genesis_obj", "clone")
     with pytest.raises(BatchUndecided):
-        bench.run(work)
-    assert isinstance(result(bench.run(work)[0]), Reference)
+        bench.run(delivery)
+    assert isinstance(result(bench.run(delivery)[0]), Reference)
     assert result(bench.send("genesis_obj", "clones")) == 1
 
 

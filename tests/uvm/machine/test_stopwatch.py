@@ -61,10 +61,10 @@ def test_what_short_ones_were_told_too_much_is_taken_off_the_next_long_one(clock
 
 def test_the_sum_is_the_processor_time_of_the_thread() -> None:
     began, watch = time.thread_time(), Stopwatch()
-    told = 0.0
+    measured = 0.0
     for number in range(200):
         sum(range(1000 * (number % 20)))
-        told += watch.lap()
+        measured += watch.lap()
     sum(range(1_000_000))
-    told += watch.lap()
-    assert told == pytest.approx(time.thread_time() - began, rel=0.2)
+    measured += watch.lap()
+    assert measured == pytest.approx(time.thread_time() - began, rel=0.2)

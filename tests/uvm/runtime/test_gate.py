@@ -123,9 +123,9 @@ def test_a_methods_own_name_for_a_list_stays_alive_until_the_message_ends(bench,
 
 
 def limited(bench, target, selector, *args, **limits):
-    work = bench.delivery(target, selector, *args)
-    work.limits = Limits(**limits)
-    return bench.run(work)[0]
+    delivery = bench.delivery(target, selector, *args)
+    delivery.limits = Limits(**limits)
+    return bench.run(delivery)[0]
 
 
 def test_a_message_stores_no_more_bytes_than_its_sender_may(bench, thing):

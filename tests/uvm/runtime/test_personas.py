@@ -157,10 +157,10 @@ def test_of_who_removes_an_adapter_and_who_begins_to_use_it_at_once_one_looks_ag
     attempts = bench.batch._commit
     raced = []
 
-    def overtaken(works, outcomes):
+    def overtaken(deliveries, outcomes):
         if not raced:
             raced.append(there.send(*messages[first]))
-        return attempts(works, outcomes)
+        return attempts(deliveries, outcomes)
 
     bench.batch._commit = overtaken
     second = bench.send(*messages["remove" if first == "assign" else "assign"])

@@ -85,9 +85,9 @@ class World:
         return decode_value(outcome.result)
 
     def send(self, rights, target, selector, *args):
-        work = self.bench.delivery(target, selector, *args)
-        work.rights = rights
-        return self.bench.run(work)[0]
+        delivery = self.bench.delivery(target, selector, *args)
+        delivery.rights = rights
+        return self.bench.run(delivery)[0]
 
     def attack(self, body, victim, rights):
         """Install the attack on the ordinary object, as anybody may, and run it."""

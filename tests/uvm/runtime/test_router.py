@@ -12,7 +12,7 @@ from tests.zeo_server.server import running_server
 from uvm.generation.learning import HELD, Learner
 from uvm.image.entropy import spoken_by
 from uvm.image.image import Database, Image
-from uvm.image.journal import said, tallies
+from uvm.image.journal import spoken_in_drafts, tallies
 from uvm.image.transactor import Transactor
 from uvm.objects import Counter, MergingVector, UvmObject
 from uvm.protocol import Reference
@@ -294,7 +294,7 @@ def test_token_entropy_is_summed_up_and_no_list_of_tokens_is_stored():
             learner.tick(1e9)
         learner.tick(2e9)
         image.manager.begin()
-        assert said(image).tokens == 600 and tallies(image, "asked") == {"brick": 6}
+        assert spoken_in_drafts(image).tokens == 600 and tallies(image, "asked") == {"brick": 6}
         assert all(type(value) in (int, float) for head in image.shards("journals") for value in spoken_slots(head))
         image.manager.abort()
 

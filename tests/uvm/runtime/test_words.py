@@ -1,5 +1,6 @@
 """Words belong to the people who use the image: own data hides what is inherited, and the kernel gets at the object all the same."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, get_args
@@ -386,6 +387,38 @@ class TestOlderImages:
             image.manager.begin()
             assert renew(image) == []
 
+    def test_a_renewal_that_was_undone_stays_undone_until_there_is_another_one_or_somebody_decides_otherwise(self, monkeypatch, tmp_path):
+        with awakened() as image:
+            bench = Bench(image)
+            old = "def doesNotUnderstand_(self, message):\n    return self.reflectOn_(message)\n"
+
+            def started() -> str:
+                image.manager.begin()
+                renew(image)
+                image.manager.commit()
+                return str(result(bench.send("traits_obj", "explain_", "doesNotUnderstand_"))["source"])
+
+            def undo(what: Any) -> None:
+                assert result(bench.send("traits_obj", "undo_", what))["slots"]
+
+            image.manager.begin()
+            traits = image.reference(image.named("traits_obj"))
+            image.named("traits_obj").put("doesNotUnderstand_", method("doesNotUnderstand_", old, 1, "primordial", {"audit": []}, True))
+            image.manager.commit()
+            newer = started()
+            assert newer != old
+            undo([traits, "doesNotUnderstand_"])
+            assert started() == started() == old
+            undo(result(bench.send("genesis_obj", "recent_", "", 1))["entries"][0]["entry"])
+            assert started() == newer
+            undo([traits, "doesNotUnderstand_"])
+            assert started() == old
+            shutil.copytree(codex.PRIMORDIAL, tmp_path / "primordial")
+            newest = newer.replace("return", "pass\n    return")
+            (tmp_path / "primordial" / "traits_obj" / "doesNotUnderstand_.method").write_text(newest)
+            monkeypatch.setattr(codex, "PRIMORDIAL", tmp_path / "primordial")
+            assert started() == newest, "a later version is another question"
+
     def test_policy_that_a_message_replaced_is_kept(self):
         with awakened() as image:
             source = "def chooseFrom_(self, candidates):\n    return None\n"
@@ -413,9 +446,9 @@ class Process(Bench):
         super().__init__(image, name)
         self._epoch = objects._Epoch.now
 
-    def run(self, *works: Delivery) -> list[Outcome]:
+    def run(self, *deliveries: Delivery) -> list[Outcome]:
         with self._own():
-            return super().run(*works)
+            return super().run(*deliveries)
 
     def install(self, *facts: Any) -> None:
         with self._own():

@@ -34,69 +34,69 @@ def worlds(servers):
         yield World(here), World(there)
 
 
-def blob(image, data=WEIGHTS):
-    made = Blob()
-    image.connection.add(made)
-    with made.open("w") as file:
-        file.write(data)
-    return made
+def blob(image, content=WEIGHTS):
+    file_blob = Blob()
+    image.connection.add(file_blob)
+    with file_blob.open("w") as file:
+        file.write(content)
+    return file_blob
 
 
-def adapter(world, data=WEIGHTS):
+def adapter(world, content=WEIGHTS):
     """An adapter as the kernel makes one, held by a persona."""
-    digests = {"adapter_model.safetensors": hashlib.sha256(data).hexdigest()}
+    digests = {"adapter_model.safetensors": hashlib.sha256(content).hexdigest()}
     return UvmObject(
         {
             KIND: "adapter",
             "name": "covenant",
-            "digest": hashlib.sha256(data + b"adapter").hexdigest(),
+            "digest": hashlib.sha256(content + b"adapter").hexdigest(),
             "digests": digests,
-            "blobs": {"adapter_model.safetensors": blob(world.image, data)},
+            "blobs": {"adapter_model.safetensors": blob(world.image, content)},
         }
     )
 
 
 def give(world, name, **slots):
     world.image.manager.begin()
-    one = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: made(world) for slot, made in slots.items()}})
-    for value in one._slots.values():
+    owner = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: factory(world) for slot, factory in slots.items()}})
+    for value in owner._slots.values():
         if isinstance(value, UvmObject):
             model_registry.enter(world.image, "adapter", value)
-    world.image.give_name(one, name)
+    world.image.give_name(owner, name)
     world.image.manager.commit()
-    return one
+    return owner
 
 
 def bytes_of(world, name, slot):
     world.image.manager.begin()
     try:
-        held = world.image.named(name).own(slot)
-        with held.open("r") as file:
+        stored = world.image.named(name).own(slot)
+        with stored.open("r") as file:
             return file.read()
     finally:
         world.image.manager.abort()
 
 
 def exported_file(world, target):
-    data, offset = b"", 0
+    content, offset = b"", 0
     first = world.answer(Export(1, [target]))
     while True:
-        part = world.answer(Export(1, [target], tid=first.tid, blob=DIGEST, offset=offset))
-        data += part.data[0]
-        if not part.offset:
-            return data
-        offset = part.offset
+        answer = world.answer(Export(1, [target], tid=first.tid, blob=DIGEST, offset=offset))
+        content += answer.data[0]
+        if not answer.offset:
+            return content
+        offset = answer.offset
 
 
 def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(worlds):
     here, there = worlds
     shared = []
 
-    def one(world):
+    def shared_blob(world):
         shared.append(shared[0] if shared else blob(world.image))
         return shared[-1]
 
-    give(here, "box", weights=one, again=one)
+    give(here, "box", weights=shared_blob, again=shared_blob)
     bundle = here.bundle("box")
     assert exported_file(here, "box") == WEIGHTS
     upload = there.upload(WEIGHTS, DIGEST, there.upload(encode(bundle)))
@@ -108,7 +108,7 @@ def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(wor
     assert box.own("weights") is box.own("again")
     assert box.own(CHARGED)["local"] > len(WEIGHTS)
     there.image.manager.abort()
-    assert [msgspec.msgpack.decode(data)["slots"] for data in there.bundle("box").objects] == [
+    assert [msgspec.msgpack.decode(document)["slots"] for document in there.bundle("box").objects] == [
         {"weights": {"blob": DIGEST}, "again": {"blob": DIGEST}}
     ]
 
@@ -156,10 +156,10 @@ def test_a_file_with_another_digest_changes_nothing_and_leaves_nothing(worlds, s
     before = files(servers[1])
     with pytest.raises(errors.BadExport, match="digest"):
         there.answer(Import(id=1, upload=upload))
-    there.say("genesis_obj", "clone")  # what comes after it in the process takes nothing of it along
+    there.do("genesis_obj", "clone")  # what comes after it in the process takes nothing of it along
     assert files(servers[1]) == before
     with pytest.raises(errors.NoSuchObject):
-        there.say("false", "slotNames")
+        there.do("false", "slotNames")
 
 
 def files(server) -> set[Path]:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from deploy.settings import UvmSettings
 from tests.uvm.images import awakened
 from tests.uvm.transporter.world import World, changed
 from uvm import errors
@@ -28,17 +29,17 @@ def world():
 
 
 @pytest.fixture
-def other():
+def origin():
     """A second image, with a shop in it that has an item and a method."""
     with awakened() as image:
-        made = World(image)
-        shop = made.say("genesis_obj", "clone")
-        item = made.say("genesis_obj", "clone")
-        made.say(shop, "nameAs_", "shop")
-        made.say("shop", "setSlot_value_", "items", [item])
-        made.say(item, "setSlot_value_", "owner", shop)
-        made.install("shop", "twice_", TWICE, 1, policy=False)
-        yield made
+        world = World(image)
+        shop = world.do("genesis_obj", "clone")
+        article = world.do("genesis_obj", "clone")
+        world.do(shop, "nameAs_", "shop")
+        world.do("shop", "setSlot_value_", "items", [article])
+        world.do(article, "setSlot_value_", "owner", shop)
+        world.install("shop", "twice_", TWICE, 1, policy=False)
+        yield world
 
 
 def refused(world, bundle, **options):
@@ -56,17 +57,17 @@ def simple(key="shop", parents=({"ref": "traits_obj"},), **fields):
 
 
 def bundle_of(*documents, image="elsewhere", roots=()):
-    return Bundle(image, bytes(8), list(roots), [encode(one) for one in documents])
+    return Bundle(image, bytes(8), list(roots), [encode(document) for document in documents])
 
 
-def test_a_taken_name_is_refused_renamed_or_replaced(world, other):
-    bundle = other.bundle()
+def test_a_taken_name_is_refused_renamed_or_replaced(world, origin):
+    bundle = origin.bundle()
     world.take_in(bundle)
     assert refused(world, bundle).details == {"names": ["shop"]}
     world.take_in(bundle, rename={"shop": "second"})
-    assert world.say("second", "twice_", 4) == 8
+    assert world.do("second", "twice_", 4) == 8
     shop = world.image.target("shop")._p_oid
-    world.say("shop", "setSlot_value_", "more", 1)
+    world.do("shop", "setSlot_value_", "more", 1)
     answer = world.take_in(bundle, replace=True)
     assert answer["replaced"] == {"shop": ["more", "items"]}
     assert world.image.target("shop")._p_oid == shop
@@ -74,17 +75,17 @@ def test_a_taken_name_is_refused_renamed_or_replaced(world, other):
     assert isinstance(refused(world, bundle, rename={"shop": "@2a"}), errors.NotAllowed)
 
 
-def test_what_is_exported_twice_replaces_itself_part_by_part(other):
+def test_what_is_exported_twice_replaces_itself_part_by_part(origin):
     """An item without a name is the same object after it, since it is a part of the shop that is replaced."""
-    bundle = other.bundle()
-    (item,) = other.say("shop", "items")
-    other.say(item, "setSlot_value_", "price", 3)
-    answer = other.take_in(bundle, replace=True)
-    assert answer["new"] == 0 and answer["replaced"] == {"shop": [], str(item): ["price"]}
-    assert other.say("shop", "items") == [item]
+    bundle = origin.bundle()
+    (article,) = origin.do("shop", "items")
+    origin.do(article, "setSlot_value_", "price", 3)
+    answer = origin.take_in(bundle, replace=True)
+    assert answer["new"] == 0 and answer["replaced"] == {"shop": [], str(article): ["price"]}
+    assert origin.do("shop", "items") == [article]
     # One that is no part of it any more is no longer that: its reference may mean something else by now.
-    other.say("shop", "setSlot_value_", "items", [])
-    assert other.take_in(bundle, replace=True)["new"] == 1 and other.say("shop", "items") != [item]
+    origin.do("shop", "setSlot_value_", "items", [])
+    assert origin.take_in(bundle, replace=True)["new"] == 1 and origin.do("shop", "items") != [article]
 
 
 def test_every_missing_reference_is_told_by_name_and_nothing_is_half_imported(world):
@@ -94,7 +95,7 @@ def test_every_missing_reference_is_told_by_name_and_nothing_is_half_imported(wo
     )
     error = refused(world, bundle)
     assert isinstance(error, errors.MissingReference)
-    assert {one["reference"]: one["from"] for one in error.details["missing"]} == {
+    assert {missing["reference"]: missing["from"] for missing in error.details["missing"]} == {
         "ref supplier": ["shop", "yard"],
         "ref @2a": ["shop"],
         "method shop.gone": ["shop"],
@@ -107,21 +108,21 @@ def test_every_missing_reference_is_told_by_name_and_nothing_is_half_imported(wo
 
 
 def test_a_reference_to_what_was_not_exported_is_found_by_its_name(world):
-    supplier = world.say("genesis_obj", "clone")
-    world.say(supplier, "nameAs_", "supplier")
+    supplier = world.do("genesis_obj", "clone")
+    world.do(supplier, "nameAs_", "supplier")
     world.take_in(bundle_of(simple(slots={"from": {"ref": "supplier"}})))
-    assert world.say("shop", "from") == supplier
+    assert world.do("shop", "from") == supplier
 
 
-def test_a_preview_says_what_would_be_done_and_does_nothing(world, other):
+def test_a_preview_says_what_would_be_done_and_does_nothing(world, origin):
     before, newest = world.picture(), world.image.database.storage.lastTransaction()
-    answer = world.take_in(other.bundle(), preview=True)
+    answer = world.take_in(origin.bundle(), preview=True)
     assert (answer["preview"], answer["new"], answer["names"]) == (True, 2, ["shop"])
     assert answer["claims"] == [{"on": "shop", "selector": "twice_", "author": "test", "policy": False, "findings": [], "kept": False}]
     assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
 
 
-def test_what_a_document_says_of_a_method_stays_a_claim(world, other):
+def test_what_a_document_says_of_a_method_stays_a_claim(world, origin):
     forged = MethodDocument(
         selector="twice_",
         source=TWICE,
@@ -130,22 +131,22 @@ def test_what_a_document_says_of_a_method_stays_a_claim(world, other):
         born="1970-01-01T00:00:00Z",
         proof={"mode": "drafted", "trial": "passed"},
     )
-    world.take_in(changed(other.bundle(), "shop", methods={"twice_": forged}))
-    explained = world.say("shop", "explain_", "twice_")
+    world.take_in(changed(origin.bundle(), "shop", methods={"twice_": forged}))
+    explained = world.do("shop", "explain_", "twice_")
     assert explained["author"] == "import" and explained["born"] > "2000"
     proof = explained["proof"]
     assert proof["mode"] == "imported" and proof["trial"] == "not tried in this image"
     assert proof["claimed"] == {"author": "robin", "born": "1970-01-01T00:00:00Z", "proof": {"mode": "drafted", "trial": "passed"}}
     (hop,) = proof["imports"]
-    assert hop["by"] == "local" and hop["image"] == other.bundle().image
+    assert hop["by"] == "local" and hop["image"] == origin.bundle().image
     # Removing it teaches the router nothing: no persona of this image has written it.
     outcome = world.send("shop", "removeSlot_", "twice_")
     assert isinstance(outcome, Answered) and outcome.taken_back == []
 
 
-def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, other):
+def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, origin):
     """A shared method that an import replaces on one object is the others' as before, and what came in is given to nobody."""
-    world.take_in(other.bundle())
+    world.take_in(origin.bundle())
     world.install("shop", "twice_", TWICE, 1, policy=False)
     world.image.manager.begin()
     shop = world.image.target("shop")
@@ -153,62 +154,62 @@ def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, other):
     library.publish(world.image, key := shape(shop, "twice_", 1, []), shared)
     world.image.manager.commit()
     edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
-    world.take_in(changed(other.bundle(), "shop", methods={"twice_": edited}), replace=True)
+    world.take_in(changed(origin.bundle(), "shop", methods={"twice_": edited}), replace=True)
     world.image.manager.begin()
     assert world.image.target("shop").own("twice_").own("source") == edited.source
     assert library.current(world.image, key) is shared
     world.image.manager.abort()
 
 
-def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, other):
-    world.take_in(other.bundle())
+def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, origin):
+    world.take_in(origin.bundle())
     world.image.manager.begin()
     shop = world.image.target("shop")
     contract.keep(shop.own("twice_"), [contract.clause(shop, Example(result=8, args=[4]))], world.image.visible)
     world.image.manager.commit()
     edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
-    world.take_in(changed(other.bundle(), "shop", methods={"twice_": edited}), replace=True)
+    world.take_in(changed(origin.bundle(), "shop", methods={"twice_": edited}), replace=True)
     world.image.manager.begin()
-    (clause,) = contract.kept(world.image.target("shop").own("twice_"))
+    (clause,) = contract.clauses_of(world.image.target("shop").own("twice_"))
     assert (clause.example.result, clause.example.args) == (8, [4])
     world.image.manager.abort()
     with awakened() as image:
         third = World(image)
         third.take_in(world.bundle())
         image.manager.begin()
-        assert contract.kept(image.named("shop").own("twice_"))[0].example == clause.example
+        assert contract.clauses_of(image.named("shop").own("twice_"))[0].example == clause.example
 
 
-def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, other):
+def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_with_them(world, origin):
     world.principal = "mallory"
-    world.take_in(other.bundle())
+    world.take_in(origin.bundle())
     world.principal = "local"
-    world.say("pLLM_obj", "revokeAuthor_", "principal", "mallory")
+    world.do("pLLM_obj", "revokeAuthor_", "principal", "mallory")
     assert world.image.target("shop").own("twice_").own("quarantined").startswith("revoked")
     world.principal = "mallory"
-    assert isinstance(refused(world, other.bundle(), rename={"shop": "second"}), errors.Revoked)
+    assert isinstance(refused(world, origin.bundle(), rename={"shop": "second"}), errors.Revoked)
     world.principal = "local"
-    world.say("pLLM_obj", "restoreAuthor_", "principal", "mallory")
-    assert world.say("shop", "twice_", 4) == 8
+    world.do("pLLM_obj", "restoreAuthor_", "principal", "mallory")
+    assert world.do("shop", "twice_", 4) == 8
 
 
-def test_a_method_that_says_it_is_by_a_revoked_adapter_comes_in_out_of_use(world, other):
+def test_a_method_that_says_it_is_by_a_revoked_adapter_comes_in_out_of_use(world, origin):
     world.image.manager.begin()
     revocations.revoke(world.image, Author("adapter", "ab" * 32), [], "it was wrong", "local")
     world.image.manager.commit()
     method = MethodDocument(selector="twice_", source=TWICE, positional=1, proof={"mode": "drafted", "adapter": f"covenant@{'ab' * 32}"})
-    (claim,) = world.take_in(changed(other.bundle(), "shop", methods={"twice_": method}))["claims"]
+    (claim,) = world.take_in(changed(origin.bundle(), "shop", methods={"twice_": method}))["claims"]
     assert "was revoked" in claim["findings"][0]
     assert world.image.target("shop").own("twice_").own("revoked")["author"] == f"adapter:{'ab' * 32}"
 
 
-def test_the_way_of_a_method_through_images_is_kept_and_bounded(other):
+def test_the_way_of_a_method_through_images_is_kept_and_bounded(origin):
     with awakened() as second, awakened() as third:
         middle, last = World(second), World(third)
-        middle.take_in(other.bundle())
+        middle.take_in(origin.bundle())
         last.take_in(middle.bundle())
-        proof = last.say("shop", "explain_", "twice_")["proof"]
-        assert [hop["image"] for hop in proof["imports"]] == [other.bundle().image, middle.bundle().image]
+        proof = last.do("shop", "explain_", "twice_")["proof"]
+        assert [hop["image"] for hop in proof["imports"]] == [origin.bundle().image, middle.bundle().image]
         assert proof["claimed"]["author"] == "test"
 
 
@@ -221,17 +222,17 @@ def test_the_way_of_a_method_through_images_is_kept_and_bounded(other):
         ("not python", "line 1"),
     ],
 )
-def test_a_method_passes_the_audit_or_nothing_comes_in(world, other, source, word):
+def test_a_method_passes_the_audit_or_nothing_comes_in(world, origin, source, word):
     method = MethodDocument(selector="twice_", source=source, positional=1)
-    error = refused(world, changed(other.bundle(), "shop", methods={"twice_": method}))
+    error = refused(world, changed(origin.bundle(), "shop", methods={"twice_": method}))
     assert isinstance(error, errors.AuditRefused)
-    assert [(one["object"], one["selector"]) for one in error.details["refused"]] == [("shop", "twice_")]
+    assert [(refusal["object"], refusal["selector"]) for refusal in error.details["refused"]] == [("shop", "twice_")]
     assert word in str(error.details["refused"])
 
 
-def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, other):
+def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, origin):
     method = MethodDocument(selector="twice_", source=TWICE, positional=1, policy=True)
-    bundle = changed(other.bundle(), "shop", methods={"twice_": method})
+    bundle = changed(origin.bundle(), "shop", methods={"twice_": method})
     world.rights = ALL - {"policy"}
     assert isinstance(refused(world, bundle), errors.NotAllowed)
     world.rights = ALL
@@ -239,28 +240,29 @@ def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, o
     assert world.image.target("shop").own("twice_").own("policy") is True
 
 
-def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, other):
-    other.image.manager.begin()
-    method = other.image.target("shop").own("twice_")
-    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": other.image.target("shop")}}]}
-    method.put("examples", stored(kept))
+def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, origin):
+    origin.image.manager.begin()
+    method = origin.image.target("shop").own("twice_")
+    record = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": origin.image.target("shop")}}]}
+    method.put("examples", stored(record))
     quarantine(method, "its author is not trusted")
-    other.image.manager.commit()
-    (_, document) = other.export()[1], {one.key: one for one in other.export()[1]}["shop"]
+    origin.image.manager.commit()
+    (_, document) = origin.export()[1], {document.key: document for document in origin.export()[1]}["shop"]
     assert document.methods["twice_"].quarantined == "its author is not trusted"
-    world.take_in(other.bundle())
+    world.take_in(origin.bundle())
     shop = world.image.target("shop")
     assert examples_of(shop.own("twice_"))["kept"][0]["slots"]["of"] is shop
     with pytest.raises(errors.MethodQuarantined):
-        world.say("shop", "twice_", 4)
+        world.do("shop", "twice_", 4)
     # Where the image has the method in use, a file that says otherwise is another method.
     assert not any(
-        one["kept"]
-        for one in world.take_in(
-            changed(other.bundle(), "shop", methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=1)}), replace=True
+        claim["kept"]
+        for claim in world.take_in(
+            changed(origin.bundle(), "shop", methods={"twice_": MethodDocument(selector="twice_", source=TWICE, positional=1)}),
+            replace=True,
         )["claims"]
     )
-    assert world.say("shop", "twice_", 4) == 8
+    assert world.do("shop", "twice_", 4) == 8
 
 
 @pytest.mark.parametrize(
@@ -307,10 +309,10 @@ def test_parents_in_a_circle_are_refused_within_an_export_and_through_the_image(
     assert isinstance(refused(world, bundle_of(*chain, simple("n300"))), errors.NotAllowed)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", encode(simple()), b"\x80", encode(Bundle("x", b"", [], [b"\x80"])), b"\xff" * 1000])
-def test_bytes_that_are_no_bundle_are_refused(world, data):
+@pytest.mark.parametrize("encoded", [b"", b"\xc1", encode(simple()), b"\x80", encode(Bundle("x", b"", [], [b"\x80"])), b"\xff" * 1000])
+def test_bytes_that_are_no_bundle_are_refused(world, encoded):
     with pytest.raises((errors.BadExport, errors.BadArguments)):
-        world.answer(Import(id=1, bundle=data))
+        world.answer(Import(id=1, bundle=encoded))
 
 
 def test_what_nothing_refers_to_is_left_out_and_said(world):
@@ -318,27 +320,27 @@ def test_what_nothing_refers_to_is_left_out_and_said(world):
     assert answer["left_out"] == ["@99"] and answer["objects"] == 1
 
 
-def test_an_object_without_a_name_that_was_asked_for_is_kept_for_the_tool(world, other):
-    (item,) = other.say("shop", "items")
-    other.say(item, "removeSlot_", "owner")
-    answer = world.take_in(other.bundle(item))
+def test_an_object_without_a_name_that_was_asked_for_is_kept_for_the_tool(world, origin):
+    (article,) = origin.do("shop", "items")
+    origin.do(article, "removeSlot_", "owner")
+    answer = world.take_in(origin.bundle(article))
     (root,) = answer["roots"]
-    assert world.say(root, "slotNames")
+    assert world.do(root, "slotNames")
     world.image.manager.begin()
     assert world.image.shard("nursery", root.oid.hex()).own(root.oid.hex())[0] is world.image.at(root)
     world.image.manager.abort()
 
 
-def test_a_message_object_is_found_again_in_its_own_image_alone(world, other):
-    other.image.manager.begin()
+def test_a_message_object_is_found_again_in_its_own_image_alone(world, origin):
+    origin.image.manager.begin()
     message = UvmObject({KIND: "message", "selector": "x"})
-    other.image.enter("messages", "test", message)
-    other.image.target("shop").put("last", message)
-    other.image.manager.commit()
-    bundle = other.bundle()
+    origin.image.enter("messages", "test", message)
+    origin.image.target("shop").put("last", message)
+    origin.image.manager.commit()
+    bundle = origin.bundle()
     assert isinstance(refused(world, bundle), errors.MissingReference)
-    other.take_in(bundle, rename={"shop": "second"})
-    assert other.image.target("second").own("last") is message
+    origin.take_in(bundle, rename={"shop": "second"})
+    assert origin.image.target("second").own("last") is message
 
 
 def test_the_image_stays_out_of_an_export(world):
@@ -352,32 +354,32 @@ def test_the_image_stays_out_of_an_export(world):
 
 def test_a_clone_of_the_images_own_refers_to_its_methods(world):
     """A persona of one's own has the primitives and the policy of every persona, and not a copy of them."""
-    world.say(world.say("pLLM_obj", "clone"), "nameAs_", "dana")
+    world.do(world.do("pLLM_obj", "clone"), "nameAs_", "dana")
     _, (dana,) = world.export()
     assert dana.methods == {} and dana.slots["infer_"] == {"primordial": ["pLLM_obj", "infer_"]}
     world.take_in(world.bundle(), rename={"dana": "erin"})
     assert world.image.target("erin").own("reflectOn_") is world.image.named("pLLM_obj").own("reflectOn_")
 
 
-def test_a_snapshot_is_one_transaction_whatever_happens_meanwhile(other):
-    part = other.answer(Export(1, ["shop"]))
-    other.say("shop", "setSlot_value_", "price", 9)
-    again = other.answer(Export(1, ["shop"], tid=part.tid))
-    assert again.data == part.data and other.answer(Export(1, ["shop"])).data != part.data
+def test_a_snapshot_is_one_transaction_whatever_happens_meanwhile(origin):
+    first = origin.answer(Export(1, ["shop"]))
+    origin.do("shop", "setSlot_value_", "price", 9)
+    again = origin.answer(Export(1, ["shop"], tid=first.tid))
+    assert again.data == first.data and origin.answer(Export(1, ["shop"])).data != first.data
     with pytest.raises(errors.BadArguments):
-        other.answer(Export(1, ["shop"], tid=b"\xff" * 8))
+        origin.answer(Export(1, ["shop"], tid=b"\xff" * 8))
     with pytest.raises(errors.BadArguments):
-        other.answer(Export(1, ["shop"], tid=part.tid, number=0, offset=10**9))
+        origin.answer(Export(1, ["shop"], tid=first.tid, number=0, offset=10**9))
 
 
-def test_an_export_in_small_parts_is_the_same(other):
+def test_an_export_in_small_parts_is_the_same(origin):
     from uvm.machine.batch import Batch
 
-    other.say("shop", "setSlot_value_", "long", "x" * 50_000)
-    whole = other.export()[1]
-    other.batch = Batch(other.image, other.runtime, other.batch._settings, "uvm-2", frame=9000)
-    assert other.answer(Export(1)).offset > 0
-    assert other.export()[1] == whole
+    origin.do("shop", "setSlot_value_", "long", "x" * 50_000)
+    whole = origin.export()[1]
+    origin.batch = Batch(origin.image, origin.runtime, UvmSettings(), "uvm-2", frame=9000)
+    assert origin.answer(Export(1)).offset > 0
+    assert origin.export()[1] == whole
 
 
 # --- bounds --------------------------------------------------------------------------------------------------------
@@ -393,23 +395,23 @@ def test_an_import_is_within_what_a_message_may_store(world):
 
 def test_what_comes_in_is_charged_and_what_was_uploaded_is_given_back(world):
     world.limits = Limits(stored=100_000)
-    data = encode(bundle_of(simple(slots={"a": "x" * 20_000})))
-    upload = world.upload(data, piece=4096)
-    assert held(world) == len(data)
+    encoded = encode(bundle_of(simple(slots={"a": "x" * 20_000})))
+    upload = world.upload(encoded, piece=4096)
+    assert bytes_held(world) == len(encoded)
     world.answer(Import(id=1, upload=upload))
     charged = world.image.target("shop").own(CHARGED)["local"]
-    assert held(world) == charged and 20_000 < charged < 20_500
+    assert bytes_held(world) == charged and 20_000 < charged < 20_500
     world.limits = Limits(stored=30_000)
     with pytest.raises(errors.QuotaExceeded):
         world.upload(encode(bundle_of(simple("yard", slots={"a": "x" * 20_000}))))
 
 
-def held(world):
-    from uvm.image.stored import held
+def bytes_held(world):
+    from uvm.image.stored import bytes_held
 
     world.image.manager.begin()
     try:
-        return held(world.image, "local")
+        return bytes_held(world.image, "local")
     finally:
         world.image.manager.abort()
 
@@ -431,7 +433,7 @@ def test_an_upload_is_in_order_bounded_and_its_owners(world):
         world.answer(Import(id=1, upload=upload))
     world.principal = "local"
     with pytest.raises(errors.NoSuchObject):  # nor can anybody look at it
-        world.say(upload, "slotNames")
+        world.do(upload, "slotNames")
     with pytest.raises(errors.BadExport):
         world.answer(Import(id=1, upload=upload))
 
@@ -445,76 +447,76 @@ def test_an_upload_that_nobody_imports_is_forgotten(world):
     world.image.manager.abort()
 
 
-def test_an_import_is_carried_out_once_however_often_it_arrives(world, other):
-    request = Import(id=1, bundle=encode(other.bundle()), session="s", seq=1)
+def test_an_import_is_carried_out_once_however_often_it_arrives(world, origin):
+    request = Import(id=1, bundle=encode(origin.bundle()), session="s", seq=1)
     first = world.ask(request)
     again = world.ask(request)
     assert isinstance(first, Answered) and isinstance(again, Answered)
     assert again.replayed_tid is not None and decode_value(again.result) == decode_value(first.result)
 
 
-def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(world, other):
-    bundle = other.bundle()
+def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(world, origin):
+    bundle = origin.bundle()
     world.take_in(bundle)
     world.image.manager.begin()
-    (entry,) = [one for one in page(world.image, lambda units: None, chronicle=True)["entries"] if one["kind"] == "import"]
+    (entry,) = [entry for entry in page(world.image, lambda units: None, chronicle=True)["entries"] if entry["kind"] == "import"]
     world.image.manager.abort()
     assert entry["author"] == "local" and entry["cause"].endswith("/1")
     assert entry["facts"] == {"image": bundle.image, "tid": bundle.tid.hex(), "objects": 2, "methods": 1, "names": ["shop"]}
 
 
-def test_an_undo_lets_go_of_what_an_import_has_made(world, other):
-    assert isinstance(world.ask(Import(id=1, bundle=encode(other.bundle()), session="import", seq=1)), Answered)
-    world.say("genesis_obj", "undo_", "import/1")
+def test_an_undo_lets_go_of_what_an_import_has_made(world, origin):
+    assert isinstance(world.ask(Import(id=1, bundle=encode(origin.bundle()), session="import", seq=1)), Answered)
+    world.do("genesis_obj", "undo_", "import/1")
     assert world.picture() == {}
-    world.take_in(other.bundle())
-    assert world.picture() == other.picture()
+    world.take_in(origin.bundle())
+    assert world.picture() == origin.picture()
 
 
-def test_what_an_import_replaced_can_be_undone_like_any_message(world, other):
-    other.image.manager.begin()
+def test_what_an_import_replaced_can_be_undone_like_any_message(world, origin):
+    origin.image.manager.begin()
     vector = MergingVector(8)
     vector.add({3: 5})
-    other.image.target("shop").put("counted", vector)
-    other.image.manager.commit()
-    world.take_in(other.bundle())
-    world.say("shop", "setSlot_value_", "price", 1)
-    world.say("shop", "removeSlot_", "counted")
+    origin.image.target("shop").put("counted", vector)
+    origin.image.manager.commit()
+    world.take_in(origin.bundle())
+    world.do("shop", "setSlot_value_", "price", 1)
+    world.do("shop", "removeSlot_", "counted")
     before = world.picture()
-    request = Import(id=1, bundle=encode(other.bundle()), replace=True, session="import", seq=1)
+    request = Import(id=1, bundle=encode(origin.bundle()), replace=True, session="import", seq=1)
     assert isinstance(world.ask(request), Answered) and world.picture() != before
-    world.say("genesis_obj", "undo_", "import/1")
-    assert world.say("shop", "price") == 1 and "counted" not in world.say("shop", "slotNames")
+    world.do("genesis_obj", "undo_", "import/1")
+    assert world.do("shop", "price") == 1 and "counted" not in world.do("shop", "slotNames")
 
 
-def test_followers_see_what_came_in(world, other):
-    outcome = world.ask(Import(id=1, bundle=encode(other.bundle())))
+def test_followers_see_what_came_in(world, origin):
+    outcome = world.ask(Import(id=1, bundle=encode(origin.bundle())))
     assert isinstance(outcome, Answered)
     whole = [change for change in outcome.changes if change.whole]
     assert sorted(names for change in whole for names in change.names) == ["shop"] and len(whole) == 2
 
 
-def test_two_images_are_told_apart_and_one_is_itself(world, other):
-    assert world.export()[0].image != other.export()[0].image
-    before = other.export()[0].image
-    other.say("shop", "setSlot_value_", "a", 1)
-    assert other.export()[0].image == before
+def test_two_images_are_told_apart_and_one_is_itself(world, origin):
+    assert world.export()[0].image != origin.export()[0].image
+    before = origin.export()[0].image
+    origin.do("shop", "setSlot_value_", "a", 1)
+    assert origin.export()[0].image == before
 
 
-def test_merging_values_arrive_as_such(world, other):
-    other.image.manager.begin()
-    other.image.target("shop").put("sold", Counter(7))
-    other.image.manager.commit()
-    world.take_in(other.bundle())
+def test_merging_values_arrive_as_such(world, origin):
+    origin.image.manager.begin()
+    origin.image.target("shop").put("sold", Counter(7))
+    origin.image.manager.commit()
+    world.take_in(origin.bundle())
     sold = world.image.target("shop").own("sold")
     assert type(sold) is Counter and sold.plain() == 7
 
 
-def test_rights_are_those_of_the_sender(world, other):
+def test_rights_are_those_of_the_sender(world, origin):
     from uvm.bridge.requests import needed
 
     assert needed(Import) == needed(Upload) == (True, "create") and needed(Export) == (True, "read")
     assert isinstance(world.ask(Import(id=1)), Failed)
     world.rights = ALL - {"send"}
-    assert isinstance(refused(world, other.bundle()), errors.NotAllowed)
+    assert isinstance(refused(world, origin.bundle()), errors.NotAllowed)
     assert Delivery(1, encode(Export(1)), "local", False, 0.0, 60.0).exactly_once is False

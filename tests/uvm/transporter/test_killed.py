@@ -26,9 +26,9 @@ def server(tmp_path_factory):
 def bundle():
     with awakened() as image:
         world = World(image)
-        shop = world.say("genesis_obj", "clone")
-        world.say(shop, "nameAs_", "shop")
-        world.say(shop, "setSlot_value_", "items", [world.say("genesis_obj", "clone") for _ in range(4)])
+        shop = world.do("genesis_obj", "clone")
+        world.do(shop, "nameAs_", "shop")
+        world.do(shop, "setSlot_value_", "items", [world.do("genesis_obj", "clone") for _ in range(4)])
         world.install("shop", "twice_", "def twice_(self, a):\n    return a * 2\n", 1)
         yield world.bundle()
 
@@ -50,14 +50,14 @@ def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, point):
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         happened = point == "finished"
         assert (world.picture() != before) == happened
-        assert held(world, upload) != happened  # what was uploaded is there for as long as nothing was imported
+        assert holds_upload(world, upload) != happened  # what was uploaded is there for as long as nothing was imported
         outcome = world.ask(Import(id=1, upload=upload, rename={"shop": f"shop {point}"}, session=point, seq=1))
         assert isinstance(outcome, Answered) and (outcome.replayed_tid is not None) == happened
-        assert world.say(f"shop {point}", "twice_", 4) == 8 and len(world.say(f"shop {point}", "items")) == 4
-        assert not held(world, upload)
+        assert world.do(f"shop {point}", "twice_", 4) == 8 and len(world.do(f"shop {point}", "items")) == 4
+        assert not holds_upload(world, upload)
 
 
-def held(world, upload):
+def holds_upload(world, upload):
     """Whether the nursery holds the upload."""
     world.image.manager.begin()
     try:

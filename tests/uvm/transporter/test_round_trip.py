@@ -77,47 +77,47 @@ def build(image: Image, drawn: list[Drawn]) -> None:
     """The graph, in a transaction of its own; the first object has a name."""
     image.manager.begin()
     objects = [UvmObject() for _ in drawn]
-    traits, taken = image.named("traits_obj"), set[str]()
+    traits, names = image.named("traits_obj"), set[str]()
 
     def real(value: Any) -> Any:
         if isinstance(value, At):
-            one = objects[value.number]
-            return one.own(value.selector, None) if value.selector else one
+            owner = objects[value.number]
+            return owner.own(value.selector, None) if value.selector else owner
         if isinstance(value, list):
-            return [real(item) for item in value]
+            return [real(element) for element in value]
         if isinstance(value, dict):
-            return {key: real(item) for key, item in value.items()}
+            return {key: real(element) for key, element in value.items()}
         if isinstance(value, MergingQueue):
-            return MergingQueue([real(item) for item in value.items], value.taken)
+            return MergingQueue([real(element) for element in value.items], value.taken)
         return value
 
-    for number, one in enumerate(drawn):
-        objects[number].put(PARENTS, [objects[parent] for parent in one.parents if parent < number] or [traits])
-        for selector, source in one.methods.items():
+    for number, spec in enumerate(drawn):
+        objects[number].put(PARENTS, [objects[parent] for parent in spec.parents if parent < number] or [traits])
+        for selector, source in spec.methods.items():
             proof = {"mode": "offered", "prompt": "write\n" * 20, "seed": 2**63, "drafts": [{"source": "x", "logprob": float("-inf")}]}
             install(objects[number], method(selector, SOURCES[source].format(selector), source, "robin", proof))
-    for number, one in enumerate(drawn):
-        for share in one.shares:
+    for number, spec in enumerate(drawn):
+        for share in spec.shares:
             shared = objects[share.number].own(share.selector, None)
             if shared is not None and share.selector not in objects[number]._slots:
                 objects[number].put(share.selector, shared)
-    for number, one in enumerate(drawn):
-        for slot, value in one.slots.items():
-            made = real(value)
-            if not (type(made) is UvmObject and made.own("is*", "") == "method"):
-                objects[number].put(slot, made)
-        for name in [*one.names, *(["first"] if number == 0 else [])]:
-            if name not in taken:
-                taken.add(name)
+    for number, spec in enumerate(drawn):
+        for slot, value in spec.slots.items():
+            value = real(value)
+            if not (type(value) is UvmObject and value.own("is*", "") == "method"):
+                objects[number].put(slot, value)
+        for name in [*spec.names, *(["first"] if number == 0 else [])]:
+            if name not in names:
+                names.add(name)
                 image.give_name(objects[number], name)
     image.manager.commit()
 
 
 def through_json(bundle: Bundle) -> Bundle:
     """The bundle as files would have it."""
-    documents = [msgspec.to_builtins(decode_document(data)) for data in bundle.objects]
-    read = [json.loads(json.dumps(one, allow_nan=False, ensure_ascii=False)) for one in documents]
-    return msgspec.structs.replace(bundle, objects=[encode(msgspec.convert(one, ObjectDocument)) for one in read])
+    documents = [msgspec.to_builtins(decode_document(encoded)) for encoded in bundle.objects]
+    read = [json.loads(json.dumps(document, allow_nan=False, ensure_ascii=False)) for document in documents]
+    return msgspec.structs.replace(bundle, objects=[encode(msgspec.convert(document, ObjectDocument)) for document in read])
 
 
 @given(DRAWN)
@@ -131,9 +131,9 @@ def test_a_graph_is_the_same_in_another_image(drawn: list[Drawn]) -> None:
         second.take_in(through_json(bundle))
         assert second.picture() == before
         # Once more, from there: what is told of a method is what was told first, with the way that it took.
-        told = {key: one.methods for key, one in documents(second.bundle()).items()}
-        assert {key: plain(methods) for key, methods in told.items() if methods and key[0] != "@"} == {
-            key: plain(one.methods) for key, one in documents(bundle).items() if one.methods and key[0] != "@"
+        methods_told = {key: document.methods for key, document in documents(second.bundle()).items()}
+        assert {key: plain(methods) for key, methods in methods_told.items() if methods and key[0] != "@"} == {
+            key: plain(document.methods) for key, document in documents(bundle).items() if document.methods and key[0] != "@"
         }
         # And into the image itself, where all of it is already: nothing changes.
         answer = first.take_in(bundle, replace=True)
@@ -142,9 +142,9 @@ def test_a_graph_is_the_same_in_another_image(drawn: list[Drawn]) -> None:
 
 
 def documents(bundle: Bundle) -> dict[str, ObjectDocument]:
-    return {one.key: one for one in map(decode_document, bundle.objects)}
+    return {document.key: document for document in map(decode_document, bundle.objects)}
 
 
 def plain(methods: dict[str, Any]) -> list[Any]:
     """Methods without the imports that they went through, and without labels, in which references stand."""
-    return sorted((msgspec.to_builtins(msgspec.structs.replace(one, imports=[])) for one in methods.values()), key=repr)
+    return sorted((msgspec.to_builtins(msgspec.structs.replace(document, imports=[])) for document in methods.values()), key=repr)

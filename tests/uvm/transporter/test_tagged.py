@@ -17,8 +17,8 @@ from uvm.values.tagged import TAGS, tagged, untagged
 OBJECTS = [UvmObject({"number": number}) for number in range(3)]
 
 
-def name(one: Any) -> dict[str, Any]:
-    return {"ref": f"#{OBJECTS.index(one)}"}
+def name(target: Any) -> dict[str, Any]:
+    return {"ref": f"#{OBJECTS.index(target)}"}
 
 
 def find(tag: str, content: Any) -> Any:
@@ -26,10 +26,10 @@ def find(tag: str, content: Any) -> Any:
 
 
 def vector(length: int, numbers: dict[int, int]) -> MergingVector:
-    made = MergingVector(length)
+    filled = MergingVector(length)
     for position, number in numbers.items():
-        made.numbers[position % length] = number
-    return made
+        filled.numbers[position % length] = number
+    return filled
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
@@ -59,9 +59,9 @@ def exact(value: Any) -> Any:
     if isinstance(value, Merging):
         return (type(value), exact(value.__getstate__()))
     if isinstance(value, dict):
-        return ("map", [(exact(key), exact(item)) for key, item in value.items()])
+        return ("map", [(exact(key), exact(element)) for key, element in value.items()])
     if isinstance(value, list | tuple):
-        return (type(value), [exact(item) for item in value])
+        return (type(value), [exact(element) for element in value])
     return (type(value), repr(value))
 
 

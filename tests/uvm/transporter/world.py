@@ -52,7 +52,7 @@ class World(Bench):
         assert isinstance(outcome, Answered)
         return outcome.state if outcome.state is not None else decode_value(outcome.result)
 
-    def say(self, target: Any, selector: str, *args: Any) -> Any:
+    def do(self, target: Any, selector: str, *args: Any) -> Any:
         """Send a message."""
         outcome = self.send(target, selector, *args)
         if isinstance(outcome, Failed):
@@ -64,31 +64,33 @@ class World(Bench):
         """All parts of an export, put together."""
         documents: list[bytes] = []
         rest = b""
-        part = self.answer(Export(1, list(targets), **fields))
+        answer = self.answer(Export(1, list(targets), **fields))
         while True:
-            for position, data in enumerate(part.data):
-                rest += data
-                if position < len(part.data) - 1 or part.offset == 0:
+            for position, encoded in enumerate(answer.data):
+                rest += encoded
+                if position < len(answer.data) - 1 or answer.offset == 0:
                     documents.append(rest)
                     rest = b""
-            if part.number >= part.objects:
-                return part, [decode_document(document) for document in documents]
-            part = self.answer(Export(1, list(targets), tid=part.tid, number=part.number, offset=part.offset))
+            if answer.number >= answer.objects:
+                return answer, [decode_document(document) for document in documents]
+            answer = self.answer(Export(1, list(targets), tid=answer.tid, number=answer.number, offset=answer.offset))
 
     def bundle(self, *targets: Any) -> Bundle:
         """An export as an Import takes it."""
-        part, documents = self.export(*targets)
-        return Bundle(part.image, part.tid, [one.key for one in documents[: part.roots]], [encode(document) for document in documents])
+        answer, documents = self.export(*targets)
+        return Bundle(
+            answer.image, answer.tid, [document.key for document in documents[: answer.roots]], [encode(document) for document in documents]
+        )
 
     def take_in(self, bundle: Bundle, **options: Any) -> dict[str, Any]:
         """Import a bundle that fits in a frame."""
         answer: dict[str, Any] = self.answer(Import(id=1, bundle=encode(bundle), **options))
         return answer
 
-    def upload(self, data: bytes, blob: str = "", upload: Any = None, piece: int = 1 << 20) -> Any:
+    def upload(self, content: bytes, blob: str = "", upload: Any = None, piece: int = 1 << 20) -> Any:
         """Upload bytes in pieces; a reference to them."""
-        for begin in range(0, len(data), piece):
-            upload = self.answer(Upload(id=1, data=data[begin : begin + piece], upload=upload, blob=blob, offset=begin))
+        for begin in range(0, len(content), piece):
+            upload = self.answer(Upload(id=1, data=content[begin : begin + piece], upload=upload, blob=blob, offset=begin))
         return upload
 
     def picture(self, *roots: Any) -> dict[str, Any]:
@@ -102,10 +104,10 @@ class World(Bench):
 
 def changed(bundle: Bundle, key: str, **fields: Any) -> Bundle:
     """The bundle with another document of that key."""
-    documents = [decode_document(data) for data in bundle.objects]
+    documents = [decode_document(encoded) for encoded in bundle.objects]
     return msgspec.structs.replace(
         bundle,
-        objects=[encode(msgspec.structs.replace(one, **fields) if one.key == key else one) for one in documents],
+        objects=[encode(msgspec.structs.replace(document, **fields) if document.key == key else document) for document in documents],
     )
 
 
@@ -114,27 +116,27 @@ def picture(image: Image, roots: list[UvmObject]) -> dict[str, Any]:
     primordial = {image.names[name]._p_oid: name for name in image.root["primordial"]}
     numbers: dict[bytes, str] = {}
     pictures: dict[str, Any] = {}
-    pending = list(roots) or [one for name, one in image.names.items() if name not in image.root["primordial"]]
+    pending = list(roots) or [owner for name, owner in image.names.items() if name not in image.root["primordial"]]
 
-    def number(one: UvmObject) -> str:
-        if one._p_oid in primordial:
-            return primordial[one._p_oid]
-        if one._p_oid not in numbers:
-            numbers[one._p_oid] = f"#{len(numbers)}"
-            pending.append(one)
-        return numbers[one._p_oid]
+    def number(owner: UvmObject) -> str:
+        if owner._p_oid in primordial:
+            return primordial[owner._p_oid]
+        if owner._p_oid not in numbers:
+            numbers[owner._p_oid] = f"#{len(numbers)}"
+            pending.append(owner)
+        return numbers[owner._p_oid]
 
     def shown(value: Any) -> Any:
         if isinstance(value, UvmObject):
             return ("object", number(value))
         if isinstance(value, MergingQueue):
-            return ("queue", value.taken, [shown(item) for item in value.items])
+            return ("queue", value.taken, [shown(element) for element in value.items])
         if isinstance(value, Merging):
             return (type(value).__name__, shown(value.plain()), len(value) if hasattr(value, "__len__") else None)
         if isinstance(value, dict):
-            return ("map", [(shown(key), shown(item)) for key, item in value.items()])
+            return ("map", [(shown(key), shown(element)) for key, element in value.items()])
         if isinstance(value, list | tuple):
-            return (type(value).__name__, [shown(item) for item in value])
+            return (type(value).__name__, [shown(element) for element in value])
         return (type(value).__name__, repr(value))
 
     for root in list(pending):
@@ -142,19 +144,19 @@ def picture(image: Image, roots: list[UvmObject]) -> dict[str, Any]:
     pending = list(dict.fromkeys(pending))
     done: set[bytes] = set()
     while pending:
-        one = pending.pop(0)
-        if one._p_oid in done or one._p_oid in primordial:
+        owner = pending.pop(0)
+        if owner._p_oid in done or owner._p_oid in primordial:
             continue
-        done.add(one._p_oid)
-        if one.own(KIND, "") == "method":
-            pictures[number(one)] = {
-                name: shown(one.own(name)) for name in ("source", "selector", "positional", "keywords", "defaults", "policy", "digest")
+        done.add(owner._p_oid)
+        if owner.own(KIND, "") == "method":
+            pictures[number(owner)] = {
+                name: shown(owner.own(name)) for name in ("source", "selector", "positional", "keywords", "defaults", "policy", "digest")
             }
             continue
-        pictures[number(one)] = {
-            "names": list(one.own(NAMES, [])),
-            "parents": [number(parent) for parent in one.own(PARENTS, [])],
-            "slots": [(name, "method" if is_method(one.own(name)) else "data", shown(one.own(name))) for name in one.names()],
+        pictures[number(owner)] = {
+            "names": list(owner.own(NAMES, [])),
+            "parents": [number(parent) for parent in owner.own(PARENTS, [])],
+            "slots": [(name, "method" if is_method(owner.own(name)) else "data", shown(owner.own(name))) for name in owner.names()],
         }
     return pictures
 

@@ -1,0 +1,1 @@
+"""How suites are read, judged and counted, and how a whole one runs."""

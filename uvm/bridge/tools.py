@@ -1,0 +1,148 @@
+"""The bridge's door to the tools: what they send, as far as it is a request that they may make, and what they are answered.
+
+Owned by the bridge's one thread. Each message is read and looked at here, once; what is to be done about it, the loop decides.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import structlog
+import zmq
+from msgspec import Struct
+
+from deploy.settings import Configuration
+from uvm import protocol
+from uvm.bridge import heads, refusals, requests, sockets
+from uvm.bridge.metrics import Meters
+from uvm.bridge.principals import Principal, Principals
+from uvm.protocol import Error
+
+ROUND = 32
+ROUND_BYTES = 1_000_000
+"""Most messages, and bytes, read before the others get their turn: a flood of them is no long silence for everybody else."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
+
+
+class Address(Struct, frozen=True, gc=False):
+    """Where an answer goes; a REQ socket wants its empty delimiter frame back."""
+
+    identity: bytes
+    delimited: bool
+
+
+class _Head(Struct):
+    op: str
+    id: int
+    type: str = ""
+
+
+_head = msgspec.msgpack.Decoder(_Head)
+_fields = msgspec.msgpack.Decoder(dict[str, msgspec.Raw])
+
+Take = Callable[[Address, protocol.Request, bytes, Principal], None]
+"""Called with a request, the frame that it came in, and whose it is."""
+
+
+class Tools:
+    """The ROUTER that tools connect to. `tcp`: its endpoint over TCP, if it has one. Raises SettingsError."""
+
+    def __init__(
+        self, context: "zmq.Context[zmq.Socket[bytes]]", configuration: Configuration, principals: Principals, meters: Meters
+    ) -> None:
+        self.socket, self.tcp = sockets.for_tools(context, configuration)
+        self._max_frame = configuration.settings.bridge.max_frame_bytes
+        self._principals = principals
+        self._meters = meters
+        self._log = structlog.get_logger("bridge")
+
+    def read(self, take: Take) -> None:
+        """A turn of reading."""
+        size = 0
+        for _ in range(ROUND):
+            if size > ROUND_BYTES:
+                return
+            try:
+                identity = self.socket.recv(_NOBLOCK)
+            except zmq.Again:
+                return
+            principal = self._principals.known(identity)
+            if principal is None:
+                frame = self.socket.recv(copy=False)
+                principal = self._principals.of(identity, frame)
+                first = frame.bytes
+            else:
+                first = self.socket.recv()
+            frames = rest(self.socket, first)
+            size += sum(map(len, frames))
+            self._look_at(identity, frames, principal, take)
+
+    def _look_at(self, identity: bytes, frames: list[bytes], principal: Principal | None, take: Take) -> None:
+        delimited = len(frames) == 2 and not frames[0]
+        address = Address(identity, delimited)
+        if principal is None:
+            self.refuse(address, refusals.not_allowed(heads.identifier(frames[-1]) if frames else 0, "this connection", "any"))
+            return
+        if len(frames) != 1 + delimited:
+            self.refuse(address, refusals.bad_request(0, f"{len(frames)} frames; one is allowed, after an empty one or alone"))
+            return
+        frame = frames[-1]
+        if len(frame) > self._max_frame:
+            self.refuse(address, refusals.too_large(heads.identifier(frame), len(frame), self._max_frame))
+            return
+        try:
+            request = heads.head(frame)
+        except msgspec.DecodeError as error:
+            self.refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
+            return
+        self._meters.message(type(request).__name__)
+        listed, right = requests.needed(type(request))
+        if not listed or (right is not None and right not in principal.rights):
+            self.refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
+            return
+        take(address, request, frame, principal)
+
+    def refuse(self, address: Address, error: Error) -> None:
+        """Answer that a message is none."""
+        self._log.warning("refused a tool's message", type=error.type, reason=error.message)
+        self._meters.message("refused")
+        self.answer(address, error)
+
+    def answer(self, address: Address, answer: protocol.Answer) -> None:
+        """Send the bridge's own answer."""
+        self._meters.reply(type(answer).__name__ if not isinstance(answer, Error) else answer.type)
+        self._send(address, protocol.encode(answer))
+
+    def forward(self, address: Address, id: int, payload: bytes, waited_s: float) -> None:
+        """Send a UVM's answer, under the `id` that this tool used."""
+        try:
+            head = _head.decode(payload)
+            if id != head.id:
+                payload = msgspec.msgpack.encode({**_fields.decode(payload), "id": id})
+        except (msgspec.DecodeError, ValueError) as error:
+            self._log.error("a UVM's answer cannot be read", reason=str(error), bytes=len(payload))
+            self.answer(address, refusals.unreadable_answer(id))
+            return
+        self._meters.reply(head.type or head.op, waited_s)
+        self._send(address, payload)
+
+    def _send(self, address: Address, payload: bytes) -> None:
+        try:
+            self.socket.send(address.identity, _MORE)
+            if address.delimited:
+                self.socket.send(b"", _MORE)
+            self.socket.send(payload, _NOBLOCK)
+        except zmq.ZMQError as error:
+            # The tool went away, or does not read. If it comes back and asks again, the receipt answers.
+            self._meters.reply("undeliverable")
+            self._log.debug("an answer could not be delivered", reason=str(error))
+
+
+def rest(socket: "zmq.Socket[bytes]", first: bytes) -> list[bytes]:
+    """All frames of a message but the identity, of which the first has been read: after an identity there is one always."""
+    frames = [first]
+    while socket.get(zmq.RCVMORE):
+        frames.append(socket.recv())
+    return frames
