@@ -5,22 +5,25 @@
     objects/shop/methods/total_price.py     the source of a method, as it is
     objects/shop/methods/total_price.json   and everything else that is known of it
     blobs/<sha256>                      a file that an object has, once
+    adapters/<digest>/…                 the files of an adapter that something refers to
+    models/<digest>/…                   and of a model
 
-`objects` and `blobs` belong to the export as a whole; what else is in the directory, such as `.git`, is left alone.
+`objects`, `blobs`, `adapters` and `models` belong to the export as a whole; what else is in the directory, such as `.git`, is left alone.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Annotated, Any, BinaryIO, Final, Literal, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
+from deploy.digest import listing_digest
 from ui_client.report import Failure
 from uvm.protocol import Bundle, MethodDocument, ObjectDocument, encode
 
@@ -28,7 +31,8 @@ _T = TypeVar("_T")
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
-_OWN: Final = ("objects", "blobs")
+_PLACES: Final = {"model": "models", "adapter": "adapters"}
+_OWN: Final = ("objects", "blobs", *_PLACES.values())
 _ATTRIBUTES: Final = (".gitattributes", "* -text\n")
 """Digests hold for bytes: git must not change the ends of lines."""
 _LONGEST_NAME: Final = 150
@@ -36,24 +40,51 @@ _LARGEST: Final = 256_000_000
 """Bytes of one file of text that is read."""
 
 
+class WeightsEntry(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model or an adapter that the objects refer to. `base`: digest of an adapter's model. `along`: with its files."""
+
+    kind: Literal["model", "adapter"]
+    digest: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    name: str
+    base: str = ""
+    along: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where its files are, or would be."""
+        return f"{_PLACES[self.kind]}/{self.digest}"
+
+    @property
+    def reference(self) -> str:
+        """What the image calls it where it is missing."""
+        return f"{self.kind} {self.digest}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}@{self.digest[:12]}"
+
+
 class ExportManifest(Struct, frozen=True, forbid_unknown_fields=True):
-    """What an export says of itself. `files`: path → sha256. `unfinished`: it was not written to its end. `without`: blobs left out."""
+    """What an export says of itself. `files`: path → sha256. `unfinished`: it was not written to its end. `without`: blobs left out.
+    `weights`: models and adapters, with their files or without."""
 
     format: int
     image: str = ""
     transaction: str = ""
     roots: list[str] = []
     without: list[str] = []
+    weights: list[WeightsEntry] = []
     files: dict[str, str] = {}
     unfinished: bool = False
 
 
 class Contents(Struct, frozen=True):
-    """An export as it was read: what an Import takes in, and files by digest."""
+    """An export as it was read: what an Import takes in, and files by digest. `weights`: models and adapters, those that are here with the
+    directory of their files."""
 
     bundle: Bundle
     blobs: dict[str, Path]
     methods: int
+    weights: list[tuple[WeightsEntry, Path | None]] = []
 
 
 class ExportWriter:
@@ -66,7 +97,7 @@ class ExportWriter:
         if any((directory / name).exists() for name in _OWN) and not (directory / MANIFEST).exists():
             raise Failure(
                 "NotAnExport",
-                f"{directory} has objects or blobs, and no {MANIFEST}",
+                f"{directory} has {', '.join(_OWN[:-1])} or {_OWN[-1]}, and no {MANIFEST}",
                 "export into an empty directory, or an earlier export",
             )
         if (directory / MANIFEST).exists():
@@ -91,13 +122,28 @@ class ExportWriter:
     @contextmanager
     def blob(self, digest: str) -> Iterator[BinaryIO | None]:
         """Where the bytes of a file go; none: they are here already. Raises Failure when they have another digest."""
-        path = f"blobs/{digest}"
+        with self._file(f"blobs/{digest}", digest) as file:
+            yield file
+
+    @contextmanager
+    def weights(self, entry: WeightsEntry, path: str, digest: str) -> Iterator[BinaryIO | None]:
+        """Likewise, of a file of a model or an adapter. Raises Failure for one that would stand somewhere else."""
+        parts = PurePosixPath(path).parts
+        if not parts or any(part.startswith((".", "/")) for part in parts) or "/".join(parts) != path:
+            raise Failure(
+                "BrokenExport", f"{entry} has a file {path!r:.200}, which is no name of one", "batos image verify checks the image"
+            )
+        with self._file(f"{entry.place}/{path}", digest) as file:
+            yield file
+
+    @contextmanager
+    def _file(self, path: str, digest: str) -> Iterator[BinaryIO | None]:
         target = self._directory / path
         self._files[path] = digest
         if target.is_file() and _digest(target) == digest:
             yield None
             return
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         staging = target.with_name(f".{digest}")
         with staging.open("wb") as file:
             yield file
@@ -108,14 +154,16 @@ class ExportWriter:
             )
         staging.replace(target)
 
-    def end(self, image: str, tid: bytes, roots: list[str], without: list[str]) -> None:
+    def end(self, image: str, tid: bytes, roots: list[str], without: list[str], weights: Sequence[WeightsEntry] = ()) -> None:
         """Remove what an earlier export had besides, and write the manifest."""
         for path in _files_in(self._directory):
             if path not in self._files:
                 (self._directory / path).unlink()
         for name in _OWN:
             _remove_empty(self._directory / name)
-        self._write_manifest(ExportManifest(FORMAT, image, tid.hex(), roots, sorted(without), dict(sorted(self._files.items()))))
+        listed = sorted(weights, key=lambda entry: (entry.kind, entry.digest))
+        files = dict(sorted(self._files.items()))
+        self._write_manifest(ExportManifest(FORMAT, image, tid.hex(), roots, sorted(without), listed, files))
 
     def _put(self, path: str, data: bytes) -> None:
         if path in self._files:
@@ -127,7 +175,8 @@ class ExportWriter:
             target.write_bytes(data)
 
     def _write_manifest(self, manifest: ExportManifest) -> None:
-        fields = {name: value for name, value in msgspec.structs.asdict(manifest).items() if value or name != "unfinished"}
+        told = msgspec.to_builtins(manifest)
+        fields = {name: value for name, value in told.items() if value or name not in ("unfinished", "weights")}
         staging = self._directory / f".{MANIFEST}"
         with staging.open("wb") as file:
             file.write(_json(fields))
@@ -151,6 +200,7 @@ def read(directory: Path, *, edited: bool = False) -> Contents:
     for path in present:
         if path.startswith("blobs/") and digests[path] != path.removeprefix("blobs/"):
             raise Failure("BrokenExport", f"{directory / path} does not have the digest that is its name", "export again")
+    weights = [(entry, _weights(directory, entry, digests)) for entry in manifest.weights]
     documents = [_object(directory, path, present) for path in sorted(present) if _is_object(path)]
     try:
         tid = bytes.fromhex(manifest.transaction)
@@ -160,7 +210,23 @@ def read(directory: Path, *, edited: bool = False) -> Contents:
         Bundle(manifest.image, tid, manifest.roots, [encode(document) for document in documents]),
         {path.removeprefix("blobs/"): directory / path for path in sorted(present) if path.startswith("blobs/")},
         sum(len(document.methods) for document in documents),
+        weights,
     )
+
+
+def _weights(directory: Path, entry: WeightsEntry, digests: Mapping[str, str]) -> Path | None:
+    """The directory with the files of a model or an adapter, if they are along: whole, also where the files were edited."""
+    if not entry.along:
+        return None
+    files = {path.removeprefix(f"{entry.place}/"): digest for path, digest in digests.items() if path.startswith(f"{entry.place}/")}
+    if listing_digest(files) != entry.digest:
+        raise Failure(
+            "BrokenExport",
+            f"{directory / entry.place} is not the {entry}: its files are changed, or not all there",
+            "export again, or take `along` out of its entry in the manifest and have the image import it",
+            details={"kind": entry.kind, "digest": entry.digest},
+        )
+    return directory / entry.place
 
 
 def blobs_of(documents: list[ObjectDocument]) -> list[str]:

@@ -451,7 +451,7 @@ class Exported(Struct, tag_field="op", tag="Exported", frozen=True):
 
     `data`: pieces of encoded ObjectDocuments, one of each; the first one goes on where the request asked. `number` and `offset`: where
     the next part begins: with which of `objects` documents, at which of its bytes. The first `roots` documents are those of the
-    targets. Of a blob: one piece, and `offset` 0 after the last.
+    targets. Of a blob: one piece, and `offset` 0 after the last. `weights`, of the first part: models and adapters that are referred to.
     """
 
     id: int
@@ -462,6 +462,20 @@ class Exported(Struct, tag_field="op", tag="Exported", frozen=True):
     data: list[bytes]
     number: int = 0
     offset: int = 0
+    weights: list["ExportedWeights"] = []
+
+
+class ExportedWeights(Struct, frozen=True):
+    """A `model` or an `adapter` that exported objects refer to, or the model that such an adapter belongs to (`base`: its digest).
+
+    `files`: path → sha256, under which an Export has its bytes; none of one whose files are gone.
+    """
+
+    kind: str
+    digest: str
+    name: str
+    base: str = ""
+    files: dict[str, str] = {}
 
 
 # --- exported objects ---------------------------------------------------------------------------------------------

@@ -3,15 +3,18 @@
 The endpoint's engine owns it, in the worker's event loop. aiohttp is the client because vLLM draws it in anyway, it reads a stream line by
 line in bounded memory, closing a response closes its connection (by which the server knows to end the output), and its errors tell
 a certificate from a refused connection from one that was cut. Nothing is redirected, so that the key goes nowhere else, and no proxy of the
-environment is used.
+environment is used. The confinement bounds the port and not the host: that a connection is to an address of the configured host is checked
+here, before it is made (`OneServer`).
 """
 
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.http_exceptions import HttpProcessingError
 
 from deploy.endpoint import Endpoint, EndpointFault, ServedModel, models
@@ -40,14 +43,46 @@ class Broken(Exception):
     """The connection ended before the answer did."""
 
 
+class OneServer(AbstractResolver):
+    """Looks up the addresses of one host, and makes sockets for connections to its port at these alone."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._addresses = {host}  # an address for a name is not looked up
+        self._resolver = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET) -> list[ResolveResult]:
+        """Raises OSError, also for the name of another host."""
+        if (host, port) != (self._host, self._port):
+            raise PermissionError(f"{host}:{port} is not {self._host}:{self._port}, and is not asked")
+        found = await self._resolver.resolve(host, port, family)
+        self._addresses = {each["host"] for each in found}
+        return found
+
+    async def close(self) -> None:
+        await self._resolver.close()
+
+    def socket(self, address: tuple[Any, ...]) -> socket.socket:
+        """A socket for what `getaddrinfo` said of an address. Raises PermissionError for one that is not the server's."""
+        family, kind, protocol, _, (host, port, *_) = address
+        if host not in self._addresses or port != self._port:
+            raise PermissionError(f"{host}:{port} is no address of {self._host}:{self._port}, and is not connected to")
+        return socket.socket(family, kind, protocol)
+
+
 class EndpointClient:
     """Requests to one server. `connections`: how many at once; `connect_s` and `silence_s`: the settings of these names."""
 
     def __init__(self, server: Endpoint, connections: int, connect_s: float, silence_s: float) -> None:
         self._server, self._connect_s, self._silence_s = server, connect_s, silence_s
+        only = OneServer(server.host, server.port)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=connections, ssl=server.tls if server.tls is not None else True, keepalive_timeout=_IDLE_CONNECTION_S
+                limit=connections,
+                ssl=server.tls if server.tls is not None else True,
+                keepalive_timeout=_IDLE_CONNECTION_S,
+                resolver=only,
+                socket_factory=only.socket,
             ),
             # Compressed, a small answer could become a large one.
             headers={**server.headers, "Accept-Encoding": "identity"},

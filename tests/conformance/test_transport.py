@@ -70,7 +70,9 @@ def test_the_commands_of_the_document_do_what_it_says(running: Configuration, tm
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "refused: a file is not as it was exported" in done.stdout and done.stdout.splitlines()[-1] == "1999"
-    assert "['Mind']" in done.stdout and "not tried" in done.stdout and "imported" in done.stdout
+    assert "['Mind']" in done.stdout and "1 examples held in this image" in done.stdout and "imported" in done.stdout
+    assert "refused: titles does not do what its example says" in done.stdout and "ExampleFailed" in done.stderr
+    assert "1 held to their examples" in done.stderr
     assert "objects/shelf/object.json" in done.stderr
 
 
@@ -90,6 +92,27 @@ def test_the_command_takes_a_directory_out_and_in_again(client: Client, batos: A
     again = batos("import", directory, "--replace", "--json").json["result"]
     assert again["new"] == 0 and not any(again["replaced"].values())
     assert client.send(name, "items") == client.send(shop, "items")
+
+
+def test_methods_that_do_not_hold_keep_the_whole_import_out_by_name(client: Client, batos: Any, name: str, tmp_path: Path) -> None:
+    make(client, name)
+    (tmp_path / "pairs.py").write_text("def pairs(self):\n    return self.half() * 2\n")
+    (tmp_path / "half.py").write_text("def half(self):\n    return len(self.items)\n")
+    for selector, example in (("half", '{"result": 2}'), ("pairs", '{"result": 4}')):
+        assert batos("method", name, selector, str(tmp_path / f"{selector}.py"), "--example", example).status == 0
+    directory = tmp_path / "out"
+    batos("export", str(directory), name)
+    held = batos("import", str(directory), "--as", f"{name}={name}-2", "--json").json["result"]
+    assert (held["held"], held["untested"]) == (2, 0) and client.send(f"{name}-2", "pairs") == 4
+    source = directory / "objects" / name / "methods" / "half.py"
+    source.write_text(source.read_text().replace("len(self.items)", "len(self.items) + 1"))
+    newest = client.newest_tid()
+    for options in (("--preview",), ()):
+        answer = batos("import", str(directory), "--as", f"{name}={name}-3", "--edited", *options, "--json")
+        error = answer.json["error"]
+        assert answer.status == 1 and error["type"] == "ExampleFailed" and error["remedy"]
+        assert sorted((each["object"], each["selector"]) for each in error["details"]["failed"]) == [(name, "half"), (name, "pairs")]
+    assert client.newest_tid() == newest
 
 
 def test_a_truncated_directory_changes_nothing(client: Client, batos: Any, name: str, tmp_path: Path) -> None:

@@ -44,6 +44,17 @@ class House:
             check=False,
         )
 
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        """The command, begun."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "ui_client.cli", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **self.environment, "COLUMNS": "140"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def ask(self, *arguments: str) -> Any:
         """The JSON that a command prints."""
         done = self.batos(*arguments, "--json")

@@ -1,6 +1,7 @@
 """The files of an export: they come back as they were, a change is a line, and what is cut off, changed or foreign is told."""
 
 import difflib
+import hashlib
 import json
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploy.digest import listing_digest
 from ui_client import export_files
-from ui_client.export_files import ExportWriter, file_name
+from ui_client.export_files import ExportWriter, WeightsEntry, file_name
 from ui_client.report import Failure
 from uvm.protocol import MethodDocument, ObjectDocument, decode_document
 
@@ -33,7 +35,7 @@ SHOP = ObjectDocument(
 )
 ITEM = ObjectDocument(key="@2a", parents=[{"ref": "shop"}], slots={"file": {"blob": "x"}})
 DATA = b"weights"
-DIGEST = __import__("hashlib").sha256(DATA).hexdigest()
+DIGEST = hashlib.sha256(DATA).hexdigest()
 
 
 def write(directory: Path, *documents: ObjectDocument, blobs: bool = True) -> None:
@@ -218,3 +220,54 @@ def test_names_of_files_are_different_safe_and_short(texts: list[str]) -> None:
     assert len(set(names)) == len(names)
     for name in names:
         assert name not in ("", ".", "..") and "/" not in name and "\0" not in name and len(name.encode()) < 200
+
+
+def with_weights(directory: Path, files: dict[str, bytes], **fields: bool) -> WeightsEntry:
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    entry = WeightsEntry("adapter", listing_digest(digests), "tone", "b" * 64, along=fields.get("along", True))
+    writer = ExportWriter(directory)
+    writer.add(SHOP)
+    for path, digest in digests.items() if entry.along else ():
+        with writer.weights(entry, path, digest) as file:
+            if file is not None:
+                file.write(files[path])
+    writer.end("an image", bytes(8), ["shop"], [], [entry])
+    return entry
+
+
+TONE = {"adapter_config.json": b"{}", "adapter_model.safetensors": b"numbers" * 100}
+
+
+def test_an_adapter_comes_along_by_digest_and_is_read_whole(tmp_path: Path) -> None:
+    entry = with_weights(tmp_path / "out", TONE)
+    ((read, place),) = export_files.read(tmp_path / "out").weights
+    assert read == entry and place == tmp_path / "out" / "adapters" / entry.digest
+    assert {path.name: path.read_bytes() for path in place.iterdir()} == TONE
+    before = {path: path.stat().st_mtime_ns for path in place.iterdir()}
+    with_weights(tmp_path / "out", TONE)
+    assert {path: path.stat().st_mtime_ns for path in place.iterdir()} == before, "what is there already is not written again"
+    with_weights(tmp_path / "out", TONE, along=False)
+    assert not place.exists() and export_files.read(tmp_path / "out").weights == [(msgspec.structs.replace(entry, along=False), None)]
+
+
+@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("harm", ["cut", "gone", "more"])
+def test_an_adapter_that_is_not_whole_is_refused_edited_or_not(tmp_path: Path, harm: str, edited: bool) -> None:
+    entry = with_weights(tmp_path / "out", TONE)
+    file = tmp_path / "out" / "adapters" / entry.digest / "adapter_model.safetensors"
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif harm == "gone":
+        file.unlink()
+    else:
+        file.with_name("more.json").write_text("{}")
+    assert failure(tmp_path / "out", edited=edited).kind == "BrokenExport"
+
+
+@pytest.mark.parametrize("path", ["../x", "/x", "a/../x", ".hidden", "a//b", "", "a/.b"])
+def test_a_file_of_weights_stays_in_its_place(tmp_path: Path, path: str) -> None:
+    writer = ExportWriter(tmp_path / "out")
+    entry = WeightsEntry("adapter", "a" * 64, "tone", along=True)
+    with pytest.raises(Failure), writer.weights(entry, path, DIGEST):
+        pass
+    assert all_files(tmp_path) == ["out/.gitattributes", "out/manifest.json"]

@@ -13,6 +13,7 @@ from uvm.protocol import (
     Bundle,
     Export,
     Exported,
+    ExportedWeights,
     Import,
     ObjectDocument,
     Reference,
@@ -33,22 +34,26 @@ PIECE: Final = 1_000_000
 
 
 class ExportedObjects(Struct, frozen=True):
-    """What was exported: of the image `image`, as of the transaction `tid`. `roots`: keys of the targets."""
+    """What was exported: of the image `image`, as of the transaction `tid`. `roots`: keys of the targets. `weights`: the models and
+    adapters that the objects refer to, whose files are exported like those of the objects."""
 
     image: str
     tid: bytes
     targets: list[Any]
     roots: list[str]
     documents: list[ObjectDocument]
+    weights: list[ExportedWeights] = []
 
 
 def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObjects]:
     """All documents of an export."""
     documents: list[ObjectDocument] = []
+    weights: list[ExportedWeights] = []
     whole, part = b"", None
     request = Export(0, list(targets))
     while part is None or part.number < part.objects:
         part = yield from ask(Exported, request)
+        weights += part.weights
         for position, data in enumerate(part.data, 1):
             whole += data
             if position < len(part.data) or part.offset == 0:
@@ -56,11 +61,11 @@ def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObject
                 whole = b""
         tell(len(documents), part.objects)
         request = Export(0, list(targets), tid=part.tid, number=part.number, offset=part.offset)
-    return ExportedObjects(part.image, part.tid, list(targets), [document.key for document in documents[: part.roots]], documents)
+    return ExportedObjects(part.image, part.tid, list(targets), [document.key for document in documents[: part.roots]], documents, weights)
 
 
 def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Conversation[None]:
-    """Write the bytes of a file that exported objects have."""
+    """Write the bytes of a file that exported objects have, or a model or an adapter that they refer to."""
     offset = 0
     while True:
         part = yield from ask(Exported, Export(0, exported.targets, tid=exported.tid, blob=digest, offset=offset))

@@ -21,7 +21,7 @@ from ui_client.client.client import Client
 from ui_client.client.errors import ClientError, RemoteError
 from ui_client.connection import connect
 from ui_client.evaluation import plot, throwaway
-from ui_client.evaluation.arms import ARMS, Arm
+from ui_client.evaluation.arms import FULL, Arm, arms
 from ui_client.evaluation.figures import CurvePoint, Share
 from ui_client.evaluation.report import FORMAT, EvaluationReport, EvaluationSummary, GroupFigures, TaskReport, summary, write
 from ui_client.evaluation.runner import SuiteRun
@@ -35,6 +35,7 @@ WARM_S = 1200.0
 """How long the engine may take to have its first thought."""
 _WRONG = 10
 _RISK = "uvm.risk"
+_KEYS = frozenset(f"{section}.{key}" for section, table in settings.sections().items() for key in table.__struct_fields__)
 _NOTHING = "–"
 
 
@@ -45,7 +46,7 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     suite: Annotated[Path, typer.Argument(help="One task a line, in JSON; docs/evaluation.md has the format.")],
     out: Annotated[Path | None, typer.Option(metavar="REPORT", help="Write every task and draft with its verdict to this file.")] = None,
-    arm: Annotated[str, typer.Option(metavar="NAME", help=f"Switch a part of the cognition off: {', '.join(ARMS)}.")] = "full",
+    arm: Annotated[str, typer.Option(metavar="NAME", help=f"Switch a part of the cognition off: {', '.join(arms(_KEYS))}.")] = FULL,
     here: Annotated[
         bool, typer.Option("--here", help="In the service that runs, on objects of its own, and not in a throwaway image.")
     ] = False,
@@ -69,8 +70,8 @@ def evaluate(
         configuration = settings.load()
         text, tasks = _read(suite)
         chosen = _arm(arm)
-        overlay = _overlay(configuration, chosen, risk)
-        if here and (arm != "full" or risk is not None):
+        overlay = _overlay(chosen, risk)
+        if here and (arm != FULL or risk is not None):
             raise Failure("BadArguments", "--arm and --risk change settings, and --here is the service as it runs", "leave out one of them")
         _writable(out)
         steps = Steps(report.err)
@@ -95,7 +96,7 @@ def evaluate(
         if out is not None:
             write(out, finished)
         if pictures is not None:
-            plot.draw({arm if arm != "full" else suite.stem: finished}, pictures)
+            plot.draw({suite.stem if arm == FULL else arm: finished}, pictures)
         if as_json:
             report.result({"run": run, "summary": finished.summary, "report": None if out is None else str(out)})
         else:
@@ -114,14 +115,15 @@ def _read(suite: Path) -> tuple[bytes, list[SuiteTask]]:
 
 
 def _arm(name: str) -> Arm:
-    if name not in ARMS:
-        listed = "; ".join(f"{known_name}: {arm.what}" for known_name, arm in ARMS.items())
-        raise Failure("NoSuchArm", f"there is no arm {name!r}", f"the arms are {listed}", details={"arms": list(ARMS)})
-    return ARMS[name]
+    known = arms(_KEYS)
+    if name not in known:
+        listed = "; ".join(f"{other} ({arm.what})" for other, arm in known.items())
+        raise Failure("NoSuchArm", f"there is no arm {name!r}", f"the arms are {listed}", details={"arms": list(known)})
+    return known[name]
 
 
-def _overlay(configuration: Configuration, arm: Arm, risk: float | None) -> dict[str, Any]:
-    if risk is not None and _RISK not in configuration.origins:
+def _overlay(arm: Arm, risk: float | None) -> dict[str, Any]:
+    if risk is not None and _RISK not in _KEYS:
         raise Failure("NoSuchSetting", f"this version has no setting {_RISK}", "leave out --risk")
     return {**arm.settings, **({} if risk is None else {_RISK: risk})}
 

@@ -34,7 +34,7 @@ Digest = Annotated[str, typer.Argument(metavar="DIGEST", help="The adapter's dig
 
 
 class Answer(msgspec.Struct):
-    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does."""
+    """What a revocation or a restoration did, or would do. `left`: there is more to do than one message does; `of`: so many methods."""
 
     author: str
     methods: list[dict[str, Any]]
@@ -44,6 +44,7 @@ class Answer(msgspec.Struct):
     at: str = ""
     more: int = 0
     left: bool = False
+    of: int = 0
     data_cut: bool = False
     preview: bool = False
 
@@ -107,7 +108,8 @@ def revoked(as_json: Json = False) -> None:
             return
         table = Table("author", "since", "by", "methods", "reason", box=None, pad_edge=False, header_style="bold")
         for author in listed:
-            cells = (f"{author['kind']} {author['name']}", author["at"], author["by"], str(author["methods"]), author["reason"])
+            methods = f"{author['methods']}{', unfinished ' + author['unfinished'] if 'unfinished' in author else ''}"
+            cells = (f"{author['kind']} {author['name']}", author["at"], author["by"], methods, author["reason"])
             table.add_row(*(Text(values.showable(cell)) for cell in cells))
         report.out.print(table if listed else "nobody is revoked")
 
@@ -124,7 +126,8 @@ def _carry_out(selector: str, kind: str, name: str, options: Mapping[str, Any], 
     with answering(as_json), connect() as client:
         answer = _send(client, selector, kind, name, options)
         while answer.left and not answer.preview:
-            report.note(f"{sum(answer.counts.values()):,} methods so far")
+            done = f"{sum(answer.counts.values()):,} of about {answer.of:,} methods so far"
+            report.note(f"{done}; if this is cut off, the heartbeat goes on with them")
             answer = _joined(answer, _send(client, selector, kind, name, options))
         if as_json:
             report.result(_plain(answer))
@@ -140,7 +143,8 @@ def _joined(first: Answer, second: Answer) -> Answer:
     """The answers of two messages as that of one; only the first methods are listed."""
     counts = {fate: first.counts.get(fate, 0) + second.counts.get(fate, 0) for fate in {**first.counts, **second.counts}}
     unlisted = first.more + second.more + len(second.methods)
-    return msgspec.structs.replace(first, counts=counts, more=unlisted, left=second.left, data_cut=first.data_cut or second.data_cut)
+    left = {"left": second.left, "of": second.of if second.left else 0}
+    return msgspec.structs.replace(first, counts=counts, more=unlisted, data_cut=first.data_cut or second.data_cut, **left)
 
 
 def _plain(answer: Answer) -> dict[str, Any]:

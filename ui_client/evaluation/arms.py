@@ -1,8 +1,10 @@
 """Arms of an evaluation: the same image with one part of its cognition off, so that one sees what the part is worth. Pure.
 
 An arm is a setting, a slot of a primordial object or a method of the image's policy; whoever adds a part adds its arm to the table.
+Settings that a version does not have are left out, and an arm that would change nothing then is not offered.
 """
 
+from collections.abc import Collection
 from typing import Any, Final
 
 from msgspec import Struct
@@ -17,6 +19,13 @@ class Arm(Struct, frozen=True):
     slots: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, str]] = {}
 
+    def among(self, keys: Collection[str]) -> "Arm":
+        """The arm as far as a version with these settings knows it."""
+        return Arm(self.what, {key: value for key, value in self.settings.items() if key in keys}, self.slots, self.methods)
+
+
+FULL: Final = "full"
+
 
 _AGREEMENT: Final = {
     "chooseFrom_": """def chooseFrom_(self, candidates):
@@ -30,10 +39,9 @@ _AGREEMENT: Final = {
 }
 
 ARMS: Final[dict[str, Arm]] = {
-    "full": Arm("everything as it is configured"),
-    "greedy": Arm("one greedy draft a message", settings={"uvm.most_drafts": 1}, slots={"pLLM_obj": {"drafts": 1}}),
+    FULL: Arm("everything as it is configured"),
+    "greedy": Arm("one greedy draft a message", settings={"uvm.drafts": 1, "uvm.most_drafts": 1}, slots={"pLLM_obj": {"drafts": 1}}),
     "one-stage": Arm("the first drafts alone, also where they do not agree", settings={"uvm.most_drafts": 4}),
-    "no-varied": Arm("drafts are told apart by what they do on the real values alone", settings={"uvm.varied": 0}),
     "agreement": Arm(
         "what most drafts agree on is installed, and nothing is refused for want of confidence", methods={"pLLM_obj": _AGREEMENT}
     ),
@@ -41,5 +49,12 @@ ARMS: Final[dict[str, Arm]] = {
         "brick alone is asked",
         methods={"pLLM_obj": {"personasFor_": "def personasFor_(self, message):\n    return ['brick']\n"}},
     ),
+    "no-varied": Arm("drafts are not run on varied inputs", settings={"uvm.varied": 0}),
     "no-adapter": Arm("the model speaks without the shipped adapter", settings={"inference.adapter": "none"}),
 }
+
+
+def arms(keys: Collection[str]) -> dict[str, Arm]:
+    """The arms that a version with these settings has."""
+    known = {name: arm.among(keys) for name, arm in ARMS.items()}
+    return {name: arm for name, arm in known.items() if name == FULL or arm.settings or arm.slots or arm.methods}

@@ -73,7 +73,7 @@ def drafting(*sources: Any) -> Drafting:
     decision = first("decision", (Mapping, list, str))
     chosen = first("chosen", int)
     if chosen is None and isinstance(decision, Mapping):
-        chosen = next((decision[name] for name in ("chosen", "index") if type(decision.get(name)) is int), None)
+        chosen = _decided(decision, drafts)
     confidence = first("confidence", (int, float))
     if confidence is None and isinstance(decision, Mapping):
         confidence = _number(decision.get("confidence"))
@@ -83,6 +83,15 @@ def drafting(*sources: Any) -> Drafting:
         min(1.0, max(0.0, float(confidence))) if confidence is not None and confidence == confidence else None,
         decision,
     )
+
+
+def _decided(decision: Mapping[str, Any], drafts: list[KeptDraft]) -> int | None:
+    """The draft that a decision is about: the one that it names, else one that it has seen the same features of."""
+    named = next((decision[name] for name in ("index", "best", "chosen") if type(decision.get(name)) is int), None)
+    features = decision.get("features")
+    if named is None and isinstance(features, Mapping) and features:
+        return next((draft.number for draft in drafts if draft.fit and draft.more.get("features") == features), None)
+    return named
 
 
 def _draft(number: int, part: Mapping[str, Any], survivors: Mapping[str, int]) -> KeptDraft:

@@ -25,7 +25,8 @@ from uvm.bridge.peers import Peers
 from uvm.bridge.principals import Principal, Principals
 from uvm.bridge.publisher import Publisher
 from uvm.bridge.quotas import RETRY_MS
-from uvm.bridge.tools import Address, Tools, rest
+from uvm.bridge.sockets import MORE, NOBLOCK, rest
+from uvm.bridge.tools import Address, Tools
 from uvm.protocol import (
     Busy,
     Cancel,
@@ -52,10 +53,6 @@ POLL_MS = 100
 ROUND = 512
 UVMS_ROUND = 64
 """Most messages read from one socket before the others get their turn; what UVMs said is answered at the end of theirs."""
-
-_NOBLOCK = int(zmq.NOBLOCK)
-_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
 
 _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
@@ -162,7 +159,7 @@ class Bridge:
     def _read_uvms(self) -> None:
         for _ in range(UVMS_ROUND):
             try:
-                identity = self._uvms.recv(_NOBLOCK)
+                identity = self._uvms.recv(NOBLOCK)
             except zmq.Again:
                 return
             self._on_uvm_message(identity, rest(self._uvms, self._uvms.recv()))
@@ -170,7 +167,7 @@ class Bridge:
     def _read_events(self) -> None:
         for _ in range(ROUND):
             try:
-                frames = self._events.recv_multipart(_NOBLOCK)
+                frames = self._events.recv_multipart(NOBLOCK)
             except zmq.Again:
                 return
             self._publisher.subscribed(frames)
@@ -316,8 +313,8 @@ class Bridge:
 
     def _tell(self, identity: bytes, message: wire.ToUvm) -> bool:
         try:
-            self._uvms.send(identity, _MORE)
-            self._uvms.send(wire.encode(message), _NOBLOCK)
+            self._uvms.send(identity, MORE)
+            self._uvms.send(wire.encode(message), NOBLOCK)
         except zmq.ZMQError as error:
             self._log.debug("a UVM cannot be reached", uvm=self._peers.name_of(identity) or repr(identity), reason=str(error))
             return False

@@ -88,33 +88,6 @@ class Assigner:
         self._counters = counters
         self.examining = False
 
-    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
-        message = lane.queue.popleft()
-        self._backlog.shares.give(message)
-        message.uvm = lane.uvm = uvm.name
-        # The very first of a principal goes as if it were light, and counts as heavy from then on.
-        message.demand = demand if demand.proven else message.source.demand(len(message.arrival.payload), now)
-        lane.outstanding += 1
-        if not uvm.running:
-            uvm.moved = now
-        uvm.deliveries[message.number] = message
-        uvm.carry(message, 1)
-        self._counters["assigned"] += 1
-        self._backlog.file(lane)
-        alone = message.deaths > 0
-        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
-
-    def _eligible(self, lane: Lane) -> list[Uvm]:
-        """UVMs that the lane's first message may go to, however busy they are."""
-        via = lane.queue[0].arrival.via
-        if lane.outstanding:
-            named = lane.uvm if via in ("", lane.uvm) else ""
-        elif via:
-            named = via
-        else:
-            return [uvm for uvm in self._uvms.values() if not uvm.ending]
-        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]
-
     def examine(self, now: float) -> Iterable[Instruction]:
         """Give suspects to UVMs on which nothing runs, one to each."""
         busy = {m.uvm for u in self._uvms.values() for m in u.deliveries.values() if m.deaths and not m.parked}
@@ -180,3 +153,30 @@ class Assigner:
             if uvm is not None:
                 return lane, uvm, demand
         return None
+
+    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
+        message = lane.queue.popleft()
+        self._backlog.shares.give(message)
+        message.uvm = lane.uvm = uvm.name
+        # The very first of a principal goes as if it were light, and counts as heavy from then on.
+        message.demand = demand if demand.proven else message.source.demand(len(message.arrival.payload), now)
+        lane.outstanding += 1
+        if not uvm.running:
+            uvm.moved = now
+        uvm.deliveries[message.number] = message
+        uvm.carry(message, 1)
+        self._counters["assigned"] += 1
+        self._backlog.file(lane)
+        alone = message.deaths > 0
+        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
+
+    def _eligible(self, lane: Lane) -> list[Uvm]:
+        """UVMs that the lane's first message may go to, however busy they are."""
+        via = lane.queue[0].arrival.via
+        if lane.outstanding:
+            named = lane.uvm if via in ("", lane.uvm) else ""
+        elif via:
+            named = via
+        else:
+            return [uvm for uvm in self._uvms.values() if not uvm.ending]
+        return [uvm for uvm in (self._uvms.get(named),) if uvm and not uvm.ending]

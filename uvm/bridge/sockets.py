@@ -1,4 +1,4 @@
-"""The bridge's sockets: how they are bound, and what bounds them. Used once, by the bridge's one thread, at its start and end."""
+"""The bridge's sockets: how they are bound, what bounds them, and how their frames are read. Used by the bridge's one thread."""
 
 import fcntl
 import os
@@ -15,6 +15,10 @@ from deploy.settings import Configuration, SettingsError, is_tcp
 from uvm.bridge import principals
 
 LINGER_MS = 1000
+
+NOBLOCK = int(zmq.NOBLOCK)
+MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
 
 _ANYWHERE = ("0.0.0.0", "[::]", "*")
 
@@ -136,3 +140,11 @@ def _listen(context: Context, kind: int, endpoint: str, options: Options) -> Soc
     except zmq.ZMQError as error:
         raise _refused(endpoint, error) from error
     return socket
+
+
+def rest(socket: Socket, first: bytes) -> list[bytes]:
+    """All frames of a message but the identity, of which the first has been read: after an identity there is one always."""
+    frames = [first]
+    while socket.get(zmq.RCVMORE):
+        frames.append(socket.recv())
+    return frames

@@ -15,15 +15,12 @@ from uvm import protocol
 from uvm.bridge import heads, refusals, requests, sockets
 from uvm.bridge.metrics import Meters
 from uvm.bridge.principals import Principal, Principals
+from uvm.bridge.sockets import MORE, NOBLOCK, rest
 from uvm.protocol import Error
 
 ROUND = 32
 ROUND_BYTES = 1_000_000
 """Most messages, and bytes, read before the others get their turn: a flood of them is no long silence for everybody else."""
-
-_NOBLOCK = int(zmq.NOBLOCK)
-_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
-"""Plain numbers: to join two of pyzmq's flags anew for each frame costs as much as to send it."""
 
 
 class Address(Struct, frozen=True, gc=False):
@@ -65,7 +62,7 @@ class Tools:
             if size > ROUND_BYTES:
                 return
             try:
-                identity = self.socket.recv(_NOBLOCK)
+                identity = self.socket.recv(NOBLOCK)
             except zmq.Again:
                 return
             principal = self._principals.known(identity)
@@ -130,19 +127,11 @@ class Tools:
 
     def _send(self, address: Address, payload: bytes) -> None:
         try:
-            self.socket.send(address.identity, _MORE)
+            self.socket.send(address.identity, MORE)
             if address.delimited:
-                self.socket.send(b"", _MORE)
-            self.socket.send(payload, _NOBLOCK)
+                self.socket.send(b"", MORE)
+            self.socket.send(payload, NOBLOCK)
         except zmq.ZMQError as error:
             # The tool went away, or does not read. If it comes back and asks again, the receipt answers.
             self._meters.reply("undeliverable")
             self._log.debug("an answer could not be delivered", reason=str(error))
-
-
-def rest(socket: "zmq.Socket[bytes]", first: bytes) -> list[bytes]:
-    """All frames of a message but the identity, of which the first has been read: after an identity there is one always."""
-    frames = [first]
-    while socket.get(zmq.RCVMORE):
-        frames.append(socket.recv())
-    return frames

@@ -110,20 +110,27 @@ def _kept(value: Any) -> Any:
     return storable(value) if size <= KEPT_BYTES else f"{size:,} bytes, too many to keep"
 
 
+def shortfall(outcome: TrialOutcome) -> str:
+    """What a method that was tried on examples alone did not do as they say; nothing if it did."""
+    if outcome.kind == "ok" and outcome.examples_passed == outcome.examples:
+        return ""
+    if outcome.kind == "killed":
+        return outcome.killed_by
+    if outcome.need is not None:
+        return f"needs {outcome.need.selector}, which nobody understands"
+    if outcome.error is not None:
+        return f"{outcome.error.type}: {outcome.error.message}"
+    return "; ".join(outcome.examples_missed) or "it asks the model too often"
+
+
 def tested(request: MethodRequest, outcome: TrialOutcome) -> ImageError | None:
     """Why a method that is there does not do what is expected of it; None if it does."""
-    if outcome.kind == "ok" and outcome.examples_passed == outcome.examples:
+    why = shortfall(outcome)
+    if not why:
         return None
-    why = "; ".join(outcome.examples_missed)
-    if outcome.kind == "killed":
-        why = outcome.killed_by
-    elif outcome.need is not None:
-        why = f"needs {outcome.need.selector}, which nobody understands"
-    elif outcome.error is not None:
-        why = f"{outcome.error.type}: {outcome.error.message}"
     by = f", which {HANDLER} of {request.answers} answers," if request.answers else ""
     return ExampleFailed(
-        f"{request.selector}{by} does not do what is expected of it: {why or 'it asks the model too often'}",
+        f"{request.selector}{by} does not do what is expected of it: {why}",
         f"mend the example, or offer {'the' if by else 'another'} method (batos method TARGET SELECTOR FILE); nothing was run",
         reasons=list(outcome.examples_missed),
         method=str(Reference(request.tested)),

@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,9 @@ from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from uvm.errors import ImageError
 from uvm.heartbeat.announcer import Announcer
+from uvm.history import chronicle
 from uvm.image import clock as image_time
-from uvm.image import codex, model_registry, nursery, stored, views
+from uvm.image import codex, model_registry, nursery, revocations, stored, views
 from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
@@ -39,6 +41,8 @@ from uvm.startup import confine, wait_for_files, wait_until_awake
 
 _HISTORY = 60
 _SESSION_S = 7 * 86_400
+_PORTIONS = 8
+"""Portions of methods that a beat puts out of use, or back into it, where a revocation was left unfinished."""
 _COUNT_S = 86_400.0
 """How often everybody's stored bytes are counted anew, seconds, besides at the start: it reads every record."""
 
@@ -87,6 +91,9 @@ class Heartbeat:
         PERSONAS.set(measured["persona_entropy"])
         TOKENS.set(measured["token_entropy"])
         removed = self._sweep(self._transactor.look(self._unnamed_files))
+        for _ in range(_PORTIONS):
+            if not self._transactor.run(self._go_on):
+                break
         if sweep_staging(self._configuration.home):
             log.warning("removed what an import that died had left")
         if time.monotonic() >= self._count_at:
@@ -139,6 +146,17 @@ class Heartbeat:
         Ledger(self._image).expire(now - _SESSION_S, [self._shard])
         nursery.expire(self._image, now, [self._shard])
         return measured, counted
+
+    def _go_on(self) -> bool:
+        """Do another portion of a revocation or a restoration that nobody has brought to its end; whether there was one."""
+        self._check()
+        done = revocations.go_on(self._image)
+        if done is None:
+            return False
+        author, kind, judged = done
+        facts = {"of": author.key, "counts": dict(Counter(each.fate for each in judged))}
+        chronicle.record(self._image, kind, author="heartbeat", cause="unfinished", facts=facts)
+        return True
 
     def _count_stored(self) -> None:
         """Nobody is charged any more for what a pack has dropped."""

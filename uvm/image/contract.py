@@ -23,6 +23,8 @@ from uvm.values.crossing import from_wire, to_wire
 from uvm.values.examples import Clause, line, merged
 from uvm.values.slot_values import copied, literal
 
+Refer = Callable[[UvmObject], Reference]
+
 KEPT: Final = 32
 """Examples that a method keeps."""
 BYTES: Final = 65_536
@@ -56,9 +58,17 @@ def prompted(receiver: UvmObject, clauses: Sequence[Clause]) -> list[Example]:
     return [_beside(receiver, clause) for clause in clauses]
 
 
-def clauses_of(method: UvmObject) -> list[Clause]:
-    """The examples that a method keeps; one that is damaged counts as none."""
-    return [clause for clause in map(_loaded, _record(method)["kept"]) if clause is not None]
+def clauses_of(method: UvmObject, refer: Refer | None = None) -> list[Clause]:
+    """The examples that a method keeps; one that is damaged counts as none, and one that refers to what is only being made, unless `refer`
+    says what that is called."""
+    clauses = (_loaded(entry, refer or _committed) for entry in _record(method)["kept"])
+    return [clause for clause in clauses if clause is not None]
+
+
+def legible(method: UvmObject, refer: Refer) -> bool:
+    """Whether all that a method keeps as examples are some."""
+    record = loaded(method.own("examples", None))
+    return record is None or (record == _record(method) and len(clauses_of(method, refer)) == len(record["kept"]))
 
 
 def binding(method: UvmObject, receiver: bytes) -> list[Clause]:
@@ -75,10 +85,10 @@ def room(method: UvmObject, clauses: Sequence[Clause]) -> bool:
     return len(together) <= KEPT and _weight(together) <= BYTES
 
 
-def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject]) -> None:
+def keep(method: UvmObject, clauses: Sequence[Clause], visible: Callable[[Reference], UvmObject], refer: Refer | None = None) -> None:
     """Have a method keep these as well, in the current transaction: those that another one kept first, and as far as there is room."""
     record = _record(method)
-    together = before = clauses_of(method)
+    together = before = clauses_of(method, refer)
     for clause in sorted(clauses, key=lambda clause: not clause.number):
         if any(clause.repeats(prior) for prior in together):
             continue
@@ -108,7 +118,7 @@ def described(method: UvmObject) -> list[dict[str, Any]]:
     """The kept examples as a tool gets them: as they were given, with the number and a line for people."""
     descriptions = []
     for entry in _record(method)["kept"]:
-        clause = _loaded(entry)
+        clause = _loaded(entry, _committed)
         if clause is not None:
             description = {name: copied(value) for name, value in entry.items() if name not in _INNER and (value or name not in _CALL)}
             descriptions.append({**description, "line": line(method.own("selector"), clause.example)})
@@ -143,9 +153,9 @@ def _record(method: UvmObject) -> dict[str, Any]:
     return record
 
 
-def _loaded(entry: Any) -> Clause | None:
+def _loaded(entry: Any, refer: Refer) -> Clause | None:
     try:
-        wire = to_wire(entry, _committed)
+        wire = to_wire(entry, refer)
         extras = {name: wire.pop(name) for name in ("held", "number", "looked", "on") if name in wire}
         return Clause(msgspec.convert(wire, Example), **extras)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):

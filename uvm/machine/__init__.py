@@ -4,5 +4,5 @@ In: Deliveries of the bridge, answers of the model, trials that ended. Out: answ
 
 Read `machine` (the loop), `delivery` (a message from its arrival to its answer), `batch` (one transaction for many messages), `execution`
 (one message in it) and `bookkeeping` (what is written with its effect). Then what only some messages need: `expected` (what one expects of
-its method), `contracts`, `offers`, `previews`; and `watchdog`.
+its method), `contracts`, `offers`, `previews`, `import_tests` (the methods of an import, tried before it is stored); and `watchdog`.
 """

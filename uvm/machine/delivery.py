@@ -30,6 +30,8 @@ from uvm.protocol import (
 )
 from uvm.rights import ALL, Limits, Right
 from uvm.runtime.attempt import Thought
+from uvm.transporter.contracts import ImportTest, ImportVerdict
+from uvm.trial.protocol import NeededThought
 
 _DEFAULT = Limits()
 
@@ -41,7 +43,8 @@ class Delivery:
 
     `exactly_once`: the tool gave it a session and a number; such a message, and an offered method, has a `digest`. `cpu_s` and
     `generations` are what it used until now, all attempts together. Of its sends, by number: `tested` has the methods that its examples
-    were tested on, `failed` those that they did not hold of, `waited` the sends that a method was written for.
+    were tested on, `failed` those that they did not hold of, `waited` the sends that a method was written for. `verdict`: on the methods of
+    an import.
     """
 
     __slots__ = (
@@ -65,6 +68,7 @@ class Delivery:
         "session",
         "tested",
         "thoughts",
+        "verdict",
         "waited",
     )
 
@@ -96,6 +100,7 @@ class Delivery:
         self.tested: set[tuple[int, bytes, str]] = set()
         self.failed: set[tuple[int, bytes, str]] = set()
         self.waited: set[int] = set()
+        self.verdict: ImportVerdict | None = None
         self.restarts = 0
         self.cpu_s = 0.0
         self.generations = 0
@@ -193,14 +198,14 @@ class Thinking:
 
     __slots__ = ("key", "max_tokens", "persona", "prompt")
 
-    def __init__(self, thought: Thought, persona: bytes) -> None:
+    def __init__(self, thought: Thought | NeededThought, persona: bytes) -> None:
         self.key = thought.key
         self.prompt = thought.prompt
         self.max_tokens = thought.max_tokens
         self.persona = persona
 
 
-Outcome = Answered | Failed | MethodRequest | Thinking
+Outcome = Answered | Failed | MethodRequest | ImportTest | Thinking
 """What came of an attempt: an answer, or what has to be there before the message runs again."""
 
 

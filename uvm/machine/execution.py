@@ -46,6 +46,7 @@ from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt, Miss, Thought
 from uvm.runtime.runtime import Runtime
 from uvm.transporter import importer, uploads
+from uvm.transporter.contracts import UntestedImport
 from uvm.transporter.exporter import Exports
 from uvm.values.crossing import Room, answerable, from_wire
 from uvm.values.slot_values import copied
@@ -97,6 +98,8 @@ class Execution:
             outcome = self._missed(delivery, attempt, miss)
         except Untested as test:
             outcome = test.request
+        except UntestedImport as untested:
+            outcome = untested.test
         except Thought as thought:
             outcome = Thinking(thought, self._image.reference(thought.persona).oid)
         except (ImageError, AttemptEnded) as error:
@@ -193,9 +196,12 @@ class Execution:
             self._between()
             attempt.look()
 
-        imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive)
+        attempt.preview = request.preview
+        imported = importer.take_in(self._image, attempt, request, delivery.principal, delivery.session, alive, delivery.verdict)
         new_objects: list[UvmObject] = []
         result = encode_value(self._answer(imported.answer, attempt, new_objects, Room(self._capacity)))
+        if request.preview:
+            return Answered(result)
         for growth in imported.grown:
             self._books.charge(delivery, [growth])
         return self._books.conclude(delivery, attempt, result, new_objects)

@@ -35,13 +35,16 @@ from uvm.inference.balancer import endpoints
 from uvm.inference.client import InferenceClient
 from uvm.machine.batch import Batch, BatchUndecided
 from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault
+from uvm.machine.import_tests import ImportTests
 from uvm.machine.stopwatch import Stopwatch
 from uvm.machine.watchdog import Watchdog
 from uvm.protocol import TOPIC_STATE, Change, encode
 from uvm.rights import Spent
 from uvm.runtime.primitives import PRIMITIVES
 from uvm.runtime.runtime import Runtime
+from uvm.transporter.contracts import ImportTest, ImportVerdict
 from uvm.trial.client import TrialServer
+from uvm.trial.protocol import NeededThought
 
 _HELD = 100_000
 """Deliveries that this process holds at most; the bridge's window keeps it far below."""
@@ -85,10 +88,11 @@ class Machine:
             inference=self._inference,
             trials=trials,
             publish=self._publish,
-            used=lambda principal, cpu_s: self._say(wire.Used(principal, Spent(cpu_s=cpu_s))),
+            used=self._used,
             owner=f"{name}/{self._incarnation}",
             confined=confined,
         )
+        self._import_tests = ImportTests(configuration.settings, self._transactor, trials, self._used)
         self._thoughts = Thoughts(image, self._transactor, self._inference, materializer(image, configuration.home))
         self._watchdog = Watchdog(self._settings.bridge.dead_after_s)
         self._ready: collections.deque[Delivery] = collections.deque()
@@ -115,6 +119,7 @@ class Machine:
         """Close the sockets."""
         self._watchdog.stop()
         self._writers.close()
+        self._import_tests.close()
         self._inference.close()
         self._bridge.close()
         self._context.term()
@@ -122,8 +127,8 @@ class Machine:
     # --- events ------------------------------------------------------------------------------------------------------
 
     def _poll(self) -> None:
-        trials = {trial.fileno(): trial for trial in self._writers.trials()}
-        for descriptor, trial in trials.items():
+        trials = {trial.fileno(): (trial, owner) for owner in (self._writers, self._import_tests) for trial in owner.trials()}
+        for descriptor, (trial, _) in trials.items():
             self._poller.register(descriptor, zmq.POLLIN | (zmq.POLLOUT if trial.events() & select.POLLOUT else 0))
         wait = 0 if self._ready else 50 if self._writers or self._parked else 200
         try:
@@ -135,9 +140,9 @@ class Machine:
             self._take()
         if any(socket in events for socket in self._inference.sockets):
             self._steadily(self._inference.receive)
-        for descriptor, trial in trials.items():
+        for descriptor, (trial, owner) in trials.items():
             if descriptor in events:
-                self._steadily(partial(self._writers.readable, trial))
+                self._steadily(partial(owner.readable, trial))
         if self._trials.fileno() in events and not self._trials.alive():
             # A confined process can start no other one: the supervisor starts this one anew.
             log.error("the trial server is gone; ending, to be started anew")
@@ -263,8 +268,20 @@ class Machine:
             delivery.generations += outcome.offered is None and not outcome.tested
             request = msgspec.structs.replace(outcome, session=delivery.session, seq=delivery.seq)
             self._writers.request(request, lambda error: self._resume(delivery, delivery.ended(request, error)))
+        elif isinstance(outcome, ImportTest):
+            self._import_tests.request(outcome, delivery, lambda answer: self._tested(delivery, answer))
         else:
             self._think(delivery, outcome)
+
+    def _tested(self, delivery: Delivery, answer: ImportVerdict | NeededThought | ImageError | DeadlineExceeded) -> None:
+        """What came of an import's test."""
+        if isinstance(answer, NeededThought):
+            self._think(delivery, Thinking(answer, answer.persona.oid))
+        elif isinstance(answer, ImportVerdict):
+            delivery.verdict = answer
+            self._resume(delivery, None)
+        else:
+            self._resume(delivery, answer)
 
     def _think(self, delivery: Delivery, thinking: Thinking) -> None:
         def done(answer: Completed | ThoughtFailed) -> None:
@@ -284,7 +301,7 @@ class Machine:
         except ImageError as error:
             self._resume(delivery, error)
 
-    def _resume(self, delivery: Delivery, error: ImageError | None) -> None:
+    def _resume(self, delivery: Delivery, error: ImageError | DeadlineExceeded | None) -> None:
         if self._parked.pop(delivery.number, None) is None:
             return
         if error is not None:
@@ -310,6 +327,7 @@ class Machine:
         self._tick_at = now + 0.05
         self._steadily(lambda: self._inference.tick(now))
         self._steadily(lambda: self._writers.tick(now))
+        self._steadily(lambda: self._import_tests.tick(now))
         for delivery in [delivery for delivery in self._parked.values() if now > delivery.deadline]:
             waited = now - delivery.arrived
             self._fail(
@@ -341,6 +359,9 @@ class Machine:
         for update in updates(tid, self._name, changes):
             self._publish(TOPIC_STATE, update)
 
+    def _used(self, principal: str, cpu_s: float) -> None:
+        self._say(wire.Used(principal, Spent(cpu_s=cpu_s)))
+
     def _publish(self, topic: bytes, payload: bytes) -> None:
         self._say(wire.Publish(topic, payload))
 
@@ -355,4 +376,6 @@ def _named(outcome: Outcome) -> str:
     """What the metrics call an outcome."""
     if isinstance(outcome, MethodRequest):
         return "tested" if outcome.tested else "missing" if outcome.offered is None else "offered"
+    if isinstance(outcome, ImportTest):
+        return "tested"
     return type(outcome).__name__.lower()

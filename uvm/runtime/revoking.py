@@ -1,8 +1,8 @@
 """Revoking an author and restoring it, as messages to pLLM_obj: primitives like those of `uvm.runtime.primitives`, for tools alone.
 
 Each is one transaction, whatever the number of methods up to `revocations.MOST`; of more, the author is revoked with the first message and
-the rest goes into quarantine with the next ones, which `left` of the answer says. What a method wrote is read from the journals, as far
-back as the newest `LOOKED` entries.
+the rest goes into quarantine with the next ones, which `left` of the answer says, or by the heartbeat's hand. What a method wrote is read
+from the journals, as far back as the newest `LOOKED` entries.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from uvm.image.authors import Author, Kind
 from uvm.image.image import Image
 from uvm.image.large import loaded
 from uvm.image.methods import VERSION, digest_of
-from uvm.image.revocations import MOST, Judged
+from uvm.image.revocations import Judged
 from uvm.objects import UvmObject
 from uvm.runtime.authority import check_revoking
 from uvm.runtime.runtime import Primitive, Runtime, shown
@@ -46,17 +46,14 @@ def revoke(runtime: Runtime, receiver: UvmObject, kind: str, name: str, reason: 
     if type(reason) is not str or len(reason) > REASON or type(preview) is not bool:
         raise BadArguments(f"a reason is a text of at most {REASON} characters, and preview is true or false")
     author = _author(image, kind, name)
-    judged = list(islice(revocations.to_quarantine(image, author), MOST + 1))
-    more, judged = len(judged) > MOST, judged[:MOST]
+    judged, left = revocations.portion(revocations.to_quarantine(image, author))
     attempt.charge(_METHOD * len(judged))
-    answer = _answer(runtime, author, judged, more, preview)
-    if preview or (not judged and revocations.find(image, author) is not None):
+    answer = _answer(runtime, author, judged, left, preview)
+    if preview or (not judged and revocations.finished(image, author)):
         return answer
     attempt.touch()
     attempt.judged += [verdict.method for verdict in judged]
-    revocations.revoke(image, author, attempt.judged, reason, attempt.principal)
-    if author.kind == "adapter":
-        revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "revoked")
+    revocations.revoke(image, author, judged, reason, attempt.principal, left=left)
     answer |= revocations.find(image, author) or {}
     _chronicle(runtime, "revocation", author, reason, answer)
     return answer
@@ -72,19 +69,16 @@ def restore(runtime: Runtime, receiver: UvmObject, kind: str, name: str, preview
     if type(preview) is not bool:
         raise BadArguments("preview is true or false")
     author = _author(image, kind, name)
-    judged = list(islice(revocations.to_restore(image, author), MOST + 1))
+    judged, left = revocations.portion(revocations.to_restore(image, author))
     if revocations.find(image, author) is None and not judged:
         raise BadArguments(f"the {author.kind} {author.name[:128]} is not revoked", "batos revoked lists who is")
-    more, judged = len(judged) > MOST, judged[:MOST]
     attempt.charge(_METHOD * len(judged))
-    answer = _answer(runtime, author, judged, more, preview)
+    answer = _answer(runtime, author, judged, left, preview)
     if preview:
         return answer
     attempt.touch()
     attempt.judged += [verdict.method for verdict in judged if verdict.fate == "restored"]
-    revocations.restore(image, author, judged)
-    if author.kind == "adapter":
-        revocations.mark_adapter(model_registry.at(image, "adapter", author.name), "ready")
+    revocations.restore(image, author, judged, left=left)
     _chronicle(runtime, "restoration", author, "", answer)
     return answer
 
@@ -146,7 +140,7 @@ def _adapter_digests(image: Image, word: str) -> list[str]:
 # --- what is answered --------------------------------------------------------------------------------------------------
 
 
-def _answer(runtime: Runtime, author: Author, judged: list[Judged], more: bool, preview: bool) -> dict[str, Any]:
+def _answer(runtime: Runtime, author: Author, judged: list[Judged], left: bool, preview: bool) -> dict[str, Any]:
     image = runtime.image
     written, cut = _written_by(image, (verdict.method for verdict in judged), runtime)
     listed = [_listed(image, verdict, written.get(id(verdict.method), [])) for verdict in judged[:LISTED]]
@@ -159,7 +153,7 @@ def _answer(runtime: Runtime, author: Author, judged: list[Judged], more: bool, 
         "methods": listed,
         "counts": counts,
         **({"more": len(judged) - LISTED} if len(judged) > LISTED else {}),
-        **({"left": True} if more else {}),
+        **({"left": True, "of": authors.count(image, author)} if left else {}),
         **({"data_cut": True} if cut else {}),
         **({"preview": True} if preview else {}),
     }

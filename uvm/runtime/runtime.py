@@ -21,7 +21,7 @@ from uvm.errors import (
     NotUnderstood,
     TooDeep,
 )
-from uvm.image import views
+from uvm.image import contract, views
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_name, is_word, reify
 from uvm.image.methods import QUARANTINED, REVOKED, may_change_policy, quarantined
@@ -142,6 +142,9 @@ class Runtime:
                 if QUARANTINED not in value._slots or not (shown_how or REVOKED in value._slots):
                     raise
                 # Its author is revoked, or the sender shows what it should do: it is written anew.
+                if not self.attempt.frames and not self.attempt.examples:
+                    self.attempt.clauses = contract.clauses_of(value)
+                    self.attempt.examples = contract.prompted(receiver, self.attempt.clauses)
                 return self._not_understood(receiver, selector, args, kwargs)
         if args or kwargs:
             hidden = f"; what the kernel means by it is {MIRROR}('{selector}', …)" if primitive_of(receiver, selector) else ""

@@ -4,6 +4,6 @@ In: Export, Upload and Import, from the batch. Out: ObjectDocuments of `uvm.prot
 
 Leaving: `survey` (what goes, and what it is called), `exporter` (documents, and their parts). Coming in: `uploads` (what does not fit in a
 frame waits there), `plan` (everything that is looked at before anything is changed, `lineage` among it), `methods` (the gates of an
-imported method), `importer` (the changes). `origin` says which image this is. Nothing here knows of files: those are the client's, and
-docs/export.md's.
+imported method), `contracts` (what such methods have to satisfy), `importer` (the changes). `origin` says which image this is. Nothing here
+knows of files: those are the client's, and docs/export.md's.
 """

@@ -15,7 +15,7 @@ from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.queries import Snapshots, capacity, newest
 from uvm.objects import NAMES, PARENTS, UvmObject
-from uvm.protocol import Export, Exported, ObjectDocument, Reference, encode
+from uvm.protocol import Export, Exported, ObjectDocument, Reference, encode, encode_value
 from uvm.transporter import methods
 from uvm.transporter.blobs import piece
 from uvm.transporter.survey import Survey, survey
@@ -55,6 +55,12 @@ class Exports:
 
     def _of_objects(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
         number, offset, left = request.number, request.offset, self._capacity
+        weights = surveyed.weights if not number and not offset else []
+        left -= len(encode_value(weights))
+        if weights and left < self._capacity // 2:
+            raise BadValue(
+                f"the objects refer to {len(weights):,} models and adapters, too many for a frame", "export fewer objects at a time"
+            )
         pieces: list[bytes] = []
         while number < len(surveyed.objects) and left > _PIECE:
             self._alive()
@@ -67,7 +73,7 @@ class Exports:
             if offset < len(document):
                 break
             number, offset = number + 1, 0
-        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, pieces, number, offset)
+        return Exported(answer.id, answer.tid, answer.image, answer.objects, answer.roots, pieces, number, offset, weights)
 
     def _of_blob(self, view: Image, surveyed: Survey, request: Export, answer: Exported) -> Exported:
         oid = surveyed.blobs.get(request.blob)

@@ -1,10 +1,12 @@
 """An import: the bundle is read, a plan is made, and the plan is carried out, all in the transaction of one message.
 
-What it changes goes through the attempt, as what a method changes does: so the gate weighs it, the journal has it, quotas bound it, and a
-failure takes all of it back.
+Where methods come in that have examples, it is carried out twice: first for what they are tried on, which is taken back, and once they hold
+(`uvm.transporter.contracts`) to stay. What it changes goes through the attempt, as what a method changes does: so the gate weighs it, the
+journal has it, quotas bound it, and a failure takes all of it back.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +20,11 @@ from uvm.image.message_object import is_method
 from uvm.image.stored import Growth
 from uvm.objects import ABSENT, NAMES, PARENTS, UvmObject, same_value
 from uvm.protocol import Bundle, Import, decode_bundle
+from uvm.runtime import gate
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.authority import check_change
-from uvm.transporter import blobs, plan, uploads
+from uvm.transporter import blobs, contracts, plan, uploads
+from uvm.transporter.contracts import Contracts, ImportVerdict, UntestedImport
 from uvm.transporter.methods import Importing
 from uvm.transporter.parts import referents
 from uvm.transporter.plan import Arrival, ImportOptions, ImportPlan
@@ -38,8 +42,19 @@ class Imported:
         self.grown = grown
 
 
-def take_in(image: Image, attempt: Attempt, request: Import, principal: str, session: str, alive: Callable[[], None]) -> Imported:
-    """Carry out an Import, or with `preview` plan it. Raises what `plan.plan_of` does, QuotaExceeded, NoSuchObject."""
+def take_in(
+    image: Image,
+    attempt: Attempt,
+    request: Import,
+    principal: str,
+    session: str,
+    alive: Callable[[], None],
+    verdict: ImportVerdict | None = None,
+) -> Imported:
+    """Carry out an Import; one with `preview` is to be taken back by the caller. `verdict`: of an earlier attempt's test.
+
+    Raises UntestedImport, what `plan.plan_of` and `contracts.contracts` do, QuotaExceeded, NoSuchObject.
+    """
     if "send" not in attempt.rights:
         raise NotAllowed("importing objects needs the right `send` beside `create`, as it changes objects", "import it with both")
     upload = None if request.upload is None else uploads.of(image, request.upload, principal)
@@ -53,13 +68,18 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ses
         raise QuotaExceeded(
             f"files of {sum(uploaded.values()):,} bytes; a message may store {attempt.limits.bytes:,}", "import fewer at a time"
         )
-    if not request.preview:
-        attempt.touch()
+    attempt.touch()
     here = _Files(image, upload, uploaded, alive, request.preview)
     planned = plan.plan_of(image, bundle, by, ImportOptions(request.rename, request.replace), here.find, alive)
-    if request.preview:
-        return Imported(_answer(image, planned, {}, preview=True), [], [])
     changes = {arrival.key: _carry_out(image, attempt, arrival, alive) for arrival in planned.arrivals}
+    tested = contracts.contracts(image, planned.arrivals, attempt.is_new)
+    if tested.tests and not contracts.stands(image, verdict, digest := contracts.digest_of(encoded)):
+        gate.look(image, attempt)
+        raise UntestedImport(contracts.to_test(image, attempt, tested.tests, digest))
+    contracts.note(tested)
+    if request.preview:
+        gate.look(image, attempt)
+        return Imported(_answer(planned, changes, tested, preview=True), [], [])
     if upload is not None:
         uploads.forget(image, upload)
     if any(arrival.new or changes[arrival.key] for arrival in planned.arrivals):
@@ -70,7 +90,7 @@ def take_in(image: Image, attempt: Attempt, request: Import, principal: str, ses
         chronicle.record(image, "import", author=principal, cause=attempt.message, facts={**facts, "names": names[:LISTED]})
     grown = [(upload, -upload.own("bytes"))] if upload is not None else []
     grown += [(arrival.object, size) for arrival in planned.arrivals if (size := here.size_in(arrival))]
-    return Imported(_answer(image, planned, changes, preview=False), planned.roots, grown)
+    return Imported(_answer(planned, changes, tested, preview=False), planned.roots, grown)
 
 
 class _Files:
@@ -146,7 +166,7 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
         before, after = owner.own(name), slots.get(name)
         if isinstance(before, UvmObject) and isinstance(after, UvmObject) and is_method(before) and attempt.is_new(after):
             # What a method had to satisfy stays with what takes its place.
-            contract.keep(after, contract.clauses_of(before), image.visible)
+            contract.keep(after, contract.clauses_of(before), image.visible, image.reference)
         if slots.get(name, ABSENT) is ABSENT:
             owner.drop(name)
         else:
@@ -160,21 +180,25 @@ def _replaced(image: Image, attempt: Attempt, arrival: Arrival) -> list[str]:
     return changed + ([PARENTS] if moved else [])
 
 
-def _answer(image: Image, planned: ImportPlan, changes: dict[str, list[str]], *, preview: bool) -> dict[str, Any]:
+def _answer(planned: ImportPlan, changes: dict[str, list[str]], tested: Contracts, *, preview: bool) -> dict[str, Any]:
     """What a tool is told, as a value."""
     new = [arrival for arrival in planned.arrivals if arrival.new]
+    examples = {(test.on, test.selector): len(test.clauses) for test in tested.tests}
     named = [(name, arrival) for arrival in planned.arrivals for name in arrival.names]
     return {
         "preview": preview,
         "objects": len(planned.arrivals),
         "new": len(new),
         "methods": len(planned.behaviours),
+        "held": len(tested.tests),
+        "untested": tested.untested,
+        "out_of_use": tested.out_of_use,
         "names": [name for name, _ in named[:LISTED]],
-        "replaced": {
-            arrival.key: changes[arrival.key] if not preview else _differences(arrival)
-            for arrival in [arrival for arrival in planned.arrivals if not arrival.new][:LISTED]
-        },
-        "claims": [msgspec.to_builtins(behaviour) for behaviour in planned.behaviours[:LISTED]],
+        "replaced": {arrival.key: changes[arrival.key] for arrival in islice((one for one in planned.arrivals if not one.new), LISTED)},
+        "claims": [
+            {**msgspec.to_builtins(behaviour), "examples": 0 if behaviour.kept else examples.get((behaviour.on, behaviour.selector), 0)}
+            for behaviour in planned.behaviours[:LISTED]
+        ],
         "left_out": planned.left_out[:LISTED],
         "roots": [] if preview else list(planned.roots),
     }

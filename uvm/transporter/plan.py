@@ -1,7 +1,7 @@
 """Everything about an import that is decided before anything is changed: what comes in, under which names, and what it refers to.
 
-Reads only; the new objects of a plan are in memory alone. So a preview is a plan that is not carried out, and an import that cannot be
-carried out as a whole has changed nothing. What is wrong is said for all objects at once, not for the first alone.
+Reads only; the new objects of a plan are in memory alone. So an import that cannot be carried out as a whole has changed nothing. What is
+wrong is said for all objects at once, not for the first alone.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,8 @@
 """What an export takes along, and what everything in it is called: one walk through a snapshot, kept by oid.
 
 An object goes if it can be reached from the targets, through slots, parents and containers. The walk stops at what every image has (the
-primordial objects and their methods) and at what the kernel keeps (messages, models, adapters): these are named, and do not go.
+primordial objects and their methods) and at what the kernel keeps (messages, models, adapters): these are named, and do not go. Of models
+and adapters it is noted where their files are, for who wants them along.
 
 An object's key is its first name, else its reference in text: neither changes while the image lives, so the next export calls it the same.
 A method stands with the first object that has it in a slot, under the selector; the others refer to it there.
@@ -9,26 +10,31 @@ A method stands with the first object that has it in a slot, under the selector;
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from ZODB.blob import Blob
 
+from deploy.digest import listing_digest
 from uvm.errors import BadValue
+from uvm.image import model_registry, views
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.objects import ABSENT, KIND, UvmObject
-from uvm.protocol import Reference
+from uvm.protocol import ExportedWeights, Reference
 from uvm.transporter.blobs import digest_of
 from uvm.transporter.methods import examples_of
 from uvm.transporter.origin import UNNAMED, image_id, primordial_methods, primordial_objects
 from uvm.transporter.parts import referents
 
+WEIGHTS: Final = 1000
+"""Models and adapters that an export refers to."""
+
 
 class Survey(Struct, frozen=True):
     """`objects`: oids of what goes, in the order of the walk, of which the first `roots` are the targets; `keys`: what each is called.
     `tags`: oid of anything else → how a value refers to it. `homes`: oid of a method → the key of its object, and its label there.
-    `blobs`: digest → oid."""
+    `blobs`: digest → oid. `weights`: models and adapters that something refers to, whose files are among the blobs."""
 
     image: str
     objects: list[bytes]
@@ -37,6 +43,7 @@ class Survey(Struct, frozen=True):
     tags: dict[bytes, dict[str, Any]]
     homes: dict[bytes, tuple[str, str]]
     blobs: dict[str, bytes]
+    weights: list[ExportedWeights] = []
 
 
 def survey(image: Image, targets: Sequence[str | Reference], alive: Callable[[], None]) -> Survey:
@@ -63,6 +70,7 @@ class _Walk:
         self._methods: list[tuple[UvmObject, str, str]] = []
         self._loose: list[tuple[UvmObject, str]] = []
         self._blobs: dict[str, bytes] = {}
+        self._weights: dict[str, ExportedWeights] = {}
         self.keys: dict[bytes, str] = {}
         primordial = primordial_objects(image)
         behaviour = primordial_methods(primordial)
@@ -135,8 +143,29 @@ class _Walk:
             self._tags[record._p_oid] = {"message": str(Reference(record._p_oid))}
         elif kind in ("model", "adapter"):
             self._tags[record._p_oid] = {kind: record.own("digest")}
+            self._weigh(record, kind)
         elif record._p_oid not in self._tags:
             raise BadValue(f"{slot} of {key} refers to a {kind}, which stays in the image", f"remove it: removeSlot_('{slot}')")
+
+    def _weigh(self, record: UvmObject, kind: model_registry.Kind) -> None:
+        """Note a model, or an adapter and its model, with where the files are. A damaged one is referred to by its digest alone."""
+        try:
+            weights = views.weights(record, kind)
+        except BadValue:
+            return
+        if weights.digest in self._weights:
+            return
+        if len(self._weights) == WEIGHTS:
+            raise BadValue(f"the objects refer to more than {WEIGHTS:,} models and adapters", "export fewer objects at a time")
+        digests = views.slot(record, "digests", dict, {})
+        files = {path: digests[path] for path in weights.blobs if type(digests.get(path)) is str and isinstance(weights.blobs[path], Blob)}
+        for path, digest in files.items():
+            self._blobs.setdefault(digest, weights.blobs[path]._p_oid)
+        whole = weights.blobs.keys() == files.keys() and listing_digest(files) == weights.digest
+        self._weights[weights.digest] = ExportedWeights(kind, weights.digest, weights.name, weights.base or "", files if whole else {})
+        base = model_registry.at(self._image, "model", weights.base) if weights.base else None
+        if base is not None:
+            self._weigh(base, "model")
 
     def survey(self, roots: int) -> Survey:
         homes: dict[bytes, tuple[str, str]] = {}
@@ -150,4 +179,4 @@ class _Walk:
             labels.add((key, label))
             homes[method._p_oid] = (key, label)
             self._tags[method._p_oid] = {"method": [key, label]}
-        return Survey(image_id(self._image), self._objects, self.keys, roots, self._tags, homes, self._blobs)
+        return Survey(image_id(self._image), self._objects, self.keys, roots, self._tags, homes, self._blobs, list(self._weights.values()))

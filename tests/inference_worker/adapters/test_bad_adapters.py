@@ -1,6 +1,7 @@
 """No adapter brings the engine down: each of the corpus is refused by type, by the check alone and by a worker with a real engine."""
 
 import shutil
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from inference_worker.errors import BadAdapter
 from inference_worker.protocol import Completed, RequestFailed
 from tests.inference_worker import files
 from tests.inference_worker.bad_adapters import BAD, spoil
-from tests.inference_worker.conftest import Scene
+from tests.inference_worker.conftest import QUEUE, Scene
 
 MAX_RANK = 8
 
@@ -76,16 +77,27 @@ def test_no_bad_adapter_costs_anybody_the_engine(scene: Scene, tmp_path: Path) -
         before = client.generate(scene.model, "Hello", max_tokens=4, adapter=scene.adapters[0])
         assert isinstance(before, Completed)
         starts = client.health().engine_starts
-        for kind, bad in BAD.items():
-            directory = tmp_path / "bad"
-            shutil.copytree(good, directory)
-            digest = spoil(directory, bad)
-            directory.rename(scene.home / "adapters" / digest)
+        waiting = deque(BAD)
+        while waiting:
+            # As many at once as the worker takes: what this costs is the decoding of what is beside them.
+            together: dict[str, str] = {}
+            while waiting and len(together) < QUEUE - 2:
+                directory = tmp_path / f"bad{len(together)}"
+                shutil.copytree(good, directory)
+                digest = spoil(directory, BAD[waiting[0]])
+                if digest in together:  # those whose damage came after the digest all have that of the good one
+                    shutil.rmtree(directory)
+                    break
+                directory.rename(scene.home / "adapters" / digest)
+                together[digest] = waiting.popleft()
             beside = client.start(scene.model, "Once upon a time", max_tokens=4)
-            answer = client.generate(scene.model, "Hello", max_tokens=4, adapter=digest)
-            assert isinstance(answer, RequestFailed) and answer.type == "BadAdapter", (kind, answer)
-            assert isinstance(client.finish(beside)[0], Completed), kind
-            (tmp_path / "bad-outside").unlink(missing_ok=True)
+            asked = {client.start(scene.model, "Hello", max_tokens=4, adapter=digest): kind for digest, kind in together.items()}
+            for request, kind in asked.items():
+                answer, _ = client.finish(request)
+                assert isinstance(answer, RequestFailed) and answer.type == "BadAdapter", (kind, answer)
+            assert isinstance(client.finish(beside)[0], Completed), together
+            for outside in tmp_path.glob("bad*-outside"):
+                outside.unlink()
         after = client.generate(scene.model, "Hello", max_tokens=4, adapter=scene.adapters[0])
         assert isinstance(after, Completed) and after.outputs == before.outputs
         assert client.health().engine_starts == starts

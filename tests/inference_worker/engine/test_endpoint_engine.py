@@ -12,9 +12,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy import endpoint
+from deploy.endpoint import Endpoint
 from deploy.settings import Home, InferenceSettings, SettingsError, load
 from inference_worker.adapters.adapter import Adapter, BaseModel
-from inference_worker.engine.endpoint_client import LARGEST_ANSWER
+from inference_worker.engine.endpoint_client import LARGEST_ANSWER, EndpointClient, Unreachable
 from inference_worker.engine.endpoint_engine import EndpointEngine
 from inference_worker.engine.openai_wire import question, step
 from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EndpointFailed, EngineDied, EngineStartFailed, InferenceFailure
@@ -340,6 +341,29 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_the_setti
             assert (await output(engine)).text == " a b c"
 
     with_server(work, tls=tls, answers=[WHOLE])
+
+
+def test_a_connection_is_made_to_an_address_of_the_configured_host_alone() -> None:
+    """Whatever leads elsewhere, a name or an address, no byte goes there: the other server sees no request."""
+
+    async def work(server: OpenAiServer) -> None:
+        port = int(server.url.rpartition(":")[2])
+        client = EndpointClient(Endpoint(host="localhost", port=port, base=f"http://localhost:{port}"), 2, 1.0, 1.0)
+        await client.models()
+        asked_before = len(server.asked)
+        for elsewhere in (
+            Endpoint(host="another", port=port, base=f"http://localhost:{port}"),
+            Endpoint(host="127.0.0.2", port=port, base=f"http://127.0.0.1:{port}"),
+            Endpoint(host="127.0.0.1", port=port + 1, base=f"http://127.0.0.1:{port}"),
+        ):
+            astray = EndpointClient(elsewhere, 2, 1.0, 1.0)
+            with pytest.raises(Unreachable, match=r"is not (asked|connected to)|Cannot connect"):
+                await astray.models()
+            await astray.close()
+        await client.close()
+        assert len(server.asked) == asked_before
+
+    with_server(work)
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------

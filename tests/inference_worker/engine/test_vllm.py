@@ -47,7 +47,7 @@ def test_grammars_hold_beside_each_other_under_different_adapters(real_worker: S
 @pytest.mark.parametrize("stream", [False, True])
 def test_who_asks_gets_the_log_probability_of_each_token(real_worker: Scene, stream: bool) -> None:
     name = real_worker.client.start(
-        real_worker.model, LONG, samplings=[Sampling(), Sampling(temperature=1, seed=3)], logprobs=True, stream=stream
+        real_worker.model, LONG, samplings=[Sampling(), Sampling(temperature=1, seed=3)], logprobs=True, stream=stream, max_tokens=16
     )
     answer, _ = real_worker.client.finish(name)
     assert isinstance(answer, Completed)

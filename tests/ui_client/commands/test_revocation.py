@@ -92,9 +92,11 @@ def test_a_script_reads_the_same(house):
 
 
 def test_what_takes_several_messages_is_one_command(house, monkeypatch):
-    monkeypatch.setattr("uvm.runtime.revoking.MOST", 1)
+    monkeypatch.setattr("uvm.image.revocations.MOST", 1)
     answer = result_of("adapters", "revoke", DIGEST)
-    assert answer["counts"] == {"quarantined": 2} and answer["more"] == 1 and "left" not in answer
+    assert answer["counts"] == {"quarantined": 2} and answer["more"] == 1 and "left" not in answer and "of" not in answer
+    restored = batos("adapters", "restore", DIGEST)
+    assert "1 of about 2 methods so far" in restored.stderr and "nobody is revoked" in batos("revoked").stdout
 
 
 def test_errors_say_what_to_do(house):

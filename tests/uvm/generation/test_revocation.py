@@ -6,11 +6,13 @@ import sys
 
 import pytest
 
+from deploy.settings import Configuration, Home, Settings
 from tests.uvm.generation.killed import DIGEST, METHODS
 from tests.uvm.houses import House, make_shop, offer
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import ROOT, running_server
 from uvm.awakening import renewal
+from uvm.heartbeat.heartbeat import Heartbeat
 from uvm.image import authors, model_registry, revocations, tables
 from uvm.image.authors import Author
 from uvm.image.image import Database, Image
@@ -268,7 +270,7 @@ def test_many_methods_are_portioned(house, tmp_path, monkeypatch):
     shop = make_shop(one)
     for number in range(5):
         one.send(shop, f"m{number}")
-    monkeypatch.setattr("uvm.runtime.revoking.MOST", 2)
+    monkeypatch.setattr(revocations, "MOST", 2)
     told = [revoke(one) for _ in range(3)]
     assert [(each["counts"], "left" in each) for each in told] == [
         ({"quarantined": 2}, True),
@@ -276,6 +278,33 @@ def test_many_methods_are_portioned(house, tmp_path, monkeypatch):
         ({"quarantined": 1}, False),
     ]
     assert [restore(one)["counts"] for _ in range(3)] == [{"restored": 2}, {"restored": 2}, {"restored": 1}]
+
+
+def test_a_revocation_whose_sender_died_is_brought_to_its_end_by_the_heartbeat(house, tmp_path, monkeypatch):
+    one = furnished(house, tmp_path, **{f"m{number}": [RIGHT] for number in range(5)}, drafts=1)
+    shop = make_shop(one)
+    for number in range(5):
+        one.send(shop, f"m{number}")
+    heart = Heartbeat(Configuration(Home(tmp_path / "heart"), Settings(), {}), one.image)
+    heart._configuration.home.ensure()
+    monkeypatch.setattr(revocations, "MOST", 2)
+    first = revoke(one, reason="wrong")
+    assert first["left"] and first["of"] == 5
+    assert [each["unfinished"] for each in one.send("pLLM_obj", "revokedAuthors")] == ["revocation"]
+    heart.beat()
+    assert not any(one.send(shop, "respondsTo_", f"m{number}") for number in range(5))
+    (listed,) = one.send("pLLM_obj", "revokedAuthors")
+    assert "unfinished" not in listed and listed["reason"] == "wrong"
+    assert "unfinished" not in one.send(shop, "explain_", "m4")["revoked"]
+    entry = one.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]
+    assert (entry["kind"], entry["author"], entry["cause"]) == ("revocation", "heartbeat", "unfinished")
+    restore(one)
+    assert [each["unfinished"] for each in one.send("pLLM_obj", "revokedAuthors")] == ["restoration"]
+    assert one.looked(lambda: one.image.named("pLLM_obj").own("adapter").own("state")) == "revoked", "not asked before the last is back"
+    heart.beat()
+    assert all(one.send(shop, "respondsTo_", f"m{number}") for number in range(5))
+    assert one.send("pLLM_obj", "revokedAuthors") == []
+    assert one.looked(lambda: one.image.named("pLLM_obj").own("adapter").own("state")) == "ready"
 
 
 def test_a_revocation_is_one_record_more_in_the_table(house, tmp_path):
@@ -341,3 +370,4 @@ def test_what_a_revoked_method_kept_binds_the_one_that_is_written_in_its_place(h
     one.model.bodies["worth"] = ["    return 12", "    return self.pieces * self.cost"]
     assert one.send(shop, "worth") == 12
     assert [kept["result"] for kept in one.send(shop, "explain_", "worth")["examples"]] == [50]
+    assert "worth() -> 50" in one.model.asked[-1].prompt, "who writes it is shown them"

@@ -23,9 +23,9 @@ TWICE = "def twice_(self, a):\n    return a * 2\n"
 
 
 @pytest.fixture
-def world():
+def world(trials):
     with awakened() as image:
-        yield World(image)
+        yield World(image, trials=trials)
 
 
 @pytest.fixture
@@ -118,7 +118,8 @@ def test_a_preview_says_what_would_be_done_and_does_nothing(world, origin):
     before, newest = world.picture(), world.image.database.storage.lastTransaction()
     answer = world.take_in(origin.bundle(), preview=True)
     assert (answer["preview"], answer["new"], answer["names"]) == (True, 2, ["shop"])
-    assert answer["claims"] == [{"on": "shop", "selector": "twice_", "author": "test", "policy": False, "findings": [], "kept": False}]
+    claim = {"on": "shop", "selector": "twice_", "author": "test", "policy": False, "findings": [], "kept": False, "examples": 0}
+    assert answer["claims"] == [claim]
     assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
 
 
@@ -161,7 +162,7 @@ def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, origin):
     world.image.manager.abort()
 
 
-def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, origin):
+def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, origin, trials):
     world.take_in(origin.bundle())
     world.image.manager.begin()
     shop = world.image.target("shop")
@@ -174,7 +175,7 @@ def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(wo
     assert (clause.example.result, clause.example.args) == (8, [4])
     world.image.manager.abort()
     with awakened() as image:
-        third = World(image)
+        third = World(image, trials=trials)
         third.take_in(world.bundle())
         image.manager.begin()
         assert contract.clauses_of(image.named("shop").own("twice_"))[0].example == clause.example

@@ -4,16 +4,17 @@ import signal
 import subprocess
 import sys
 
+import msgspec
 import pytest
 import ZEO
 
 from tests.uvm.images import awakened
-from tests.uvm.transporter.killed import POINTS
-from tests.uvm.transporter.world import World
+from tests.uvm.transporter.killed import POINTS, TESTING
+from tests.uvm.transporter.world import World, changed
 from tests.zeo_server.server import ROOT, running_server
 from uvm.image.image import Database
 from uvm.machine.delivery import Answered
-from uvm.protocol import Import, encode
+from uvm.protocol import Import, decode_document, encode
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,19 @@ def bundle():
         yield world.bundle()
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, point):
+@pytest.fixture(scope="module")
+def bundle_with_examples(bundle):
+    documents = [decode_document(data) for data in bundle.objects]
+    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4}]}
+    methods = {"twice_": msgspec.structs.replace(documents[0].methods["twice_"], examples=kept)}
+    return changed(bundle, "shop", methods=methods)
+
+
+@pytest.mark.parametrize("point", [*POINTS, TESTING])
+def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, bundle_with_examples, trials, point):
+    bundle = bundle_with_examples if point == TESTING else bundle
     with awakened(Database(ZEO.client(server.address, wait_timeout=10, server_sync=True))) as image:
-        world = World(image)
+        world = World(image, trials=trials)
         upload = world.upload(encode(bundle), piece=500)
         before = world.picture()
         killed = subprocess.run(

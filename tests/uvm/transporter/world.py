@@ -1,14 +1,20 @@
 """Exports and imports through a UVM's batch, without files, and pictures of object graphs to compare."""
 
+import select
+import time
 from itertools import count
 from typing import Any
 
 import msgspec
 
+from deploy.settings import Settings
 from tests.uvm.images import Bench
+from uvm.errors import AttemptEnded, ImageError
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
+from uvm.image.transactor import Transactor
 from uvm.machine.delivery import Answered, Delivery, Failed, Outcome
+from uvm.machine.import_tests import ImportTests
 from uvm.objects import KIND, NAMES, PARENTS, Merging, MergingQueue, UvmObject
 from uvm.protocol import (
     Bundle,
@@ -24,6 +30,8 @@ from uvm.protocol import (
     encode,
 )
 from uvm.rights import ALL, Limits
+from uvm.transporter.contracts import ImportTest, ImportVerdict
+from uvm.trial.client import TrialServer
 
 _numbers = count(1)
 
@@ -31,8 +39,10 @@ _numbers = count(1)
 class World(Bench):
     """An image as a tool meets it: exports as documents, imports of bundles. Errors are raised."""
 
-    def __init__(self, image: Image, name: str = "uvm-1", **settings: Any) -> None:
+    def __init__(self, image: Image, name: str = "uvm-1", trials: TrialServer | None = None, **settings: Any) -> None:
         super().__init__(image, name, **settings)
+        self.tests = ImportTests(Settings(), Transactor(image, name), trials, lambda principal, cpu_s: None) if trials else None
+        self.tested: list[ImportTest] = []
         self.principal = "local"
         self.rights = ALL
         self.limits = Limits()
@@ -42,7 +52,26 @@ class World(Bench):
         if isinstance(request, Changing) and not request.session:
             request = msgspec.structs.replace(request, session=f"w{next(_numbers)}", seq=1)
         delivery = Delivery(next(_numbers), encode(request), self.principal, False, 0.0, 60.0, self.rights, self.limits)
-        return self.run(delivery)[0]
+        while isinstance(outcome := self.run(delivery)[0], ImportTest):
+            self.tested.append(outcome)
+            verdict = self.test(outcome, delivery)
+            if not isinstance(verdict, ImportVerdict):
+                assert isinstance(verdict, ImageError | AttemptEnded)
+                return Failed(verdict)
+            delivery.verdict = verdict
+        return outcome
+
+    def test(self, test: ImportTest, delivery: Delivery) -> Any:
+        """What comes of the trials of an import's methods."""
+        assert self.tests is not None, "the world has no trial server"
+        answers: list[Any] = []
+        self.tests.request(test, delivery, answers.append)
+        while not answers:
+            running = {trial.fileno(): trial for trial in self.tests.trials()}
+            for descriptor in select.select(list(running), [], [], 0.05)[0]:
+                self.tests.readable(running[descriptor])
+            self.tests.tick(time.monotonic())
+        return answers[0]
 
     def answer(self, request: Any) -> Any:
         """The value of the answer. Raises the error."""
