@@ -22,6 +22,7 @@ Count = Annotated[int, Meta(ge=1, le=10_000_000)]
 Megabytes = Annotated[int, Meta(ge=256, le=16_000_000)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
 
+DataTypeName = Literal["bfloat16", "float16", "float32", "auto"]
 Right = Literal["read", "send", "create", "policy", "administer"]
 """`read`: look at objects and follow events. `send`: send messages, which may change objects. `create`: offer methods. `policy`: change
 primordial objects, personas and prompts, and which model and adapter they use. `administer`: see everybody's quotas and use, bring models
@@ -179,7 +180,9 @@ class InferenceSettings(Struct, frozen=True, forbid_unknown_fields=True):
         str,
         Meta(description="directory of a PEFT adapter to import at the awakening; empty: the shipped one if it fits; 'none': none"),
     ] = ""
-    dtype: Annotated[Literal["bfloat16", "float16", "float32", "auto"], Meta(description="data type the engine computes in")] = "bfloat16"
+    dtype: Annotated[
+        DataTypeName, Meta(description="data type the engine computes in; auto: bfloat16, or float32 on a processor that emulates that")
+    ] = "auto"
     quantization: Annotated[str, Meta(description="vLLM quantization method, such as bitsandbytes; empty: as the model says")] = ""
     gpu_memory_utilization: Annotated[float, Meta(gt=0, le=1, description="share of VRAM the engine may use (GPU only)")] = 0.85
     kv_cache_gib: Annotated[float, Meta(gt=0, le=1024, description="KV cache on a CPU, GiB")] = 0.5

@@ -18,9 +18,9 @@ from pathlib import Path
 import msgspec
 
 from deploy import confinement, endpoint, logs, metrics, process, profiles, settings
+from deploy.data_type import on_cpu
 from inference_worker.engine.engine import Engine
 from inference_worker.engine.fake_engine import FakeEngine, read_script
-from inference_worker.engine.vllm_arguments import on_cpu
 from inference_worker.engine.vllm_engine import VllmEngine
 from inference_worker.errors import LibrariesFailed
 from inference_worker.server.server import InferenceServer

@@ -157,7 +157,7 @@ class Health(Struct, tag_field="op", tag="Health", frozen=True):
 
     `adapters`: those that are hot or warm, the most recently used last, at most 1,000. `streams`: sequences it decodes
     together, the measure of its load. `incarnation` is new for each worker process: a client that sees it change sends its
-    unanswered requests again.
+    unanswered requests again. While the engine is starting, `starting_s` says for how long, seconds, and `step` what it does.
     """
 
     id: str
@@ -171,6 +171,8 @@ class Health(Struct, tag_field="op", tag="Health", frozen=True):
     detail: str = ""
     incarnation: str = ""
     streams: int = 0
+    starting_s: float = 0.0
+    step: str = ""
 
 
 class AdapterState(Struct, frozen=True):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from deploy import confinement, endpoint, inspection, metrics
+from deploy import confinement, data_type, endpoint, inspection, metrics
 from deploy.endpoint import EndpointFault
 from deploy.settings import Configuration, SettingsError
 from ui_client.connection import listens
@@ -191,6 +191,7 @@ def _confinement_remedy(generation: str) -> str:
 def _machine(configuration: Configuration) -> Iterator[Check]:
     cores = len(os.sched_getaffinity(0))
     yield Check("processor", True, False, f"{cores} cores, {platform.machine()}")
+    yield from _data_type(configuration)
     memory = _available_mb()
     enough = memory is None or memory >= _MEMORY_MB
     seen = "unknown" if memory is None else f"{memory} MB available"
@@ -199,6 +200,16 @@ def _machine(configuration: Configuration) -> Iterator[Check]:
     free = shutil.disk_usage(shm).free // 1_000_000 if shm.is_dir() else 0
     remedy = "" if free >= _SHM_MB else f"the engine wants {_SHM_MB} MB there"
     yield Check("shared memory", free >= _SHM_MB, False, f"{free} MB free in {shm}", remedy)
+
+
+def _data_type(configuration: Configuration) -> Iterator[Check]:
+    """What an engine here computes in; one elsewhere has its own."""
+    inference = configuration.settings.inference
+    if inference.endpoint:
+        return
+    here = data_type.here(inference)
+    remedy = "" if here.fast else "inference.dtype = 'auto' takes float32 on this processor"
+    yield Check("model's data type", here.fast, False, f"{here.name}: {here.why}", remedy)
 
 
 def _available_mb() -> int | None:

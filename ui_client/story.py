@@ -74,6 +74,8 @@ class Story:
         if not self._open:
             return ""
         event = list(self._open.values())[-1]
+        if event.stage == "drafting" and isinstance(waiting := event.detail.get("waiting"), str):
+            return f"{event.selector}: {_shorten(values.showable(waiting))}"
         if event.stage == "drafting":
             return f"{event.selector}: drafting {_shorten(_last_line(event.detail))}".rstrip()
         if event.stage not in STAGES:

@@ -568,8 +568,9 @@ class Progress(Struct, tag_field="op", tag="Progress", frozen=True):
     """A step of a missing method's way. Topic `progress`.
 
     `stage`: reified, reflected, drafted, audited, tried, installed (in a preview: shown) or refused; `drafting` carries text as it is
-    written. `testing` and then `held` or `failed` are of a method that is there and gets examples: `message` is the method then. Who
-    waits for it is not published; `detail.needs` is the selector of another missing method that this one waits for.
+    written, or while there is none `detail.waiting`, in words: what is waited for, such as an engine that starts. `testing` and then `held`
+    or `failed` are of a method that is there and gets examples: `message` is the method then. Who waits for it is not published;
+    `detail.needs` is the selector of another missing method that this one waits for.
     """
 
     message: Any

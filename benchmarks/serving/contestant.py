@@ -20,10 +20,12 @@ from msgspec import Struct
 
 from benchmarks.serving.wire import NO_ADAPTER, Ask, Call, Called, End, Failure, Play, Played, Ready, Report, Told, decode_command, encode
 from deploy import logs
-from deploy.settings import InferenceSettings
+from deploy.data_type import settled
+from deploy.settings import DataTypeName, InferenceSettings
 from inference_worker.adapters.adapter import read_model
 from inference_worker.engine.heap import settle
 from inference_worker.engine.processes import first_module
+from inference_worker.engine.step_threads import ThreadsExtension
 from inference_worker.engine.vllm_arguments import REMOVED_VARIABLES, engine_arguments, engine_environment
 
 _PLAY_S = 600
@@ -46,6 +48,7 @@ class Specification(Struct, frozen=True, forbid_unknown_fields=True):
     kv_cache_gib: float = 0.25
     warm: int = 0
     compiled: bool = False
+    dtype: DataTypeName = "auto"
 
     @property
     def setting(self) -> Literal["auto", "python", "stock"]:
@@ -71,6 +74,8 @@ class Contestant:
 
     async def begin(self) -> Ready:
         """One token with each adapter that fits, so that what a first step costs is paid; and which operations the engine uses."""
+        if self._specification.lora != "stock":
+            await self._llm.collective_rpc("tier_share_threads", timeout=_CALL_S)
         adapters = range(min(self._specification.slots, len(self._specification.adapters))) if self._lora else [NO_ADAPTER]
         for one in await self._play(Play([Ask(prompt="def", tokens=1, adapter=adapter) for adapter in adapters], one_by_one=True)):
             if one.error:
@@ -151,7 +156,7 @@ class Contestant:
         return LoRARequest(lora_name=f"a{number}", lora_int_id=number + 1, lora_path=self._specification.adapters[number])
 
 
-class Extension:
+class Extension(ThreadsExtension):
     """What the benchmark asks of vLLM's worker class, in the engine's process; the plugin's operations are recognised by their class."""
 
     model_runner: Any
@@ -171,12 +176,15 @@ class Extension:
 
 def _arguments(specification: Specification) -> dict[str, Any]:
     """The worker's own arguments for the engine, so that contestants differ in nothing but LoRA."""
-    settings = InferenceSettings(
-        lora=specification.setting,
-        max_loras=specification.slots,
-        max_lora_rank=specification.rank,
-        kv_cache_gib=specification.kv_cache_gib,
-        max_model_len=1024,
+    settings = settled(
+        InferenceSettings(
+            dtype=specification.dtype,
+            lora=specification.setting,
+            max_loras=specification.slots,
+            max_lora_rank=specification.rank,
+            kv_cache_gib=specification.kv_cache_gib,
+            max_model_len=1024,
+        )
     )
     path = Path(specification.model)
     arguments = engine_arguments(settings, read_model(path, "0" * 64), cpu=True)

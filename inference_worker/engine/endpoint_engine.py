@@ -81,6 +81,7 @@ class EndpointEngine(Engine):
 
     async def start(self, model: BaseModel) -> None:
         settings = self._settings
+        self.step = "asking the server what it serves"
         connections = settings.max_streams + _SPARE_CONNECTIONS
         self._client = EndpointClient(self._server, connections, settings.endpoint_connect_s, settings.endpoint_silence_s)
         try:

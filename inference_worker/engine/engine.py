@@ -30,7 +30,12 @@ class Generated(Struct, frozen=True):
 
 
 class Engine(ABC):
-    """One engine. `start` comes first; after `stop`, or once EngineDied was raised, only `stop` may be called."""
+    """One engine. `start` comes first; after `stop`, or once EngineDied was raised, only `stop` may be called.
+
+    `step`: what the start does, in words for who waits for it; any thread may read it.
+    """
+
+    step = ""
 
     @abstractmethod
     async def start(self, model: BaseModel) -> None:

@@ -28,6 +28,7 @@ import zmq
 from msgspec import Struct
 
 from inference_worker.engine.heap import settle
+from inference_worker.engine.step_threads import ThreadsExtension
 
 QUEUE = 256
 """Reads that may wait for the thread; past it a read is refused."""
@@ -45,7 +46,7 @@ class ReadReport(Struct, frozen=True):
     error: str = ""
 
 
-class TierExtension:
+class TierExtension(ThreadsExtension):
     """The methods that vLLM's worker class gets; vLLM refuses names that the class has already."""
 
     model_runner: Any  # vLLM's worker class has it
@@ -70,9 +71,11 @@ class TierExtension:
     def tier_state(self) -> dict[str, Any]:
         """What is where: numbers of the adapters that are `hot` (with their slots), `registered`, `parsed`, `reading`; `free` slots.
 
-        Also `operations`, how the adapters' part is computed (empty: by vLLM's own operations), and `pid` of this process.
+        Also `operations`, how the adapters' part is computed (empty: by vLLM's own operations), `pid` of this process, and `threads`, with
+        how many it computes (see step_threads).
         """
-        return self._tier_answer(lambda shelf: shelf.state())
+        threads = self._tier_threads.state() if self._tier_threads is not None else {}
+        return self._tier_answer(lambda shelf: shelf.state() | {"threads": threads})
 
     def _tier_answer(self, work: Callable[["HotAdapters"], dict[str, Any]]) -> dict[str, Any]:
         try:

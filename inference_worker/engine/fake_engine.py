@@ -78,6 +78,7 @@ class FakeEngine(Engine):
         self.moves: Counter[str] = Counter()
 
     async def start(self, model: BaseModel) -> None:
+        self.step = "reading the script"
         await asyncio.sleep(self._script.start_s)
 
     async def read(self, adapter: Adapter) -> int:

@@ -43,6 +43,9 @@ class EngineHost:
         self._starting: asyncio.Task[BaseModel] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ending: list[asyncio.Task[None]] = []
+        # The engine that is being started, and since when, seconds of the loop's clock.
+        self._started: Engine | None = None
+        self._started_at = 0.0
         self.starts = 0
         self.detail = ""
         self.rest = ""
@@ -56,6 +59,13 @@ class EngineHost:
         if self._engine is not None:
             return "ready"
         return "failed" if self.detail else "unloaded"
+
+    @property
+    def start_under_way(self) -> tuple[float, str]:
+        """For how long an engine has been starting, seconds, and what it does; nothing where none is."""
+        if self._starting is None:
+            return 0.0, ""
+        return asyncio.get_running_loop().time() - self._started_at, self._started.step if self._started is not None else ""
 
     @property
     def engine(self) -> Engine | None:
@@ -88,6 +98,7 @@ class EngineHost:
         """Have an engine for this model, in place of any other. Raises EngineStartFailed, UnknownModel."""
         if self._starting is not None:
             self._starting.cancel()
+        self._started_at = asyncio.get_running_loop().time()
         starting = self._starting = asyncio.create_task(self._start(digest, self._starting))
         try:
             return await asyncio.shield(starting)
@@ -107,7 +118,7 @@ class EngineHost:
             raise EngineStartFailed(f"model {digest}: {self.detail}") from error
         finally:
             if self._starting is starting:
-                self._starting = None
+                self._starting = self._started = None
 
     async def run(self, engine: Engine, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work` of `engine`. Raises EngineDied as soon as that engine is gone, whatever `work` does then."""
@@ -169,7 +180,7 @@ class EngineHost:
         self.starts += 1
         ENGINE_STARTS.inc()
         log.info("engine starts", model=digest, start=self.starts)
-        engine = self._make()
+        engine = self._started = self._make()
         await engine.start(model)
         self._engine, self._gone = engine, asyncio.get_running_loop().create_future()
         self._watching = asyncio.create_task(self._watch(engine))

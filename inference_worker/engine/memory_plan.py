@@ -16,7 +16,8 @@ from inference_worker.errors import EngineStartFailed
 
 _RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _BYTES = {"F64": 8, "F32": 4, "BF16": 2, "F16": 2}
-_DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
+# What is not settled is a plan for another machine, with a GPU: see deploy/data_type.py.
+_DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2, "auto": 2}
 _LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
 
 BATCHED_TOKENS = 2048
@@ -49,7 +50,7 @@ def padded_rank(rank: int) -> int:
 def slot_bytes(settings: InferenceSettings, model: BaseModel) -> int:
     """Bytes of one hot slot: A and B of every linear layer, padded to the rank, in the engine's data type."""
     per_rank = sum(inputs + outputs for outputs, inputs in _linear_shapes(model).values())
-    return per_rank * padded_rank(settings.max_lora_rank) * _width(settings, model)
+    return per_rank * padded_rank(settings.max_lora_rank) * _width(settings)
 
 
 def target_modules(model: BaseModel) -> list[str] | None:
@@ -87,7 +88,7 @@ def kv_token_bytes(settings: InferenceSettings, model: BaseModel) -> int:
     heads = _number(model.config, "num_attention_heads", 1)
     head = _number(model.config, "head_dim", _number(model.config, "hidden_size", 1) // heads)
     keys = _number(model.config, "num_key_value_heads", heads) * head
-    return 2 * _number(model.config, "num_hidden_layers", 1) * keys * _width(settings, model)
+    return 2 * _number(model.config, "num_hidden_layers", 1) * keys * _width(settings)
 
 
 def _weight_bytes(settings: InferenceSettings, model: BaseModel) -> int:
@@ -101,14 +102,14 @@ def _weight_bytes(settings: InferenceSettings, model: BaseModel) -> int:
         elif bits is not None and name in linear:
             total += math.prod(tensor.shape) * bits / 8
         else:
-            total += math.prod(tensor.shape) * _width(settings, model)
+            total += math.prod(tensor.shape) * _width(settings)
     return math.ceil(total)
 
 
 def _overhead(settings: InferenceSettings, model: BaseModel) -> int:
     """The framework, the activations of one step (the widest layer's input and output twice), and the logits in float32."""
     hidden, inner = _number(model.config, "hidden_size", 1), _number(model.config, "intermediate_size", 1)
-    activations = BATCHED_TOKENS * 2 * (hidden + 2 * inner) * _width(settings, model)
+    activations = BATCHED_TOKENS * 2 * (hidden + 2 * inner) * _width(settings)
     logits = 2 * settings.max_streams * _number(model.config, "vocab_size", 1) * 4
     return FRAMEWORK + activations + logits
 
@@ -154,9 +155,8 @@ def _context(settings: InferenceSettings, model: BaseModel) -> int:
     return min(settings.max_model_len, _number(model.config, "max_position_embeddings", settings.max_model_len))
 
 
-def _width(settings: InferenceSettings, model: BaseModel) -> int:
-    named = settings.dtype if settings.dtype != "auto" else str(model.config.get("dtype") or model.config.get("torch_dtype") or "bfloat16")
-    return _DTYPES.get(named, 2)
+def _width(settings: InferenceSettings) -> int:
+    return _DTYPES[settings.dtype]
 
 
 def _number(config: dict[str, Any], key: str, otherwise: int) -> int:

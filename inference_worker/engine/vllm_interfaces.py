@@ -132,6 +132,12 @@ INTERFACES: tuple[Interface, ...] = (
     Interface(f"{_MANAGER}.remove_adapter", ("self", "adapter_id"), "called: frees a slot and forgets the adapter"),
     Interface(f"{_LRU_MANAGER}.add_adapter", ("self", "lora"), "called: registers a parsed adapter"),
     Interface(f"{_LRU_MANAGER}.activate_adapter", ("self", "lora_id"), "called: copies it into the first free slot"),
+    Interface(
+        "vllm.v1.worker.gpu_model_runner.GPUModelRunner.execute_model",
+        ("self", "scheduler_output", "intermediate_tensors"),
+        "wrapped, on the worker's model runner: each step is computed with as many threads as step_threads.py chooses",
+    ),
+    Interface("vllm.v1.core.sched.output.SchedulerOutput.total_num_scheduled_tokens", None, "read: how many tokens a step computes"),
     # The engine.
     Interface("vllm.v1.engine.async_llm.AsyncLLM.errored", None, "read: whether vLLM counts its core as dead"),
     Interface("vllm.v1.engine.exceptions.EngineDeadError", None, "caught: the core ended under a call"),

@@ -17,6 +17,7 @@ import structlog
 import zmq
 import zmq.asyncio
 
+from deploy.data_type import settled
 from deploy.settings import Home, InferenceSettings
 from inference_worker import metrics as measures
 from inference_worker import protocol
@@ -58,7 +59,8 @@ class InferenceServer:
     """Serves the protocol on one socket. `make` returns an engine, not started; `trace` gets a line per finished request."""
 
     def __init__(self, home: Home, settings: InferenceSettings, make: Callable[[], Engine], trace: BinaryIO | None = None) -> None:
-        self._settings = settings
+        # Slots and budgets are counted in the type that the engine computes in.
+        self._settings = settings = settled(settings)
         self._home = home
         self._incarnation = secrets.token_hex(8)
         self._serving = Serving(home, settings, make, self._incarnation, self._rebuild, trace)

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import structlog
 
+from deploy.data_type import on_cpu
 from deploy.settings import Home, InferenceSettings
 from inference_worker import metrics as measures
 from inference_worker.adapters.adapter import BaseModel
@@ -18,7 +19,7 @@ from inference_worker.adapters.store import AdapterStore
 from inference_worker.engine.engine import Emit, Engine, Generated
 from inference_worker.engine.host import EngineHost
 from inference_worker.engine.memory_plan import slot_bytes
-from inference_worker.engine.vllm_arguments import engine_slots, on_cpu
+from inference_worker.engine.vllm_arguments import engine_slots
 from inference_worker.errors import BadAdapter, EndpointFailed, EngineDied, EngineStartFailed, InferenceFailure
 from inference_worker.loading.driver import Driver
 from inference_worker.protocol import (
@@ -255,6 +256,7 @@ class Serving:
             except EngineDied as error:
                 self._host.lost(engine, str(error))
         statistics = self._tiers.statistics(_MOST_LISTED)
+        starting_s, step = self._host.start_under_way
         return Health(
             id=identifier,
             engine=self._host.state,
@@ -267,6 +269,8 @@ class Serving:
             detail=silence or self._host.detail or self._host.rest,
             incarnation=self._incarnation,
             streams=self._settings.max_streams,
+            starting_s=starting_s,
+            step=step,
         )
 
     def _adapters(self, identifier: str, limit: int) -> Adapters:

@@ -53,6 +53,15 @@ def test_what_is_being_written_is_said_but_leaves_no_line() -> None:
     assert story.waiting_for() == "total: drafting     + \\x1b[2J"
 
 
+def test_while_the_model_cannot_write_yet_what_it_waits_for_is_said() -> None:
+    story = Story("total")
+    story.add(event("reflected"), 1.0)
+    assert story.add(event("drafting", {"waiting": "the engine is starting, 34 s so far; loading the model"}), 2.0) is None
+    assert story.waiting_for() == "total: the engine is starting, 34 s so far; loading the model"
+    story.add(event("drafting", {"text": "return 1"}), 3.0)
+    assert story.waiting_for() == "total: drafting return 1"
+
+
 def test_a_refusal_ends_the_story_without_a_method() -> None:
     story = Story("total")
     story.add(event("reified"), 1.0)

@@ -22,19 +22,35 @@ _UNTIL_S = 60.0
 
 
 class ScriptedModel:
-    """Stands where the InferenceClient stands: bodies by selector, in the order in which they are drafted; `wrote`: by whom, and how."""
+    """Stands where the InferenceClient stands: bodies by selector, in the order in which they are drafted; `wrote`: by whom, and how.
+
+    While it is `starting`, in the words for who waits, questions are kept until `starts`.
+    """
 
     def __init__(self, bodies):
         self.bodies = bodies
         self.wrote = {"mode": "merged"}
         self.asked = []
         self.numbered = 0
+        self.starting = ""
+        self._later = []
 
     def identifier(self, prefix):
         self.numbered += 1
         return f"{prefix}-{self.numbered}"
 
+    def waits_for(self, identifier, now):
+        return self.starting
+
+    def starts(self):
+        self.starting = ""
+        for question in self._later:
+            self.ask(*question)
+
     def ask(self, generate: Generate, seconds, done, told=None):
+        if self.starting:
+            self._later.append((generate, seconds, done, told))
+            return
         self.asked.append(generate)
         selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""
         bodies = self.bodies.get(selector, self.bodies.get("*", []))

@@ -21,11 +21,11 @@ from ui_client.client.client import Client
 from ui_client.client.errors import ClientError, RemoteError
 from ui_client.connection import connect
 from ui_client.evaluation import plot, throwaway
-from ui_client.evaluation.arms import FULL, Arm, arms
+from ui_client.evaluation.arms import FULL, Arm, arms, set_up
 from ui_client.evaluation.figures import CurvePoint, Share
 from ui_client.evaluation.report import FORMAT, EvaluationReport, EvaluationSummary, GroupFigures, TaskReport, summary, write
 from ui_client.evaluation.runner import SuiteRun
-from ui_client.evaluation.suite import SuiteBroken, SuiteTask, read_suite
+from ui_client.evaluation.suite import SuiteBroken, SuiteTask, notes, read_suite
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
 
@@ -109,9 +109,13 @@ def evaluate(
 def _read(suite: Path) -> tuple[bytes, list[SuiteTask]]:
     text = suite.read_bytes()
     try:
-        return text, read_suite(text)
+        tasks = read_suite(text)
     except SuiteBroken as error:
         raise Failure("BadSuite", f"{suite}: {error.message}", error.remedy) from error
+    if unread := notes(text):
+        listed = ", ".join(f"{field} ({count})" for field, count in sorted(unread.items()))
+        report.note(f"fields of {suite.name} that are not a task's, and count in nothing: {listed}", style="yellow")
+    return text, tasks
 
 
 def _arm(name: str) -> Arm:
@@ -148,12 +152,7 @@ def _image(configuration: Configuration, overlay: Mapping[str, Any], steps: Step
 def _prepare(configuration: Configuration, arm: Arm, steps: Steps) -> None:
     """Set the arm up, and have the engine think once: its start is not what is measured."""
     with connect(configuration) as client:
-        for name, slots in arm.slots.items():
-            for slot, value in slots.items():
-                client.send(name, "mirror_", "setSlot_value_", slot, value)
-        for name, methods in arm.methods.items():
-            for selector, source in methods.items():
-                client.create_method(name, selector, source, policy=True)
+        set_up(client, arm)
         with steps.step("engine") as step:
             in_background(lambda: _warm(client), lambda: steps.tick(step, "the model wakes"))
             step.outcome = "warm"

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from deploy import service, settings
+from deploy import data_type, service, settings
 from deploy.settings import Configuration, is_tcp
 from ui_client import child, report, startup, values
 from ui_client.client.client import Client
@@ -100,9 +100,11 @@ def _endpoints(configuration: Configuration) -> dict[str, str]:
 
 
 def _model(configuration: Configuration) -> dict[str, str]:
-    """Who writes the image's texts: `endpoint` is empty where it is an engine here, with the image's own model."""
+    """Who writes the image's texts: `endpoint` is empty where an engine here does, with the image's own model, in `dtype`."""
     inference = configuration.settings.inference
-    return {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
+    told = {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
+    here = data_type.here(inference)
+    return told if inference.endpoint else told | {"dtype": here.name, "dtype_why": here.why}
 
 
 def _phases(steps: Steps) -> list[dict[str, Any]]:
@@ -128,6 +130,8 @@ def _print(summary: dict[str, Any], programs: list[service.ProgramStatus], bridg
         report.out.print(Text(f"{name}: {endpoint}"), soft_wrap=True)
     if (model := summary["model"])["endpoint"]:
         report.out.print(Text(f"model: {model['endpoint_model'] or 'what it serves'} at {model['endpoint']}"), soft_wrap=True)
+    else:
+        report.out.print(Text(f"model: in {model['dtype']}; {model['dtype_why']}"), soft_wrap=True)
     figures = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
     report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in figures.items())), soft_wrap=True)
     uvms = bridge.get("uvms")

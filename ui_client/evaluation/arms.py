@@ -1,4 +1,5 @@
-"""Arms of an evaluation: the same image with one part of its cognition off, so that one sees what the part is worth. Pure.
+"""Arms of an evaluation: the same image with one part of its cognition off, so that one sees what the part is worth. Pure, but for
+`set_up`.
 
 An arm is a setting, a slot of a primordial object or a method of the image's policy; whoever adds a part adds its arm to the table.
 Settings that a version does not have are left out, and an arm that would change nothing then is not offered.
@@ -8,6 +9,8 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from msgspec import Struct
+
+from ui_client.evaluation.access import ImageAccess
 
 
 class Arm(Struct, frozen=True):
@@ -52,6 +55,16 @@ ARMS: Final[dict[str, Arm]] = {
     "no-varied": Arm("drafts are not run on varied inputs", settings={"uvm.varied": 0}),
     "no-adapter": Arm("the model speaks without the shipped adapter", settings={"inference.adapter": "none"}),
 }
+
+
+def set_up(access: ImageAccess, arm: Arm) -> None:
+    """Send what an arm changes of the image's policy. Raises ClientError."""
+    for name, slots in arm.slots.items():
+        for slot, value in slots.items():
+            access.send(name, "mirror_", "setSlot_value_", slot, value)
+    for name, methods in arm.methods.items():
+        for selector, source in methods.items():
+            access.create_method(name, selector, source, policy=True)
 
 
 def arms(keys: Collection[str]) -> dict[str, Arm]:

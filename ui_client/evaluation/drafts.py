@@ -3,6 +3,7 @@
 Nothing of it is trusted to have the shape that it should have: policy and later versions may write otherwise.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
@@ -74,13 +75,13 @@ def drafting(*sources: Any) -> Drafting:
     chosen = first("chosen", int)
     if chosen is None and isinstance(decision, Mapping):
         chosen = _decided(decision, drafts)
-    confidence = first("confidence", (int, float))
+    confidence = _number(first("confidence", (int, float)))
     if confidence is None and isinstance(decision, Mapping):
         confidence = _number(decision.get("confidence"))
     return Drafting(
         drafts,
         chosen if chosen is not None and 0 <= chosen < len(drafts) else -1,
-        min(1.0, max(0.0, float(confidence))) if confidence is not None and confidence == confidence else None,
+        min(1.0, max(0.0, confidence)) if confidence is not None else None,
         decision,
     )
 
@@ -117,4 +118,5 @@ def _draft(number: int, part: Mapping[str, Any], survivors: Mapping[str, int]) -
 
 
 def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and math.isfinite(value) else None

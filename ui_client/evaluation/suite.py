@@ -6,6 +6,7 @@ an object of the task: `self` is the receiver, `parent1` its nearest prototype, 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
@@ -185,6 +186,13 @@ def read_suite(text: bytes) -> list[SuiteTask]:
     if len(tasks) > MOST:
         raise SuiteBroken(f"{len(tasks):,} tasks; {MOST:,} are allowed", "split it")
     return tasks
+
+
+def notes(text: bytes) -> dict[str, int]:
+    """Fields of a suite that can be read which are none of a task: each with how many lines have it."""
+    known = set(SuiteTask.__struct_fields__)
+    found = Counter(field for line in text.splitlines() if line.strip() for field in msgspec.json.decode(line) if field not in known)
+    return dict(found)
 
 
 def reference(value: Any) -> str | None:

@@ -77,6 +77,7 @@ from uvm.generation.process import GenerationProcess
 from uvm.generation.proposals import PREFIX
 from uvm.generation.request import MethodRequest
 from uvm.generation.thoughts import Thoughts
+from uvm.generation.waits import Waits
 from uvm.image.blobs import materializer
 from uvm.image.image import Image
 from uvm.image.queries import capacity
@@ -140,6 +141,7 @@ class Writers:
         self._installer = Installer(image, runtime, settings.uvm, owner, materialize)
         self._thoughts = Thoughts(image, transactor, inference, materialize)
         self.learner = Learner(image, transactor, owner.split("/")[0])
+        self._waits = Waits(lambda question: inference.waits_for(question, time.monotonic()))
         self._numbers = count(1)
         self._waiters: dict[int, Answer] = {}
         self._trials: dict[int, Trial] = {}
@@ -202,12 +204,14 @@ class Writers:
             self._ended(trial, outcome)
 
     def tick(self, now: float) -> None:
-        """Trials that took too long, leases to renew, messages of others to look after, lessons to take in."""
+        """Trials that took too long, leases to renew, messages of others to look after, waits to tell of, lessons to take in."""
         for trial in self.trials():
             outcome = trial.expired(now)
             if outcome is not None:
                 self._ended(trial, outcome)
         self._happened(TimePassed())
+        for order in self._waits.due(now):
+            self._publish_progress(order)
         for principal, cpu_s in self._meter.read():
             if principal:
                 self._used(principal, cpu_s)
@@ -291,6 +295,7 @@ class Writers:
 
     def _advance(self, order: Advance) -> StepStored:
         self._transactor.run(lambda: self._installer.advance(order))
+        self._waits.stored(order)
         return StepStored(order.generation)
 
     def _renew_lease(self, order: RenewLease) -> None:
@@ -343,6 +348,7 @@ class Writers:
         question = order.generate.id
 
         def done(answer: Completed | RequestFailed) -> None:
+            self._waits.begun(question)
             if isinstance(answer, Completed):
                 self.learner.wrote(order.persona, answer.outputs)
                 self._happened(Wrote(order.generation, question, answer))
@@ -350,8 +356,10 @@ class Writers:
                 self._happened(WriterFailed(order.generation, question, answer))
 
         def writing(delta: Delta) -> None:
+            self._waits.begun(question)
             self._happened(WritingDelta(order.generation, question, delta.index, delta.text))
 
+        self._waits.asked(order)
         self._inference.ask(order.generate, self._settings.uvm.generation_deadline_s, done, writing)
 
     def _ask_thought(self, order: AskThought) -> None:
@@ -371,6 +379,7 @@ class Writers:
         )
 
     def _cancel_question(self, order: CancelQuestion) -> None:
+        self._waits.begun(order.question)
         self._inference.cancel(order.question)
 
     # --- trials ------------------------------------------------------------------------------------------------------

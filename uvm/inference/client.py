@@ -27,6 +27,7 @@ from inference_worker.protocol import (
     encode,
 )
 from uvm.inference.balancer import Worker, choose
+from uvm.inference.waits import why_nothing_yet
 
 HEALTH_EVERY_S: Final = 1.0
 ELSEWHERE: Final = frozenset({"UnknownModel", "BadAdapter", "EngineStartFailed", "EndpointFailed"})
@@ -102,6 +103,11 @@ class InferenceClient:
         if question is not None:
             self._done_with(question)
             self._put(question.worker, encode(CancelRequest(identifier)))
+
+    def waits_for(self, identifier: str, now: float) -> str:
+        """Why nothing has come of a question yet, in words for who waits; empty where there is nothing to say."""
+        question = self._questions.get(identifier)
+        return why_nothing_yet(self._workers[question.worker], now, now - question.sent_at) if question is not None else ""
 
     def receive(self) -> None:
         """Take what the workers have said."""

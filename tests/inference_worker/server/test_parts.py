@@ -169,7 +169,10 @@ async def test_a_start_that_is_told_to_end_ends(tmp_path: Path) -> None:
     while host.starts == 0:
         await asyncio.sleep(0)
     assert host.state == "starting"
+    seconds, step = host.start_under_way
+    assert 0 <= seconds < 60 and step == "reading the script"
     await host.stop()
+    assert host.start_under_way == (0.0, "")
     with pytest.raises(EngineStartFailed):
         await starting
     assert host.state == "unloaded"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.uvm.conftest import house as house
 from tests.uvm.conftest import trials as trials
-from tests.uvm.houses import House
+from tests.uvm.houses import House, offer
 from ui_client.client.errors import RemoteError
 from uvm.protocol import Import, Inspect, ObjectState, Reference, Release, Send, encode
 
@@ -27,6 +27,11 @@ class HouseAccess:
 
     def preview(self, target: Any, selector: str, /, *args: Any, deadline: Any = None, keywords: Any = None) -> Any:
         return self._carry_out(Send(id=1, target=target, selector=selector, args=list(args), kwargs=dict(keywords or {}), preview=True))
+
+    def create_method(self, target: Any, selector: str, source: str, *, policy: bool = False) -> Any:
+        answer = offer(self._house, target, selector, source, policy=policy)
+        assert isinstance(answer, dict), answer
+        return answer
 
     def import_objects(self, bundle: Any) -> Any:
         return self._carry_out(Import(id=1, bundle=encode(bundle)))

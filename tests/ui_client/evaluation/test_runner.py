@@ -3,7 +3,10 @@
 import json
 from typing import Any
 
+import pytest
+
 from ui_client.client.errors import BridgeUnreachable
+from ui_client.evaluation.arms import ARMS, set_up
 from ui_client.evaluation.report import TaskReport, summary
 from ui_client.evaluation.runner import SuiteRun
 from ui_client.evaluation.suite import SuiteTask, read_suite
@@ -125,6 +128,15 @@ def test_what_is_hostile_is_right_as_long_as_nothing_but_the_receiver_changes(ac
     assert robbed.right is False and "neighbour.balance" in robbed.why
     assert spoiled.right is True and spoiled.changed == {"balance": 0}
     assert refused.right is True and refused.status == "refused"
+
+
+@pytest.mark.parametrize("name", sorted(ARMS))
+def test_an_arm_changes_what_it_says_of_a_real_image(access, name):
+    image, opens = access(total=[PRODUCT, SUM, TEN, "    return self.cost"])
+    set_up(image, ARMS[name])
+    (report,) = run(opens, suite({}))
+    assert len(report.drafts) == (1 if name == "greedy" else 4)
+    assert name != "one-persona" or {draft.persona for draft in report.drafts} == {"brick"}
 
 
 def test_tasks_of_one_shape_do_not_find_each_others_methods(access):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ui_client.evaluation.documents import bundle, object_names
-from ui_client.evaluation.suite import SuiteBroken, cases, read_suite
+from ui_client.evaluation.suite import SuiteBroken, cases, notes, read_suite
 from uvm.protocol import decode_document
 
 SMALL = Path(__file__).parents[3] / "benchmarks" / "suites" / "small.jsonl"
@@ -113,7 +113,9 @@ def test_objects_of_each_case_are_of_their_own_and_refer_to_each_other():
 def test_a_note_of_the_author_is_no_part_of_the_task_and_a_check_may_say_what_is_right_as_the_task_does() -> None:
     task = {"id": "a", "selector": "size", "slots": {"n": 1}, "expect": {"result": 1}, "note": "easy"}
     checks = [{"slots": {"n": 2}, "result": 2}, {"slots": {"n": 2}, "expect": {"result": 2}, "by": "hand"}]
-    (read,) = read_suite(json.dumps({**task, "check": checks}).encode())
+    text = json.dumps({**task, "check": checks}).encode()
+    (read,) = read_suite(text)
+    assert notes(text + b"\n\n" + line()) == {"note": 1}
     first, second, third = cases(read)
     assert first.expect.result == 1
     assert (second.slots, second.expect.result) == (third.slots, third.expect.result) == ({"n": 2}, 2)

@@ -14,7 +14,7 @@ from uvm.generation.request import MethodRequest
 from uvm.image.image import Image
 from uvm.machine.delivery import Answered
 from uvm.objects import ABSENT, KIND, UvmObject
-from uvm.protocol import Example, Reference, decode_value
+from uvm.protocol import Example, Progress, Reference, decode_value
 
 
 def test_a_missing_method_is_written_and_the_message_answered(house):
@@ -39,6 +39,31 @@ def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_l
     proof = one.send(shop, "explain_", "worth")["proof"]
     assert (proof["mode"], proof["endpoint"], proof["endpoint_model"], proof["adapter"]) == ("base", "https://gpu.example", "llama", "")
     assert {draft["endpoint_model"] for draft in proof["drafts"]} == {"llama"}
+
+
+def test_while_the_engine_starts_whoever_follows_is_told_and_no_longer(house):
+    one = house(worth=["    return self.cost * self.pieces"])
+    shop = make_shop(one)
+    one.model.starting = "the engine is starting, 34 s so far; loading the model"
+    ended = []
+    (missing,) = one.bench.run(one.bench.delivery(shop, "worth"))
+    one.writers.request(missing, ended.append)
+    one.until(lambda: any("waiting" in event.detail for event in progress_of(one)))
+    waiting = progress_of(one)[-1]
+    assert (waiting.stage, waiting.selector, waiting.receiver) == ("drafting", "worth", shop)
+    assert waiting.detail == {"waiting": "the engine is starting, 34 s so far; loading the model"}
+    assert waiting.message == progress_of(one)[0].message
+    told = len(progress_of(one))
+    one.writers.tick(time.monotonic())
+    assert len(progress_of(one)) == told, "once a second"
+    one.model.starts()
+    one.until(lambda: ended)
+    assert ended == [None] and "waiting" not in progress_of(one)[-1].detail
+    assert not list(one.writers._waits.due(time.monotonic() + 60)), "nothing is told of what has ended"
+
+
+def progress_of(house):
+    return [event for event in house.events if isinstance(event, Progress)]
 
 
 def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(house):

@@ -31,8 +31,8 @@ MODEL, ADAPTER, OTHER = "a" * 64, "b" * 64, "c" * 64
 _UNTIL_S = 60.0
 
 
-def health(adapters=(), waiting=0, running=0, streams=16, incarnation="one", model=MODEL):
-    return Health("h", "ready", True, model, list(adapters), waiting, running, 1, incarnation=incarnation, streams=streams)
+def health(adapters=(), waiting=0, running=0, streams=16, incarnation="one", model=MODEL, engine="ready", **more):
+    return Health("h", engine, True, model, list(adapters), waiting, running, 1, incarnation=incarnation, streams=streams, **more)
 
 
 def worker(name="w", *, at=100.0, asked_at=None, sent=0, **facts):
@@ -226,6 +226,36 @@ def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(
     one.workers[0].say(completed("late"))
     one.hear()
     assert one.answers == [completed("late")] and one.workers[1].hear(CancelRequest).id == "q"
+
+
+def test_a_question_says_what_it_waits_for_until_the_engine_is_there(tmp_path):
+    """The worker itself comes up later than the question is asked."""
+    with zmq.Context() as context:
+        client = InferenceClient(context, [f"ipc://{tmp_path}/0"])
+        now = time.monotonic()
+        client.ask(Generate(id="q", model=MODEL, prompt="p"), 100.0, lambda answer: None)
+        client.tick(now)
+        assert client.waits_for("q", now + 0.5) == "", "a worker that is there answers within a second"
+        assert client.waits_for("q", now + 34) == "the inference worker does not answer, 34 s so far"
+        worker = Played(context, f"ipc://{tmp_path}/0")
+        for facts, expected in (
+            (
+                {"engine": "starting", "starting_s": 34.2, "step": "loading the model"},
+                "the engine is starting, 34 s so far; loading the model",
+            ),
+            ({"engine": "starting", "starting_s": 50.0}, "the engine is starting, 50 s so far"),
+            ({"engine": "failed", "detail": "no memory"}, "the engine failed: no memory"),
+            ({"engine": "ready"}, ""),
+        ):
+            client.tick(now := now + 5)
+            worker.hear(AskHealth)
+            worker.say(health(**facts))
+            assert client.sockets[0].poll(10_000)
+            client.receive()
+            assert client.waits_for("q", time.monotonic()) == expected
+        assert client.waits_for("another", now) == ""
+        client.close()
+        worker.socket.close()
 
 
 def test_a_busy_worker_is_left_for_the_next_one_at_once(stage):
