@@ -30,9 +30,24 @@ class Arm(Struct, frozen=True):
 FULL: Final = "full"
 
 
+_AGREEMENT: Final = {
+    "chooseFrom_": """def chooseFrom_(self, candidates):
+    best = None
+    for candidate in candidates:
+        rank = (candidate['examples_passed'], candidate['agreement'], candidate['logprob'])
+        if best is None or rank > best[0]:
+            best = (rank, candidate['index'])
+    return best[1]
+"""
+}
+
 ARMS: Final[dict[str, Arm]] = {
     FULL: Arm("everything as it is configured"),
     "greedy": Arm("one greedy draft a message", settings={"uvm.drafts": 1, "uvm.most_drafts": 1}, slots={"pLLM_obj": {"drafts": 1}}),
+    "one-stage": Arm("the first drafts alone, also where they do not agree", settings={"uvm.most_drafts": 4}),
+    "agreement": Arm(
+        "what most drafts agree on is installed, and nothing is refused for want of confidence", methods={"pLLM_obj": _AGREEMENT}
+    ),
     "one-persona": Arm(
         "brick alone is asked",
         methods={"pLLM_obj": {"personasFor_": "def personasFor_(self, message):\n    return ['brick']\n"}},

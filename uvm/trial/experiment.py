@@ -7,6 +7,7 @@ come from. What it finds is an opinion about one draft.
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -225,16 +226,18 @@ class _Trial:
         request, runs = self._request, list[VariedRun]()
         if not request.varied or request.raises:
             return runs
-        image, left = self._prepared(EMPTY, request.receiver), _VARIED_S + self._waited()
-        began = time.monotonic()
+        image, ticks_used = self._prepared(EMPTY, request.receiver), self.ticks_used
+        began = time.monotonic() - self._waited()
         for number in range(request.varied):
             image.manager.begin()
             try:
-                runs.append(self._varied_run(image, Variation(request.seed, number), left - (time.monotonic() - began) + self._waited()))
+                left = _VARIED_S - (time.monotonic() - self._waited() - began)
+                runs.append(self._varied_run(image, Variation(request.seed, number), left))
             finally:
                 if self._attempt is not None:
                     self._attempt.forget_changes()
                 image.manager.abort()
+        self.ticks_used = ticks_used  # what is told is what the message itself uses
         return runs
 
     def _varied_run(self, image: Image, variation: Variation, seconds: float) -> VariedRun:
@@ -479,7 +482,12 @@ def _data(one: UvmObject) -> dict[str, Any]:
 
 
 def _wired(image: Image, slots: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: to_wire(value, image.reference) for name, value in slots.items()}
+    """Slots as wire values; one that cannot be carried stays as it is."""
+    carried: dict[str, Any] = {}
+    for name, value in slots.items():
+        with suppress(BadValue):
+            carried[name] = to_wire(value, image.reference)
+    return carried
 
 
 def _texts(value: Any, depth: int = 0) -> Iterator[str]:

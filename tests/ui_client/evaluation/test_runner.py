@@ -39,6 +39,7 @@ def test_what_is_installed_is_right_where_the_checks_say_so_too_and_every_draft_
     assert [(draft.right, draft.chosen, draft.persona != "") for draft in report.drafts] == [(True, True, True), (False, False, True)]
     assert report.drafts[1].cases == [False, False, False] and "answered 6.5, not 10" in report.drafts[1].why
     assert (report.first_draft, report.any_draft, report.tokens) == (True, True, 20)
+    assert report.confidence == report.decision["confidence"] and 0 < report.confidence < 1
     assert report.drafts[0].trial["kind"] == "ok" and report.drafts[0].agreement == 1
 
 

@@ -66,6 +66,7 @@ def test_runs_are_bounded_in_work_and_cost_little(world: World, server: TrialSer
     world.image.manager.begin()
     source = "def long(self):\n    total = 0\n    for n in range(self.quantity):\n        total += n\n    return total\n"
     outcome = varied(world, server, source, ticks=2_000_000)
+    assert outcome.ticks_used == world.run(server, replace(world.request(source), ticks=2_000_000)).ticks_used
     assert any(run.error == "TickLimit" or "Tick" in run.error for run in outcome.varied), [run.error for run in outcome.varied]
     began = time.monotonic()
     with_runs = varied(world, server, SUM)
