@@ -22,9 +22,11 @@ from uvm.language.builtins import NAMES
 from uvm.language.transformer import OPERATOR_GUARDS
 from uvm.objects import PARENTS, Counter, MergingQueue, MergingSet, UvmObject
 from uvm.rights import Limits
+from uvm.runtime import wherefore
 from uvm.runtime.attempt import Attempt
 from uvm.runtime.personas import PERSONAS
 from uvm.runtime.primitives import PRIMITIVES
+from uvm.runtime.prompting import PROMPTS
 from uvm.runtime.recollection import EVERYWHERE
 from uvm.runtime.revoking import AUTHORS
 from uvm.runtime.runtime import Runtime
@@ -470,8 +472,8 @@ ELSEWHERE: Final = {
     "primitive beWritten_": "ends the attempt",
     "primitive routed_": "needs a message object; charged per persona",
     "primitive fineTuneWith_": "needs a persona; costs what setSlot_value_ costs",
-    **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in {**PERSONAS, **AUTHORS}},
-    **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in EVERYWHERE},
+    **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in {**PERSONAS, **PROMPTS, **AUTHORS}},
+    **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in {**EVERYWHERE, **wherefore.EVERYWHERE}},
 }
 """What no case can repeat, and why."""
 

@@ -16,6 +16,7 @@ from ui_client.commands import (
     machine,
     messages,
     models,
+    prompt,
     revocation,
     service,
     transport,
@@ -30,7 +31,23 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for group in (service, messages, history, revocation, transport, events, machine, models, adapters, logs, image, keys, evaluation, window):
+for group in (
+    service,
+    messages,
+    history,
+    revocation,
+    transport,
+    events,
+    machine,
+    models,
+    adapters,
+    prompt,
+    logs,
+    image,
+    keys,
+    evaluation,
+    window,
+):
     group.register(app)
 
 

@@ -69,6 +69,10 @@ class ExampleFailed(ImageError):
     """A message does not do what its example says, and what answers it is not the image's to write again; nothing was run."""
 
 
+class BadPrompt(ImageError):
+    """A text that no persona can be asked with, or a persona that is none; nothing changed."""
+
+
 class PreviewGone(ImageError):
     """What is accepted was not shown for this message, or too long ago."""
 

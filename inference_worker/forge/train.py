@@ -29,6 +29,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from deploy.digest import directory_digest
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import TrainingExample
+from inference_worker.forge.render import COVENANT
 
 ATTENTION = 12 * 240 * 240
 """Pairs of tokens, over all rows, that pass the model at a time: some 3 GB. Batches of long prompts go in parts."""
@@ -236,6 +237,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _notes(recipe: Recipe, made_of: dict[str, Any], losses: list[float], seconds: float) -> dict[str, Any]:
     return {
         "recipe": asdict(recipe),
+        "covenant": COVENANT,
         **made_of,
         "versions": {"python": platform.python_version(), **{name: version(name) for name in ("torch", "transformers", "peft")}},
         "steps_done": len(losses),

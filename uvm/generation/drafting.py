@@ -8,13 +8,13 @@ from uvm.errors import ImageError
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
-from uvm.image import revocations, views
+from uvm.image import prompts, revocations, views
 from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.message_object import data_slots, is_method, parameters_of
 from uvm.image.methods import runs
 from uvm.language.grammar import candidate_slots
-from uvm.objects import KIND, UvmObject
+from uvm.objects import UvmObject
 from uvm.protocol import Reference
 
 _EVERYBODYS: Final = ("clone", "slotNames")
@@ -29,20 +29,22 @@ class NoModel(ImageError):
 
 
 def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Materialize) -> Commission:
-    """Voices of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel, Revoked.
+    """Voices and texts of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel, Revoked.
 
     A persona that is revoked is not asked; where all of them are, nobody is.
     """
     trusted = [persona for persona in plan.personas if revocations.find(image, Author("persona", persona)) is None]
     if not trusted:
         revocations.check(image, Author("persona", plan.personas[0]))
-    voices = {persona: voice_of(image, image.named(persona)._p_oid, materialize) for persona in trusted}
+    named = {persona: image.named(persona) for persona in trusted}
+    voices = {persona: voice_of(image, owner._p_oid, materialize) for persona, owner in named.items()}
+    covenants = {persona: prompts.in_force(image, owner).text for persona, owner in named.items()}
     slots = [pair[0] for pair in request.reified["slots"]]
     selectors = _selectors(image, request)
     slots = list(dict.fromkeys([*slots, *candidate_slots(request.selector)]))
     slots = [name for name in slots if not keyword.iskeyword(name)]
     selectors = [name for name in selectors if not keyword.iskeyword(name)]
-    return Commission(voices, slots, selectors, parameters_of(request.positional, list(request.kwargs)))
+    return Commission(voices, slots, selectors, parameters_of(request.positional, list(request.kwargs)), request.covenant, covenants)
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
@@ -53,8 +55,7 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     """
     one = image.at(Reference(persona))
     model = views.nearest(one, "model", "model")
-    # A persona that shall speak without the adapter that it inherits says so with None.
-    adapter = None if one.lookup("adapter") is None else _adapter(image, one)
+    adapter = revocations.trusted_adapter(image, one)
     if model is None:
         raise NoModel(
             f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
@@ -70,17 +71,6 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
         return Voice(thinks.digest)
     materialize(adapter, "adapter")
     return Voice(thinks.digest, speaks.digest, speaks.name)
-
-
-def _adapter(image: Image, persona: UvmObject) -> UvmObject | None:
-    """The nearest adapter up the chain of parents that is not revoked."""
-    for each in persona.chain():
-        adapter = each.own("adapter")
-        if type(adapter) is not UvmObject or adapter.own(KIND) != "adapter":
-            continue  # somebody's word, as the adapter of a camera
-        if revocations.find(image, Author("adapter", str(adapter.own("digest")))) is None:
-            return adapter
-    return None
 
 
 def _selectors(image: Image, request: MethodRequest) -> list[str]:

@@ -30,12 +30,26 @@ class Voice(Struct, frozen=True):
 
 
 class Commission(Struct, frozen=True):
-    """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`."""
+    """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`.
+
+    `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with.
+    """
 
     personas: dict[str, Voice]
     slots: list[str]
     selectors: list[str]
     parameters: list[str]
+    covenant: str = ""
+    covenants: dict[str, str] = {}
+
+    def prompt(self, persona: str, planned: str) -> str:
+        """The planned prompt in a persona's own words: its first paragraph in the place of the one that all inherit.
+
+        A plan that begins in another way is the image's own, and stays.
+        """
+        own = self.covenants.get(persona, self.covenant)
+        inherits = own == self.covenant or not planned.startswith(f"{self.covenant}\n")
+        return planned if inherits else own + planned.removeprefix(self.covenant)
 
     def grammar(self, without: str = "") -> str:
         """The grammar of the answer; `without` is a slot or selector that a draft must do without."""
@@ -84,7 +98,7 @@ def requests(
             model=voice.model,
             adapter=voice.adapter or None,
             adapter_name=voice.adapter_name,
-            prompt=plan.prompt,
+            prompt=commission.prompt(persona, plan.prompt),
             samplings=samplings,
             max_tokens=plan.max_tokens,
             grammar=commission.grammar(without),

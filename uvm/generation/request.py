@@ -18,7 +18,8 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     """A message whose method is to be written, is offered by a tool, or is to be tested.
 
     `receiver`: its oid; `parents`: the oids of its parents; `overlay`: records of what the attempt had changed or made. `reified`: the
-    slots of the message object in plain values. `plan`: what `reflectOn_` asked for. `asked_at`: arrival, seconds since the epoch.
+    slots of the message object in plain values; `covenant`: the first paragraph that it was handed. `plan`: what `reflectOn_` asked for.
+    `asked_at`: arrival, seconds since the epoch.
     `clauses`: the examples that the method has to satisfy, the sender's first; `raises`: the type of the error in which the message is to
     end, as one of them says; `send` false: the message itself is not tried, the examples are.
     `offered`: the source that a tool offers in place of drafts; `here`: for its object alone. `depth`: how many messages wait for this
@@ -47,6 +48,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     send: bool = True
     overlay: dict[bytes, bytes] = {}
     reified: dict[str, Any] = {}
+    covenant: str = ""
     plan: Any = None
     depth: int = 0
     offered: str | None = None

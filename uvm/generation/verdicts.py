@@ -161,8 +161,9 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
     """What a method can show for itself: prompt, voice, seed, every draft with its fate, audit and trial."""
     draft, commission, request = generation.drafts[chosen], generation.commission, generation.request
     voice = commission.personas.get(draft.persona) if commission is not None else None
+    planned = generation.plan.prompt if generation.plan is not None else ""
     return {
-        "prompt": generation.plan.prompt if generation.plan is not None else "",
+        "prompt": commission.prompt(draft.persona, planned) if commission is not None else planned,
         "model": voice.model if voice is not None else "",
         # An endpoint may have left the adapter out.
         "adapter": f"{voice.adapter_name}@{voice.adapter}" if voice is not None and voice.adapter and draft.mode != "base" else "",

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, get_args
 
 from BTrees.OOBTree import OOBTree
 
-from uvm.image import pages
+from uvm.image import pages, prompts
 from uvm.image.image import Image
 from uvm.image.journal import Effect, effects_kept
 from uvm.image.large import stored, weight
@@ -35,6 +35,7 @@ Kind = Literal[
     "release",
     "model",
     "adapter",
+    "prompt",
     "revocation",
     "restoration",
     "undo",
@@ -44,8 +45,8 @@ Kind = Literal[
 KINDS: Final = get_args(Kind)
 """birth: the image's first objects. renewal: what a newer kernel added. install, correction, removal: of a method; a correction
 replaces one. refusal: of a method that was to be written. quarantine, release: a method was put out of use, and back. model, adapter: one
-was imported, removed, or put into a slot. revocation, restoration: of an adapter's or an author's methods. undo, import, upgrade: as they
-say."""
+was imported, removed, or put into a slot. prompt: what the model is asked with was changed, `facts` have the text before and after it.
+revocation, restoration: of an adapter's or an author's methods. undo, import, upgrade: as they say."""
 
 PAGES: Final = 4000
 KEPT: Final = 32_000_000
@@ -87,7 +88,9 @@ def record(
 
 
 def record_effects(image: Image, effects: Iterable[Effect], author: str, cause: str) -> None:
-    """Write down what mattered of a message's effects: methods that it removed or put back, models and adapters that it put somewhere."""
+    """Write down what mattered of a message's effects: methods that it removed or put back, models and adapters that it put somewhere,
+    and texts that personas are asked with.
+    """
     for owner, slot, before, after, _ in effects:
         was, is_now = _kind(before), _kind(after)
         if was == "method" or is_now == "method":
@@ -97,6 +100,10 @@ def record_effects(image: Image, effects: Iterable[Effect], author: str, cause: 
             record(
                 image, "model" if is_now == "model" else "adapter", author=author, cause=cause, object=owner, slot=slot, facts=_named(after)
             )
+        elif slot == prompts.SLOT and prompts.is_persona(image, owner):
+            record(
+                image, "prompt", author=author, cause=cause, object=owner, slot=slot, facts={"before": _text(before), "after": _text(after)}
+            )
 
 
 def _kind(value: Any) -> Any:
@@ -105,6 +112,11 @@ def _kind(value: Any) -> Any:
 
 def _named(weights: UvmObject) -> dict[str, str]:
     return {name: value for name in ("name", "digest") if type(value := weights.own(name)) is str}
+
+
+def _text(covenant: Any) -> dict[str, str]:
+    """A text that the model is asked with, as far as it is one; a whole one, which a fact that is a text itself is not."""
+    return {"text": covenant} if type(covenant) is str and len(covenant) <= prompts.CHARACTERS else {}
 
 
 def _head(image: Image) -> UvmObject:

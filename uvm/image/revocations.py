@@ -20,7 +20,7 @@ from uvm.image import authors, library, methods, model_registry
 from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.methods import REVOKED, SHAPE, now, runs
-from uvm.objects import ABSENT, UvmObject
+from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
 
 MOST: Final = 2000
@@ -52,6 +52,19 @@ def check(image: Image, author: Author) -> None:
     record = find(image, author)
     if record is not None:
         raise revoked(author, record)
+
+
+def trusted_adapter(image: Image, persona: UvmObject) -> UvmObject | None:
+    """The nearest adapter up a persona's chain of parents that is not revoked; none where it says with None that it shall speak without."""
+    if persona.lookup("adapter") is None:
+        return None
+    for ancestor in persona.chain():
+        adapter = ancestor.own("adapter")
+        if type(adapter) is not UvmObject or adapter.own(KIND) != "adapter":
+            continue  # somebody's word, as the adapter of a camera
+        if find(image, Author("adapter", str(adapter.own("digest")))) is None:
+            return adapter
+    return None
 
 
 def revoked(author: Author, record: dict[str, str]) -> Revoked:

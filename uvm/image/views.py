@@ -13,7 +13,6 @@ from msgspec import Meta, Struct
 from ZODB.blob import Blob
 
 from uvm.errors import BadValue
-from uvm.image.image import Image
 from uvm.objects import ABSENT, KIND, Counter, UvmObject
 
 COVENANT: Final = (
@@ -53,12 +52,6 @@ def nearest(owner: UvmObject, name: str, kind: str) -> UvmObject | None:
     """
     values = (ancestor.own(name) for ancestor in owner.chain())
     return next((value for value in values if type(value) is UvmObject and value.own(KIND) == kind), None)
-
-
-def covenant(image: Image) -> str:
-    """The first paragraph of every prompt."""
-    mind = image.names.get("pLLM_obj")
-    return slot(mind, "covenant", str, COVENANT) if type(mind) is UvmObject else COVENANT
 
 
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]

@@ -18,6 +18,7 @@ from uvm.runtime import recollection, revoking, router, wherefore
 from uvm.runtime.authority import check_name_loss, check_new_parent, check_parent_removal
 from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.personas import PERSONAS
+from uvm.runtime.prompting import PROMPTS
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
 from uvm.values.slot_values import checked, copied
 
@@ -306,7 +307,14 @@ TRAITS: dict[str, Primitive] = {
     **recollection.EVERYWHERE,
     **wherefore.EVERYWHERE,
 }
-PLLM: dict[str, Primitive] = {"infer_": infer, "routed_": routed, "fineTuneWith_": fine_tune_with, **PERSONAS, **revoking.AUTHORS}
+PLLM: dict[str, Primitive] = {
+    "infer_": infer,
+    "routed_": routed,
+    "fineTuneWith_": fine_tune_with,
+    **PERSONAS,
+    **PROMPTS,
+    **revoking.AUTHORS,
+}
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
 GENESIS: dict[str, Primitive] = {"objects": named_objects}
 

@@ -21,7 +21,7 @@ from uvm.errors import (
     NotUnderstood,
     TooDeep,
 )
-from uvm.image import contract, views
+from uvm.image import contract, prompts
 from uvm.image.image import Image
 from uvm.image.message_object import MIRROR, is_method, is_name, is_word, reify
 from uvm.image.methods import QUARANTINED, REVOKED, may_change_policy, quarantined
@@ -319,7 +319,7 @@ class Runtime:
             mind=method_holder(receiver, MIND) or receiver,  # who has none does not understand reflectOn_ either, and is told so
             examples=lines(selector, self.attempt.examples) if not frames else [],
             traits=self.image.root["message_traits"],
-            covenant=views.covenant(self.image),
+            covenant=prompts.in_force(self.image).text,
         )
         self._reflecting = True
         self._reflected = (message, self.attempt.policy)

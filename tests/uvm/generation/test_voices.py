@@ -5,6 +5,7 @@ import pytest
 from tests.uvm.houses import make_shop
 from uvm.generation.request import MethodRequest
 from uvm.image import model_registry
+from uvm.image.views import COVENANT
 from uvm.objects import KIND, UvmObject
 
 MODEL, OTHER = "0" * 64, "9" * 64
@@ -72,3 +73,47 @@ def test_a_request_under_way_ends_with_what_it_was_asked_with(rooms):
     house.until(lambda: ended)
     assert ended == [None] and house.send(shop, "show_cost") == 4
     assert {generate.model for generate in house.model.asked} == {MODEL}
+
+
+def prompts_of(house, selector):
+    """By persona, what the worker is asked with when the shop misses this selector."""
+    house.model.asked.clear()
+    house.model.bodies[selector] = BODY
+    house.shop = getattr(house, "shop", None) or make_shop(house)
+    house.send(house.shop, selector)
+    return {generate.id.split("-")[0]: generate.prompt for generate in house.model.asked}
+
+
+def test_a_personas_own_text_comes_before_the_one_that_it_inherits_in_its_drafts_alone(rooms):
+    here, there = rooms(), rooms()
+    here.send("pLLM_obj", "usePrompt_", "Be brief.")
+    here.send("robin", "usePrompt_", "Draw.\nWith care.")
+    (shown,) = prompts_of(there, "display_cost").values()
+    assert shown.startswith("Draw.\nWith care.\nObject:\nname = ") and shown.endswith("\ndef display_cost(self):\n")
+    (counted,) = prompts_of(there, "count_cost").values()
+    assert counted.startswith("Be brief.\nObject:\nname = ")
+    assert there.send(there.shop, "explain_", "display_cost")["proof"]["prompt"] == shown
+    here.send("robin", "resetPrompt")
+    (shown,) = prompts_of(there, "display_price").values()
+    assert shown.startswith("Be brief.\nObject:\n")
+
+
+def test_the_voices_of_one_message_are_each_asked_with_their_own_text(rooms):
+    house = rooms(drafts=2, most_drafts=6)
+    house.bench.install("pLLM_obj", "personasFor_", "def personasFor_(self, message):\n    return ['brick', 'babs', 'robin']\n", 1)
+    house.send("babs", "usePrompt_", "Count.")
+    house.model.bodies["worth"] = ["    return self.cost\n", "    return self.pieces\n"]
+    house.send(make_shop(house), "worth")
+    first = {generate.prompt.split("\n")[0] for generate in house.model.asked[:1]}
+    others = {generate.prompt.split("\n")[0] for generate in house.model.asked}
+    assert first == {COVENANT} and others == {COVENANT, "Count."}
+
+
+def test_a_prompt_that_the_image_builds_in_its_own_way_stays(rooms):
+    house = rooms()
+    source = (
+        "def reflectOn_(self, message):\n    return message.beWritten_({'prompt': 'Now: ' + message.signature, 'personas': ['robin']})\n"
+    )
+    house.bench.install("pLLM_obj", "reflectOn_", source, 1)
+    house.send("robin", "usePrompt_", "Draw.")
+    assert set(prompts_of(house, "display_cost").values()) == {"Now: def display_cost(self):"}
