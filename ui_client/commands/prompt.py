@@ -15,6 +15,7 @@ from ui_client.report import Failure, Json, answering
 CHARACTERS: Final = 8192
 """Characters of the longest text; the image has the same bound, and the last word."""
 _BYTES_A_CHARACTER: Final = 4
+_FULL: Final = "fullCovenant"
 
 Persona = Annotated[
     str, typer.Option("--persona", metavar="NAME", help="One persona, such as robin; without it, all that have no text of their own.")
@@ -120,7 +121,8 @@ def _print_changed(changed: dict[str, Any], as_json: bool) -> None:
 
 
 def _note_facts(prompt: dict[str, Any]) -> None:
-    holder = f"of {prompt['from']}" if prompt["from"] else "the kernel's own: no slot holds one"
+    full = ", the full one for larger models without an adapter" if prompt["slot"] == _FULL else ""
+    holder = f"of {prompt['from']}{full}" if prompt["from"] else "the kernel's own: no slot holds one"
     report.note(f"{holder}; {prompt['digest'][:12]}, {_size(prompt)}")
     if prompt["adapter"] is None:
         report.note("no adapter is in force: the model reads it as it is")

@@ -3,19 +3,19 @@
 Everything is told from the image itself, so renewing is the same for every older version, and does nothing the second time. A new
 primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and
 policy that has become better its new source in `uvm.primordial`, or its numbers (`uvm.awakening.judgement`): the next awakening brings
-them, in its one transaction. Policy that a message has replaced stays as it is, and so does an earlier version that
-an undo has put back.
+them, in its one transaction, and the full text for larger models (`uvm.image.prompts`) where the image has none. Policy that a message
+has replaced stays as it is, and so does an earlier version that an undo has put back.
 """
 
 from collections.abc import Iterator
 
 from uvm.awakening import judgement
-from uvm.image import authors, codex, model_registry, tables
+from uvm.image import authors, codex, model_registry, prompts, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import BORN, DECLINED, install, is_born, method, primitive
 from uvm.language.audit import audit
-from uvm.objects import UvmObject
+from uvm.objects import ABSENT, UvmObject
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
 
 _SHOWN = {"objects": "[<object>, …]"}
@@ -82,6 +82,9 @@ def renew(image: Image) -> list[str]:
             added.append(selector)
     if judgement.renew(image.named("pLLM_obj")):
         added.append(judgement.SLOT)
+    if image.named(prompts.MIND).own(prompts.FULL) is ABSENT:
+        image.named(prompts.MIND).put(prompts.FULL, (codex.PRIMORDIAL / f"{prompts.FULL}.txt").read_text().rstrip("\n"))
+        added.append(prompts.FULL)
     for holder, selector in kernel_slots(image):
         if not has_primitive(holder, selector):
             install(holder, primitive(selector, _SHOWN.get(selector, "")))

@@ -100,7 +100,7 @@ def record_effects(image: Image, effects: Iterable[Effect], author: str, cause: 
             record(
                 image, "model" if is_now == "model" else "adapter", author=author, cause=cause, object=owner, slot=slot, facts=_named(after)
             )
-        elif slot == prompts.SLOT and prompts.is_persona(image, owner):
+        elif slot in prompts.SLOTS and prompts.is_persona(image, owner):
             record(
                 image, "prompt", author=author, cause=cause, object=owner, slot=slot, facts={"before": _text(before), "after": _text(after)}
             )

@@ -1,17 +1,20 @@
 """What the model is asked with: the first paragraph of each prompt, which is data of the image. Within a transaction; changes nothing.
 
 Format: a text in the slot `covenant`, of `pLLM_obj` or of a persona; the nearest one that can be used is in force, and the kernel's own
-where there is none. An adapter says in its file `training.json`, key `covenant`, on which text it was trained; those that our forge made
-before it wrote that down were trained on the kernel's own.
+where there is none. It is short, for a small model that was trained on it. Where it is the kernel's own, or the same, and a persona thinks
+with a larger model and without an adapter, the text in the slot `fullCovenant` of `pLLM_obj` stands in for it. An adapter says in its file
+`training.json`, key `covenant`, on which text it was trained; those that our forge made before it wrote that down were trained on the
+kernel's own. How large a model is, its file `config.json` says.
 """
 
 import hashlib
 import re
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import structlog
 from msgspec import Struct
+from ZODB.POSException import POSKeyError
 
 from uvm.errors import BadPrompt, ImageError
 from uvm.image import revocations, views
@@ -20,26 +23,35 @@ from uvm.image.views import COVENANT
 from uvm.objects import ABSENT, UvmObject
 
 SLOT: Final = "covenant"
+FULL: Final = "fullCovenant"
+SLOTS: Final = frozenset({SLOT, FULL})
 MIND: Final = "pLLM_obj"
+LARGE: Final = 300_000_000
+"""Parameters past which a model follows more than a few words."""
 CHARACTERS: Final = 8192
 """Characters of the longest text."""
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BYTES_A_TOKEN: Final = 4
 _TRAINING: Final = "training.json"
-_TRAINING_BYTES: Final = 65_536
+_CONFIG: Final = "config.json"
+_NOTES_BYTES: Final = 65_536
+"""Bytes that are read of either file; one that has more says nothing."""
+_MODELS: Final = 64
+
+_parameters: dict[str, int] = {}
+"""By the digest of a model, so that its file is read once in a process; at most `_MODELS`."""
 
 log = structlog.get_logger()
 
+_T = TypeVar("_T")
+
 
 class Covenant(Struct, frozen=True):
-    """A text, and whose slot it stands in; none: it is the kernel's own."""
+    """A text, and in which slot of whom it stands; of nobody: it is the kernel's own."""
 
     text: str
     holder: UvmObject | None = None
-
-    @property
-    def digest(self) -> str:
-        return digest(self.text)
+    slot: str = SLOT
 
 
 def digest(text: str) -> str:
@@ -84,20 +96,88 @@ def is_persona(image: Image, owner: UvmObject) -> bool:
     return next((ancestor for ancestor in owner.chain() if ancestor is mind or ancestor is traits), traits) is mind
 
 
-def in_force(image: Image, persona: UvmObject | None = None) -> Covenant:
-    """The text that a persona is asked with, its own before what it inherits; of `pLLM_obj`, for none or for what is no persona."""
+def in_force(image: Image, persona: UvmObject | None = None, inherited: bool = False) -> Covenant:
+    """The text that a persona is asked with, its own before what it inherits; of `pLLM_obj`, for none or for what is no persona.
+
+    `inherited`: without its own.
+    """
     mind = image.names.get(MIND)
     owner = persona if persona is not None and is_persona(image, persona) else mind
-    for ancestor in owner.chain() if type(owner) is UvmObject else ():
-        value = ancestor.own(SLOT)
-        if value is not ABSENT:
-            why = _flaw(value)
-            if not why:
-                return Covenant(value, ancestor)
-            log.warning("nobody can be asked with what a slot holds", object=repr(ancestor), slot=SLOT, why=why)
+    if type(owner) is not UvmObject or type(mind) is not UvmObject:
+        return Covenant(COVENANT)
+    nearest = Covenant(COVENANT)
+    for ancestor in owner.chain():
+        text = None if inherited and ancestor is owner else _usable(ancestor, SLOT)
+        if text is not None:
+            nearest = Covenant(text, ancestor)
+            break
         if ancestor is mind:
             break
-    return Covenant(COVENANT)
+    if nearest.text != COVENANT or (size := _size(owner)) <= LARGE:
+        return nearest
+    full = _usable(mind, FULL)
+    chosen = choice(nearest.text, full, size, adapter_of(image, owner) is not None)
+    return nearest if full is None or chosen != full else Covenant(full, mind, FULL)
+
+
+def choice(text: str, full: str | None, parameters: int, adapter: bool) -> str:
+    """Which text a model of so many parameters is asked with; `adapter`: it speaks with one. Pure.
+
+    A text that somebody has chosen stands. An adapter was trained on the short one, and a small model does not follow the full one.
+    """
+    return full if full is not None and text == COVENANT and parameters > LARGE and not adapter else text
+
+
+def _usable(owner: UvmObject, slot: str) -> str | None:
+    value = owner.own(slot)
+    if value is ABSENT or value is None:
+        return None
+    why = _flaw(value)
+    if not why:
+        return str(value)
+    log.warning("nobody can be asked with what a slot holds", object=repr(owner), slot=slot, why=why)
+    return None
+
+
+class ModelConfiguration(Struct):
+    """What is read of a model's `config.json`, which Hugging Face's libraries write."""
+
+    hidden_size: int = 0
+    num_hidden_layers: int = 0
+    intermediate_size: int = 0
+    vocab_size: int = 0
+    num_attention_heads: int = 1
+    num_key_value_heads: int | None = None
+    head_dim: int | None = None
+    tie_word_embeddings: bool = True
+
+    @property
+    def parameters(self) -> int:
+        """About how many weights a dense Llama-like model has; biases and norms do not count."""
+        heads = max(1, self.num_attention_heads)
+        width = self.head_dim or self.hidden_size // heads
+        attention = 2 * self.hidden_size * width * (heads + (self.num_key_value_heads or heads))
+        layers = self.num_hidden_layers * (attention + 3 * self.hidden_size * self.intermediate_size)
+        return layers + self.vocab_size * self.hidden_size * (1 if self.tie_word_embeddings else 2)
+
+
+def _size(persona: UvmObject) -> int:
+    """Parameters of the model that a persona thinks with; 0 where that is not known."""
+    model = views.nearest(persona, "model", "model")
+    try:
+        thinks = views.weights(model, "model") if model is not None else None
+    except ImageError:
+        return 0
+    if thinks is None:
+        return 0
+    if thinks.digest not in _parameters:
+        noted = _read(thinks, _CONFIG, ModelConfiguration)
+        if noted is None:
+            return 0
+        if len(_parameters) >= _MODELS:
+            _parameters.clear()
+        _parameters[thinks.digest] = noted.parameters
+    return _parameters[thinks.digest]
 
 
 def adapter_of(image: Image, persona: UvmObject) -> views.Weights | None:
@@ -122,15 +202,22 @@ class _Training(Struct):
 
 def trained_on(adapter: views.Weights) -> str | None:
     """The text that an adapter was trained on; none where it does not say. Reads one small file."""
-    blob = adapter.blobs.get(_TRAINING)
-    if blob is None:
-        return None
-    try:
-        with blob.open("r") as file:
-            noted = msgspec.json.decode(file.read(_TRAINING_BYTES), type=_Training)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        log.warning("what an adapter was trained on cannot be read", adapter=adapter.digest, error=str(error))
+    noted = _read(adapter, _TRAINING, _Training)
+    if noted is None:
         return None
     if noted.covenant is not None:
         return noted.covenant if not _flaw(noted.covenant) else None
     return COVENANT if noted.recipe is not None else None
+
+
+def _read(weights: views.Weights, name: str, kind: type[_T]) -> _T | None:
+    """A small file of a model or an adapter, by type; none where it has no such file, or one that cannot be read so."""
+    blob = weights.blobs.get(name)
+    if blob is None:
+        return None
+    try:
+        with blob.open("r") as file:
+            return msgspec.json.decode(file.read(_NOTES_BYTES), type=kind)
+    except (OSError, POSKeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        log.warning("a file of a model or an adapter cannot be read", of=weights.digest, file=name, error=str(error))
+        return None

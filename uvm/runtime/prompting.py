@@ -52,8 +52,8 @@ def reset_prompt(runtime: Runtime, receiver: UvmObject) -> dict[str, Any]:
     if receiver is runtime.image.names.get(MIND):
         wanted: str | None = trained or COVENANT
     else:
-        inherited = next(ancestor for ancestor in receiver.chain() if ancestor is not receiver)
-        wanted = trained if trained not in (None, prompts.in_force(runtime.image, inherited).text) else None
+        inherited = prompts.in_force(runtime.image, receiver, inherited=True)
+        wanted = trained if trained not in (None, inherited.text) else None
     if wanted is None and receiver.own(SLOT) is not ABSENT:
         runtime.drop(receiver, SLOT)
     elif wanted is not None and receiver.own(SLOT) != wanted:
@@ -87,6 +87,7 @@ def _described(runtime: Runtime, persona: UvmObject) -> dict[str, Any]:
     return {
         "persona": _named(runtime, persona),
         "from": _named(runtime, covenant.holder) if covenant.holder is not None else "",
+        "slot": covenant.slot,
         "text": covenant.text,
         **_measured(covenant.text),
         "adapter": {"name": adapter.name, "digest": adapter.digest} if adapter is not None else None,
@@ -132,6 +133,7 @@ def _earlier(runtime: Runtime, persona: UvmObject) -> list[dict[str, Any]]:
                 "at": recorded.entry.get("at", 0),
                 "by": recorded.entry.get("author", ""),
                 "of": _named(runtime, chain[id(owner)]),
+                "slot": recorded.entry.get("slot", ""),
                 "text": text,
                 **(_measured(text) if text is not None else {}),
             }

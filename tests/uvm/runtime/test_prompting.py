@@ -3,12 +3,14 @@
 import json
 from importlib.resources import files
 
+import msgspec
 import pytest
 from ZODB.blob import Blob
 from ZODB.DemoStorage import DemoStorage
 
 from inference_worker.forge.render import COVENANT
 from tests.uvm.images import Bench, awakened
+from uvm.awakening.renewal import renew
 from uvm.errors import BadArguments, BadPrompt, NotAllowed
 from uvm.history import chronicle
 from uvm.image import prompts
@@ -20,6 +22,18 @@ from uvm.rights import ALL
 
 MODEL = "a" * 64
 SHIPPED = (files("inference_worker") / "shipped" / "covenant" / "training.json").read_bytes()
+FULL = (files("uvm") / "primordial" / "fullCovenant.txt").read_text().rstrip("\n")
+MODELS = {
+    "SmolLM2-135M": (134.5, {"hidden_size": 576, "num_hidden_layers": 30, "intermediate_size": 1536, "vocab_size": 49152, "heads": (9, 3)}),
+    "SmolLM2-360M": (
+        361.8,
+        {"hidden_size": 960, "num_hidden_layers": 32, "intermediate_size": 2560, "vocab_size": 49152, "heads": (15, 5)},
+    ),
+    "Qwen2.5-0.5B": (
+        494.0,
+        {"hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "vocab_size": 151936, "heads": (14, 2)},
+    ),
+}
 BRIEF, TERSE = "Be brief.", "Write Python.\n\tNo words."
 
 
@@ -234,3 +248,100 @@ def test_a_method_is_not_told_and_changes_nothing(bench, body):
     bench.install("pLLM_obj", "look", f"def look(self):\n    return {body}\n")
     assert isinstance(bench.send("pLLM_obj", "look").error, NotAllowed)
     assert asked_with(bench)["robin"] == COVENANT
+
+
+def configuration(hidden_size, num_hidden_layers, intermediate_size, vocab_size, heads):
+    """As the model's `config.json` has it."""
+    return {
+        "model_type": "llama",
+        "hidden_size": hidden_size,
+        "num_hidden_layers": num_hidden_layers,
+        "intermediate_size": intermediate_size,
+        "vocab_size": vocab_size,
+        "num_attention_heads": heads[0],
+        "num_key_value_heads": heads[1],
+        "tie_word_embeddings": True,
+    }
+
+
+def think_with(bench, model, digest):
+    """Have all personas think with a model of that configuration, or content of it, and without an adapter."""
+    image = bench.image
+    image.manager.begin()
+    blob = Blob()
+    image.connection.add(blob)
+    with blob.open("w") as file:
+        file.write(model if isinstance(model, bytes) else json.dumps(configuration(**MODELS[model][1])).encode())
+    mind = image.named("pLLM_obj")
+    mind.put("model", UvmObject({KIND: "model", "digest": digest, "name": "other", "blobs": {"config.json": blob}}))
+    mind.drop("adapter")
+    image.manager.commit()
+
+
+@pytest.mark.parametrize(
+    ("text", "full", "parameters", "adapter", "chosen"),
+    [
+        (COVENANT, FULL, 494_000_000, False, FULL),
+        (COVENANT, FULL, 300_000_000, False, COVENANT),
+        (COVENANT, FULL, 0, False, COVENANT),
+        (COVENANT, FULL, 494_000_000, True, COVENANT),
+        (BRIEF, FULL, 494_000_000, False, BRIEF),
+        (COVENANT, None, 494_000_000, False, COVENANT),
+    ],
+)
+def test_the_full_text_is_for_larger_models_without_an_adapter_where_nobody_chose_another(text, full, parameters, adapter, chosen):
+    assert prompts.choice(text, full, parameters, adapter) == chosen
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_how_large_a_model_is_its_configuration_says(model):
+    millions, dimensions = MODELS[model]
+    read = msgspec.convert(configuration(**dimensions), prompts.ModelConfiguration)
+    assert read.parameters / 1e6 == pytest.approx(millions, rel=0.01)
+
+
+def test_a_larger_model_is_asked_with_the_full_text_until_an_adapter_or_somebody_says_otherwise(bench):
+    think_with(bench, "Qwen2.5-0.5B", "d" * 64)
+    shown = show(bench, "robin")
+    assert (shown["text"], shown["from"], shown["slot"], shown["adapter"]) == (FULL, "pLLM_obj", "fullCovenant", None)
+    assert prompts.check(FULL) == FULL and 'decline("' in FULL
+    shop = answer(bench.send("genesis_obj", "clone"))
+    assert bench.send(shop, "sing").plan["prompt"].startswith(FULL + "\nObject:\n")
+    give(bench, "brick", "4", SHIPPED, base="d" * 64)
+    assert asked_with(bench) == {"pLLM_obj": FULL, "robin": FULL, "brick": COVENANT}
+    answer(bench.send("brick", "resetPrompt"))
+    assert show(bench, "brick")["from"] == "pLLM_obj", "it inherits what its adapter was trained on"
+    answer(bench.send("pLLM_obj", "usePrompt_", BRIEF))
+    assert asked_with(bench) == {"pLLM_obj": BRIEF, "robin": BRIEF, "brick": BRIEF}
+    assert answer(bench.send("pLLM_obj", "resetPrompt"))["text"] == FULL
+    answer(bench.send("pLLM_obj", "setSlot_value_", "fullCovenant", TERSE))
+    assert asked_with(bench) == {"pLLM_obj": TERSE, "robin": TERSE, "brick": COVENANT}
+    assert show(bench)["earlier"][0] | {"entry": "", "at": 0} == {
+        "entry": "",
+        "at": 0,
+        "by": "local",
+        "of": "pLLM_obj",
+        "slot": "fullCovenant",
+        "text": FULL,
+        "digest": prompts.digest(FULL),
+        "characters": len(FULL),
+        "tokens": prompts.tokens(FULL),
+    }
+    answer(bench.send("pLLM_obj", "setSlot_value_", "fullCovenant", None))
+    assert asked_with(bench)["robin"] == COVENANT
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"hidden_size": "many"}', "SmolLM2-135M"])
+def test_a_small_model_or_one_of_unknown_size_is_asked_with_the_short_text(bench, content):
+    think_with(bench, content, prompts.digest(repr(content)))
+    assert asked_with(bench)["robin"] == COVENANT
+
+
+def test_an_older_image_gets_the_full_text_once_and_a_changed_one_stays(bench):
+    image = bench.image
+    for value, renewed in ((None, []), (BRIEF, []), ("removed", ["fullCovenant"])):
+        image.manager.begin()
+        mind = image.named("pLLM_obj")
+        mind.drop("fullCovenant") if value == "removed" else mind.put("fullCovenant", value)
+        assert [name for name in renew(image) if name == "fullCovenant"] == renewed
+        image.manager.commit()
