@@ -1,7 +1,7 @@
 """Fit the judgement on drafts: `python -m inference_worker.forge.calibrate REPORT… --out FILE [--check REPORT…]`.
 
 A process of its own. The reports are those of `batos eval SUITE --out REPORT`, in which every draft is judged, refused ones too.
-What is written is the file that ships as `decision.json` beside the adapter that wrote the drafts (docs/decisions/24-decision.md), and is
+What is written is the file that ships as `decision.json` beside the adapter that wrote the drafts (decision 26), and is
 true of that adapter alone. How many drafts are written depends a little on the judgement in force: where the new one differs much from it,
 evaluate and fit once more.
 

@@ -125,7 +125,11 @@ def test_what_a_killed_evaluation_left_is_swept_by_the_next_one_and_what_runs_is
     killed, running, stranger = (tmp_path / name for name in (f"{PREFIX}killed", f"{PREFIX}running", "batos-other"))
     for home in (killed, running, stranger):
         (home / "var").mkdir(parents=True)
+        (home / "evaluation.lock").touch()
+        os.utime(home, (0, 0))
+    begun = tmp_path / f"{PREFIX}begun"
+    begun.mkdir()
     with (running / "evaluation.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert sweep(tmp_path) == [killed]
-    assert not killed.exists() and running.exists() and stranger.exists()
+    assert not killed.exists() and running.exists() and stranger.exists() and begun.exists()

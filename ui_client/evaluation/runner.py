@@ -27,6 +27,8 @@ from uvm.protocol import Example, MethodDocument, ObjectState, Reference
 JUDGE_S: Final = 30.0
 """Longest that a preview may take."""
 TICK_S: Final = 0.1
+_UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError)
+"""What comes of an answer of another shape than the protocol's."""
 _COUNTED: Final = frozenset({"clones", "messages", "methods"})
 """Counters of genesis_obj, which the kernel moves."""
 
@@ -128,8 +130,9 @@ class SuiteRun:
         try:
             return self._sent(access, task)
         except ClientError as error:
-            kind = error.type if isinstance(error, RemoteError) else type(error).__name__
-            return SentTask(task, failure=f"its objects could not be made or looked at: {error}", failure_type=kind)
+            return SentTask(task, failure=f"its objects could not be made or looked at: {error}", failure_type=_type_of(error))
+        except _UNREADABLE as error:
+            return SentTask(task, failure=f"the image answered what cannot be read: {error!r}", failure_type="BadReply")
 
     def _sent(self, access: ImageAccess, task: SuiteTask) -> SentTask:
         references = _place(access, task, cases(task)[:1], [])[0]
@@ -155,8 +158,7 @@ class SuiteRun:
         explained = _explained(access, receiver, task.selector, state)
         thought = drafting(explained.get("proof"), explained, details, _message(access, details))
         if error is not None and outside(error, thought.known):
-            kind = error.type if isinstance(error, RemoteError) else type(error).__name__
-            return SentTask(task, failure=str(error), failure_type=kind, seconds=seconds, drafting=thought)
+            return SentTask(task, failure=str(error), failure_type=_type_of(error), seconds=seconds, drafting=thought)
         changed, beyond = _differences(access, task, references, names, state)
         observed = Observation(
             result=written(result, names),
@@ -184,6 +186,13 @@ class SuiteRun:
     def _judge(self, access: ImageAccess, sent: SentTask) -> TaskReport:
         if sent.failure:
             return _failed(sent)
+        try:
+            return self._judged(access, sent)
+        except _UNREADABLE as error:
+            failure = f"the image answered what cannot be read: {error!r}"
+            return _failed(msgspec.structs.replace(sent, failure=failure, failure_type="BadReply"))
+
+    def _judged(self, access: ImageAccess, sent: SentTask) -> TaskReport:
         task = sent.task
         runs: dict[str, Run] = {}
 
@@ -261,6 +270,10 @@ class SuiteRun:
             trial=draft.trial,
             more=draft.more,
         )
+
+
+def _type_of(error: ClientError) -> str:
+    return error.type if isinstance(error, RemoteError) else type(error).__name__
 
 
 def _failed(sent: SentTask) -> TaskReport:

@@ -9,7 +9,9 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,6 +26,8 @@ from ui_client.steps import Steps
 
 PREFIX: Final = "batos-evaluation-"
 STOP_S: Final = 60.0
+YOUNG_S: Final = 60.0
+"""A home of so few seconds may be one whose process has not locked it yet."""
 _LOCK: Final = "evaluation.lock"
 _VAR: Final = "var"
 _OWN: Final[dict[str, Any]] = {
@@ -63,7 +67,8 @@ def sweep(directory: Path | None = None) -> list[Path]:
     removed = []
     for home in sorted((directory or Path(tempfile.gettempdir())).glob(f"{PREFIX}*")):
         with suppress(OSError, ServiceError, SettingsError):
-            if home.is_symlink() or home.stat().st_uid != os.getuid():
+            status = home.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or time.time() - status.st_mtime < YOUNG_S:
                 continue
             descriptor = os.open(home / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:

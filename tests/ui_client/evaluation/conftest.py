@@ -58,9 +58,9 @@ class HouseAccess:
 
 @pytest.fixture
 def access(house: Any) -> Iterator[Callable[..., tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]]]:
-    """Bodies by selector → an access, and how a run opens it (one thread at a time: run with `parallel=1`)."""
+    """Bodies by selector, and settings (`risk`) → an access, and how a run opens it (one thread at a time: run with `parallel=1`)."""
 
-    def make(**bodies: list[str]) -> tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]:
+    def make(**bodies: Any) -> tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]:
         access = HouseAccess(house(**bodies))
         return access, lambda: nullcontext(access)
 

@@ -43,6 +43,21 @@ def test_what_is_installed_is_right_where_the_checks_say_so_too_and_every_draft_
     assert report.drafts[0].trial["kind"] == "ok" and report.drafts[0].agreement == 1
 
 
+def test_the_stated_confidence_is_read_from_what_was_installed_and_from_what_was_refused_for_too_little(access):
+    _, installs = access(total=[PRODUCT, SUM])
+    (installed,) = run(installs, suite({}))
+    _, refuses = access(total=[PRODUCT, SUM], risk=1e-9)
+    (refused,) = run(refuses, suite({}))
+    assert (installed.status, refused.status) == ("answered", "refused")
+    for report in (installed, refused):
+        assert report.confidence is not None and report.decision["confidence"] == report.confidence
+        assert all(draft.more["features"] for draft in report.drafts)
+        assert [draft.right for draft in report.drafts if draft.chosen] == [True]
+    whole = summary([installed, refused])
+    assert whole.stated == 2 and whole.calibration.error is not None
+    assert (whole.curve[-1].installed, whole.curve[-1].recall.count, whole.curve[-1].recall.of) == (2, 2, 2)
+
+
 def test_a_lucky_answer_does_not_pass(access):
     _, opens = access(total=[TEN, TEN, PRODUCT])
     (report,) = run(opens, suite({"check": CHECKS}))
@@ -152,6 +167,16 @@ def test_an_engine_that_is_away_fails_the_task_and_no_other(access):
     assert (away.status, away.right, away.error) == ("failed", None, "Refused") and "EngineDied" in away.why
     assert there.right is True
     assert (summary([away, there]).overall.failed, summary([away, there]).overall.recall.of) == (1, 1)
+
+
+def test_an_answer_that_cannot_be_read_fails_its_task_and_no_other(access):
+    image, opens = access(total=[PRODUCT], sum=[SUM])
+    shown = image.preview
+    image.preview = lambda target, selector, *args, **options: (
+        {"slots": [{}]} if selector == "sum" else shown(target, selector, *args, **options)
+    )
+    broken, whole = run(opens, suite({"selector": "sum"}, {}))
+    assert (broken.status, broken.error, whole.right) == ("failed", "BadReply", True)
 
 
 def test_a_bridge_that_is_away_fails_every_task_and_the_run_ends(access):

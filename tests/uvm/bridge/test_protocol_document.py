@@ -28,7 +28,7 @@ from uvm.machine import batch
 from uvm.rights import Limits
 from uvm.runtime import gate, runtime
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
-from uvm.transporter import importer, methods, plan, uploads
+from uvm.transporter import contracts, importer, methods, plan, survey, uploads
 from uvm.values import exact
 from uvm.values import slot_values as values
 
@@ -128,6 +128,8 @@ BOUNDS = {
     "hours that an upload is kept for its import": [uploads.LEASE_S // 3600],
     "bytes of one encoded ObjectDocument": [plan.DOCUMENT_BYTES],
     "names, methods and replaced objects that the answer to an Import lists": [importer.LISTED],
+    "models and adapters that an Export refers to": [survey.WEIGHTS],
+    "methods with examples that one Import brings in": [contracts.MOST],
     "imports that a method remembers": [methods.HOPS],
     "examples that a method keeps, and about their bytes": [contract.KEPT, contract.BYTES],
     "previews whose methods are kept, and their minutes": [proposals.KEPT, proposals.LASTS_S // 60],
