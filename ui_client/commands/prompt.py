@@ -36,10 +36,10 @@ def register(app: typer.Typer) -> None:
 
 
 def show(persona: Persona = MIND, as_json: Json = False) -> None:
-    """Print the text in force, and on stderr what is known of it: whose it is, its digest and size, whether the adapter in force was
-    trained on it, and the texts before it, the newest first, each with the entry that `batos undo` takes back.
+    """Print the text in force, and what is known of it.
 
-    stdout is the text alone, so that `batos prompt show > FILE` gives what `batos prompt set FILE` takes. With --json the earlier texts are
+    That is, on stderr: whose it is, its digest and size, whether the adapter in force was trained on it, and the texts before it, the
+    newest first, each with the entry that `batos undo` takes back. stdout is the text alone, so that `batos prompt show > FILE` gives what `batos prompt set FILE` takes. With --json the earlier texts are
     there as a whole.
     """
     with answering(as_json), connect() as client:
@@ -60,11 +60,12 @@ def set_prompt(
     persona: Persona = MIND,
     as_json: Json = False,
 ) -> None:
-    """Have the model be asked with the text of FILE, in one commit, in every process from the next miss on. Needs the right `policy`.
+    """Have the model be asked with the text of FILE.
 
-    At most 8,192 characters, none of them a control character but newline and tab; newlines at the end are left out. A persona's own
+    In one commit, in every process from the next miss on. Needs the right `policy`. At most 8,192 characters, none of them a control character but newline and tab; newlines at the end are left out. A persona's own
     text comes before the one that it inherits. An adapter that was trained on another text writes worse with this one: the command says
-    so where that is known. `batos undo` takes it back, and `batos prompt reset` brings back the text of the adapter.
+    so where that is known. `batos undo` takes it back, and `batos prompt reset` brings back the text of the adapter. A text that is set also stands
+    before the fuller one, with which a larger model without an adapter is asked.
     """
     with answering(as_json):
         text = _read(file)
@@ -74,9 +75,9 @@ def set_prompt(
 
 
 def reset(persona: Persona = MIND, as_json: Json = False) -> None:
-    """Bring back the text that the adapter in force was trained on. Needs the right `policy`.
+    """Bring back the text that the adapter was trained on.
 
-    A persona that inherits that text has none of its own then; so has one whose adapter does not say. Of pLLM_obj, where no adapter
+    Needs the right `policy`. A persona that inherits that text has none of its own then; so has one whose adapter does not say. Of pLLM_obj, where no adapter
     says, it is the text that images are born with. `batos undo` takes it back.
     """
     with answering(as_json), connect() as client:

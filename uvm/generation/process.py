@@ -625,8 +625,8 @@ class GenerationProcess:
         plan, drafts = generation.plan, generation.drafts
         if plan is None or generation.widened or written(drafts) >= plan.most or declining(drafts) * 2 > written(drafts):
             return False
-        if generation.choice.confidence is None:
-            return False  # a rule that is never in doubt
+        if generation.choice.confidence is None or generation.request.depth:
+            return False  # a rule that is never in doubt; or the need of a draft, of which one message may have many
         return generation.choice.index is None or not agreed(drafts)
 
     def _conclude(self, generation: Generation) -> None:

@@ -30,7 +30,7 @@ REFLECT = "def reflectOn_(self, message):\n    return message.beWritten_({'promp
         "0.0",
         "'0'",
         "[0]",
-        "{'index': 0}",
+        "{'index': 99}",
         "self",
         "None",
         "-1",

@@ -629,6 +629,16 @@ def test_drafts_that_do_not_agree_are_followed_by_more_however_sure_the_rule_is(
     assert type(world.answers[1]) is Refused and not world.counts["Learn", 0]
 
 
+def test_what_a_draft_needs_is_decided_on_its_first_drafts():
+    world = Played(most=6, risk=0.05)
+    world.request(request_for("worth", depth=1, plan={"prompt": "x", "personas": ["brick"], "drafts": 2}))
+    world.goes_well()
+    tried_all(world, "    return 1", "    return 2")
+    rules(world, None, 0.4)
+    world.goes_well()
+    assert type(world.answers[1]) is Refused and world.counts["AskWriter", 1] == 1
+
+
 def test_the_risk_of_a_message_is_its_own():
     world = Played(risk=0.05)
     world.request(request_for("worth", risk=0.4))
