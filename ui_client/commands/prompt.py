@@ -39,8 +39,8 @@ def show(persona: Persona = MIND, as_json: Json = False) -> None:
     """Print the text in force, and what is known of it.
 
     That is, on stderr: whose it is, its digest and size, whether the adapter in force was trained on it, and the texts before it, the
-    newest first, each with the entry that `batos undo` takes back. stdout is the text alone, so that `batos prompt show > FILE` gives what `batos prompt set FILE` takes. With --json the earlier texts are
-    there as a whole.
+    newest first, each with the entry that `batos undo` takes back. stdout is the text alone, so that `batos prompt show > FILE` gives what
+    `batos prompt set FILE` takes. With --json the earlier texts are there as a whole.
     """
     with answering(as_json), connect() as client:
         prompt = client.send(values.target(persona), "showPrompt")
@@ -62,10 +62,12 @@ def set_prompt(
 ) -> None:
     """Have the model be asked with the text of FILE.
 
-    In one commit, in every process from the next miss on. Needs the right `policy`. At most 8,192 characters, none of them a control character but newline and tab; newlines at the end are left out. A persona's own
-    text comes before the one that it inherits. An adapter that was trained on another text writes worse with this one: the command says
-    so where that is known. `batos undo` takes it back, and `batos prompt reset` brings back the text of the adapter. A text that is set also stands
-    before the fuller one, with which a larger model without an adapter is asked.
+    In one commit, in every process from the next miss on. Needs the right `policy`. At most 8,192 characters, none of them a control
+    character but newline and tab; newlines at the end are left out. A persona's own text comes before the one that it inherits, and
+    either before the fuller one with which a larger model without an adapter is asked.
+
+    An adapter that was trained on another text writes worse with this one: the command says so where that is known. `batos undo` takes
+    it back, and `batos prompt reset` brings back the text of the adapter.
     """
     with answering(as_json):
         text = _read(file)
@@ -77,8 +79,9 @@ def set_prompt(
 def reset(persona: Persona = MIND, as_json: Json = False) -> None:
     """Bring back the text that the adapter was trained on.
 
-    Needs the right `policy`. A persona that inherits that text has none of its own then; so has one whose adapter does not say. Of pLLM_obj, where no adapter
-    says, it is the text that images are born with. `batos undo` takes it back.
+    Needs the right `policy`. A persona that inherits that text has none of its own then; so has one whose adapter does not say. Of
+    pLLM_obj, where no adapter says, it is the text that images are born with, or the fuller one in its place where a larger model is asked
+    without an adapter. `batos undo` takes it back.
     """
     with answering(as_json), connect() as client:
         _print_changed(client.send(values.target(persona), "resetPrompt"), as_json)
