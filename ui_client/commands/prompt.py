@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -88,13 +89,15 @@ def reset(persona: Persona = MIND, as_json: Json = False) -> None:
 
 
 def _read(file: Path) -> str:
-    """The text of a file, no more of it than can be one. Raises Failure, OSError."""
+    """The text of a file, no more of it than can be one. Raises Failure."""
     most = CHARACTERS * _BYTES_A_CHARACTER + 2
-    if str(file) == "-":
-        octets = sys.stdin.buffer.read(most)
-    else:
-        with file.open("rb") as reader:
+    try:
+        with nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as reader:
             octets = reader.read(most)
+    except OSError as error:
+        raise Failure(
+            type(error).__name__, f"{file} cannot be read: {error.strerror}", "name a file with the text, or - for stdin"
+        ) from error
     if len(octets) == most:
         raise Failure("BadPrompt", f"{file} has more than {CHARACTERS:,} characters", "the text stands before every message: keep it short")
     try:

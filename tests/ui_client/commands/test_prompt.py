@@ -99,7 +99,9 @@ def test_a_file_that_holds_no_such_text_is_refused_with_what_to_do_and_changes_n
 
 
 def test_no_file_no_persona(house, tmp_path):
-    assert result_of("set", str(tmp_path / "none"))["type"] == "FileNotFoundError"
+    for path, kind in ((tmp_path / "none", "FileNotFoundError"), (tmp_path, "IsADirectoryError")):
+        error = result_of("set", str(path))
+        assert error["type"] == kind and "- for stdin" in error["remedy"]
     assert result_of("show", "--persona", "genesis_obj")["type"] == "BadPrompt"
     assert result_of("show", "--persona", "nobody")["type"] == "NoSuchObject"
 
