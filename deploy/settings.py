@@ -117,7 +117,7 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     risk: Annotated[
         float,
         Meta(gt=0, le=1, description="how likely an installed method may be wrong, unless a message says; 1: the best one is installed"),
-    ] = 0.05
+    ] = 0.15
     depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
     generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
     memory_mb: Annotated[Megabytes, Meta(description="address space of a UVM beyond what it has at its start, MB")] = 4096

@@ -5,14 +5,15 @@ What is written is the file that ships as `decision.json` beside the adapter tha
 true of that adapter alone. How many drafts are written depends a little on the judgement in force: where the new one differs much from it,
 evaluate and fit once more.
 
-Tasks fall into halves by the digest of their id. On the one half a logistic regression over the features of each group of drafts is
-fitted, to whether its best draft is right. On the other half its scores are made into probabilities (Platt), without examples and with
-some, and a threshold is chosen for each risk by Learn-then-Test (Angelopoulos et al., arXiv 2110.01052): the thresholds to be tested, and
-their order from strict to lax, are fixed by the first half; each is tested for "of what is installed, more than this risk is wrong", with
-the exact binomial tail, which is Clopper and Pearson's bound; the last one before the first that fails is taken. So, with a probability
-of 1 - DELTA over the draw of the tasks, of what is installed at most the risk is wrong, on tasks like those. What cannot be shown gets a
-threshold that nothing reaches. `--check` shows how it does on reports that had no part in it; without it, a fifth of the tasks is kept
-back.
+A logistic regression over the features of each group of drafts is fitted, to whether its best draft is right. What follows uses scores
+that tasks get from a fit on the other tasks (five parts, by the digest of a task's id). They are made into probabilities (Platt), without
+examples and with some, and a threshold is chosen for each risk by Learn-then-Test (Angelopoulos et al., arXiv 2110.01052): thresholds are
+tested in a fixed order from strict to lax, from two starting points that share DELTA, for "of what is installed, more than this risk is
+wrong", with the exact binomial tail, which is Clopper and Pearson's bound; the last one before the first that fails is taken. So, with a
+probability of 1 - DELTA over the draw of the tasks, of what is installed at most the risk is wrong, on tasks like those. Where as many
+tasks as there are cannot show that, the threshold is the laxest one at which no larger share was wrong, and `fitted.shown` does not list
+the risk: an estimate, and no promise. `--check` shows how it does on reports that had no part in it; without it, a seventh of the tasks
+is kept back.
 """
 
 import argparse
@@ -32,10 +33,11 @@ RISKS: Final = (0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 NEVER: Final = 2.0
 """A threshold that no confidence reaches."""
 KINDS: Final = ("without", "with")
-_RIDGE: Final = 1.0
+_RIDGE: Final = 10.0
 _STEPS: Final = 60
-_LEVELS: Final = 200
-"""Thresholds that are tested for each risk, at most."""
+_PARTS: Final = 5
+_STARTS: Final = (1.5, 3.0)
+"""Where tests of a threshold start: at so many times the least number of installed tasks that can show a risk."""
 _BINS: Final = 10
 
 
@@ -215,36 +217,51 @@ def tail(wrong: int, number: int, risk: float) -> float:
     return min(1.0, sum(map(math.exp, logs)))
 
 
-def threshold(first: Sequence[Pick], second: Sequence[Pick], risk: float) -> float | None:
-    """The lowest score from which on at most `risk` of what is installed is wrong; None where that cannot be shown.
-
-    `first`: picks of the half that the model was fitted on, which fix what is tested and in which order; `second`: those it is tested on.
-    """
-    needed = math.ceil(math.log(DELTA) / math.log1p(-risk))  # so many without one wrong are the least that can show it
-    scores = sorted((pick.score for pick in first if not pick.declined), reverse=True)
-    begin = min(len(scores), math.ceil(1.5 * needed * max(1, len(first)) / max(1, len(second))))
-    levels = scores[max(0, begin - 1) :: max(1, len(scores) // _LEVELS)]
-    found = None
-    for level in dict.fromkeys(levels):
-        installed = [pick for pick in second if pick.score >= level and not pick.declined]
-        if tail(sum(not pick.right for pick in installed), len(installed), risk) > DELTA:
-            break
-        found = level
-    return found
+def threshold(seen: Sequence[Pick], risk: float) -> float | None:
+    """The lowest score from which on it is shown that at most `risk` of what is installed is wrong; None where that cannot be shown."""
+    needed = math.ceil(math.log(DELTA / len(_STARTS)) / math.log1p(-risk))  # so many without one wrong are the least that can show it
+    scores = sorted((pick.score for pick in seen if not pick.declined), reverse=True)
+    shown = []
+    for start in _STARTS:
+        for level in dict.fromkeys(scores[math.ceil(start * needed) - 1 :]):
+            wrong, installed = _wrong(seen, level)
+            if tail(wrong, installed, risk) > DELTA / len(_STARTS):
+                break
+            shown.append(level)
+    return min(shown, default=None)
 
 
-def judgement(first: Sequence[TaskSeen], second: Sequence[TaskSeen]) -> dict[str, Any]:
-    """The file: fitted on the first half, calibrated on the second."""
-    model = fit(first)
+def estimate(seen: Sequence[Pick], risk: float) -> float | None:
+    """The lowest score from which on at most `risk` of what was installed was wrong, counting half a task more; None: there is none."""
+    levels = {pick.score for pick in seen if not pick.declined}
+    counted = ((level, *_wrong(seen, level)) for level in levels)
+    return min((level for level, wrong, installed in counted if (wrong + 0.5) / (installed + 1) <= risk), default=None)
+
+
+def _wrong(seen: Sequence[Pick], level: float) -> tuple[int, int]:
+    """How many of those that would be installed are wrong, and how many they are."""
+    installed = [pick for pick in seen if pick.score >= level and not pick.declined]
+    return sum(not pick.right for pick in installed), len(installed)
+
+
+def judgement(tasks: Sequence[TaskSeen]) -> dict[str, Any]:
+    """The file: fitted on all of these tasks, calibrated on scores that each gets from a fit on others."""
+    model = fit(tasks)
+    others = [fit([task for task in tasks if part_of(task, _PARTS) != part]) for part in range(_PARTS)]
     calibration: dict[str, list[float]] = {}
     thresholds: dict[str, list[list[float]]] = {}
+    promised: dict[str, list[float]] = {}
     for kind in KINDS:
-        fixing, testing = (picks(model, (task for task in half if task.kind == kind)) for half in (first, second))
-        slope, offset = platt(testing)
-        calibration[kind] = [slope, offset]
+        seen = [pick for task in tasks if task.kind == kind for pick in picks(others[part_of(task, _PARTS)], [task])]
+        slope, offset = platt(seen)
+        calibration[kind], promised[kind] = [slope, offset], []
         rows, least = [], NEVER
         for risk in RISKS:
-            level = threshold(fixing, testing, risk)
+            level = threshold(seen, risk)
+            if level is not None:
+                promised[kind].append(risk)
+            else:
+                level = estimate(seen, risk)
             if level is not None:
                 least = min(least, logistic(slope * level + offset) - 1e-9)
             rows.append([risk, least])
@@ -255,7 +272,7 @@ def judgement(first: Sequence[TaskSeen], second: Sequence[TaskSeen]) -> dict[str
         "means": model.means,
         "calibration": calibration,
         "thresholds": thresholds,
-        "fitted": {"fitted_on": len(first), "calibrated_on": len(second), "delta": DELTA},
+        "fitted": {"tasks": len(tasks), "delta": DELTA, "shown": promised},
     }
 
 
@@ -331,9 +348,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
     try:
         tasks, fresh = ([task for path in paths for task in _read(path)] for paths in (options.reports, options.check))
         if not fresh:
-            tasks, fresh = [task for task in tasks if part_of(task, 5)], [task for task in tasks if not part_of(task, 5)]
-        halves = [[task for task in tasks if part_of(task, 10) % 2 == half] for half in (0, 1)]
-        content = judgement(*halves)
+            tasks, fresh = [task for task in tasks if part_of(task, 7)], [task for task in tasks if not part_of(task, 7)]
+        content = judgement(tasks)
         content["fitted"]["reports"] = [path.name for path in options.reports]
         write(content, options.out)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -341,7 +357,8 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], object] = 
         return 1
     weights = sorted(content["weights"].items(), key=lambda pair: -abs(pair[1]))
     say("".join(f"{name:>12} {value:+.3f}\n" for name, value in weights))
-    say(f"fitted on {len(halves[0])} tasks, calibrated on {len(halves[1])}, checked on {len(fresh)} others:\n")
+    shown = "; ".join(f"{kind} examples {', '.join(map(str, risks)) or 'none'}" for kind, risks in content["fitted"]["shown"].items())
+    say(f"fitted on {len(tasks)} tasks, which show the risks: {shown}. Checked on {len(fresh)} others:\n")
     say("".join(f"{line}\n" for line in check(content, fresh)))
     return 0
 

@@ -132,11 +132,10 @@ def test_an_adapter_travels_with_what_refers_to_it(house: House, sources: Path, 
         assert adapter["digest"] not in digests and "wren" not in client.send("genesis_obj", "objects")
 
         for line in (1, 2, 3, 4):
-            killed = house.begin("import", str(tmp_path / "wren"))
-            for _ in range(line):
-                killed.stderr.readline()
-            killed.kill()
-            killed.wait(60)
+            with house.begin("import", str(tmp_path / "wren")) as killed:
+                for _ in range(line):
+                    killed.stderr.readline()
+                killed.kill()
             rows = {row["digest"]: row for row in house.ask("adapters", "list")["result"]}
             assert rows.get(adapter["digest"], adapter)["bytes"] == adapter["bytes"]
         house.ask("import", str(tmp_path / "wren"), "--replace")

@@ -108,7 +108,7 @@ def declined(d: Draw) -> Method:
         for name, maker in d.slots.items():
             d.slots[name] = _without_field(gone, maker)
         why = f"no {gone} in the rows"
-    elif held and d.rng.random() < 0.25:
+    elif held and d.rng.random() < 0.25 and not _holds_text(d, gone):
         d.slots[gone] = values.short_text
         why = f"{gone} is a text"
     else:
@@ -122,6 +122,15 @@ def declined(d: Draw) -> Method:
         raise BodyDeclined(gone)
 
     return Method(method.selector, f'decline("{why}")', declines)
+
+
+def _holds_text(d: Draw, slot: str) -> bool:
+    """Whether a slot holds a text anyway: another one in its place would answer as well."""
+    slots: Slots = {}
+    rng = Random(slot)
+    for name, maker in d.slots.items():
+        slots[name] = maker(rng, slots)
+    return isinstance(slots[slot], str)
 
 
 def _without_field(gone: str, maker: Maker) -> Maker:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference_worker.forge import calibrate
-from inference_worker.forge.calibrate import Pick, tail, threshold
+from inference_worker.forge.calibrate import Pick, estimate, tail, threshold
 
 
 def task(rng, number):
@@ -50,7 +50,7 @@ def test_the_command_fits_writes_and_keeps_the_promise_on_fresh_tasks(tmp_path):
             assert installed and calibrate.wilson(installed.count(False), len(installed))[0] <= risk
         rows = content["thresholds"][kind]
         assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
-    assert "risk 0.1" in "".join(lines) and "checked on 2000 others" in "".join(lines)
+    assert "risk 0.1" in "".join(lines) and "Checked on 2000 others" in "".join(lines)
 
 
 def test_what_cannot_be_shown_is_never_installed(tmp_path):
@@ -89,11 +89,18 @@ def test_the_promise_holds_in_nine_of_ten_draws():
     broken = 0
     for seed in range(200):
         rng = Random(seed)
-        half = [[Pick(rng.random(), rng.random() > 0.2, False) for _ in range(200)] for _ in range(2)]
-        broken += threshold(*half, 0.19) is not None
+        seen = [Pick(rng.random(), rng.random() > 0.2, False) for _ in range(200)]
+        broken += threshold(seen, 0.19) is not None
     assert broken <= 200 * calibrate.DELTA * 1.6
 
 
 def test_declining_drafts_are_not_installed_whatever_their_score():
     picks = [Pick(1.0, False, True)] * 50 + [Pick(0.5, True, False)] * 100
-    assert threshold(picks, picks, 0.05) == 0.5
+    assert threshold(picks, 0.05) == 0.5
+
+
+def test_what_so_few_tasks_cannot_show_is_estimated_and_no_promise():
+    picks = [Pick(1 - number / 40, number != 30, False) for number in range(40)]
+    assert threshold(picks, 0.05) is None
+    assert estimate(picks, 0.05) == Pick(1 - 39 / 40, True, False).score
+    assert estimate(picks, 0.01) is None

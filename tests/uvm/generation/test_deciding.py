@@ -15,7 +15,7 @@ WORTH = "    return self.cost * self.pieces"
 
 
 def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed_with_a_confidence(house):
-    one = house(total_cost=["    return self.cost * self.pieces", "    return self.pieces * self.cost"], risk=0.05, most_drafts=6)
+    one = house(total_cost=["    return self.cost * self.pieces", "    return self.pieces * self.cost"], risk=0.075, most_drafts=6)
     shop = make_shop(one)
     assert one.send(shop, "total_cost") == 12
     told = one.send(shop, "explain_", "total_cost")
@@ -29,7 +29,7 @@ def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed
 
 def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(house):
     bodies = ["    return self.cost + self.cost + self.cost", WORTH]  # there are three pieces
-    one = house(total_cost=bodies, risk=0.05, most_drafts=4)
+    one = house(total_cost=bodies, risk=0.075, most_drafts=4)
     shop = make_shop(one)
     error = one.send(shop, "total_cost")
     assert error.type == "Refused" and error.details["confidence"] < 0.9
@@ -38,7 +38,7 @@ def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(ho
 
 
 def test_one_answer_settles_it_without_the_model(house):
-    one = house(total_cost=["    return self.cost + self.cost + self.cost", WORTH], risk=0.05, most_drafts=4)
+    one = house(total_cost=["    return self.cost + self.cost + self.cost", WORTH], risk=0.075, most_drafts=4)
     shop = make_shop(one)
     choices = one.send(shop, "total_cost").details["choices"]
     right = next(choice for choice in choices if "self.pieces" in choice["source"])
@@ -51,7 +51,7 @@ def test_one_answer_settles_it_without_the_model(house):
 
 def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(house):
     bodies = ["    return decline('no weight')", "    return self.cost", "    return decline()", "    return decline('no')"]
-    one = house(total_weight=bodies, risk=0.05, drafts=4)
+    one = house(total_weight=bodies, risk=0.075, drafts=4)
     shop = make_shop(one)
     error = one.send(shop, "total_weight")
     assert error.type == "Refused" and "3 of 4 drafts say that the object does not know" in error.message
@@ -60,7 +60,7 @@ def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(h
 
 
 def test_why_tells_of_a_method_and_of_a_refusal(house):
-    one = house(total_cost=[WORTH], total_weight=["    return self.cost"], total_pieces_weight=["    return 1"], risk=0.05)
+    one = house(total_cost=[WORTH], total_weight=["    return self.cost"], total_pieces_weight=["    return 1"], risk=0.075)
     shop = make_shop(one)
     one.send(shop, "total_cost")
     assert one.send(shop, "total_weight").type == "Refused"
@@ -76,7 +76,7 @@ def test_why_tells_of_a_method_and_of_a_refusal(house):
 
 
 def test_a_judgement_that_a_message_has_put_there_decides_the_next_miss_and_stays(house):
-    one = house(total_cost=[WORTH], risk=0.05, most_drafts=2)
+    one = house(total_cost=[WORTH], risk=0.075, most_drafts=2)
     shop = make_shop(one)
     held = one.looked(lambda: dict(one.image.named("pLLM_obj").own("judgement")))
     strict = {**held, "thresholds": {kind: [[0.01, 2.0]] for kind in ("without", "with")}}
