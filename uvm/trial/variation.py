@@ -84,9 +84,10 @@ class _Change:
             return sign * (size * chance.choice((2, 3, 10)) + chance.randint(1, 9))
         if self._mode == "less":
             return sign * (size // chance.choice((2, 3)) if size > 3 else chance.randint(0, 3))
-        return sign * chance.choice(
-            [other for other in (size - 2, size - 1, size + 1, size + 2, size + 3, size + 5, 1.5 * size) if other > 0]
-        )
+        near = [size - 2, size - 1, size + 1, size + 2, size + 3, size + 5]
+        if not isinstance(value, int) or size > 1:  # half as much again of 1 is 1 once it is whole
+            near.append(1.5 * size)
+        return sign * chance.choice([other for other in near if other > 0])
 
     def _text(self, value: str, siblings: Sequence[str]) -> str:
         chance, value = self._chance, value[:_CHARACTERS]
