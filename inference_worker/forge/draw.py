@@ -12,7 +12,7 @@ from typing import Any
 
 from inference_worker.forge import distractors, heldout, render, words
 from inference_worker.forge.render import Opaque
-from inference_worker.forge.standin import BodyOutcome, StandIn, expect, plain, replicate, run, same
+from inference_worker.forge.standin import BodyOutcome, expect, plain, run, same
 from inference_worker.forge.values import Maker, Slots
 from inference_worker.forge.words import Side
 
@@ -206,14 +206,10 @@ def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:
     lines = []
     for _ in range(draw.rng.randint(1, 2) if bare.arguments else 1):
         args = tuple(maker(draw.rng, slots) for _, maker in bare.arguments)
-        after = {name: replicate(item) for name, item in slots.items()}
-        try:
-            result = bare.expectation(after, *[replicate(item) for item in args])
-        except Exception:  # noqa: BLE001  # an example shows an answer; a message that fails has none
-            continue
-        if result is None or isinstance(result, StandIn) or not _presentable(result):
-            continue
-        lines.append(f"{render.call(bare.selector, *bare.shape(args))} -> {render.value(result)}")
+        outcome = bare.wanted(slots, args)
+        if outcome.error or outcome.result is None or not _presentable(outcome.result):
+            continue  # an example shows an answer
+        lines.append(f"{render.call(bare.selector, *bare.shape(args))} -> {render.value(outcome.result)}")
     return tuple(dict.fromkeys(lines))
 
 

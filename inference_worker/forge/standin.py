@@ -126,13 +126,18 @@ class BodyOutcome:
         )
 
 
+def _ended(call: Callable[[], Any]) -> tuple[Any, str]:
+    """A call's result, and the name of the error that it ended in."""
+    try:
+        return call(), ""
+    except Exception as failure:  # noqa: BLE001  # drawn and generated code raises anything, and which kind is part of what is compared
+        return None, _error_name(failure)
+
+
 def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[..., Any]) -> BodyOutcome:
     """What a family says should happen: `expectation(slots, *args)` on copies, where it may change `slots`."""
     after = {name: replicate(item) for name, item in slots.items()}
-    try:
-        result, error = expectation(after, *[replicate(item) for item in args]), ""
-    except Exception as failure:  # noqa: BLE001  # whatever kind a method may end in is part of what is compared
-        result, error = None, _error_name(failure)
+    result, error = _ended(lambda: expectation(after, *[replicate(item) for item in args]))
     return BodyOutcome(plain(result), error, plain(after), forgotten=False)
 
 
@@ -142,13 +147,8 @@ def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any
     namespace: dict[str, Any] = {"__builtins__": {}, **NAMES}
     before = _contents(receiver._slots)
     exec(compile(source, selector, "exec"), namespace)
-    try:
-        result = namespace[selector](
-            receiver, *[replicate(item) for item in args], **{name: replicate(item) for name, item in kwargs.items()}
-        )
-        error = ""
-    except Exception as failure:  # noqa: BLE001  # whatever a method ends in is its outcome
-        result, error = None, _error_name(failure)
+    positional, named = [replicate(item) for item in args], {name: replicate(item) for name, item in kwargs.items()}
+    result, error = _ended(lambda: namespace[selector](receiver, *positional, **named))
     after = plain(receiver._slots)
     now = _contents(receiver._slots)
     inside = [name for name in before if name in now and name not in receiver._assigned and not same(before[name], now[name])]

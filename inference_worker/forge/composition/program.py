@@ -18,7 +18,7 @@ from inference_worker.forge.composition.changes import CHANGES
 from inference_worker.forge.composition.scene import Operator, Scene
 from inference_worker.forge.composition.term import Kind, Term
 from inference_worker.forge.draw import Draw, Method
-from inference_worker.forge.standin import NAMES, BodyDeclined, StandIn, plain, replicate, same
+from inference_worker.forge.standin import NAMES, BodyDeclined, StandIn, expect, same
 from inference_worker.forge.values import Maker, Slots
 from inference_worker.forge.words import WORDS, Side
 
@@ -231,7 +231,7 @@ def trivial(d: Draw, program: ComposedProgram, expectation: Callable[..., Any], 
     simpler = [behaviour(f"return {code}", parameters) for part in program.parts for code in part.parts if "\n" not in code]
     if program.parts and program.parts[0].code not in program.body:
         simpler = []
-    outcomes: list[tuple[Any, Any]] = []
+    results: list[Any] = []
     alike = [0] * len(simpler)
     errors = 0
     for _ in range(PROBES):
@@ -239,22 +239,18 @@ def trivial(d: Draw, program: ComposedProgram, expectation: Callable[..., Any], 
         for name, maker in d.slots.items():
             slots[name] = maker(rng, slots)
         args = [maker(rng, slots) for _, maker in d.arguments]
-        after = {name: replicate(item) for name, item in slots.items()}
-        try:
-            result = plain(expectation(after, *args))
-        except Exception:  # noqa: BLE001  # whatever it ends in: a program that often fails teaches nothing
+        outcome = expect(slots, args, expectation)
+        if outcome.error:
             errors += 1
             continue
-        outcomes.append((result, plain(after)))
+        results.append(outcome.result)
         for number, part in enumerate(simpler):
-            try:
-                alike[number] += same(plain(part({name: replicate(item) for name, item in slots.items()}, *args)), result)
-            except Exception:  # noqa: BLE001  # a part may fail where the whole does not
-                continue
-    if errors > 1:
+            apart = expect(slots, args, part)
+            alike[number] += not apart.error and same(apart.result, outcome.result)
+    if errors > 1:  # what often fails teaches nothing
         return True
     changes = any(line.lstrip().startswith("self.") or ".append(" in line or "_p_changed" in line for line in program.body.splitlines())
-    if not changes and any(count == len(outcomes) for count in alike):
+    if not changes and any(count == len(results) for count in alike):
         return True
-    first = outcomes[0][0]
-    return not changes and all(same(result, first) for result, _ in outcomes) and first not in (True, False)
+    first = results[0]
+    return not changes and all(same(result, first) for result in results) and first not in (True, False)
