@@ -52,7 +52,9 @@ def by_layers(report: Path | None) -> int:
     if report:
         report.write_bytes(msgspec.json.encode(seen))
     through = alone.unheld(seen)
-    sys.stdout.write(f"{alone.listing(seen)}\n\n{alone.table(seen)}\n{len(alone.corpus())} ways out, {len(through)} held by less than is said\n")
+    sys.stdout.write(
+        f"{alone.listing(seen)}\n\n{alone.table(seen)}\n{len(alone.corpus())} ways out, {len(through)} held by less than is said\n"
+    )
     return 1 if through else 0
 
 

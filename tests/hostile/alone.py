@@ -1,9 +1,9 @@
 """Each escape of `escapes.py` on each layer alone, the others off: which of them refuses it, and which contains it.
 
-`audit`: the verdict on the source, which is then not run. `guards`: the source is put through the guards with every verdict thrown away, and runs
-in the runtime of a UVM without the gate at its end. `trial child`: the source runs as plain Python, confined as a trial is, and goes on to what native
-code would do with what it reached. `gate`: the source runs as plain Python in a UVM, as one message of a batch; what counts is what the image
-holds afterwards, and the answer.
+`audit`: the verdict on the source, which is then not run. `guards`: the source is put through the guards with every verdict thrown
+away, and runs in the runtime of a UVM without the gate at its end. `trial child`: the source runs as plain Python, confined as a trial
+is, and goes on to what native code would do with what it reached. `gate`: the source runs as plain Python in a UVM, as one message of a
+batch; what counts is what the image holds afterwards, and the answer.
 
 An escape is `refused` where it ends in an error, `contained` where it ran and neither its answer nor what changed is anything that a
 method of the language could not have answered or changed, and goes `through` otherwise. `python -m tests.hostile.alone DIRECTORY` is
@@ -259,7 +259,7 @@ def by_guards(escape: Escape, here: World) -> Verdict:
         result = here.attempted(Linker(here.bench.runtime).link(guarded(escape.source)))
         reached = foreign(result) or strange(here.target()._slots) or ", ".join(here.moved())
         return verdict(escape, "guards", "through" if reached else "contained", reached or repr(result))
-    except (ImageError, AttemptEnded, Exception) as error:
+    except (ImageError, AttemptEnded, SyntaxError, TypeError, ValueError, LookupError) as error:
         return verdict(escape, "guards", "refused", error.__cause__ or error)
     finally:
         here.forget()
@@ -354,7 +354,7 @@ def _in_child(here: World, escape: Escape, function: Callable[..., Any], directo
     here.bench.image.manager.begin()
     try:
         function(here.target())
-    except Exception as error:
+    except (OSError, ImportError) as error:
         return verdict(escape, "trial child", "refused", error)
     finally:
         here.forget()
@@ -429,7 +429,7 @@ def listing(of_all: Sequence[Verdict]) -> str:
 
 
 def unheld(of_all: Sequence[Verdict]) -> list[Verdict]:
-    """Where a way out went through a layer that is said to hold it: the guards and the trial child hold each, audit and gate all but `PAST`."""
+    """Where a way out went through a layer that is said to hold it: guards and trial child hold each, audit and gate all but `PAST`."""
     return [seen for seen in of_all if seen.outcome == "through" and seen.name not in PAST.get(seen.layer, ())]
 
 

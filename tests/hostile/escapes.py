@@ -1,8 +1,8 @@
-"""Ways out of a Python sandbox, as they were published or as we thought of them: each works in plain Python, and is tried on every layer alone.
+"""Ways out of a Python sandbox, published ones and our own: each works in plain Python, and is tried on every layer alone.
 
-Data only; `alone.py` tries them. A body is that of a method `attack(self)` of an object of the image with the slots of `methods.SLOTS`, whose
-parents are ordinary and primordial objects. In plain Python, with nothing in the way, it answers what no method may reach (a class, a frame,
-a module, a function's globals, `SECRET` as a text), or changes what is not its receiver's. `origin` says where it is from: an advisory of
+Data only; `alone.py` tries them. A body is that of a method `attack(self)` of an object of the image with the slots of
+`methods.SLOTS`, whose parents are primordial objects. In plain Python, with nothing in the way, it answers what no method may reach (a
+class, a frame, a module, a function's globals, `SECRET` as a text), or changes what is not its receiver's. `origin` says where it is from: an advisory of
 RestrictedPython, one of another sandbox that runs what strangers or models write, or `ours`.
 """
 
@@ -52,7 +52,11 @@ def _texts() -> Iterator[tuple[str, str, str]]:
         "import string\nreturn string.Formatter().get_field('0.__globals__', [lambda: 1], {})[0]",
     )
     yield "an attribute in an f-string", "asteval CVE-2025-24359", "return f'{(lambda: 1).__globals__}'"
-    yield "an f-string in an f-string's format", "asteval CVE-2025-24359", "return f'{1:{(lambda: 1).__globals__[chr(83)+\"ECRET\"][:0]}}' and type"
+    yield (
+        "an f-string in an f-string's format",
+        "asteval CVE-2025-24359",
+        "return f'{1:{(lambda: 1).__globals__[chr(83)+\"ECRET\"][:0]}}' and type",
+    )
 
 
 def _frames() -> Iterator[tuple[str, str, str]]:
@@ -61,22 +65,38 @@ def _frames() -> Iterator[tuple[str, str, str]]:
     yield "a generator in a list that it walks", rp, "q = []\nq.append(q[0].gi_frame.f_back for x in [1])\nreturn [y for y in q[0]][0]"
     yield "a generator's code", rp, "return (x for x in [1]).gi_code"
     yield "frames up to the first", rp, "g = (g.gi_frame.f_back.f_back for x in [1])\nf = list(g)[0]\nreturn f.f_builtins"
-    yield "what a generator yields from", rp, "def inner():\n    yield 1\ndef outer():\n    yield from inner()\ng = outer()\nnext(g)\nreturn g.gi_yieldfrom"
+    yield (
+        "what a generator yields from",
+        rp,
+        "def inner():\n    yield 1\ndef outer():\n    yield from inner()\ng = outer()\nnext(g)\nreturn g.gi_yieldfrom",
+    )
     yield "a coroutine's frame", rp, "async def later():\n    return 1\nc = later()\nf = c.cr_frame.f_globals\nc.close()\nreturn f"
     yield "an asynchronous generator's frame", rp, "async def later():\n    yield 1\nreturn later().ag_frame.f_globals"
     yield "a traceback's frame", "ours", "try:\n    1 / 0\nexcept Exception as e:\n    return e.__traceback__.tb_frame.f_globals"
-    yield "the context of an error", "ours", "try:\n    try:\n        1 / 0\n    finally:\n        [][0]\nexcept Exception as e:\n    return e.__context__.__traceback__"
+    yield (
+        "the context of an error",
+        "ours",
+        "try:\n    try:\n        1 / 0\n    finally:\n        [][0]\nexcept Exception as e:\n    return e.__context__.__traceback__",
+    )
     yield "a traceback put on an error", "ours", "try:\n    1 / 0\nexcept Exception as e:\n    return e.with_traceback(None).__reduce__"
 
 
 def _groups() -> Iterator[tuple[str, str, str]]:
     rp = "RestrictedPython CVE-2025-22153"
     yield "except*", rp, "out = None\ntry:\n    1 / 0\nexcept* ZeroDivisionError as e:\n    out = e\nreturn out"
-    yield "except* of a class of its own", rp, (
-        "class Split(Exception):\n    def split(self, kind):\n        return self, self\nout = None\n"
-        "try:\n    raise ExceptionGroup('g', [Split()])\nexcept* Split as e:\n    out = e.exceptions[0]\nreturn out"
+    yield (
+        "except* of a class of its own",
+        rp,
+        (
+            "class Split(Exception):\n    def split(self, kind):\n        return self, self\nout = None\n"
+            "try:\n    raise ExceptionGroup('g', [Split()])\nexcept* Split as e:\n    out = e.exceptions[0]\nreturn out"
+        ),
     )
-    yield "a group's errors", rp, "try:\n    raise ExceptionGroup('g', [ValueError(self)])\nexcept Exception as e:\n    return e.exceptions[0].__reduce__"
+    yield (
+        "a group's errors",
+        rp,
+        "try:\n    raise ExceptionGroup('g', [ValueError(self)])\nexcept Exception as e:\n    return e.exceptions[0].__reduce__",
+    )
     yield "a group split by a function", rp, "g = ExceptionGroup('g', [ValueError(1)])\nreturn g.split(lambda e: True)[0]"
     yield "a group derived", rp, "return ExceptionGroup('g', [ValueError(1)]).derive([KeyError(self)])"
     yield "a group's subgroup", rp, "return ExceptionGroup('g', [ValueError(1)]).subgroup(ValueError)"
@@ -88,11 +108,15 @@ def _classes() -> Iterator[tuple[str, str, str]]:
     yield "a class statement", "ours", "class X:\n    go = 1\nreturn X"
     yield "all subclasses of object", "PandasAI CVE-2024-12366", "return ().__class__.__base__.__subclasses__()"
     yield "the order of resolution", "PandasAI CVE-2023-39660", "return [].__class__.__mro__[1]"
-    yield "the globals of an initializer", "PandasAI CVE-2024-12366", (
-        "return [c for c in object.__subclasses__() if hasattr(c.__init__, '__globals__')][0].__init__.__globals__"
+    yield (
+        "the globals of an initializer",
+        "PandasAI CVE-2024-12366",
+        ("return [c for c in object.__subclasses__() if hasattr(c.__init__, '__globals__')][0].__init__.__globals__"),
     )
-    yield "an importer among the subclasses", "smolagents CVE-2025-5120", (
-        "return [c for c in object.__subclasses__() if c.__name__ == 'BuiltinImporter'][0].find_spec('sys').loader"
+    yield (
+        "an importer among the subclasses",
+        "smolagents CVE-2025-5120",
+        ("return [c for c in object.__subclasses__() if c.__name__ == 'BuiltinImporter'][0].find_spec('sys').loader"),
     )
     yield "a class that subscripts by eval", "ours", "class X:\n    __class_getitem__ = eval\nreturn X['len.__self__']"
     yield "a decorator that runs a text", "ours", "@eval\n@(lambda c: 'len.__self__')\nclass X:\n    pass\nreturn X"
@@ -128,10 +152,19 @@ def _functions() -> Iterator[tuple[str, str, str]]:
     yield "a default that is evaluated", "ours", "f = lambda x=type: x\nreturn f()"
     yield "a function inside", "ours", "def inner():\n    return 1\nreturn inner.__globals__"
     yield "an annotation that is evaluated", "ours", "def inner(x: type):\n    return 1\nreturn inner.__annotations__['x']"
-    yield "a generator that is sent a value", "ours", "def inner():\n    return (yield)\ng = inner()\nnext(g)\ntry:\n    g.send(type)\nexcept StopIteration as e:\n    return e.value"
+    yield (
+        "a generator that is sent a value",
+        "ours",
+        "def inner():\n    return (yield)\ng = inner()\nnext(g)\ntry:\n    g.send(type)\nexcept StopIteration as e:\n    return e.value",
+    )
     yield "a property of a class", "ours", "class X:\n    go = property(lambda s: type(s))\nreturn X().go"
-    yield "with a manager of its own", "ours", (
-        "class X:\n    def __enter__(s):\n        return s\n    def __exit__(s, *a):\n        return True\nwith X() as x:\n    pass\nreturn x"
+    yield (
+        "with a manager of its own",
+        "ours",
+        (
+            "class X:\n    def __enter__(s):\n        return s\n    def __exit__(s, *a):\n        return True\n"
+            "with X() as x:\n    pass\nreturn x"
+        ),
     )
     yield "a name bound in an expression", "ours", "(f := type)\nreturn f"
     yield "nonlocal state", "ours", "x = 1\ndef inner():\n    nonlocal x\n    x = type\ninner()\nreturn x"
@@ -156,7 +189,11 @@ def _others() -> Iterator[tuple[str, str, str]]:
     yield "all of the traits taken away", "ours", "t = self.parents()[0]\nt._slots.clear()\nt._p_changed = True\nreturn 1"
     yield "the model's drafts", "ours", "o = self._p_jar.root()['names']['pLLM_obj']\no.put('drafts', 10**9)\nreturn 1"
     yield "the Codex rewritten", "ours", "self._p_jar.root()['codex'].put('content', {'identity': 'x'})\nreturn 1"
-    yield "the Codex changed in place", "ours", "c = self._p_jar.root()['codex']\nc._slots['content'].clear()\nc._p_changed = True\nreturn 1"
+    yield (
+        "the Codex changed in place",
+        "ours",
+        "c = self._p_jar.root()['codex']\nc._slots['content'].clear()\nc._p_changed = True\nreturn 1",
+    )
     yield "a method's source", "ours", "m = self.parents()[0].own('doesNotUnderstand_')\nm.put('source', 'def f(self): pass')\nreturn 1"
     yield "another's parents", "ours", "t = self.parents()[0]\nt.put('parent*', [self])\nreturn 1"
 

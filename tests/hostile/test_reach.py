@@ -1,4 +1,4 @@
-"""What the audit accepts touches nothing but its receiver's reach: random programs of the language on real objects, and all others compared."""
+"""What the audit accepts touches nothing but its receiver's reach: random programs on real objects, and all other objects compared."""
 
 from collections.abc import Callable, Iterator
 from random import Random
@@ -27,11 +27,44 @@ METHODS = {
     "grow": "def grow(self):\n    self.tags.append('more')\n    self._p_changed = True\n    return self.friend\n",
     "rename_": "def rename_(self, name):\n    self.label_text = name\n    return self.friends\n",
 }
-_PROGRAMS = Sampler(grammar_for([*SLOTS, "friend", "friends"], SELECTORS, ["a"]), size=120)
+_STATEMENTS = Sampler(
+    grammar_for([*SLOTS, "friend", "friends"], SELECTORS, ["a"]), {"local": ["x", "y"], "name": ["a", "x"], "attribute": [*SLOTS]}, size=40
+)
+_OBJECTS = (
+    *("self", "a", "x", "self.friend.friend", "self.friends[0]", "self.grow()", "self.clone()", "self.parents()[0]", "a.rename_('b')[0]"),
+    *("self.parents()[0].parents()[0]", "self.parents()[0].parents()[0].parents()[0]", "self.parents()[0].parents()[0].parents()[1]"),
+)
+_MOVES = (
+    *(
+        "{0}.setSlot_value_('n', 9)",
+        "{0}.tags.append({1})",
+        "{0}.stock['y'] = 9",
+        "{0}.n = 9",
+        "{0}.addParent_({1})",
+        "{0}.nested[0].clear()",
+    ),
+    *("{0}.removeSlot_('label_text')", "{0}.removeParent_({1})", "{0}.nameAs_('stranger')", "{0}.perform_('setSlot_value_', ['n', {1}])"),
+    *(
+        "{0}.mirror_('setSlot_value_', 'n', 9)",
+        "self.n = {0}",
+        "self.friends += [{1}]",
+        "x = {0}",
+        "x = {0}.slot_('friend')",
+        "{0}.rename_('z')",
+    ),
+    *("for y in {0}.slotNames():\n            {0}.setSlot_value_(y, 0)", "for y in {0}.slotNames():\n            {0}.removeSlot_(y)"),
+    *(
+        "{0}.forgetName_('debtor')",
+        "{0}.tags.clear()\n        self._p_changed = True",
+        "{0}.setSlot_value_('friend', {1})",
+        "del {0}.stock['x']",
+    ),
+)
+"""What changes an object, and ways to one: half of a program's statements are made of them, the other half is the grammar's."""
 
 
 class Town:
-    """A receiver that knows two friends and has a pattern of its own for a parent; strangers who know the receiver; the image's first objects.
+    """A receiver that knows two friends and has a pattern of its own for a parent; strangers who know it; the image's first objects.
 
     What the receiver leads to by references and parents, as far as anybody may change it, is its reach; `outside` is every other object.
     """
@@ -54,7 +87,8 @@ class Town:
         self.friend = friend
         self.image.manager.begin()
         self.reach = {target._p_oid for target in _led_to([self.image.target(self.receiver)]) if self._may_change(target)}
-        self.outside = self._outside()
+        everything = _led_to([self.image.root["codex"], *self.image.root["names"].values()])
+        self.outside = {target._p_oid: _picture(target) for target in everything if target._p_oid not in self.reach}
         self.image.manager.abort()
 
     def _object(self) -> Reference:
@@ -72,14 +106,6 @@ class Town:
     def _may_change(self, target: UvmObject) -> bool:
         return "is*" not in target._slots and not self.image.is_primordial(target)
 
-    def _outside(self) -> dict[bytes, dict[str, Any]]:
-        roots = [self.image.root["codex"], *self.image.root["names"].values()]
-        return {
-            target._p_oid: {name: flat(value) for name, value in target._slots.items()}
-            for target in _led_to(roots)
-            if target._p_oid not in self.reach
-        }
-
     def touched(self, run: Callable[..., Any]) -> tuple[list[str], bool]:
         """Run a function as the receiver's method: what it touched outside the reach, and whether it changed anything within."""
         self.image.manager.begin()
@@ -96,8 +122,8 @@ class Town:
             made = attempt.created
             marked = [target for target in self.image.changed() if id(target) not in made and isinstance(target, UvmObject)]
             strange = [f"{target!r} is marked" for target in marked if target._p_oid not in self.reach]
-            now = self._outside()
-            strange += [f"@{oid.hex()} is another" for oid, before in self.outside.items() if now.get(oid) != before]
+            others = {oid: self.image.connection.get(oid) for oid in self.outside}
+            strange += [f"{target!r} is another" for oid, target in others.items() if _picture(target) != self.outside[oid]]
             return strange, bool(attempt.effects()) and not failed
         finally:
             self.image.manager.abort()
@@ -108,6 +134,10 @@ class Town:
         """The method's function, where the audit accepts its source."""
         verdict = audit(source, "m_", 1)
         return Linker(self.bench.runtime).link(compile_method(verdict.source, "m_")) if verdict.ok else None
+
+
+def _picture(target: UvmObject) -> dict[str, Any]:
+    return {name: flat(value) for name, value in target._slots.items()}
 
 
 def _led_to(first: list[Any]) -> Iterator[UvmObject]:
@@ -129,8 +159,16 @@ def _led_to(first: list[Any]) -> Iterator[UvmObject]:
 
 
 def drawn(random: Random) -> str:
-    """The source of a random program of the language's grammar."""
-    return f"def m_(self, a):\n{_PROGRAMS.draw(random)}\n"
+    """The source of a random program of the language."""
+    statements = (
+        random.choice(_MOVES).format(random.choice(_OBJECTS), random.choice(_OBJECTS))
+        if random.random() < 0.5
+        else _STATEMENTS.draw(random, "simple")
+        for _ in range(random.randint(1, 8))
+    )
+    # Each fails by itself, so that what comes after it is tried too.
+    tried = (f"    try:\n        {statement}\n    except Exception:\n        pass\n" for statement in statements)
+    return f"def m_(self, a):\n    x = self\n    y = 1\n{''.join(tried)}"
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +188,8 @@ def test_a_program_that_the_audit_accepts_touches_nothing_but_its_receivers_reac
 
 def test_such_programs_do_change_what_is_within_reach(town: Town) -> None:
     functions = [function for seed in range(120) if (function := town.program(drawn(Random(seed)))) is not None]
-    assert len(functions) > 30
-    assert sum(town.touched(function)[1] for function in functions) > 10
+    assert len(functions) > 60
+    assert sum(town.touched(function)[1] for function in functions) > 30
 
 
 @pytest.mark.parametrize("name", ["stranger", "debtor", "traits_obj", "pLLM_obj"])

@@ -29,6 +29,8 @@ _OBJECT: Final = 64
 """Bytes that an object weighs, besides its slots."""
 _SLOT: Final = 8
 """Bytes that a slot weighs, besides its name and its value."""
+
+
 class Weight(Struct, frozen=True):
     """What a message stores: bytes of all records that it changed or made, and how many those are.
 
