@@ -259,7 +259,7 @@ def by_guards(escape: Escape, here: World) -> Verdict:
         result = here.attempted(Linker(here.bench.runtime).link(guarded(escape.source)))
         reached = foreign(result) or strange(here.target()._slots) or ", ".join(here.moved())
         return verdict(escape, "guards", "through" if reached else "contained", reached or repr(result))
-    except (ImageError, AttemptEnded, SyntaxError, TypeError, ValueError, LookupError) as error:
+    except (ImageError, AttemptEnded, SyntaxError, NameError, TypeError, ValueError, LookupError) as error:
         return verdict(escape, "guards", "refused", error.__cause__ or error)
     finally:
         here.forget()

@@ -2,8 +2,8 @@
 
 Data only; `alone.py` tries them. A body is that of a method `attack(self)` of an object of the image with the slots of
 `methods.SLOTS`, whose parents are primordial objects. In plain Python, with nothing in the way, it answers what no method may reach (a
-class, a frame, a module, a function's globals, `SECRET` as a text), or changes what is not its receiver's. `origin` says where it is from: an advisory of
-RestrictedPython, one of another sandbox that runs what strangers or models write, or `ours`.
+class, a frame, a module, a function's globals, `SECRET` as a text), or changes what is not its receiver's. `origin` says
+where it is from: an advisory of RestrictedPython, one of another sandbox that runs what strangers or models write, or `ours`.
 """
 
 from collections.abc import Iterator
