@@ -6,12 +6,14 @@ and 1, and each is there for every group, so that a judgement may weigh any of t
 """
 
 import ast
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
 
+from uvm.generation import lexicon
+from uvm.generation.naming import stem, words_of
 from uvm.generation.stages import Draft
 
 MEANINGS: Final = {
@@ -35,6 +37,12 @@ MEANINGS: Final = {
     "examples": "examples that were given, all of which it passed; three at most, in thirds",
     "declined": "share of all drafts that said that the object does not know",
     "length": "size of the body, in hundreds of nodes of its syntax tree; 3 at most",
+    "surprise": "how surprising the body's operations are for such words (`uvm.generation.lexicon`), in tens of nats; 3 at most",
+    "usual": "how surprising a body for such words is to be expected to be, in tens of nats; 3 at most",
+    "odd": "nats of the most surprising operation that the body has; at most 8",
+    "lacking": "nats of the most surprising one that it has not; at most 8",
+    "novel": "operations that no task had that the lexicon was fitted to, in eighths; 8 at most",
+    "unknown": "share of the selector's words that the lexicon does not know",
 }
 """The features, in the order of the documentation."""
 
@@ -90,14 +98,13 @@ _KNOWN: Final = (
 """Words that mean something of their own, whatever the object is."""
 _FREE: Final = frozenset("display show render draw describe description summary report view card panel yourself greeting greet".split())
 _PROMISES: Final = {"total": "number", "sum": "number", "average": "number", "mean": "number", "count": "whole"}
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 class SentMessage(Struct, frozen=True):
-    """What was sent: the selector, the receiver's own slots, the method's parameters, and how many examples were given."""
+    """What was sent: the selector, the receiver's own slots as a prompt shows them, the method's parameters, and how many examples were given."""
 
     selector: str
-    slots: tuple[str, ...] = ()
+    slots: Mapping[str, str] = {}
     parameters: tuple[str, ...] = ()
     examples: int = 0
 
@@ -148,6 +155,7 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
     verb = bool(words) and words[0] in CHANGING
     changed = bool(draft.trial.get("effects"))
     kept, broken = _type(promise(question.selector), draft.trial.get("result"))
+    reading = lexicon.shipped().reads(expected(question), draft.source)
     told = {
         "share": group.drafts / number,
         "margin": (group.drafts - second) / number,
@@ -171,13 +179,24 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
         "examples": min(3, question.examples) / 3,
         "declined": declining(drafts) / number,
         "length": min(3.0, body.size / 100),
+        "surprise": min(3.0, reading.surprise / 10),
+        "usual": min(3.0, reading.usual / 10),
+        "odd": min(8.0, reading.odd[1]),
+        "lacking": min(8.0, reading.lacking[1]),
+        "novel": min(64, reading.novel) / 8,
+        "unknown": reading.unknown,
     }
     return {name: round(value, 4) for name, value in told.items()}
 
 
-def words_of(name: str) -> list[str]:
-    """The words of a selector or a slot, in lower case: `totalPrice_of_` is total, price, of."""
-    return [word.lower() for word in _WORD.findall(name)]
+@lru_cache(maxsize=64)
+def _expected(selector: str, slots: tuple[tuple[str, str], ...], parameters: int) -> lexicon.Expectation:
+    return lexicon.shipped().expects(lexicon.read(selector, dict(slots), parameters))
+
+
+def expected(question: SentMessage) -> lexicon.Expectation:
+    """What the words of the message lead one to expect of a body."""
+    return _expected(question.selector, tuple(question.slots.items()), len(question.parameters))
 
 
 def promise(selector: str) -> str:
@@ -206,19 +225,6 @@ def _type(promised: str, answer: Any) -> tuple[bool, bool]:
         "list": isinstance(answer, list),
     }[promised]
     return kept, not kept
-
-
-def stem(word: str) -> str:
-    """A word without what tells its number or its form."""
-    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
-        if word.endswith(ending) and len(word) > len(ending) + 1:
-            return word[: -len(ending)] + instead
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
-        word = word[:-1]
-    for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 3:
-            word = word[: -len(ending)]
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word
 
 
 def _stems(name: str) -> set[str]:
