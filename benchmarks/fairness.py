@@ -35,7 +35,7 @@ SLOW = "def spin(self):\n    total = 0\n    for i in range(600000):\n        tot
 
 
 def flood(endpoint: str, connections: int, flying: int, frame: bytes, stop: Event) -> None:
-    """Connections that keep so many messages under way each, until the stop. A tool of its own: in a session of its own, as one would be."""
+    """Connections that keep so many messages under way each, until the stop. A tool of its own, in a session of its own."""
     os.setsid()
     with zmq.Context() as context:
         poller = zmq.Poller()
