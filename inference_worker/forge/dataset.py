@@ -2,8 +2,8 @@
 
 Pure, except that a tokenizer is passed in. Every example is drawn once; no example is seen twice in a run.
 
-`python -m inference_worker.forge.dataset --seed N --tasks N --out FILE` writes tasks of the training side that have an answer, a task a line:
-selector, slots as a prompt shows them, number of parameters, source. The judge's lexicon is fitted to them (docs/forge.md).
+`python -m inference_worker.forge.dataset --seed N --tasks N --out FILE` writes tasks of the training side that have an answer, a task a
+line: selector, slots as a prompt shows them, number of parameters, source. The judge's lexicon is fitted to them (docs/forge.md).
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""What the words of a selector lead one to expect of a body: a small network over words and signs, read by the decision. Pure, but for `shipped`.
+"""What the words of a selector lead one to expect of a body: a small network over words and signs, which the decision asks. Pure.
 
 A selector is read as words, with the names of the receiver's slots replaced by their kind: `total_of_fares_above` of an object with a list
-`fares` is total, of, <list:number>, above. A body is read as signs: the operations in it, and which stands in which. The network says how likely
-each sign is for such words, and so how surprising a body is: one that leaves out what a word asks for lacks a sign that is expected.
+`fares` is total, of, <list:number>, above. A body is read as signs: the operations in it, and which stands in which. The network says how
+likely each sign is for such words, and so how surprising a body is: one that leaves out what a word asks for lacks a sign that is expected.
 It knows words, and nothing of the model that wrote the body; `uvm.generation.lexicon_fit` fits it to tasks of the forge.
 
 Width of some tens, hundreds of signs: read in about 3 ms, once a message.
@@ -79,9 +79,7 @@ class Lexicon:
         self._scales = content.word_scales
         self._width = width
         out = memoryview(content.sign_rows).cast("b")
-        self._out = [
-            [value * scale for value in out[row * width : (row + 1) * width]] for row, scale in enumerate(content.sign_scales)
-        ]
+        self._out = [[value * scale for value in out[row * width : (row + 1) * width]] for row, scale in enumerate(content.sign_scales)]
         self._bias = content.bias
 
     def expects(self, words: Sequence[str]) -> Expectation:
@@ -143,12 +141,15 @@ def read(selector: str, slots: Mapping[str, str], parameters: int) -> list[str]:
     named = sorted(((name, instead) for name, instead in named if name), key=lambda pair: -len(pair[0]))
     heard, place = [], 0
     while place < len(spoken):
-        taken, instead = next(
-            ((name, instead) for name, instead in named if tuple(spoken[place : place + len(name)]) == name), ((spoken[place],), spoken[place])
-        )
+        taken, instead = _named(spoken[place:], named) or ((spoken[place],), spoken[place])
         heard.append(instead)
         place += len(taken)
     return [*heard, f"/{parameters}"]
+
+
+def _named(spoken: Sequence[str], named: Sequence[tuple[tuple[str, ...], str]]) -> tuple[tuple[str, ...], str] | None:
+    """The longest name that the words begin with, and its kind."""
+    return next(((name, instead) for name, instead in named if tuple(spoken[: len(name)]) == name), None)
 
 
 def tokens(words: Sequence[str]) -> list[str]:
@@ -266,8 +267,8 @@ def _index(index: ast.expr) -> str:
             return "[:]"
         case ast.Constant(value=str()):
             return "[key]"
-        case ast.Constant(value=0 | 1):
-            return f"[{index.value}]"
+        case ast.Constant(value=0 | 1 as number):
+            return f"[{number}]"
         case ast.UnaryOp():
             return "[-1]"
         case ast.Constant():
@@ -283,4 +284,3 @@ def _constant(value: object) -> str:
     if isinstance(value, str):
         return f"'{value}'" if len(value) < 3 else "'text'"
     return ""
-

@@ -1,7 +1,8 @@
 """Fit the lexicon: `python -m uvm.generation.lexicon_fit TASKS.jsonl [--out FILE] [--seed N]`, a process of its own; needs torch.
 
-TASKS is what `python -m inference_worker.forge.dataset` writes: a task a line, `{"selector", "slots": {name: shown}, "parameters", "source"}`.
-A seventh of them is kept back, to say how surprising right bodies are that had no part in it. The same tasks and seed give the same file.
+TASKS is what `python -m inference_worker.forge.dataset` writes: a task a line, `{"selector", "slots": {name: shown}, "parameters",
+"source"}`. A seventh of them is kept back, to say how surprising right bodies are that had no part in it. The same tasks and seed give the
+same file.
 
 One hidden layer between a bag of words and independent signs, words left out at random so that none is relied on alone, Adam with a
 falling rate; stored in signed bytes, a scale a row.
