@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from uvm.language import bounds
+from uvm.language.arithmetic import merged, merged_into
 from uvm.language.bounds import (
     NUMBERS,
     Charge,
@@ -23,7 +24,7 @@ from uvm.language.bounds import (
     weighed,
 )
 from uvm.language.keys import LONG
-from uvm.language.operators import behind, merged, merged_into
+from uvm.language.operators import behind
 from uvm.language.text_methods import TEXT_METHODS, Method
 from uvm.objects import Counter, MergingQueue, MergingSet
 
