@@ -34,6 +34,8 @@ HELD: Final = 16_384
 
 _INNER: Final = frozenset({"looked", "held", "on"})
 _CALL: Final = frozenset({"args", "kwargs"})
+_BESIDE: Final = {"held": "state", "number": "number", "looked": "looked", "on": "on"}
+"""What is stored beside an example → as what a Clause has it."""
 _UNSAVED: Final = b"\0" * 8
 
 
@@ -186,7 +188,7 @@ def _record(method: UvmObject) -> dict[str, Any]:
 def _loaded(entry: Any, refer: Refer) -> Clause | None:
     try:
         wire = to_wire(entry, refer)
-        extras = {name: wire.pop(name) for name in ("held", "number", "looked", "on") if name in wire}
+        extras = {field: wire.pop(name) for name, field in _BESIDE.items() if name in wire}
         return Clause(msgspec.convert(wire, Example), **extras)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):
         return None
@@ -196,7 +198,7 @@ def _write(method: UvmObject, number: int, clauses: Sequence[Clause], visible: C
     entries = []
     for clause in clauses:
         fields = {name: getattr(clause.example, name) for name in ("args", "kwargs", "slots", "result", "changed", "raises")}
-        fields |= {"held": clause.held, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
+        fields |= {"held": clause.state, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
         entries.append(from_wire({name: value for name, value in fields.items() if value is not UNSET}, visible))
     record = stored({"next": number, "kept": entries})
     version = method.own(VERSION)
@@ -209,6 +211,6 @@ def _weight(clauses: Sequence[Clause]) -> int:
 
 
 def _beside(receiver: UvmObject, clause: Clause) -> Example:
-    differing = {name: value for name, value in clause.held.items() if literal(receiver.own(name, None)) != literal(value)}
+    differing = {name: value for name, value in clause.state.items() if literal(receiver.own(name, None)) != literal(value)}
     slots = {**differing, **(clause.example.slots or {})} if clause.number else clause.example.slots
     return msgspec.structs.replace(clause.example, slots=slots or UNSET)

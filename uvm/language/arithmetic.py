@@ -142,7 +142,7 @@ class Arithmetic:
         if kind is int or kind is float or kind is str or kind is bool:
             return BINARY[symbol](self, left, right)
         if kind is list and symbol == "+":
-            right = bounds.taken(right, self._charge)
+            right = bounds.collected(right, self._charge)
             room_for_items(len(left) + len(right), _free)
             self._mutating(left)
             left += right

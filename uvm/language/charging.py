@@ -30,25 +30,25 @@ class Charging(RestrictingNodeTransformer):
 
     def __init__(self, errors: list[str], warnings: list[str]) -> None:
         super().__init__(errors, warnings)
-        self._work = ROUND
+        self._units = ROUND
         self._shadowed: set[str] = set()
 
     # --- ticks ---------------------------------------------------------------------------------------------------
 
     def visit(self, node: ast.AST) -> Any:
         if isinstance(node, ast.expr | ast.stmt) and not isinstance(node, _FREE) and not isinstance(getattr(node, "ctx", None), ast.Store):
-            self._work += NODE
+            self._units += NODE
         return super().visit(node)
 
     def _measured(self, visit: Callable[[], Any]) -> tuple[Any, int]:
         """Visit a part that runs apart from what surrounds it, and count the guards in it."""
-        outer, self._work = self._work, ROUND
+        outer, self._units = self._units, ROUND
         result = visit()
-        work, self._work = self._work, outer
-        return result, work
+        units, self._units = self._units, outer
+        return result, units
 
     def _guard(self, node: ast.expr, guard: str, *args: ast.expr) -> ast.Call:
-        self._work += GUARDS.get(guard, OPERATOR)
+        self._units += GUARDS.get(guard, OPERATOR)
         new = call_of(guard, *args)
         ast.copy_location(new, node)
         return new
@@ -58,8 +58,8 @@ class Charging(RestrictingNodeTransformer):
         return new if isinstance(node, ast.Constant) else self._guard(node, guard, new)
 
     @staticmethod
-    def _tick(work: int) -> ast.Call:
-        return call_of("_charge_", ast.Constant(work))
+    def _tick(units: int) -> ast.Call:
+        return call_of("_charge_", ast.Constant(units))
 
     def _visit_all(self, nodes: Iterable[ast.stmt]) -> list[ast.stmt]:
         result: list[ast.stmt] = []
@@ -69,8 +69,8 @@ class Charging(RestrictingNodeTransformer):
         return result
 
     def _charged(self, nodes: list[ast.stmt], more: int = 0) -> list[ast.stmt]:
-        body, work = self._measured(lambda: self._visit_all(nodes))
-        tick = ast.Expr(self._tick(work + more))
+        body, units = self._measured(lambda: self._visit_all(nodes))
+        tick = ast.Expr(self._tick(units + more))
         ast.copy_location(tick, nodes[0])
         return [tick, *body]
 
@@ -78,11 +78,11 @@ class Charging(RestrictingNodeTransformer):
         """Statements that may be passed by: many are charged where they are run, few with what surrounds them."""
         measured = self._measured(lambda: self._visit_all(nodes))
         body: list[ast.stmt] = measured[0]
-        work = measured[1]
-        if work <= BRANCH:
-            self._work += work - ROUND
+        units = measured[1]
+        if units <= BRANCH:
+            self._units += units - ROUND
             return body
-        tick = ast.Expr(self._tick(work))
+        tick = ast.Expr(self._tick(units))
         ast.copy_location(tick, nodes[0])
         return [tick, *body]
 
@@ -109,9 +109,9 @@ class Charging(RestrictingNodeTransformer):
     def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
         self.check_function_argument_names(node)
         node.args = self.node_contents_visit(node.args)
-        self._work += LAMBDA
-        body, work = self._measured(lambda: self.visit(node.body))
-        charged = ast.BoolOp(ast.Or(), [self._tick(work), body])
+        self._units += LAMBDA
+        body, units = self._measured(lambda: self.visit(node.body))
+        charged = ast.BoolOp(ast.Or(), [self._tick(units), body])
         ast.copy_location(charged, node.body)
         node.body = charged
         return node
@@ -126,9 +126,9 @@ class Charging(RestrictingNodeTransformer):
         return node
 
     def visit_While(self, node: ast.While) -> ast.While:
-        test, work = self._measured(lambda: self.visit(node.test))
+        test, units = self._measured(lambda: self.visit(node.test))
         # The test runs once more often than the body, and where the body is left early: so it pays for itself.
-        node.test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self._tick(work)), test])
+        node.test = ast.BoolOp(ast.And(), [ast.UnaryOp(ast.Not(), self._tick(units)), test])
         ast.copy_location(node.test, test)
         node.body = self._charged(node.body)
         node.orelse = self._branch(node.orelse)
@@ -145,7 +145,7 @@ class Charging(RestrictingNodeTransformer):
             generator.iter = self._guard(generator.iter, "_iterated_", self.visit(generator.iter))
             generator.target = self.visit(generator.target)
 
-        def each() -> None:
+        def visit_round() -> None:
             for generator in node.generators:
                 generator.ifs = [self.visit(test) for test in generator.ifs]
             if isinstance(node, ast.DictComp):
@@ -156,11 +156,11 @@ class Charging(RestrictingNodeTransformer):
             else:
                 node.elt = self.visit(node.elt)
 
-        _, work = self._measured(each)
-        self._work += COMPREHENSION
+        _, units = self._measured(visit_round)
+        self._units += COMPREHENSION
         for generator in node.generators:
             # `_charge_` answers None, and `not None` lets the round go on.
-            tick = ast.UnaryOp(ast.Not(), self._tick(work))
+            tick = ast.UnaryOp(ast.Not(), self._tick(units))
             ast.copy_location(tick, generator.target)
             generator.ifs.insert(0, tick)
         return node

@@ -34,22 +34,22 @@ class Operators(Arithmetic):
                 self._charge((8 if kind is dict else 4) * len(left))
         return self.weighed(left) == self.weighed(right)
 
-    def contains(self, item: Any, container: Any) -> bool:
-        """`item in container`."""
+    def contains(self, member: Any, container: Any) -> bool:
+        """`member in container`."""
         kind = type(container)
         if kind in bounds.HASHED:
-            return self.key(item) in container
-        if kind in TEXTS and type(item) is kind:
-            return texts.found(container, item, self._charge) >= 0
+            return self.key(member) in container
+        if kind in TEXTS and type(member) is kind:
+            return texts.find(container, member, self._charge) >= 0
         if kind is MergingSet:
-            return bool(container.has(self.key(item)))
+            return bool(container.has(self.key(member)))
         if kind is range:
             # Only for whole numbers does Python compute the answer; for others it looks at each.
-            item = whole(self._plain(item))
-            return (type(item) is int or (type(item) is float and item.is_integer())) and int(item) in container
+            member = whole(self._plain(member))
+            return (type(member) is int or (type(member) is float and member.is_integer())) and int(member) in container
         container = self.weighed(container)
         self._charge(60 + (len(container) if type(container) in ROWS else 0))
-        return self.weighed(item) in container
+        return self.weighed(member) in container
 
     def weighed(self, value: Any) -> Any:
         """An operand of a comparison."""
@@ -86,7 +86,7 @@ class Operators(Arithmetic):
                 self._charge(count >> 4)
         return value[piece]
 
-    def item(self, container: Any, key: Any) -> Any:
+    def get_item(self, container: Any, key: Any) -> Any:
         """`container[key]`."""
         kind = type(container)
         if kind is dict:
@@ -123,9 +123,9 @@ class Operators(Arithmetic):
         if type(container) is not list:
             raise TypeError(f"a slice of a {bounds.kind_of(container)} cannot be deleted; that of a list can")
         piece = slice(self._plain(low), self._plain(high), self._plain(step))
-        gone = range(*piece.indices(len(container)))
-        each = len(gone) >> 5 if piece.step in (None, 1) else len(gone) * 3 >> 3
-        self._charge(behind(container, min(gone[0], gone[-1])) + each if gone else 0)
+        deleted = range(*piece.indices(len(container)))
+        closing_up = len(deleted) >> 5 if piece.step in (None, 1) else len(deleted) * 3 >> 3
+        self._charge(behind(container, min(deleted[0], deleted[-1])) + closing_up if deleted else 0)
         self._mutating(container)
         del container[piece]
 
@@ -169,7 +169,7 @@ class Operators(Arithmetic):
 
     def spread(self, values: Any) -> Any:
         """`*values` in a call or a display."""
-        return bounds.taken(values, self._charge)
+        return bounds.collected(values, self._charge)
 
     def spread_members(self, values: Any) -> Any:
         """`*values` in a set display."""

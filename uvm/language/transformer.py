@@ -8,6 +8,7 @@ measures first. `charging` puts the ticks between them. The guards' names begin 
 
 import ast
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, Final, cast
 
 from RestrictedPython.transformer import IOPERATOR_TO_STR
@@ -38,7 +39,7 @@ class Guarding(Charging):
         plain_name = name in NAMES and name not in self._shadowed
         args = [self._argument(arg, lazy=plain_name) for arg in node.args]
         if plain_name:
-            self._work += CALLS.get(name, CALL)
+            self._units += CALLS.get(name, CALL)
             node.args = args
             node.keywords = [ast.keyword(pair.arg, self.visit(pair.value)) for pair in node.keywords]
             return node
@@ -46,7 +47,7 @@ class Guarding(Charging):
         named = ast.Dict([ast.Constant(pair.arg) for pair in node.keywords], [self.visit(pair.value) for pair in node.keywords])
         if isinstance(node.func, ast.Attribute):
             self._check_attribute(node.func)
-            self._work += SENDS.get(node.func.attr, 0)
+            self._units += SENDS.get(node.func.attr, 0)
             return self._guard(node, "_send_", self.visit(node.func.value), ast.Constant(node.func.attr), packed, named)
         return self._guard(node, "_call_", self.visit(node.func), packed, named)
 
@@ -103,14 +104,15 @@ class Guarding(Charging):
             return self._statement(node, self._guard(target, "_assign_", self.visit(target.value), ast.Constant(target.attr), value))
         elif isinstance(target, ast.Subscript):
             return self._statement(node, self._guard(target, "_set_item_", self.visit(target.value), self.visit(target.slice), value))
-        elif isinstance(target, ast.Tuple | ast.List) and all(isinstance(item, ast.Name) for item in target.elts):
+        elif isinstance(target, ast.Tuple | ast.List) and all(isinstance(element, ast.Name) for element in target.elts):
             new = ast.Assign([self.visit(target)], self._guard(target, "_iterated_", value))
         elif isinstance(target, ast.Tuple | ast.List):
             names = [self.gen_tmp_name() for _ in target.elts]
             row = ast.Tuple([ast.Name(name, ast.Store()) for name in names], ast.Store())
             new = ast.Assign([row], self._guard(target, "_iterated_", value))
             ast.copy_location(new, node)
-            return [new, *(part for item, name in zip(target.elts, names, strict=True) for part in self._store(node, item, name_of(name)))]
+            stores = [self._store(node, element, name_of(name)) for element, name in zip(target.elts, names, strict=True)]
+            return [new, *chain.from_iterable(stores)]
         else:
             self.not_allowed(target)
             return []
@@ -191,7 +193,7 @@ class Guarding(Charging):
         return node
 
     def visit_Dict(self, node: ast.Dict) -> Any:
-        self._work += MEMBER * len(node.keys) + _constants(node.values)
+        self._units += MEMBER * len(node.keys) + _constants(node.values)
         for index, (key, value) in enumerate(zip(node.keys, node.values, strict=True)):
             if key is None:
                 node.values[index] = self._guard(value, "_spread_pairs_", self.visit(value))
@@ -201,11 +203,11 @@ class Guarding(Charging):
         return node
 
     def visit_List(self, node: ast.List) -> Any:
-        self._work += _constants(node.elts)
+        self._units += _constants(node.elts)
         return super().visit_List(node)
 
     def visit_Set(self, node: ast.Set) -> Any:
-        self._work += MEMBER * len(node.elts)
+        self._units += MEMBER * len(node.elts)
         node.elts = [self._spread_members(part) if isinstance(part, ast.Starred) else self._weighed(part, "_key_") for part in node.elts]
         return node
 
@@ -214,7 +216,7 @@ class Guarding(Charging):
         return node
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> Any:
-        self._work += PART * len(node.values)
+        self._units += PART * len(node.values)
         return self._guard(node, "_joined_", *(self.visit(part) for part in node.values))
 
     def visit_FormattedValue(self, node: ast.FormattedValue) -> Any:

@@ -54,11 +54,11 @@ _bundles: msgspec.msgpack.Decoder[Bundle] = msgspec.msgpack.Decoder(Bundle)
 _documents: msgspec.msgpack.Decoder[ObjectDocument] = msgspec.msgpack.Decoder(ObjectDocument)
 
 
-def decode_bundle(data: bytes) -> Bundle:
+def decode_bundle(encoded: bytes) -> Bundle:
     """What an Import takes in. Raises msgspec.DecodeError."""
-    return decode_with(_bundles, data)
+    return decode_with(_bundles, encoded)
 
 
-def decode_document(data: bytes) -> ObjectDocument:
+def decode_document(encoded: bytes) -> ObjectDocument:
     """One object of a bundle, or of an Exported. Raises msgspec.DecodeError."""
-    return decode_with(_documents, data)
+    return decode_with(_documents, encoded)

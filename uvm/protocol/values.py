@@ -83,13 +83,14 @@ def _to_extension(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a value that crosses the bridge")
 
 
-def from_extension(code: int, data: memoryview) -> Any:
-    if code == REFERENCE and len(data) == 8:
-        return Reference(bytes(data))
-    if code == RESULT and len(data) == 1:
-        return Result(data[0])
+def from_extension(code: int, payload: memoryview) -> Any:
+    """What an extension type stands for. Raises ValueError for one that is not the protocol's."""
+    if code == REFERENCE and len(payload) == 8:
+        return Reference(bytes(payload))
+    if code == RESULT and len(payload) == 1:
+        return Result(payload[0])
     raise ValueError(
-        f"extension type {code} with {len(data)} bytes; allowed are references, type {REFERENCE} with 8 bytes, and within a Transaction "
+        f"extension type {code} with {len(payload)} bytes; allowed are references, type {REFERENCE} with 8 bytes, and within a Transaction "
         f"results, type {RESULT} with 1 byte"
     )
 
@@ -110,9 +111,9 @@ def encode_value(value: Any) -> bytes:
     return _encoder.encode(value)
 
 
-def decode_value(data: bytes) -> Any:
+def decode_value(encoded: bytes) -> Any:
     """The value of `encode_value`. Raises msgspec.DecodeError."""
-    return decode_with(_values, data)
+    return decode_with(_values, encoded)
 
 
 def decode_with(decoder: msgspec.msgpack.Decoder[_T], frame: bytes) -> _T:
