@@ -34,7 +34,9 @@ from uvm.values import slot_values as values
 
 TEXT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 EXAMPLES = re.findall(r"^    (\{.*\})\n    ([0-9a-f]+)$", TEXT, re.MULTILINE)
-STRUCTS = [kind for kind in vars(protocol).values() if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag]
+STRUCTS = [
+    kind for kind in vars(protocol).values() if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag
+]
 
 
 def plain(value: Any) -> Any:
@@ -68,7 +70,8 @@ def test_every_message_and_each_of_its_fields_is_described(struct: type[msgspec.
 
 
 def test_every_error_type_has_its_line() -> None:
-    ours = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, errors.ImageError | errors.AttemptEnded)]
+    kinds = (errors.ImageError, errors.AttemptEnded)
+    ours = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, kinds)]
     bridges = re.findall(r'Error\(\s*id,\s*"(\w+)"', inspect.getsource(refusals))
     assert len(bridges) >= 8
     missing = [name for name in [*ours, *bridges] if name != "AttemptEnded" and f"| `{name}` |" not in TEXT]
