@@ -12,7 +12,8 @@ THOUGHT: Final = 32_768
 _OPENED: Final = re.compile(r"\s*<(think|thinking)>")
 _CLOSED: Final = re.compile(r"</(?:think|thinking)>")
 _FENCE: Final = re.compile(r"^[ \t]*```[^\n]*\n(.*?)(?:^[ \t]*```|\Z)", re.DOTALL | re.MULTILINE)
-_HEADER: Final = re.compile(r"^([ \t]*)def[ \t]+\w+[ \t]*\([^\n]*\)[ \t]*(?:->[^\n:]*)?:[ \t]*([^\n]*)$", re.MULTILINE)
+_HEADER: Final = re.compile(r"^([ \t]*)def[ \t]+\w+[ \t]*\([^\n]{0,500}\)[ \t]*(?:->[^\n:]{0,100})?:[ \t]*([^\n]*)", re.MULTILINE)
+"""A signature on one line. Its length is bounded, so that no line of a hostile answer is gone through again and again."""
 _INDENT: Final = "    "
 
 

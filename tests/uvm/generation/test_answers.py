@@ -1,5 +1,7 @@
 """The body of a method in what a larger model answers, and how it is asked."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,13 @@ def test_what_is_no_draft_says_why_and_passes_no_audit(answer: str, why: str) ->
 def test_any_text_gives_a_source_below_the_one_signature(answer: str) -> None:
     source, _ = written(SIGNATURE, answer)
     assert source.startswith(f"{SIGNATURE}\n")
+
+
+@pytest.mark.parametrize("piece", [")->", "def f(", "```\n", "<think>", " " * 20, "def f()->", "\t\n"])
+def test_a_hostile_answer_takes_no_time(piece: str) -> None:
+    began = time.process_time()
+    written(SIGNATURE, "def f(" + piece * (60_000 // len(piece)))
+    assert time.process_time() - began < 1
 
 
 def test_an_attack_in_an_answer_is_audited_like_any_draft() -> None:

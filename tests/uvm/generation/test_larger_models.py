@@ -11,7 +11,7 @@ from tests.uvm.images import awakened
 from uvm.image.image import Database
 from uvm.objects import KIND, UvmObject
 
-MODEL, ADAPTER = "0" * 64, "2" * 64
+MODEL, ADAPTER = "5" * 64, "2" * 64
 QWEN = {"hidden_size": 896, "num_hidden_layers": 24, "intermediate_size": 4864, "vocab_size": 151936, "num_attention_heads": 14}
 THOUGHT = "<think>\ncost times pieces?\n```python\nreturn 0\n```\n</think>\n"
 THOUGHTFUL = f"{THOUGHT}Here it is:\n```python\ndef worth(self):\n    return self.cost\n```\nDone."
