@@ -11,7 +11,7 @@ from deploy.settings import UvmSettings
 from uvm.errors import Contention, ImageError, NotUnderstood, Refused
 from uvm.generation import claims, placing, proposals
 from uvm.generation.drafting import Materialize, commission
-from uvm.generation.events import Advance, Install, KeepClauses
+from uvm.generation.instructions import Advance, Install, KeepClauses
 from uvm.generation.misses import probe
 from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest

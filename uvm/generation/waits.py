@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from uvm.generation.events import Advance, AskWriter, PublishProgress
+from uvm.generation.instructions import Advance, AskWriter, PublishProgress
 
 EVERY_S: Final = 1.0
 """Between two publications of what a message waits for."""

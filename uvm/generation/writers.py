@@ -21,46 +21,24 @@ from inference_worker.protocol import Completed, Delta, RequestFailed
 from uvm.errors import AttemptEnded, ImageError, KernelFault, NoSuchObject, Refused
 from uvm.generation.claims import LostClaim
 from uvm.generation.events import (
-    Advance,
-    AnswerWaiter,
-    ApplyRule,
-    AskThought,
-    AskWriter,
-    BackToTrial,
-    BeginTrial,
-    CancelQuestion,
-    CancelTrial,
     Chosen,
     Claimed,
     ClaimLost,
     ClausesKept,
     Commissioned,
     ConflictsLost,
-    DrawCommission,
     GenerationEvent,
-    GenerationInstruction,
-    Install,
     Installed,
-    KeepClauses,
-    Learn,
     LibraryFound,
-    LookUpLibrary,
-    LookUpMending,
     MendingFound,
     MethodRequested,
     NeedProbed,
     NeedResolved,
-    NoteWait,
     ObjectsChanged,
     PersonaUnknown,
-    ProbeNeed,
-    PublishProgress,
-    RenewLease,
-    ResolveNeed,
     RuleFailed,
     StepFailed,
     StepStored,
-    TakeClaim,
     ThoughtAnswered,
     ThoughtUnanswered,
     TimePassed,
@@ -71,9 +49,34 @@ from uvm.generation.events import (
     Wrote,
 )
 from uvm.generation.installer import Installer
+from uvm.generation.instructions import (
+    Advance,
+    AnswerWaiter,
+    ApplyRule,
+    AskThought,
+    AskWriter,
+    BackToTrial,
+    BeginTrial,
+    CancelQuestion,
+    CancelTrial,
+    DrawCommission,
+    GenerationInstruction,
+    Install,
+    KeepClauses,
+    Learn,
+    LookUpLibrary,
+    LookUpMending,
+    NoteWait,
+    ProbeNeed,
+    PublishProgress,
+    RenewLease,
+    ResolveNeed,
+    TakeClaim,
+)
 from uvm.generation.learning import Learner
 from uvm.generation.meter import Meter
-from uvm.generation.process import GenerationProcess
+from uvm.generation.process.process import GenerationProcess
+from uvm.generation.process.registry import ProcessSettings
 from uvm.generation.proposals import PREFIX
 from uvm.generation.request import MethodRequest
 from uvm.generation.thoughts import Thoughts
@@ -129,13 +132,15 @@ class Writers:
         self._used = used
         self._meter = Meter()
         self._process = GenerationProcess(
-            owner=owner,
-            may_write=settings.uvm.generation == "always" or (settings.uvm.generation == "confined" and confined),
-            drafts=settings.uvm.drafts,
-            depth=settings.uvm.depth,
-            deadline_s=settings.uvm.generation_deadline_s,
-            most=settings.uvm.most_drafts,
-            risk=settings.uvm.risk,
+            ProcessSettings(
+                owner=owner,
+                may_write=settings.uvm.generation == "always" or (settings.uvm.generation == "confined" and confined),
+                drafts=settings.uvm.drafts,
+                depth=settings.uvm.depth,
+                deadline_s=settings.uvm.generation_deadline_s,
+                most=settings.uvm.most_drafts,
+                risk=settings.uvm.risk,
+            )
         )
         materialize = materializer(image, configuration.home)
         self._installer = Installer(image, runtime, settings.uvm, owner, materialize)

@@ -6,6 +6,28 @@ from typing import Any
 from inference_worker.protocol import Completed, Output, RequestFailed
 from uvm.errors import ImageError
 from uvm.generation.events import (
+    Chosen,
+    Claimed,
+    ClaimLost,
+    ClausesKept,
+    Commissioned,
+    ConflictsLost,
+    GenerationEvent,
+    Installed,
+    LibraryFound,
+    MendingFound,
+    MethodRequested,
+    NeedProbed,
+    NeedResolved,
+    StepFailed,
+    StepStored,
+    ThoughtAnswered,
+    TimePassed,
+    TrialEnded,
+    WriterFailed,
+    Wrote,
+)
+from uvm.generation.instructions import (
     Advance,
     AnswerWaiter,
     ApplyRule,
@@ -15,40 +37,21 @@ from uvm.generation.events import (
     BeginTrial,
     CancelQuestion,
     CancelTrial,
-    Chosen,
-    Claimed,
-    ClaimLost,
-    ClausesKept,
-    Commissioned,
-    ConflictsLost,
     DrawCommission,
-    GenerationEvent,
     GenerationInstruction,
     Install,
-    Installed,
     KeepClauses,
-    LibraryFound,
     LookUpLibrary,
     LookUpMending,
-    MendingFound,
-    MethodRequested,
-    NeedProbed,
-    NeedResolved,
     NoteWait,
     ProbeNeed,
     PublishProgress,
     RenewLease,
     ResolveNeed,
-    StepFailed,
-    StepStored,
     TakeClaim,
-    ThoughtAnswered,
-    TimePassed,
-    TrialEnded,
-    WriterFailed,
-    Wrote,
 )
-from uvm.generation.process import GenerationProcess
+from uvm.generation.process.process import GenerationProcess
+from uvm.generation.process.registry import ProcessSettings
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import TERMINAL, Claim, check_step
@@ -104,7 +107,9 @@ class Played:
     """A process and what it has asked for. Checks, whatever the test does, what must hold of any series of instructions."""
 
     def __init__(self, **settings: Any) -> None:
-        self.process = GenerationProcess(**{"owner": "uvm-1/1", "may_write": True, "drafts": 2, "depth": 4, "deadline_s": 60.0} | settings)
+        self.process = GenerationProcess(
+            ProcessSettings(**{"owner": "uvm-1/1", "may_write": True, "drafts": 2, "depth": 4, "deadline_s": 60.0} | settings)
+        )
         self.now = 0.0
         self.waiters = 0
         self.waiting: set[int] = set()
@@ -146,7 +151,7 @@ class Played:
         """What must hold of any instruction, and what is now asked for."""
         number = getattr(instruction, "generation", 0)
         self.counts[type(instruction).__name__, number] += 1
-        over = self.seen - set(self.process._by_number)
+        over = self.seen - set(self.process.registry.by_number)
         assert number not in over or isinstance(instruction, CancelTrial | ResolveNeed), f"{instruction} for a generation that is over"
         self.seen |= {number} if number else set()
         match instruction:
@@ -231,7 +236,7 @@ class Played:
 
     def would_wait_for_itself(self, key: str, needed: str) -> bool:
         """As the image's message objects tell it: whether `needed` waits for `key`."""
-        waits = {each.request.key: each.needed.key for each in self.process._by_number.values() if each.needed is not None}
+        waits = {each.request.key: each.needed.key for each in self.process.registry.by_number.values() if each.needed is not None}
         while needed != key and needed in waits:
             needed = waits.pop(needed)
         return needed == key

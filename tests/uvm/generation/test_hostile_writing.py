@@ -4,7 +4,7 @@ import pytest
 
 from tests.uvm.houses import make_shop
 from uvm.errors import GenerationBusy
-from uvm.generation.process import MOST
+from uvm.generation.process.requests import MOST
 from uvm.generation.request import MethodRequest
 from uvm.machine.delivery import Delivery
 from uvm.protocol import CreateMethod, Example, encode

@@ -8,8 +8,8 @@ from tests.uvm.generation.played import request_for
 from tests.uvm.images import awakened
 from uvm.errors import NotAllowed, NotUnderstood
 from uvm.generation.claims import LostClaim
-from uvm.generation.events import Advance, Install
 from uvm.generation.installer import Installer
+from uvm.generation.instructions import Advance, Install
 from uvm.generation.stages import IllegalStage
 from uvm.image.image import Image
 from uvm.image.methods import quarantine

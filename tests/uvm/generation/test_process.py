@@ -15,6 +15,24 @@ from uvm.errors import (
     Refused,
 )
 from uvm.generation.events import (
+    Chosen,
+    Claimed,
+    ClaimLost,
+    ConflictsLost,
+    LibraryFound,
+    NeedProbed,
+    ObjectsChanged,
+    PersonaUnknown,
+    RuleFailed,
+    StepFailed,
+    StepStored,
+    TimePassed,
+    TrialBusy,
+    TrialEnded,
+    WritingDelta,
+)
+from uvm.generation.generation import AGAIN, LASTING, NEEDS, RETRIALS, TAKES, Awaited, InvalidTransition
+from uvm.generation.instructions import (
     Advance,
     ApplyRule,
     AskThought,
@@ -22,32 +40,16 @@ from uvm.generation.events import (
     BeginTrial,
     CancelQuestion,
     CancelTrial,
-    Chosen,
-    Claimed,
-    ClaimLost,
-    ConflictsLost,
     DrawCommission,
     Install,
     KeepClauses,
     Learn,
-    LibraryFound,
     LookUpLibrary,
-    NeedProbed,
     NoteWait,
-    ObjectsChanged,
-    PersonaUnknown,
     RenewLease,
-    RuleFailed,
-    StepFailed,
-    StepStored,
     TakeClaim,
-    TimePassed,
-    TrialBusy,
-    TrialEnded,
-    WritingDelta,
 )
-from uvm.generation.generation import LASTING, TAKES, Awaited, InvalidTransition
-from uvm.generation.process import AGAIN, MOST, NEEDS, RETRIALS
+from uvm.generation.process.requests import MOST
 from uvm.generation.stages import Claim, Draft
 from uvm.protocol import Example
 from uvm.trial.protocol import TrialError, TrialOutcome

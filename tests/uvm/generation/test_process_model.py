@@ -12,25 +12,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.uvm.generation.played import OK, Played, needs, request_for, thinks, unanswered, wrote
 from uvm.errors import ImageFull, KernelFault
-from uvm.generation import process
 from uvm.generation.events import (
-    ApplyRule,
-    AskWriter,
     Chosen,
     Claimed,
     ClaimLost,
-    DrawCommission,
-    Install,
-    KeepClauses,
     LibraryFound,
-    LookUpLibrary,
     NeedProbed,
     ObjectsChanged,
     PersonaUnknown,
-    ProbeNeed,
-    ResolveNeed,
     RuleFailed,
-    TakeClaim,
     ThoughtAnswered,
     ThoughtUnanswered,
     TrialBusy,
@@ -38,7 +28,19 @@ from uvm.generation.events import (
     WriterFailed,
     WritingDelta,
 )
-from uvm.generation.process import AGAIN, NEEDS, RETRIALS
+from uvm.generation.generation import AGAIN, NEEDS, RETRIALS
+from uvm.generation.instructions import (
+    ApplyRule,
+    AskWriter,
+    DrawCommission,
+    Install,
+    KeepClauses,
+    LookUpLibrary,
+    ProbeNeed,
+    ResolveNeed,
+    TakeClaim,
+)
+from uvm.generation.process import requests
 from uvm.generation.stages import Claim, Draft
 from uvm.trial.protocol import TrialError, TrialOutcome
 
@@ -54,7 +56,7 @@ REFUSAL = {"type": "Refused", "message": "no", "remedy": "", "details": {}}
 class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.most = mock.patch.object(process, "MOST", MOST)
+        self.most = mock.patch.object(requests, "MOST", MOST)
         self.most.start()
         self.world = Played(drafts=DRAFTS)
 
@@ -145,7 +147,7 @@ class Model(RuleBasedStateMachine):
     @rule(pick=picks)
     def lose(self, pick: int) -> None:
         """A renewal finds another owner."""
-        generations = self.world.process._by_number
+        generations = self.world.process.registry.by_number
         held = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
         mine = sorted(number for number in held if not generations[number].testing)
         if mine:
@@ -155,14 +157,14 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_forgotten(self) -> None:
-        generations = self.world.process._by_number.values()
+        generations = self.world.process.registry.by_number.values()
         waiting = sorted(waiter for generation in generations for waiter in generation.waiters if isinstance(waiter, int))
         assert waiting == sorted(self.world.waiting)
 
     @invariant()
     def bounds_hold(self) -> None:
-        world, generations = self.world, self.world.process._by_number
-        assert len(generations) == len(world.process._by_key) <= MOST
+        world, generations = self.world, self.world.process.registry.by_number
+        assert len(generations) == len(world.process.registry.by_key) <= MOST
         running = {question for generation in generations.values() for question in generation.questions}
         assert set(world.questions) == running, "a question is asked for what goes on, and cancelled with it"
         assert set(world.trials) == {number for number, generation in generations.items() if generation.step == "trying"}
@@ -188,7 +190,7 @@ class Model(RuleBasedStateMachine):
                     self.world.passes(1.0)
                 else:
                     break
-            assert not self.world.waiting and not self.world.process._by_key and not self.world.process._by_number
+            assert not self.world.waiting and not self.world.process.registry.by_key and not self.world.process.registry.by_number
         finally:
             self.most.stop()
 
