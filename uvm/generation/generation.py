@@ -1,7 +1,7 @@
 """A request on its way to a method, as the process that writes it remembers it: what is known, and what is waited for.
 
-Owned by `uvm.generation.process.registry`. The table `TAKES` is the whole of what may happen next: an event that a step does not take is a fault of
-whoever drives the process, and is raised with the generation's story.
+Owned by `uvm.generation.process.registry`. The table `TAKES` is the whole of what may happen next: an event that a step does not take is a
+fault of whoever drives the process, and is raised with the generation's story.
 """
 
 from collections import deque

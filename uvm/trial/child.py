@@ -12,7 +12,8 @@ import time
 from deploy.confinement import confine, sufficient
 from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
-from uvm.trial.experiment import bounded, carry_out, failed
+from uvm.trial.experiment import carry_out
+from uvm.trial.failures import bounded, failed
 from uvm.trial.protocol import (
     LONGEST_HEARD,
     Ask,

@@ -59,7 +59,7 @@ def test_while_the_engine_starts_whoever_follows_is_told_and_no_longer(house):
     one.model.starts()
     one.until(lambda: ended)
     assert ended == [None] and "waiting" not in progress_of(one)[-1].detail
-    assert not list(one.writers._waits.due(time.monotonic() + 60)), "nothing is told of what has ended"
+    assert not list(one.writers._questions.waits.due(time.monotonic() + 60)), "nothing is told of what has ended"
 
 
 def progress_of(house):

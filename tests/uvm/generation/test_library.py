@@ -373,7 +373,7 @@ def test_one_that_has_a_method_of_its_own_is_not_asked_and_its_own_does_not_have
 
 def test_an_object_that_goes_on_changing_does_not_keep_a_correction_from_coming(house):
     one, shop, other = two_rates(house)
-    begin = one.writers._trial_server.begin
+    begin = one.writers._trials._server.begin
 
     def meanwhile(request, load):
         if request.subjects and one.trials_begun < 9:
@@ -382,6 +382,6 @@ def test_an_object_that_goes_on_changing_does_not_keep_a_correction_from_coming(
         return begin(request, load)
 
     one.trials_begun = 0
-    one.writers._trial_server = type("Server", (), {"begin": staticmethod(meanwhile)})()
+    one.writers._trials._server = type("Server", (), {"begin": staticmethod(meanwhile)})()
     offer(one, shop, "worth", "def worth(self):\n    return round(self.cost * self.rate(), 2)\n")
     assert one.trials_begun == 1 and one.send(other, "worth") == 10

@@ -15,7 +15,9 @@ from deploy.settings import TrialSettings, load
 from uvm.awakening.awakening import awaken
 from uvm.image.image import Database, Image
 from uvm.objects import PARENTS, UvmObject
-from uvm.trial.client import Load, Trial, TrialOutcome, TrialRequest, TrialServer, loader
+from uvm.trial.client import TrialServer, loader
+from uvm.trial.protocol import TrialOutcome, TrialRequest
+from uvm.trial.trial import Load, Trial
 
 DEADLINE_S = 60.0
 

@@ -20,8 +20,9 @@ from deploy.settings import TrialSettings
 from tests.uvm.trial.conftest import World, finish
 from uvm.image.image import KERNEL_ROOTS
 from uvm.protocol import Example
-from uvm.trial.client import MOST, Trial, TrialServer, TrialUnavailable, loader
+from uvm.trial.client import MOST, TrialServer, TrialUnavailable, loader
 from uvm.trial.protocol import LONGEST_HEARD, Ask, Confined, Frames, Record, TrialOutcome, TrialRequest, framed, said_to_child
+from uvm.trial.trial import Trial
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 LOOP = "def loop(self):\n    while True:\n        pass\n"

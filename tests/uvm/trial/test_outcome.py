@@ -7,7 +7,8 @@ from ZODB.serialize import ObjectWriter
 from tests.uvm.trial.conftest import World
 from uvm.objects import PARENTS, Counter, UvmObject
 from uvm.protocol import Example, Reference
-from uvm.trial.client import Effect, TrialServer
+from uvm.trial.client import TrialServer
+from uvm.trial.protocol import Effect
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 

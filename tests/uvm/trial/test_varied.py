@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from tests.uvm.trial.conftest import World
 from uvm.protocol import Reference
-from uvm.trial.client import TrialOutcome, TrialServer
+from uvm.trial.client import TrialServer
+from uvm.trial.protocol import TrialOutcome
 
 SUM = "def total(self):\n    return self.price * self.quantity\n"
 
