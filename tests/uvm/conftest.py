@@ -17,7 +17,7 @@ def trials():
 
 
 @pytest.fixture
-def house(trials, tmp_path):
+def build_house(trials, tmp_path):
     with awakened() as image:
         image.manager.begin()
         image.named("pLLM_obj").put("model", UvmObject({KIND: "model", "digest": "0" * 64, "blobs": {}, "name": "scripted"}))

@@ -47,9 +47,9 @@ class ScriptedModel:
         for question in self._later:
             self.ask(*question)
 
-    def ask(self, generate: Generate, seconds, done, told=None):
+    def ask(self, generate: Generate, seconds, done, writing=None):
         if self.starting:
-            self._later.append((generate, seconds, done, told))
+            self._later.append((generate, seconds, done, writing))
             return
         self.asked.append(generate)
         selector = generate.prompt.rsplit("def ", 1)[-1].split("(")[0] if "def " in generate.prompt else ""

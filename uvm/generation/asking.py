@@ -47,7 +47,7 @@ class ModelQuestions:
             self.waits.begun(question)
             self._happened(WritingDelta(order.generation, question, delta.index, delta.text))
 
-        self.waits.asked(order)
+        self.waits.ask(order)
         self._inference.ask(order.generate, self._settings.uvm.generation_deadline_s, done, writing)
 
     def _ask_thought(self, order: AskThought) -> None:

@@ -35,7 +35,7 @@ class Waits:
         if len(self._messages) > MOST:
             self._messages.popitem(last=False)
 
-    def asked(self, order: AskWriter) -> None:
+    def ask(self, order: AskWriter) -> None:
         """The model was asked for drafts."""
         self._questions[order.generate.id] = order.generation
 

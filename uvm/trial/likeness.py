@@ -22,9 +22,9 @@ def comparable(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") + 0.0  # no zero is negative
     if isinstance(value, list | tuple):
-        return [comparable(item) for item in value]
+        return [comparable(element) for element in value]
     if isinstance(value, dict):
-        return sorted(([str(key), comparable(item)] for key, item in value.items()), key=lambda pair: str(pair[0]))
+        return sorted(([str(key), comparable(element)] for key, element in value.items()), key=lambda pair: str(pair[0]))
     return value
 
 
@@ -39,9 +39,9 @@ def of_run(result: Any, effects: list[Effect], made: int, made_digest: str) -> s
     return digest(None if made else result, made_digest, changes)
 
 
-def of_failure(kind: str, what: Any = None) -> str:
+def of_failure(kind: str, needed: Any = None) -> str:
     """Digest of how a run failed: by the type of its error, and by what it needed, where that was something."""
-    return digest(kind, what)
+    return digest(kind, needed)
 
 
 def _after(effect: Effect) -> list[Any]:

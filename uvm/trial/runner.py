@@ -91,9 +91,9 @@ class TrialRunner:
         """The data slots of the receiver that the last call looked at; None if it looked at anything else, or nothing was called."""
         return self._runtime.looked() if self._runtime is not None else None
 
-    def seen(self, owner: UvmObject) -> bool:
+    def was_read(self, owner: UvmObject) -> bool:
         """Whether a call has looked at the object as it is stored."""
-        return self._records.seen(owner._p_oid)
+        return self._records.was_read(owner._p_oid)
 
     def _record(self, oid: bytes) -> Stored | None:
         """The record of an object; the draft's time stands still meanwhile."""
@@ -111,11 +111,11 @@ class TrialRunner:
         look(image, attempt)
         changed = attempt.effects()
         effects = effects_of(image, attempt, changed)
-        made, digest = len(attempt.created), digest_of_made(image, attempt)
+        created, digest = len(attempt.created), digest_of_made(image, attempt)
         owners = {id(owner): owner for owner in [*(owner for owner, *_ in changed), *attempt.created.values()]}
         image.manager.commit()
         forgotten = amnesia(image, list(owners.values()))
-        return bounded(TrialOutcome(kind="ok", result=answer, effects=effects, made=made, made_digest=digest, amnesia=forgotten))
+        return bounded(TrialOutcome(kind="ok", result=answer, effects=effects, made=created, made_digest=digest, amnesia=forgotten))
 
     def answer(self, image: Image, result: Any) -> Any:
         """The result as the answer would carry it. Raises BadValue, TooLarge."""

@@ -106,7 +106,7 @@ def _neighbours(runner: TrialRunner, image: Image, receiver: UvmObject, variatio
         return []
     values = [value for name in receiver.names() if not is_method(value := receiver.own(name))]
     near = dict.fromkeys([*receiver.parents(), *(target for value in values for target in _objects(value))])
-    met = [target for target in near if target is not receiver and runner.seen(target)]
+    met = [target for target in near if target is not receiver and runner.was_read(target)]
     return [target for target in met[:_NEIGHBOURS] if not image.is_primordial(target) and target.own(KIND) is ABSENT]
 
 

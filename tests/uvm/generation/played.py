@@ -114,11 +114,11 @@ class Played:
         self.waiters = 0
         self.waiting: set[int] = set()
         self.answers: dict[int, ImageError | None] = {}
-        self.asked: list[GenerationInstruction] = []
+        self.pending: list[GenerationInstruction] = []
         self.questions: dict[str, AskWriter | AskThought] = {}
         self.trials: dict[int, BeginTrial] = {}
         self.stages: dict[int, str] = {}
-        self.seen: set[int] = set()
+        self.numbers: set[int] = set()
         self.lost: set[int] = set()
         self.counts: Counter[tuple[str, int]] = Counter()
         self.published: list[PublishProgress] = []
@@ -151,9 +151,9 @@ class Played:
         """What must hold of any instruction, and what is now asked for."""
         number = getattr(instruction, "generation", 0)
         self.counts[type(instruction).__name__, number] += 1
-        over = self.seen - set(self.process.registry.by_number)
+        over = self.numbers - set(self.process.registry.by_number)
         assert number not in over or isinstance(instruction, CancelTrial | ResolveNeed), f"{instruction} for a generation that is over"
-        self.seen |= {number} if number else set()
+        self.numbers |= {number} if number else set()
         match instruction:
             case AnswerWaiter(waiter, error):
                 assert waiter in self.waiting, f"{waiter} is answered twice"
@@ -183,13 +183,13 @@ class Played:
             case PublishProgress():
                 self.published.append(instruction)
         if isinstance(instruction, ANSWERABLE):
-            self.asked.append(instruction)
+            self.pending.append(instruction)
 
     # --- how what was asked for ends ---
 
     def end(self, order: GenerationInstruction, event: GenerationEvent) -> None:
         """It comes to this; a step that is stored is in the world's image."""
-        self.asked.remove(order)
+        self.pending.remove(order)
         if isinstance(event, StepStored | Claimed | Installed):
             self.store(order, event)
         self.happens(event)
@@ -236,15 +236,17 @@ class Played:
 
     def would_wait_for_itself(self, key: str, needed: str) -> bool:
         """As the image's message objects tell it: whether `needed` waits for `key`."""
-        waits = {each.request.key: each.needed.key for each in self.process.registry.by_number.values() if each.needed is not None}
+        waits = {
+            waiting.request.key: waiting.needed.key for waiting in self.process.registry.by_number.values() if waiting.needed is not None
+        }
         while needed != key and needed in waits:
             needed = waits.pop(needed)
         return needed == key
 
     def goes_well(self) -> None:
         """All that a driver answers at once goes well; questions and trials stay open."""
-        while self.asked:
-            self.end(self.asked[0], self.well(self.asked[0]))
+        while self.pending:
+            self.end(self.pending[0], self.well(self.pending[0]))
 
     def answered(self, *bodies: str) -> None:
         """The model answers its oldest question, in drafts or in a thought; all that follows at once goes well."""

@@ -46,10 +46,10 @@ def test_anything_else_is_no_choice(answer):
 def test_the_rule_gets_what_is_fit_with_its_features_and_the_risk_and_every_draft_keeps_its_own():
     drafts = [draft("return 1", "a"), Draft(source="", outcome="Declined"), draft("return 2", "b"), draft("return 0 + 1", "a")]
     listed = candidates(request_for("worth"), drafts, 0.2)
-    assert [(one["index"], one["agreement"], one["risk"]) for one in listed] == [(0, 2, 0.2), (2, 1, 0.2), (3, 2, 0.2)]
+    assert [(entry["index"], entry["agreement"], entry["risk"]) for entry in listed] == [(0, 2, 0.2), (2, 1, 0.2), (3, 2, 0.2)]
     assert listed[0]["features"] == drafts[3].features != drafts[2].features and not drafts[1].features
     decision = told(drafts, Choice(0, 0, 0.8, 0.9), 0.2)
-    assert [(one["drafts"], one.get("declined", False)) for one in decision["groups"]] == [(2, False), (1, False), (1, True)]
+    assert [(entry["drafts"], entry.get("declined", False)) for entry in decision["groups"]] == [(2, False), (1, False), (1, True)]
     assert (decision["confidence"], decision["threshold"], decision["risk"]) == (0.8, 0.9, 0.2)
     assert not agreed(drafts) and agreed([drafts[0], drafts[3]])
 
@@ -78,7 +78,7 @@ def test_what_changes_is_part_of_what_is_asked_and_what_cannot_be_stated_is_not(
     drafts = [draft("self.price = 2", "a"), draft("return 1", "b")]
     outcomes = {0: TrialOutcome(kind="ok", effects=[Effect(RECEIVER, "price", 1, 2)]), 1: TrialOutcome(kind="ok", result=1)}
     shown = choices(request_for("worth"), drafts, outcomes, 0)
-    assert [one["example"]["changed"] for one in shown] == [{"price": 2}, {}] and question(
+    assert [entry["example"]["changed"] for entry in shown] == [{"price": 2}, {}] and question(
         "worth", shown
     ) == "worth of this object: price=2 or 1?"
     removed = TrialOutcome(kind="ok", effects=[Effect(RECEIVER, "price", 1)])

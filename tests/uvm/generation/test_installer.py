@@ -61,10 +61,10 @@ def desk():
 def test_method_proof_message_and_library_are_one_step(desk):
     oid = desk.tried()
     assert desk.installer.put(desk.order(oid)) is True
-    made = desk.shop.own("worth")
-    assert made.own("source") == SOURCE and made.own("proof") == {"mode": "base"}
+    installed = desk.shop.own("worth")
+    assert installed.own("source") == SOURCE and installed.own("proof") == {"mode": "base"}
     message = desk.image.at(Reference(oid))
-    assert message.own("stage") == "installed" and message.own("method") is made
+    assert message.own("stage") == "installed" and message.own("method") is installed
     assert desk.installer.from_library(desk.request) == (SOURCE, "brick", [])
 
 

@@ -55,19 +55,19 @@ def paid(house):
     return house.used
 
 
-def test_the_audit_and_the_grammar_of_a_method_are_paid_by_who_had_it_written(house):
-    one = house(total=["    return self.cost * self.pieces"])
-    shop = make_shop(one)
-    assert one.send(shop, "total") == 12
-    assert paid(one)["local"] > 0.001
-    one.used.clear()
+def test_the_audit_and_the_grammar_of_a_method_are_paid_by_who_had_it_written(build_house):
+    house = build_house(total=["    return self.cost * self.pieces"])
+    shop = make_shop(house)
+    assert house.send(shop, "total") == 12
+    assert paid(house)["local"] > 0.001
+    house.used.clear()
     audit_s = min(audit_takes() for _ in range(3))
-    assert offer(one, shop, "told", LONG)["selector"] == "told"
-    assert set(paid(one)) == {"local"} and one.used["local"] > audit_s / 2
+    assert offer(house, shop, "told", LONG)["selector"] == "told"
+    assert set(paid(house)) == {"local"} and house.used["local"] > audit_s / 2
 
 
-def test_a_message_that_is_refused_has_paid_as_well(house):
-    one = house(total=["    return self.nothing.at_all("])
-    shop = make_shop(one)
-    one.send(shop, "total")
-    assert paid(one)["local"] > 0.001
+def test_a_message_that_is_refused_has_paid_as_well(build_house):
+    house = build_house(total=["    return self.nothing.at_all("])
+    shop = make_shop(house)
+    house.send(shop, "total")
+    assert paid(house)["local"] > 0.001

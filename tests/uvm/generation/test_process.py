@@ -78,8 +78,8 @@ def blamed(world, kind, failed):
     """Whether the message was refused with its selector, the policy method that failed on it, and how that is mended."""
     error = world.answers[1]
     details = error.details["selector"], error.details["failed"]
-    said = error.message.startswith(f"worth was not written: the image's own {failed} ")
-    return type(error) is kind and said and (*details, error.remedy) == ("worth", failed, f"mend {failed}")
+    named = error.message.startswith(f"worth was not written: the image's own {failed} ")
+    return type(error) is kind and named and (*details, error.remedy) == ("worth", failed, f"mend {failed}")
 
 
 def test_a_request_becomes_a_method_and_its_waiter_is_answered():
@@ -103,9 +103,9 @@ def test_all_who_ask_for_the_same_wait_for_one_generation():
 def test_what_the_library_has_is_not_written_anew():
     world = Played()
     world.request(request_for("worth"))
-    while not isinstance(world.asked[0], LookUpLibrary):
-        world.end(world.asked[0], world.well(world.asked[0]))
-    world.end(world.asked[0], LibraryFound(1, "def worth(self):\n    return 1\n", "ann"))
+    while not isinstance(world.pending[0], LookUpLibrary):
+        world.end(world.pending[0], world.well(world.pending[0]))
+    world.end(world.pending[0], LibraryFound(1, "def worth(self):\n    return 1\n", "ann"))
     world.goes_well()
     assert not world.questions
     world.tried(OK)
@@ -123,7 +123,7 @@ def test_an_offer_is_audited_and_tried_and_no_rule_is_asked():
 def test_where_nothing_may_be_written_a_request_ends_at_once():
     world = Played(may_write=False)
     world.request(request_for("worth"))
-    assert isinstance(world.answers[1], GenerationOff) and not world.asked
+    assert isinstance(world.answers[1], GenerationOff) and not world.pending
 
 
 def test_there_are_so_many_generations_and_the_next_one_is_told_to_come_again():
@@ -139,7 +139,7 @@ def test_what_others_have_ended_meanwhile_is_the_answer(state):
     world = Played()
     world.request(request_for("worth"))
     refusal = {"type": "Refused", "message": "no", "remedy": "", "details": {}}
-    world.end(world.asked[0], Claimed(1, Claim(state, bytes(8), state, refusal=refusal)))
+    world.end(world.pending[0], Claimed(1, Claim(state, bytes(8), state, refusal=refusal)))
     assert (world.answers[1] is None) is (state == "installed")
 
 
@@ -147,12 +147,12 @@ def test_what_another_process_has_claimed_is_watched_and_taken_over_with_its_dra
     world = Played()
     world.request(request_for("worth"))
     theirs = Claimed(1, Claim("theirs", bytes(8), "drafted"))
-    world.end(world.asked[0], theirs)
-    assert not world.asked
+    world.end(world.pending[0], theirs)
+    assert not world.pending
     world.passes(1.0)
-    world.end(world.asked[0], theirs)
+    world.end(world.pending[0], theirs)
     world.passes(1.0)
-    (order,) = world.asked
+    (order,) = world.pending
     world.end(order, Claimed(1, Claim("mine", bytes(8), "drafted", [Draft(source="def worth(self):\n    return 1\n", persona="ann")])))
     world.goes_well()
     assert not world.questions, "what the dead one had the model write is not written again"
@@ -195,9 +195,9 @@ def test_a_plan_that_is_none_refuses_the_message(plan):
 def test_a_plan_with_a_persona_that_is_not_there_refuses_the_message():
     world = Played()
     world.request(request_for("worth"))
-    while not isinstance(world.asked[0], DrawCommission):
-        world.end(world.asked[0], world.well(world.asked[0]))
-    world.end(world.asked[0], PersonaUnknown(1, "there is no ann"))
+    while not isinstance(world.pending[0], DrawCommission):
+        world.end(world.pending[0], world.well(world.pending[0]))
+    world.end(world.pending[0], PersonaUnknown(1, "there is no ann"))
     world.goes_well()
     assert "there is no ann" in world.answers[1].message and blamed(world, NoSuchObject, "reflectOn_")
 
@@ -205,10 +205,10 @@ def test_a_plan_with_a_persona_that_is_not_there_refuses_the_message():
 @pytest.mark.parametrize("answer", [Chosen(1, answer) for answer in (True, "0", None, -1, 7, 0.0, [0])] + [RuleFailed(1, "undecided")])
 def test_a_rule_chooses_a_draft_that_is_fit_or_none(answer):
     world = trying()
-    world.asked.clear()
+    world.pending.clear()
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
-    world.end(world.asked[0], answer)
+    world.end(world.pending[0], answer)
     world.goes_well()
     assert blamed(world, Refused, "chooseFrom_") and not world.installed
 
@@ -295,8 +295,8 @@ def test_where_the_need_would_wait_for_its_own_message_the_draft_fails():
     world = trying()
     world.trials.clear()
     world.happens(TrialEnded(1, needs("price")))
-    world.end(world.asked[0], NeedProbed(1, "price waits for worth itself"))
-    assert not any(isinstance(order, NoteWait) for order in world.asked)
+    world.end(world.pending[0], NeedProbed(1, "price waits for worth itself"))
+    assert not any(isinstance(order, NoteWait) for order in world.pending)
 
 
 def test_what_was_tried_on_objects_that_changed_is_tried_again_and_not_without_end():
@@ -304,12 +304,12 @@ def test_what_was_tried_on_objects_that_changed_is_tried_again_and_not_without_e
     world.trials.clear()
     world.happens(TrialEnded(1, OK))
     for tried in range(RETRIALS + 1):
-        while not isinstance(world.asked[0], Install):
-            world.end(world.asked[0], world.well(world.asked[0]))
-        world.end(world.asked[0], ObjectsChanged(1))
+        while not isinstance(world.pending[0], Install):
+            world.end(world.pending[0], world.well(world.pending[0]))
+        world.end(world.pending[0], ObjectsChanged(1))
         if tried < RETRIALS:
-            assert isinstance(world.asked[0], BackToTrial)
-            world.end(world.asked[0], StepStored(1))
+            assert isinstance(world.pending[0], BackToTrial)
+            world.end(world.pending[0], StepStored(1))
             world.trials.clear()
             world.happens(TrialEnded(1, OK))
     world.goes_well()
@@ -327,7 +327,7 @@ def test_a_claim_that_is_lost_ends_what_runs_and_the_waiters_wait_for_the_new_ow
     world.happens(StepStored(1))
     assert world.process.counters["stale"] == 2 and not world.answers
     world.passes(1.0)
-    (order,) = world.asked
+    (order,) = world.pending
     assert isinstance(order, TakeClaim) and order.generation == 2
     world.end(order, Claimed(2, Claim("installed", bytes(8), "installed")))
     assert world.answers == {1: None}
@@ -354,7 +354,7 @@ def test_a_step_that_fails_refuses_the_message_with_the_reason_and_leaves_nothin
 def test_a_refusal_that_cannot_be_stored_is_answered_all_the_same():
     world = begun()
     world.happens(StepFailed(1, KernelFault("a fault")))
-    world.end(world.asked[0], StepFailed(1, ImageFull("no room")))
+    world.end(world.pending[0], StepFailed(1, ImageFull("no room")))
     assert world.answers[1].type == "ImageFull" and not len(world.process)
 
 
@@ -368,8 +368,8 @@ def test_who_wrote_what_was_accepted_or_refused_is_learned():
     world = trying()
     world.trials.clear()
     orders = world.happens(TrialEnded(1, OK))
-    while world.asked:
-        order = world.asked.pop(0)
+    while world.pending:
+        order = world.pending.pop(0)
         event = world.well(order)
         world.store(order, event)
         orders = world.happens(event)
@@ -438,17 +438,17 @@ def test_a_renewal_is_asked_for_by_what_is_stored():
 def test_a_method_that_is_there_is_tried_by_itself_and_keeps_what_has_held():
     world = Played()
     waiter = world.request(request_for("test:1", tested=METHOD, keeps=True))
-    assert [type(order) for order in world.asked] == [] and len(world.trials) == 1, "nothing is claimed, stored or asked"
+    assert [type(order) for order in world.pending] == [] and len(world.trials) == 1, "nothing is claimed, stored or asked"
     (trial,) = world.trials.values()
     assert trial.source == ""
     world.passes(60.0)
     del world.trials[1]
     world.happens(TrialEnded(1, TrialOutcome(kind="ok", examples=2, examples_passed=2, looked=[["cost"], None])))
-    (keep,) = world.asked
+    (keep,) = world.pending
     assert isinstance(keep, KeepClauses) and keep.looked == [["cost"], None]
     world.goes_well()
     assert world.answers == {waiter: None}
-    assert [(one.stage, one.oid) for one in world.published] == [("testing", METHOD), ("held", METHOD)]
+    assert [(entry.stage, entry.oid) for entry in world.published] == [("testing", METHOD), ("held", METHOD)]
 
 
 @pytest.mark.parametrize(
@@ -467,7 +467,7 @@ def test_a_method_that_does_not_hold_keeps_nothing_and_its_message_is_told(outco
     error = world.answers[waiter]
     assert isinstance(error, ExampleFailed) and why in error.message
     assert world.published[-1].stage == "failed"
-    assert not world.asked
+    assert not world.pending
 
 
 def test_a_method_that_asks_the_model_is_tested_with_its_answer():
@@ -502,9 +502,9 @@ def test_a_method_of_the_library_brings_its_examples_along_unless_they_contradic
     for clauses, tried in (([its], [mine, its]), ([Clause(Example(9, slots={"cost": 1}))], [mine])):
         world = Played()
         world.request(request_for("worth", clauses=[mine]))
-        while not isinstance(world.asked[0], LookUpLibrary):
-            world.end(world.asked[0], world.well(world.asked[0]))
-        world.end(world.asked[0], LibraryFound(1, "def worth(self):\n    return self.cost\n", "brick", clauses))
+        while not isinstance(world.pending[0], LookUpLibrary):
+            world.end(world.pending[0], world.well(world.pending[0]))
+        world.end(world.pending[0], LibraryFound(1, "def worth(self):\n    return self.cost\n", "brick", clauses))
         world.goes_well()
         if world.questions:
             world.answered(BODY)
@@ -516,7 +516,7 @@ def test_drafts_of_a_process_that_died_are_tried_on_what_this_message_expects():
     world = Played()
     world.request(request_for("worth", clauses=[Clause(Example(1))]))
     drafts = [Draft(source="def worth(self):\n    return 1\n", outcome="ok"), Draft(source="no", outcome="unfit")]
-    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "drafted", drafts)))
+    world.end(world.pending[0], Claimed(1, Claim("mine", bytes(8), "drafted", drafts)))
     world.goes_well()
     assert [trial.source for trial in world.trials.values()] == ["def worth(self):\n    return 1\n"]
 
@@ -537,9 +537,9 @@ def tried_all(world, *bodies):
     order = next(iter(world.questions.values()))
     del world.questions[order.generate.id]
     world.happens(wrote(order, *bodies))
-    while world.trials or (world.asked and not isinstance(world.asked[0], ApplyRule)):
-        if world.asked and not isinstance(world.asked[0], ApplyRule):
-            world.end(world.asked[0], world.well(world.asked[0]))
+    while world.trials or (world.pending and not isinstance(world.pending[0], ApplyRule)):
+        if world.pending and not isinstance(world.pending[0], ApplyRule):
+            world.end(world.pending[0], world.well(world.pending[0]))
         else:
             (trial,) = world.trials.values()
             world.trials.clear()
@@ -557,7 +557,7 @@ def does(source):
 
 def rules(world, index, confidence, threshold=0.9):
     """The image's rule answers."""
-    (order,) = world.asked
+    (order,) = world.pending
     best = order.candidates[0]["index"] if index is None else index
     world.end(order, Chosen(1, {"index": index, "best": best, "confidence": confidence, "threshold": threshold}))
 
@@ -576,12 +576,12 @@ def test_where_the_rule_takes_one_of_the_first_drafts_no_more_are_written():
 def test_where_it_takes_none_of_them_the_others_write_up_to_the_bound_and_it_decides_on_all():
     world = weighed("    return 1", "    return 2")
     rules(world, None, 0.4)
-    world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.pending[0], world.well(world.pending[0]))
     (order,) = world.questions.values()
-    assert len(order.generate.samplings) == 4 and not {one.seed for one in order.generate.samplings} & {None}
+    assert len(order.generate.samplings) == 4 and not {sampling.seed for sampling in order.generate.samplings} & {None}
     tried_all(world, *["    return 1"] * 3, "    return 3")
-    (asked,) = world.asked
-    assert [one["agreement"] for one in asked.candidates] == [4, 1, 1]
+    (order,) = world.pending
+    assert [entry["agreement"] for entry in order.candidates] == [4, 1, 1]
     rules(world, 0, 0.95)
     world.goes_well()
     assert world.answers == {1: None} and world.installed[0].source.endswith("return 1\n")
@@ -594,7 +594,7 @@ def test_what_it_takes_none_of_in_the_end_is_refused_with_the_question_that_deci
     error = world.answers[1]
     assert type(error) is Refused and not world.installed and error.details["confidence"] == 0.4
     assert "probability of 40%, and 90% are asked for. worth of this object: '1' or '2'?" in error.message and "--example N" in error.remedy
-    assert [one["example"]["result"] for one in error.details["choices"]] == ["1", "2"]
+    assert [entry["example"]["result"] for entry in error.details["choices"]] == ["1", "2"]
     assert error.details["decision"]["threshold"] == 0.9 and len(error.details["decision"]["groups"]) == 2
 
 
@@ -615,17 +615,17 @@ def test_at_any_risk_the_best_is_taken_and_more_are_written_only_where_the_first
     assert len(world.installed) == 1 and world.counts["AskWriter", 1] == 1
     world = weighed("    return 1", "    return 2", risk=1.0)
     rules(world, 0, 0.2)
-    world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.pending[0], world.well(world.pending[0]))
     assert world.questions and not world.installed
 
 
 def test_drafts_that_do_not_agree_are_followed_by_more_however_sure_the_rule_is():
     world = weighed("    return 1", "    return 1", "    return 2")
     rules(world, 0, 0.99)
-    world.end(world.asked[0], world.well(world.asked[0]))
+    world.end(world.pending[0], world.well(world.pending[0]))
     assert world.questions and not world.installed
     tried_all(world, *["    return 2"] * 3)
-    assert [one["agreement"] for one in world.asked[0].candidates] == [2, 4]
+    assert [entry["agreement"] for entry in world.pending[0].candidates] == [2, 4]
     rules(world, None, 0.4)
     world.goes_well()
     assert type(world.answers[1]) is Refused and not world.counts["Learn", 0]
@@ -646,14 +646,14 @@ def test_the_risk_of_a_message_is_its_own():
     world.request(request_for("worth", risk=0.4))
     world.goes_well()
     tried_all(world, "    return 1")
-    assert world.asked[0].candidates[0]["risk"] == 0.4
+    assert world.pending[0].candidates[0]["risk"] == 0.4
 
 
 def test_who_answers_the_question_is_given_the_drafts_that_there_were():
     earlier = [Draft(source="def worth(self):\n    return 1\n", persona="brick", mode="base", outcome="ok", group="a", times=3)]
     world = Played()
     world.request(request_for("worth", clauses=[Clause(Example("1"))]))
-    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
+    world.end(world.pending[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
     world.goes_well()
     assert not world.questions
     world.tried(TrialOutcome(kind="ok", result="1", examples=1, examples_passed=1))
@@ -664,7 +664,7 @@ def test_and_where_none_of_those_will_do_the_model_is_asked():
     earlier = [Draft(source="def worth(self):\n    return 1\n", persona="brick", mode="base", outcome="ok")]
     world = Played()
     world.request(request_for("worth", clauses=[Clause(Example("2"))]))
-    world.end(world.asked[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
+    world.end(world.pending[0], Claimed(1, Claim("mine", bytes(8), "reified", earlier=earlier)))
     world.goes_well()
     world.tried(TrialOutcome(kind="ok", result="1", examples=1, examples_passed=0))
     (order,) = world.questions.values()

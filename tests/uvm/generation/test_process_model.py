@@ -76,16 +76,16 @@ class Model(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.passes(seconds)
 
-    @precondition(lambda self: self.world.asked)
+    @precondition(lambda self: self.world.pending)
     @rule(pick=picks)
     def go_well(self, pick: int) -> None:
-        order = self.world.asked[pick % len(self.world.asked)]
+        order = self.world.pending[pick % len(self.world.pending)]
         self.world.end(order, self.world.well(order))
 
-    @precondition(lambda self: self.world.asked)
+    @precondition(lambda self: self.world.pending)
     @rule(pick=picks, way=picks, drafts=st.lists(st.sampled_from(BODIES), min_size=1, max_size=2))
-    def go_otherwise(self, pick: int, way: int, drafts: list[str]) -> None:
-        order = self.world.asked[pick % len(self.world.asked)]
+    def go_otherwise(self, pick: int, which: int, drafts: list[str]) -> None:
+        order = self.world.pending[pick % len(self.world.pending)]
         number = getattr(order, "generation", 0)
         others = []
         match order:
@@ -93,7 +93,7 @@ class Model(RuleBasedStateMachine):
                 left = [Draft(source=f"def {request.selector}(self):\n{body}\n", persona="ann") for body in drafts]
                 claims = [("theirs", "drafted", []), ("installed", "installed", []), ("refused", "refused", []), ("mine", "drafted", left)]
                 oid = bytes(6) + number.to_bytes(2)
-                others = [Claimed(number, Claim(state, oid, stage, kept, REFUSAL)) for state, stage, kept in claims]
+                others = [Claimed(number, Claim(state, oid, stage, stored, REFUSAL)) for state, stage, stored in claims]
             case LookUpLibrary(request=request):
                 others = [LibraryFound(number, f"def {request.selector}(self):\n{drafts[0]}\n", "ann")]
             case DrawCommission():
@@ -108,7 +108,7 @@ class Model(RuleBasedStateMachine):
                 return
         wrong = [self.world.wrong(order, error) for error in (KernelFault("a fault"), ImageFull("no room"), None)]
         ways = [*others, *others, *wrong, *([] if isinstance(order, TakeClaim | KeepClauses) else [ClaimLost(number)])]
-        self.world.end(order, ways[way % len(ways)])
+        self.world.end(order, ways[which % len(ways)])
 
     @precondition(lambda self: self.world.questions)
     @rule(pick=picks, bodies=st.lists(st.sampled_from(BODIES), min_size=1, max_size=DRAFTS), well=st.booleans())
@@ -148,8 +148,8 @@ class Model(RuleBasedStateMachine):
     def lose(self, pick: int) -> None:
         """A renewal finds another owner."""
         generations = self.world.process.registry.by_number
-        held = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
-        mine = sorted(number for number in held if not generations[number].testing)
+        lasting = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
+        mine = sorted(number for number in lasting if not generations[number].testing)
         if mine:
             self.world.happens(ClaimLost(mine[pick % len(mine)]))
 

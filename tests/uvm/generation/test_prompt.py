@@ -29,15 +29,15 @@ def test_the_first_paragraph_is_the_same():
 def test_the_image_and_the_forge_write_the_same_prompt(slots, args, kwargs):
     with awakened() as image:
         bench = Bench(image)
-        twin = bench.send("genesis_obj", "clone")
-        assert isinstance(twin, Answered)
-        reference = decode_value(twin.result)
+        answer = bench.send("genesis_obj", "clone")
+        assert isinstance(answer, Answered)
+        reference = decode_value(answer.result)
         image.manager.begin()
-        one = image.at(reference)
-        for name in one.names():
-            one.drop(name)
+        twin = image.at(reference)
+        for name in twin.names():
+            twin.drop(name)
         for name, value in slots.items():
-            one.put(name, value)
+            twin.put(name, value)
         image.manager.commit()
         outcome = bench.send(reference, "do_it", *args, kwargs=kwargs)
         assert isinstance(outcome, MethodRequest)

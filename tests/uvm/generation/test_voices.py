@@ -14,10 +14,10 @@ BODY = ["    return self.cost\n"]
 
 
 @pytest.fixture
-def rooms(house, tmp_path):
+def rooms(build_house, tmp_path):
     """Houses of one image that keeps two models and an adapter of the first, which the scripted one thinks with."""
-    made = house()
-    image = made.image
+    house = build_house()
+    image = house.image
     image.manager.begin()
     first = image.named("pLLM_obj").own("model")
     adapter = UvmObject({KIND: "adapter", "digest": TERSE, "name": "terse", "base": MODEL, "blobs": {}})
@@ -27,10 +27,10 @@ def rooms(house, tmp_path):
     image.manager.commit()
     for kind, digest in (("models", OTHER), ("adapters", TERSE)):
         (tmp_path / kind / digest).mkdir(parents=True)
-    return house
+    return build_house
 
 
-def asked(house, selector):
+def voices_asked(house, selector):
     """What the worker is asked with when the shop misses this selector."""
     house.model.asked.clear()
     house.model.bodies[selector] = BODY
@@ -41,34 +41,34 @@ def asked(house, selector):
 def test_a_personas_own_adapter_decides_for_its_drafts_and_for_no_others(rooms):
     here, there = rooms(), rooms()
     # `personasFor_` sends what is shown to robin, what is counted to babs, and the rest to brick.
-    assert asked(here, "show_cost") == asked(here, "total_cost") == {(MODEL, None)}
+    assert voices_asked(here, "show_cost") == voices_asked(here, "total_cost") == {(MODEL, None)}
     here.send("robin", "assignAdapter_", "terse")
-    assert asked(there, "display_cost") == {(MODEL, TERSE)}
-    assert asked(there, "count_cost") == asked(there, "find_cost") == {(MODEL, None)}
+    assert voices_asked(there, "display_cost") == {(MODEL, TERSE)}
+    assert voices_asked(there, "count_cost") == voices_asked(there, "find_cost") == {(MODEL, None)}
 
 
 def test_another_model_is_asked_in_every_process_and_without_the_adapter_that_does_not_fit_it(rooms):
     here, there = rooms(), rooms()
     here.send("pLLM_obj", "assignAdapter_", "terse")
-    assert asked(there, "show_cost") == {(MODEL, TERSE)}
+    assert voices_asked(there, "show_cost") == {(MODEL, TERSE)}
     here.send("pLLM_obj", "useModel_", "second")
-    assert asked(there, "show_price") == asked(there, "total_price") == {(OTHER, None)}
+    assert voices_asked(there, "show_price") == voices_asked(there, "total_price") == {(OTHER, None)}
 
 
 def test_a_request_under_way_ends_with_what_it_was_asked_with(rooms):
     house = rooms()
     shop = make_shop(house)
-    held = []
-    answers, house.model.ask = house.model.ask, lambda *question: held.append(question)
+    waiting = []
+    answers, house.model.ask = house.model.ask, lambda *question: waiting.append(question)
     (outcome,) = house.bench.run(house.bench.delivery(shop, "show_cost"))
     assert isinstance(outcome, MethodRequest)
     ended = []
     house.writers.request(outcome, ended.append)
-    assert {question[0].model for question in held} == {MODEL}
+    assert {question[0].model for question in waiting} == {MODEL}
     house.send("robin", "assignAdapter_", "terse")
     house.send("pLLM_obj", "useModel_", "second")
     house.model.bodies["show_cost"] = BODY
-    for question in held:
+    for question in waiting:
         answers(*question)
     house.until(lambda: ended)
     assert ended == [None] and house.send(shop, "show_cost") == 4

@@ -26,17 +26,17 @@ def world(trials):
 def bundle():
     """A shop with a price, a method with examples that sends another one of its own, and a clone that inherits them."""
     with awakened() as image:
-        other = World(image)
-        shop = other.do("genesis_obj", "clone")
-        other.do(shop, "nameAs_", "shop")
-        other.do("shop", "setSlot_value_", "price", 3)
-        other.install("shop", "twice_", TWICE, 1, policy=False)
-        other.install("shop", "total", TOTAL, policy=False)
-        heir = other.do("shop", "clone")
-        other.do(heir, "nameAs_", "stall")
-        other.do("stall", "setSlot_value_", "rent", 4)
-        keep(other, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
-        yield other.bundle()
+        source_world = World(image)
+        shop = source_world.do("genesis_obj", "clone")
+        source_world.do(shop, "nameAs_", "shop")
+        source_world.do("shop", "setSlot_value_", "price", 3)
+        source_world.install("shop", "twice_", TWICE, 1, policy=False)
+        source_world.install("shop", "total", TOTAL, policy=False)
+        heir = source_world.do("shop", "clone")
+        source_world.do(heir, "nameAs_", "stall")
+        source_world.do("stall", "setSlot_value_", "rent", 4)
+        keep(source_world, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
+        yield source_world.bundle()
 
 
 def keep(world, name, selector, *examples):
@@ -99,16 +99,16 @@ def test_a_method_that_cannot_be_tried_to_its_end_does_not_hold(world, bundle, s
 
 def test_what_breaks_a_method_that_another_one_needs_is_found(world, bundle):
     error = refused(world, with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return a\n"))
-    assert [one["selector"] for one in error.details["failed"]] == ["total"]
+    assert [failure["selector"] for failure in error.details["failed"]] == ["total"]
 
 
 def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
     """`twice_` is the shop's; its example names a slot that the stall alone has."""
     document = with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return a + self.rent\n")
-    documents = {one["key"]: one for one in map(msgspec.msgpack.decode, document.objects)}
+    documents = {document["key"]: document for document in map(msgspec.msgpack.decode, document.objects)}
     methods = msgspec.convert(documents["shop"]["methods"], dict[str, MethodDocument])
-    kept = {"next": 2, "kept": [{"number": 1, "args": [1], "result": 8, "slots": {"rent": 7}}]}
-    methods = {"twice_": msgspec.structs.replace(methods["twice_"], examples=kept)}
+    record = {"next": 2, "kept": [{"number": 1, "args": [1], "result": 8, "slots": {"rent": 7}}]}
+    methods = {"twice_": msgspec.structs.replace(methods["twice_"], examples=record)}
     for key in ("shop", "stall"):
         slots = {name: tree for name, tree in documents[key]["slots"].items() if name != "total"}
         document = changed(document, key, slots=slots, **({"methods": methods} if key == "shop" else {}))
@@ -119,14 +119,14 @@ def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
 def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world, bundle):
     """The item is only being made while its method is tried, and means the same in the example."""
     with awakened() as image:
-        other = World(image)
-        shop, item = other.do("genesis_obj", "clone"), other.do("genesis_obj", "clone")
-        other.do(shop, "nameAs_", "shop")
-        other.do(item, "setSlot_value_", "price", 5)
-        other.do("shop", "setSlot_value_", "items", [item])
-        other.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
-        keep(other, "shop", "dearest", Example(result=item))
-        bundle = other.bundle()
+        source_world = World(image)
+        shop, bolt = source_world.do("genesis_obj", "clone"), source_world.do("genesis_obj", "clone")
+        source_world.do(shop, "nameAs_", "shop")
+        source_world.do(bolt, "setSlot_value_", "price", 5)
+        source_world.do("shop", "setSlot_value_", "items", [bolt])
+        source_world.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
+        keep(source_world, "shop", "dearest", Example(result=bolt))
+        bundle = source_world.bundle()
     assert world.take_in(bundle)["held"] == 1
     assert world.do("shop", "dearest") == world.do("shop", "items")[0]
     wrong = with_source(bundle, "shop", "dearest", "def dearest(self):\n    return self\n")
@@ -148,7 +148,7 @@ def test_a_method_has_to_satisfy_what_the_one_that_it_replaces_had_to(world, bun
     keep(world, "shop", "twice_", Example(result=8, args=[4]))
     worse = with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return 6 if a == 3 else 10\n")
     failed = refused(world, worse, replace=True).details["failed"]
-    assert [one["selector"] for one in failed] == ["twice_"] and "kept example 1" in failed[0]["why"]
+    assert [failure["selector"] for failure in failed] == ["twice_"] and "kept example 1" in failed[0]["why"]
     # What the image has already is not tried again.
     assert world.take_in(world.bundle(), replace=True)["held"] == 0
 
@@ -169,12 +169,12 @@ def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(wor
 
 
 def test_a_verdict_is_of_its_bundle_alone(world, bundle):
-    other = Bundle(bundle.image, bundle.tid, bundle.roots, bundle.objects[:1])
-    assert contracts.digest_of(encode(bundle)) != contracts.digest_of(encode(other))
+    source_world = Bundle(bundle.image, bundle.tid, bundle.roots, bundle.objects[:1])
+    assert contracts.digest_of(encode(bundle)) != contracts.digest_of(encode(source_world))
     world.image.manager.begin()
     verdict = contracts.ImportVerdict(contracts.digest_of(encode(bundle)), {})
     assert contracts.stands(world.image, verdict, contracts.digest_of(encode(bundle)))
-    assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(other)))
+    assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(source_world)))
     assert not contracts.stands(world.image, None, contracts.digest_of(encode(bundle)))
     world.image.manager.abort()
 
@@ -190,9 +190,9 @@ def test_what_a_method_asks_the_model_is_asked_first_and_all_other_trials_end(wo
     mind = world.image.reference(world.image.named("pLLM_obj"))
     world.image.manager.abort()
     asking = "def twice_(self, a):\n    return self.mind.infer_('what is it?')\n"
-    kept = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
+    record = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
     slots = {"twice_": {"method": ["shop", "twice_"]}, "mind": {"ref": "pLLM_obj"}}
-    methods = {"twice_": MethodDocument(selector="twice_", source=asking, positional=1, examples=kept)}
+    methods = {"twice_": MethodDocument(selector="twice_", source=asking, positional=1, examples=record)}
     document = changed(changed(bundle, "shop", slots=slots, methods=methods), "stall", slots={"price": 3})
     delivery = world.delivery("shop", "total")
     delivery.request = Import(id=1, bundle=encode(document))

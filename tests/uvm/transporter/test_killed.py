@@ -36,9 +36,9 @@ def bundle():
 
 @pytest.fixture(scope="module")
 def bundle_with_examples(bundle):
-    documents = [decode_document(data) for data in bundle.objects]
-    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4}]}
-    methods = {"twice_": msgspec.structs.replace(documents[0].methods["twice_"], examples=kept)}
+    documents = [decode_document(packed) for packed in bundle.objects]
+    record = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4}]}
+    methods = {"twice_": msgspec.structs.replace(documents[0].methods["twice_"], examples=record)}
     return changed(bundle, "shop", methods=methods)
 
 

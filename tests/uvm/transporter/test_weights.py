@@ -23,21 +23,21 @@ BYTES = bytes(range(256)) * 400
 def world(tmp_path_factory):
     """Two personas with one adapter of the image's model, and one whose adapter was removed."""
     with running_server(tmp_path_factory.mktemp("image")) as server, awakened(server.client(Database)) as image:
-        made = World(image)
+        world = World(image)
         image.manager.begin()
         model = enter(image, "model", "toy", {"config.json": b"{}", "model.safetensors": BYTES})
         tone = enter(image, "adapter", "tone", {"adapter_model.safetensors": BYTES[::-1]}, base=model.own("digest"))
-        gone = enter(image, "adapter", "gone", {"adapter_model.safetensors": b""}, base=model.own("digest"))
-        for name, adapter in (("wren", tone), ("lark", tone), ("owl", gone)):
+        removed = enter(image, "adapter", "gone", {"adapter_model.safetensors": b""}, base=model.own("digest"))
+        for name, adapter in (("wren", tone), ("lark", tone), ("owl", removed)):
             persona = UvmObject({"parents*": [image.named("robin")], "adapter": adapter})
             image.give_name(persona, name)
         image.manager.commit()
-        yield made
+        yield world
 
 
 def enter(image, kind, name, files, **facts):
-    blobs = {path: written(image, [data]) for path, data in files.items()}
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    blobs = {path: written(image, [content]) for path, content in files.items()}
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     proxy = UvmObject({KIND: kind, "name": name, "digest": listing_digest(digests), "digests": digests, "blobs": blobs, **facts})
     model_registry.enter(image, kind, proxy)
     return proxy
@@ -56,12 +56,12 @@ def test_an_export_names_the_weights_once_each_and_has_their_bytes(world):
 
 
 def read(world, part, digest):
-    data, offset = b"", 0
+    content, offset = b"", 0
     while True:
         piece = world.answer(Export(1, ["wren", "lark"], tid=part.tid, blob=digest, offset=offset))
-        data += b"".join(piece.data)
+        content += b"".join(piece.data)
         if piece.offset <= offset:
-            return data
+            return content
         offset = piece.offset
 
 

@@ -16,9 +16,9 @@ def same_shape(before, after):
     if type(before) is not type(after):
         return False
     if isinstance(before, dict):
-        return set(after) <= set(before) and all(same_shape(before[key], item) for key, item in after.items())
+        return set(after) <= set(before) and all(same_shape(before[key], value) for key, value in after.items())
     if isinstance(before, list):
-        return all(any(type(item) is type(other) for other in before) for item in after)
+        return all(any(type(value) is type(present) for present in before) for value in after)
     return not isinstance(before, int | float) or isinstance(before, bool) or before < 0 or after >= 0
 
 
@@ -44,9 +44,11 @@ def test_the_copies_have_edges_and_rows_keep_their_keys():
     copies = [Variation("key", number).slots("", slots) for number in range(32)]
     assert [] in [copy["rows"] for copy in copies] and 0 in [copy["count"] for copy in copies]
     assert {copy["on"] for copy in copies} == {True, False} and "" in [copy["title"] for copy in copies]
-    kept = [row for copy in copies for row in copy["rows"]]
-    assert all(set(row) == set(rows[0]) for row in kept)
-    assert sum(row["state"] in ("open", "sold") for row in kept) > len(kept) / 3, "what is compared with is still to be met"
+    rows_of_copies = [row for copy in copies for row in copy["rows"]]
+    assert all(set(row) == set(rows[0]) for row in rows_of_copies)
+    assert sum(row["state"] in ("open", "sold") for row in rows_of_copies) > len(rows_of_copies) / 3, (
+        "what is compared with is still to be met"
+    )
     assert any(len(copy["rows"]) > 2 for copy in copies) and any(len(copy["rows"]) == 1 for copy in copies)
 
 

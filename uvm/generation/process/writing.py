@@ -48,7 +48,7 @@ def find(registry: GenerationRegistry, generation: Generation) -> None:
 
 def searched(registry: GenerationRegistry, generation: Generation, event: LibraryFound) -> None:
     """The library has a method, the last refusal has drafts, or the model is asked."""
-    if event.source and not any(kept.contradicts(clause) for kept in event.clauses for clause in generation.request.clauses):
+    if event.source and not any(stored.contradicts(clause) for stored in event.clauses for clause in generation.request.clauses):
         generation.request = msgspec.structs.replace(generation.request, clauses=merged(generation.request.clauses, event.clauses))
         _drafted(registry, generation, [Draft(source=event.source, persona=event.author)])
     elif generation.request.clauses and generation.earlier:
