@@ -57,24 +57,20 @@ def adapter(world, content=WEIGHTS):
 
 
 def give(world, name, **slots):
-    world.image.manager.begin()
-    owner = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: factory(world) for slot, factory in slots.items()}})
-    for value in owner._slots.values():
-        if isinstance(value, UvmObject):
-            model_registry.enter(world.image, "adapter", value)
-    world.image.give_name(owner, name)
-    world.image.manager.commit()
+    with world.changing():
+        owner = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: factory(world) for slot, factory in slots.items()}})
+        for value in owner._slots.values():
+            if isinstance(value, UvmObject):
+                model_registry.enter(world.image, "adapter", value)
+        world.image.give_name(owner, name)
     return owner
 
 
 def bytes_of(world, name, slot):
-    world.image.manager.begin()
-    try:
+    with world.looking():
         stored = world.image.named(name).own(slot)
         with stored.open("r") as file:
             return file.read()
-    finally:
-        world.image.manager.abort()
 
 
 def exported_file(world, target):
@@ -103,11 +99,10 @@ def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(wor
     there.limits = Limits(stored=100_000_000)
     there.answer(Import(id=1, upload=upload))
     assert bytes_of(there, "box", "weights") == WEIGHTS == bytes_of(there, "box", "again")
-    there.image.manager.begin()
-    box = there.image.named("box")
-    assert box.own("weights") is box.own("again")
-    assert box.own(CHARGED)["local"] > len(WEIGHTS)
-    there.image.manager.abort()
+    with there.looking():
+        box = there.image.named("box")
+        assert box.own("weights") is box.own("again")
+        assert box.own(CHARGED)["local"] > len(WEIGHTS)
     assert [msgspec.msgpack.decode(document)["slots"] for document in there.bundle("box").objects] == [
         {"weights": {"blob": DIGEST}, "again": {"blob": DIGEST}}
     ]
@@ -122,9 +117,8 @@ def test_a_file_that_was_left_out_must_be_there(worlds):
     give(there, "owner", file=lambda world: blob(world.image, b"left out"))
     there.answer(Import(id=1, bundle=encode(bundle)))
     assert bytes_of(there, "left", "weights") == b"left out"
-    there.image.manager.begin()
-    assert there.image.named("left").own("weights") is there.image.named("owner").own("file")
-    there.image.manager.abort()
+    with there.looking():
+        assert there.image.named("left").own("weights") is there.image.named("owner").own("file")
 
 
 def test_a_file_is_found_among_those_of_an_adapter(worlds):
@@ -144,9 +138,8 @@ def test_an_adapter_is_named_by_its_digest_and_stays(worlds):
         there.answer(Import(id=1, bundle=encode(bundle), rename={"dana": "erin"}))
     assert caught.value.details["missing"] == [{"reference": f"adapter {ADAPTER}", "from": ["dana"]}]
     here.answer(Import(id=1, bundle=encode(bundle), rename={"dana": "erin"}))
-    here.image.manager.begin()
-    assert here.image.named("erin").own("adapter") is here.image.named("dana").own("adapter")
-    here.image.manager.abort()
+    with here.looking():
+        assert here.image.named("erin").own("adapter") is here.image.named("dana").own("adapter")
 
 
 def test_a_file_with_another_digest_changes_nothing_and_leaves_nothing(worlds, servers):

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.uvm.images import awakened
-from tests.uvm.transporter.world import World, changed
+from tests.uvm.transporter.world import World, changed, refused
 from uvm import errors
 from uvm.image import contract
 from uvm.protocol import Bundle, Example, Import, MethodDocument, encode
@@ -17,34 +17,23 @@ TOTAL = "def total(self):\n    return self.twice_(self.price)\n"
 
 
 @pytest.fixture
-def world(trials):
-    with awakened() as image:
-        yield World(image, trials=trials)
-
-
-@pytest.fixture
 def bundle():
     """A shop with a price, a method with examples that sends another one of its own, and a clone that inherits them."""
     with awakened() as image:
         source_world = World(image)
-        shop = source_world.do("genesis_obj", "clone")
-        source_world.do(shop, "nameAs_", "shop")
-        source_world.do("shop", "setSlot_value_", "price", 3)
+        source_world.clone("genesis_obj", "shop", price=3)
         source_world.install("shop", "twice_", TWICE, 1, policy=False)
         source_world.install("shop", "total", TOTAL, policy=False)
-        heir = source_world.do("shop", "clone")
-        source_world.do(heir, "nameAs_", "stall")
-        source_world.do("stall", "setSlot_value_", "rent", 4)
+        source_world.clone("shop", "stall", rent=4)
         keep(source_world, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
         yield source_world.bundle()
 
 
 def keep(world, name, selector, *examples):
-    world.image.manager.begin()
-    receiver = world.image.target(name)
-    method = receiver.lookup(selector)
-    contract.keep(method, [contract.clause(receiver, example) for example in examples], world.image.visible)
-    world.image.manager.commit()
+    with world.changing():
+        receiver = world.image.target(name)
+        method = receiver.lookup(selector)
+        contract.keep(method, [contract.clause(receiver, example) for example in examples], world.image.visible)
 
 
 def with_source(bundle, key, selector, source, **fields):
@@ -53,20 +42,11 @@ def with_source(bundle, key, selector, source, **fields):
     return changed(bundle, key, methods={**document, selector: msgspec.structs.replace(document[selector], source=source, **fields)})
 
 
-def refused(world, bundle, **options):
-    """The error of an import that must leave everything as it was."""
-    before, newest = world.picture(), world.image.database.storage.lastTransaction()
-    with pytest.raises((errors.ImageError, errors.AttemptEnded)) as caught:
-        world.take_in(bundle, **options)
-    assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
-    return caught.value
-
-
 def test_methods_are_held_against_their_examples_before_they_come_in(world, bundle):
-    newest = world.image.database.storage.lastTransaction()
+    before = world.stored()
     preview = world.take_in(bundle, preview=True)
     assert (preview["held"], preview["untested"]) == (1, 1)
-    assert world.image.database.storage.lastTransaction() == newest
+    assert world.stored() == before
     answer = world.take_in(bundle)
     assert (answer["methods"], answer["held"], answer["untested"], answer["out_of_use"]) == (2, 1, 1, 0)
     assert {claim["selector"]: claim["examples"] for claim in answer["claims"]} == {"twice_": 0, "total": 2}
@@ -120,10 +100,8 @@ def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world,
     """The item is only being made while its method is tried, and means the same in the example."""
     with awakened() as image:
         source_world = World(image)
-        shop, bolt = source_world.do("genesis_obj", "clone"), source_world.do("genesis_obj", "clone")
-        source_world.do(shop, "nameAs_", "shop")
-        source_world.do(bolt, "setSlot_value_", "price", 5)
-        source_world.do("shop", "setSlot_value_", "items", [bolt])
+        bolt = source_world.clone("genesis_obj", price=5)
+        source_world.clone("genesis_obj", "shop", items=[bolt])
         source_world.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
         keep(source_world, "shop", "dearest", Example(result=bolt))
         bundle = source_world.bundle()
@@ -171,12 +149,11 @@ def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(wor
 def test_a_verdict_is_of_its_bundle_alone(world, bundle):
     source_world = Bundle(bundle.image, bundle.tid, bundle.roots, bundle.objects[:1])
     assert contracts.digest_of(encode(bundle)) != contracts.digest_of(encode(source_world))
-    world.image.manager.begin()
-    verdict = contracts.ImportVerdict(contracts.digest_of(encode(bundle)), {})
-    assert contracts.stands(world.image, verdict, contracts.digest_of(encode(bundle)))
-    assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(source_world)))
-    assert not contracts.stands(world.image, None, contracts.digest_of(encode(bundle)))
-    world.image.manager.abort()
+    with world.looking():
+        verdict = contracts.ImportVerdict(contracts.digest_of(encode(bundle)), {})
+        assert contracts.stands(world.image, verdict, contracts.digest_of(encode(bundle)))
+        assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(source_world)))
+        assert not contracts.stands(world.image, None, contracts.digest_of(encode(bundle)))
 
 
 def test_more_methods_with_examples_than_an_import_may_bring_are_refused(world, bundle, monkeypatch):
@@ -186,9 +163,8 @@ def test_more_methods_with_examples_than_an_import_may_bring_are_refused(world, 
 
 def test_what_a_method_asks_the_model_is_asked_first_and_all_other_trials_end(world, bundle):
     """The machine asks, and the import is tested again with the answer."""
-    world.image.manager.begin()
-    mind = world.image.reference(world.image.named("pLLM_obj"))
-    world.image.manager.abort()
+    with world.looking():
+        mind = world.image.reference(world.image.named("pLLM_obj"))
     asking = "def twice_(self, a):\n    return self.mind.infer_('what is it?')\n"
     record = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
     slots = {"twice_": {"method": ["shop", "twice_"]}, "mind": {"ref": "pLLM_obj"}}

@@ -5,7 +5,7 @@ import pytest
 
 from deploy.settings import UvmSettings
 from tests.uvm.images import awakened
-from tests.uvm.transporter.world import World, changed
+from tests.uvm.transporter.world import World, changed, refused
 from uvm import errors
 from uvm.history.listing import page
 from uvm.image import contract, library, nursery, revocations
@@ -23,33 +23,15 @@ TWICE = "def twice_(self, a):\n    return a * 2\n"
 
 
 @pytest.fixture
-def world(trials):
-    with awakened() as image:
-        yield World(image, trials=trials)
-
-
-@pytest.fixture
 def origin():
     """A second image, with a shop in it that has an item and a method."""
     with awakened() as image:
         world = World(image)
-        shop = world.do("genesis_obj", "clone")
-        article = world.do("genesis_obj", "clone")
-        world.do(shop, "nameAs_", "shop")
-        world.do("shop", "setSlot_value_", "items", [article])
+        article = world.clone("genesis_obj")
+        shop = world.clone("genesis_obj", "shop", items=[article])
         world.do(article, "setSlot_value_", "owner", shop)
         world.install("shop", "twice_", TWICE, 1, policy=False)
         yield world
-
-
-def refused(world, bundle, **options):
-    """The error of an import that must leave everything as it was."""
-    before, newest = world.picture(), world.image.database.storage.lastTransaction()
-    with pytest.raises((errors.ImageError, errors.AttemptEnded)) as caught:
-        world.take_in(bundle, **options)
-    assert world.picture() == before
-    assert world.image.database.storage.lastTransaction() == newest
-    return caught.value
 
 
 def simple(key="shop", parents=({"ref": "traits_obj"},), **fields):
@@ -108,19 +90,18 @@ def test_every_missing_reference_is_told_by_name_and_nothing_is_half_imported(wo
 
 
 def test_a_reference_to_what_was_not_exported_is_found_by_its_name(world):
-    supplier = world.do("genesis_obj", "clone")
-    world.do(supplier, "nameAs_", "supplier")
+    supplier = world.clone("genesis_obj", "supplier")
     world.take_in(bundle_of(simple(slots={"from": {"ref": "supplier"}})))
     assert world.do("shop", "from") == supplier
 
 
 def test_a_preview_says_what_would_be_done_and_does_nothing(world, origin):
-    before, newest = world.picture(), world.image.database.storage.lastTransaction()
+    before = world.stored()
     answer = world.take_in(origin.bundle(), preview=True)
     assert (answer["preview"], answer["new"], answer["names"]) == (True, 2, ["shop"])
     claim = {"on": "shop", "selector": "twice_", "author": "test", "policy": False, "findings": [], "kept": False, "examples": 0}
     assert answer["claims"] == [claim]
-    assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
+    assert world.stored() == before
 
 
 def test_what_a_document_says_of_a_method_stays_a_claim(world, origin):
@@ -149,31 +130,27 @@ def test_what_the_library_gives_others_is_not_for_a_file_to_say(world, origin):
     """A shared method that an import replaces on one object is the others' as before, and what came in is given to nobody."""
     world.take_in(origin.bundle())
     world.install("shop", "twice_", TWICE, 1, policy=False)
-    world.image.manager.begin()
-    shop = world.image.target("shop")
-    shared = shop.own("twice_")
-    library.publish(world.image, key := shape(shop, "twice_", 1, []), shared)
-    world.image.manager.commit()
+    with world.changing():
+        shop = world.image.target("shop")
+        shared = shop.own("twice_")
+        library.publish(world.image, key := shape(shop, "twice_", 1, []), shared)
     edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
     world.take_in(changed(origin.bundle(), "shop", methods={"twice_": edited}), replace=True)
-    world.image.manager.begin()
-    assert world.image.target("shop").own("twice_").own("source") == edited.source
-    assert library.current(world.image, key) is shared
-    world.image.manager.abort()
+    with world.looking():
+        assert world.image.target("shop").own("twice_").own("source") == edited.source
+        assert library.current(world.image, key) is shared
 
 
 def test_what_a_method_had_to_satisfy_stays_with_the_one_that_takes_its_place(world, origin, trials):
     world.take_in(origin.bundle())
-    world.image.manager.begin()
-    shop = world.image.target("shop")
-    contract.keep(shop.own("twice_"), [contract.clause(shop, Example(result=8, args=[4]))], world.image.visible)
-    world.image.manager.commit()
+    with world.changing():
+        shop = world.image.target("shop")
+        contract.keep(shop.own("twice_"), [contract.clause(shop, Example(result=8, args=[4]))], world.image.visible)
     edited = MethodDocument(selector="twice_", source="def twice_(self, a):\n    return a + a\n", positional=1)
     world.take_in(changed(origin.bundle(), "shop", methods={"twice_": edited}), replace=True)
-    world.image.manager.begin()
-    (clause,) = contract.clauses_of(world.image.target("shop").own("twice_"))
-    assert (clause.example.result, clause.example.args) == (8, [4])
-    world.image.manager.abort()
+    with world.looking():
+        (clause,) = contract.clauses_of(world.image.target("shop").own("twice_"))
+        assert (clause.example.result, clause.example.args) == (8, [4])
     with awakened() as image:
         third = World(image, trials=trials)
         third.take_in(world.bundle())
@@ -195,9 +172,8 @@ def test_who_is_revoked_brings_in_no_methods_and_what_was_brought_in_is_revoked_
 
 
 def test_a_method_that_says_it_is_by_a_revoked_adapter_comes_in_out_of_use(world, origin):
-    world.image.manager.begin()
-    revocations.revoke(world.image, Author("adapter", "ab" * 32), [], "it was wrong", "local")
-    world.image.manager.commit()
+    with world.changing():
+        revocations.revoke(world.image, Author("adapter", "ab" * 32), [], "it was wrong", "local")
     method = MethodDocument(selector="twice_", source=TWICE, positional=1, proof={"mode": "drafted", "adapter": f"covenant@{'ab' * 32}"})
     (claim,) = world.take_in(changed(origin.bundle(), "shop", methods={"twice_": method}))["claims"]
     assert "was revoked" in claim["findings"][0]
@@ -242,12 +218,11 @@ def test_a_method_that_may_change_policy_comes_in_with_that_right_alone(world, o
 
 
 def test_examples_and_a_quarantine_come_along_and_bind_here_too(world, origin):
-    origin.image.manager.begin()
-    method = origin.image.target("shop").own("twice_")
-    record = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": origin.image.target("shop")}}]}
-    method.put("examples", stored(record))
-    quarantine(method, "its author is not trusted")
-    origin.image.manager.commit()
+    with origin.changing():
+        method = origin.image.target("shop").own("twice_")
+        record = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4, "slots": {"of": origin.image.target("shop")}}]}
+        method.put("examples", stored(record))
+        quarantine(method, "its author is not trusted")
     (_, document) = origin.export()[1], {document.key: document for document in origin.export()[1]}["shop"]
     assert document.methods["twice_"].quarantined == "its author is not trusted"
     world.take_in(origin.bundle())
@@ -327,17 +302,15 @@ def test_an_object_without_a_name_that_was_asked_for_is_kept_for_the_tool(world,
     answer = world.take_in(origin.bundle(article))
     (root,) = answer["roots"]
     assert world.do(root, "slotNames")
-    world.image.manager.begin()
-    assert world.image.shard("nursery", root.oid.hex()).own(root.oid.hex())[0] is world.image.at(root)
-    world.image.manager.abort()
+    with world.looking():
+        assert world.image.shard("nursery", root.oid.hex()).own(root.oid.hex())[0] is world.image.at(root)
 
 
 def test_a_message_object_is_found_again_in_its_own_image_alone(world, origin):
-    origin.image.manager.begin()
-    message = UvmObject({KIND: "message", "selector": "x"})
-    origin.image.enter("messages", "test", message)
-    origin.image.target("shop").put("last", message)
-    origin.image.manager.commit()
+    with origin.changing():
+        message = UvmObject({KIND: "message", "selector": "x"})
+        origin.image.enter("messages", "test", message)
+        origin.image.target("shop").put("last", message)
     bundle = origin.bundle()
     assert isinstance(refused(world, bundle), errors.MissingReference)
     origin.take_in(bundle, rename={"shop": "second"})
@@ -355,7 +328,7 @@ def test_the_image_stays_out_of_an_export(world):
 
 def test_a_clone_of_the_images_own_refers_to_its_methods(world):
     """A persona of one's own has the primitives and the policy of every persona, and not a copy of them."""
-    world.do(world.do("pLLM_obj", "clone"), "nameAs_", "dana")
+    world.clone("pLLM_obj", "dana")
     _, (dana,) = world.export()
     assert dana.methods == {} and dana.slots["infer_"] == {"primordial": ["pLLM_obj", "infer_"]}
     world.take_in(world.bundle(), rename={"dana": "erin"})
@@ -410,11 +383,8 @@ def test_what_comes_in_is_charged_and_what_was_uploaded_is_given_back(world):
 def bytes_held(world):
     from uvm.image.stored import bytes_held
 
-    world.image.manager.begin()
-    try:
+    with world.looking():
         return bytes_held(world.image, "local")
-    finally:
-        world.image.manager.abort()
 
 
 def test_an_upload_is_in_order_bounded_and_its_owners(world):
@@ -441,11 +411,10 @@ def test_an_upload_is_in_order_bounded_and_its_owners(world):
 
 def test_an_upload_that_nobody_imports_is_forgotten(world):
     world.answer(Upload(id=1, data=b"abc"))
-    world.image.manager.begin()
-    now = world.image.root["fence"].own("time", 0) or __import__("time").time()
-    assert nursery.expire(world.image, int(now) + 80_000) == 0
-    assert nursery.expire(world.image, int(now) + 90_000) == 1
-    world.image.manager.abort()
+    with world.looking():
+        now = world.image.root["fence"].own("time", 0) or __import__("time").time()
+        assert nursery.expire(world.image, int(now) + 80_000) == 0
+        assert nursery.expire(world.image, int(now) + 90_000) == 1
 
 
 def test_an_import_is_carried_out_once_however_often_it_arrives(world, origin):
@@ -459,9 +428,8 @@ def test_an_import_is_carried_out_once_however_often_it_arrives(world, origin):
 def test_an_import_is_in_the_chronicle_with_its_author_and_where_it_came_from(world, origin):
     bundle = origin.bundle()
     world.take_in(bundle)
-    world.image.manager.begin()
-    (entry,) = [entry for entry in page(world.image, lambda units: None, chronicle=True)["entries"] if entry["kind"] == "import"]
-    world.image.manager.abort()
+    with world.looking():
+        (entry,) = [entry for entry in page(world.image, lambda units: None, chronicle=True)["entries"] if entry["kind"] == "import"]
     assert entry["author"] == "local" and entry["cause"].endswith("/1")
     assert entry["facts"] == {"image": bundle.image, "tid": bundle.tid.hex(), "objects": 2, "methods": 1, "names": ["shop"]}
 
@@ -475,11 +443,10 @@ def test_an_undo_lets_go_of_what_an_import_has_made(world, origin):
 
 
 def test_what_an_import_replaced_can_be_undone_like_any_message(world, origin):
-    origin.image.manager.begin()
-    vector = MergingVector(8)
-    vector.add({3: 5})
-    origin.image.target("shop").put("counted", vector)
-    origin.image.manager.commit()
+    with origin.changing():
+        vector = MergingVector(8)
+        vector.add({3: 5})
+        origin.image.target("shop").put("counted", vector)
     world.take_in(origin.bundle())
     world.do("shop", "setSlot_value_", "price", 1)
     world.do("shop", "removeSlot_", "counted")
@@ -505,9 +472,8 @@ def test_two_images_are_told_apart_and_one_is_itself(world, origin):
 
 
 def test_merging_values_arrive_as_such(world, origin):
-    origin.image.manager.begin()
-    origin.image.target("shop").put("sold", Counter(7))
-    origin.image.manager.commit()
+    with origin.changing():
+        origin.image.target("shop").put("sold", Counter(7))
     world.take_in(origin.bundle())
     sold = world.image.target("shop").own("sold")
     assert type(sold) is Counter and sold.plain() == 7

@@ -27,9 +27,7 @@ def server(tmp_path_factory):
 def bundle():
     with awakened() as image:
         world = World(image)
-        shop = world.do("genesis_obj", "clone")
-        world.do(shop, "nameAs_", "shop")
-        world.do(shop, "setSlot_value_", "items", [world.do("genesis_obj", "clone") for _ in range(4)])
+        world.clone("genesis_obj", "shop", items=[world.clone("genesis_obj") for _ in range(4)])
         world.install("shop", "twice_", "def twice_(self, a):\n    return a * 2\n", 1)
         yield world.bundle()
 
@@ -69,8 +67,5 @@ def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, bundle_
 
 def holds_upload(world, upload):
     """Whether the nursery holds the upload."""
-    world.image.manager.begin()
-    try:
+    with world.looking():
         return upload.oid.hex() in world.image.shard("nursery", upload.oid.hex()).names()
-    finally:
-        world.image.manager.abort()

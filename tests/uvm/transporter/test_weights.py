@@ -66,11 +66,10 @@ def read(world, part, digest):
 
 
 def test_weights_whose_files_are_gone_are_named_without_them(world):
-    world.image.manager.begin()
-    adapter = world.image.named("owl").own("adapter")
-    digest = adapter.own("digest")
-    model_registry.remove(world.image, "adapter", adapter)
-    world.image.manager.commit()
+    with world.changing():
+        adapter = world.image.named("owl").own("adapter")
+        digest = adapter.own("digest")
+        model_registry.remove(world.image, "adapter", adapter)
     first = world.export("owl")[0].weights[0]
     assert first == ExportedWeights("adapter", digest, "gone", first.base, {})
 
