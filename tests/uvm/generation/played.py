@@ -3,6 +3,8 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from inference_worker.protocol import Completed, Output, RequestFailed
 from uvm.errors import ImageError
 from uvm.generation.events import (
@@ -60,6 +62,7 @@ from uvm.rights import ALL
 from uvm.trial.protocol import Need, NeededThought, TrialOutcome
 
 BODY = "    return self.cost"
+SETTINGS = ProcessSettings(owner="uvm-1/1", may_write=True, drafts=2, depth=4, deadline_s=60.0)
 PLAN = {"prompt": "def m(self):", "personas": ["brick"], "drafts": 2}
 COMMISSION = Commission({"brick": Voice("0" * 64)}, ["cost", "tags"], ["clone"], [])
 ANSWERABLE = (
@@ -71,12 +74,16 @@ ANSWERABLE = (
 
 def request_for(key: str, receiver: int = 1, **changes: Any) -> MethodRequest:
     """A miss of a message without arguments."""
-    facts: dict[str, Any] = {"signature": f"def {key}(self):", "slots": [], "call": f"{key}()"}
-    return MethodRequest(
-        **{"key": key, "receiver": bytes([*[0] * 7, receiver]), "selector": key, "asked_at": 1.0, "reified": facts, "plan": PLAN}
-        | {"rights": ALL}
-        | changes
+    request = MethodRequest(
+        key=key,
+        receiver=bytes([*[0] * 7, receiver]),
+        selector=key,
+        asked_at=1.0,
+        reified={"signature": f"def {key}(self):", "slots": [], "call": f"{key}()"},
+        plan=PLAN,
+        rights=ALL,
     )
+    return msgspec.structs.replace(request, **changes)
 
 
 def wrote(order: AskWriter, *bodies: str) -> Wrote:
@@ -107,9 +114,7 @@ class Played:
     """A process and what it has asked for. Checks, whatever the test does, what must hold of any series of instructions."""
 
     def __init__(self, **settings: Any) -> None:
-        self.process = GenerationProcess(
-            ProcessSettings(**{"owner": "uvm-1/1", "may_write": True, "drafts": 2, "depth": 4, "deadline_s": 60.0} | settings)
-        )
+        self.process = GenerationProcess(msgspec.structs.replace(SETTINGS, **settings))
         self.now = 0.0
         self.waiters = 0
         self.waiting: set[int] = set()

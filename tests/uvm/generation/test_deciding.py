@@ -2,11 +2,12 @@
 
 import json
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
 from inference_worker.forge import calibrate
-from tests.uvm.houses import make_shop
+from tests.uvm.houses import BuildHouse, make_shop
 from uvm.awakening import judgement, renewal
 from uvm.generation.features import MEANINGS
 from uvm.protocol import Example
@@ -14,7 +15,7 @@ from uvm.protocol import Example
 WORTH = "    return self.cost * self.pieces"
 
 
-def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed_with_a_confidence(build_house):
+def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed_with_a_confidence(build_house: BuildHouse) -> None:
     house = build_house(total_cost=["    return self.cost * self.pieces", "    return self.pieces * self.cost"], risk=0.075, most_drafts=6)
     shop = make_shop(house)
     assert house.send(shop, "total_cost") == 12
@@ -27,7 +28,7 @@ def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed
     assert event.detail["confidence"] == report["confidence"]
 
 
-def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(build_house):
+def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(build_house: BuildHouse) -> None:
     bodies = ["    return self.cost + self.cost + self.cost", WORTH]  # there are three pieces
     house = build_house(total_cost=bodies, risk=0.075, most_drafts=4)
     shop = make_shop(house)
@@ -37,7 +38,7 @@ def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(bu
     assert first["example"]["slots"]["pieces"] != 3 and first["result"] != second["result"] and " or " in error.message
 
 
-def test_one_answer_settles_it_without_the_model(build_house):
+def test_one_answer_settles_it_without_the_model(build_house: BuildHouse) -> None:
     house = build_house(total_cost=["    return self.cost + self.cost + self.cost", WORTH], risk=0.075, most_drafts=4)
     shop = make_shop(house)
     choices = house.send(shop, "total_cost").details["choices"]
@@ -49,7 +50,7 @@ def test_one_answer_settles_it_without_the_model(build_house):
     assert house.send(shop, "total_cost") == 20
 
 
-def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(build_house):
+def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(build_house: BuildHouse) -> None:
     bodies = ["    return decline('no weight')", "    return self.cost", "    return decline()", "    return decline('no')"]
     house = build_house(total_weight=bodies, risk=0.075, drafts=4)
     shop = make_shop(house)
@@ -59,7 +60,7 @@ def test_what_most_drafts_decline_is_refused_and_at_any_risk_the_rest_is_taken(b
     assert house.send(shop, "total_weight", risk=1.0) == 4
 
 
-def test_why_tells_of_a_method_and_of_a_refusal(build_house):
+def test_why_tells_of_a_method_and_of_a_refusal(build_house: BuildHouse) -> None:
     house = build_house(total_cost=[WORTH], total_weight=["    return self.cost"], total_pieces_weight=["    return 1"], risk=0.075)
     shop = make_shop(house)
     house.send(shop, "total_cost")
@@ -75,7 +76,7 @@ def test_why_tells_of_a_method_and_of_a_refusal(build_house):
     assert house.send(shop, "why_", "total_pieces_weight", 0)["message"]["stage"] == "refused", "a preview is answered for as well"
 
 
-def test_a_judgement_that_a_message_has_put_there_decides_the_next_miss_and_stays(build_house):
+def test_a_judgement_that_a_message_has_put_there_decides_the_next_miss_and_stays(build_house: BuildHouse) -> None:
     house = build_house(total_cost=[WORTH], risk=0.075, most_drafts=2)
     shop = make_shop(house)
     weights = house.looked(lambda: dict(house.image.named("pLLM_obj").own("judgement")))
@@ -88,11 +89,11 @@ def test_a_judgement_that_a_message_has_put_there_decides_the_next_miss_and_stay
     )
 
 
-def test_an_image_without_one_gets_the_shipped_judgement_and_an_earlier_one_gives_way(build_house):
+def test_an_image_without_one_gets_the_shipped_judgement_and_an_earlier_one_gives_way(build_house: BuildHouse) -> None:
     house = build_house()
     mind = "pLLM_obj"
 
-    def renewed(present):
+    def renewed(present: Any) -> Any:
         house.image.manager.begin()
         pllm = house.image.named(mind)
         pllm.drop("judgement") if present is None else pllm.put("judgement", present)
@@ -108,7 +109,7 @@ def test_an_image_without_one_gets_the_shipped_judgement_and_an_earlier_one_give
     assert renewed(shipped) == (False, shipped) and not renewed({"digest": 7, "bias": 0})[0]
 
 
-def test_the_shipped_numbers_weigh_known_features_and_the_rule_and_the_fit_compute_the_same(build_house):
+def test_the_shipped_numbers_weigh_known_features_and_the_rule_and_the_fit_compute_the_same(build_house: BuildHouse) -> None:
     content = json.loads((files("inference_worker") / "shipped" / "covenant" / "decision.json").read_text())
     assert set(content["weights"]) <= set(MEANINGS)
     house = build_house()

@@ -1,13 +1,20 @@
 """Examples that say what is meant: what a message expects of its method, with real trials and a scripted model."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from tests.uvm.houses import House, make_shop, offer
+from tests.uvm.houses import BuildHouse, House, make_shop, offer
+from uvm.errors import ImageError
+from uvm.generation.request import MethodRequest
+from uvm.generation.writers import Answer
 from uvm.image import contract
 from uvm.protocol import Contract, Example, Step, Transaction, decode_value, encode
+from uvm.trial.client import TrialServer
 
 
-def test_the_draft_that_makes_the_change_that_is_meant_is_chosen(build_house):
+def test_the_draft_that_makes_the_change_that_is_meant_is_chosen(build_house: BuildHouse) -> None:
     house = build_house(shift=["    self.cost = self.cost + 1\n", "    self.cost = self.cost + self.pieces\n"])
     shop = make_shop(house)
     house.send(shop, "shift", examples=[Example(slots={"cost": 10, "pieces": 5}, changed={"cost": 15})])
@@ -17,7 +24,7 @@ def test_the_draft_that_makes_the_change_that_is_meant_is_chosen(build_house):
     assert "Example: with cost=10, pieces=5: shift(), then cost=15" in proof["prompt"]
 
 
-def test_a_message_that_is_to_fail_ends_in_the_error_that_is_meant(build_house):
+def test_a_message_that_is_to_fail_ends_in_the_error_that_is_meant(build_house: BuildHouse) -> None:
     house = build_house(take_=["    self.cost = self.cost - a\n", "    if a > self.cost:\n        raise ValueError('too much')\n"])
     shop = make_shop(house)
     error = house.send(shop, "take_", 9, examples=[Example(args=[9], raises="ValueError")])
@@ -25,7 +32,7 @@ def test_a_message_that_is_to_fail_ends_in_the_error_that_is_meant(build_house):
     assert house.send(shop, "cost") == 4
 
 
-def test_an_example_that_names_no_slot_of_the_receiver_is_refused_and_nothing_is_written(build_house):
+def test_an_example_that_names_no_slot_of_the_receiver_is_refused_and_nothing_is_written(build_house: BuildHouse) -> None:
     house = build_house(**{"*": ["    return 1\n"]})
     shop = make_shop(house)
     for example in (Example(1, slots={"prize": 2}), Example(changed={"clone": 2}), Example(1, slots={"parent*": []})):
@@ -36,24 +43,24 @@ def test_an_example_that_names_no_slot_of_the_receiver_is_refused_and_nothing_is
     assert house.stages() == []
 
 
-def test_an_example_as_earlier_tools_send_it_is_the_bytes_that_it_was():
+def test_an_example_as_earlier_tools_send_it_is_the_bytes_that_it_was() -> None:
     assert decode_value(encode(Example(7, [1]))) == {"result": 7, "args": [1], "kwargs": {}}
 
 
 TOTAL = "    return self.cost * self.pieces"
 
 
-def kept_examples(house, target, selector):
+def kept_examples(house: House, target: Any, selector: str) -> Any:
     """The lines of the examples that a method keeps."""
     return [example["line"] for example in house.send(target, "explain_", selector).get("examples", [])]
 
 
-def tell(house, target, selector, **parts):
+def tell(house: House, target: Any, selector: str, **parts: Any) -> Any:
     """A Contract, carried out as the machine does."""
     return house.carry_out(Contract(id=1, target=target, selector=selector, **parts))
 
 
-def test_an_example_on_a_method_that_is_there_tests_it_and_is_kept(build_house):
+def test_an_example_on_a_method_that_is_there_tests_it_and_is_kept(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     assert house.send(shop, "total") == 12
@@ -66,7 +73,7 @@ def test_an_example_on_a_method_that_is_there_tests_it_and_is_kept(build_house):
     assert house.stages() == [], "what is kept shows that it holds"
 
 
-def test_what_is_kept_is_asked_only_where_the_slots_that_count_are_the_same(build_house):
+def test_what_is_kept_is_asked_only_where_the_slots_that_count_are_the_same(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total", examples=[Example(12)])
@@ -80,7 +87,7 @@ def test_what_is_kept_is_asked_only_where_the_slots_that_count_are_the_same(buil
     assert house.stages() == ["testing", "held"]
 
 
-def test_a_generated_method_that_does_not_hold_is_written_again_with_all_its_examples(build_house):
+def test_a_generated_method_that_does_not_hold_is_written_again_with_all_its_examples(build_house: BuildHouse) -> None:
     house = build_house(total=["    return self.cost + 8", TOTAL], drafts=1)
     shop = make_shop(house)
     assert house.send(shop, "total", examples=[Example(12)]) == 12
@@ -93,7 +100,7 @@ def test_a_generated_method_that_does_not_hold_is_written_again_with_all_its_exa
     assert sorted(kept_examples(house, shop, "total")) == ["total() -> 12", "with cost=10, pieces=5: total() -> 50"]
 
 
-def test_nothing_runs_where_no_draft_does_what_is_expected(build_house):
+def test_nothing_runs_where_no_draft_does_what_is_expected(build_house: BuildHouse) -> None:
     house = build_house(add_=["    self.cost = self.cost + a\n"])
     shop = make_shop(house)
     house.send(shop, "add_", 1)
@@ -105,7 +112,7 @@ def test_nothing_runs_where_no_draft_does_what_is_expected(build_house):
 
 
 @pytest.mark.parametrize("who", ["a tool", "the kernel"])
-def test_what_a_tool_wrote_or_the_kernel_is_not_written_again(build_house, who):
+def test_what_a_tool_wrote_or_the_kernel_is_not_written_again(build_house: BuildHouse, who: Any) -> None:
     house = build_house(**{"*": ["    return 99"]})
     shop = make_shop(house)
     offer(house, shop, "total", "def total(self):\n    return self.cost * self.pieces\n")
@@ -117,7 +124,7 @@ def test_what_a_tool_wrote_or_the_kernel_is_not_written_again(build_house, who):
     assert house.send(shop, "total") == 12
 
 
-def test_an_example_of_a_value_is_compared_and_nothing_is_tried(build_house):
+def test_an_example_of_a_value_is_compared_and_nothing_is_tried(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     house.events.clear()
@@ -126,7 +133,7 @@ def test_an_example_of_a_value_is_compared_and_nothing_is_tried(build_house):
     assert house.stages() == []
 
 
-def test_examples_that_contradict_each_other_are_refused_and_both_are_shown(build_house):
+def test_examples_that_contradict_each_other_are_refused_and_both_are_shown(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     error = house.send(shop, "total", examples=[Example(12), Example(13)])
@@ -139,7 +146,7 @@ def test_examples_that_contradict_each_other_are_refused_and_both_are_shown(buil
     assert offered.type == "Contradiction"
 
 
-def test_what_a_tool_offers_in_its_place_is_tried_on_what_the_method_keeps(build_house):
+def test_what_a_tool_offers_in_its_place_is_tried_on_what_the_method_keeps(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total", examples=[Example(12)])
@@ -151,15 +158,16 @@ def test_what_a_tool_offers_in_its_place_is_tried_on_what_the_method_keeps(build
     assert kept_examples(house, shop, "total") == ["total() -> 12", "total() -> 15"]
 
 
-def test_who_waits_for_the_same_message_has_its_examples_tried_too(build_house):
+def test_who_waits_for_the_same_message_has_its_examples_tried_too(build_house: BuildHouse) -> None:
     house = build_house(total=["    return 12", TOTAL])
     first = make_shop(house)
     second = house.send(first, "clone")
     house.send(second, "setSlot_value_", "cost", 10)
     deliveries = [house.bench.delivery(shop, "total", examples=[Example(result)]) for shop, result in ((first, 12), (second, 30))]
-    ended, questions, ask = [], [], house.model.ask
+    ended, ask = list[ImageError | None](), house.model.ask
+    questions: list[Any] = []
     house.model.ask = lambda *question: questions.append(question)
-    for request in house.bench.run(*deliveries):
+    for request in house.missed(*deliveries):
         house.writers.request(request, ended.append)
     for question in questions:
         ask(*question)
@@ -170,15 +178,19 @@ def test_who_waits_for_the_same_message_has_its_examples_tried_too(build_house):
     assert len(kept_examples(house, first, "total")) == 2
 
 
-def test_who_comes_when_the_trials_have_begun_has_the_method_tested_and_written_again(build_house):
+def test_who_comes_when_the_trials_have_begun_has_the_method_tested_and_written_again(build_house: BuildHouse) -> None:
     house = build_house(total=["    return 12"])
     shop = make_shop(house)
     deliveries = [
         house.bench.delivery(shop, "total", examples=[example]) for example in (Example(12), Example(50, slots={"cost": 10, "pieces": 5}))
     ]
-    ended = []
-    for request in house.bench.run(*deliveries):
-        house.writers.request(request, lambda error, request=request: ended.append((request, error)))
+    ended: list[tuple[MethodRequest, ImageError | None]] = []
+
+    def ends(request: MethodRequest) -> Answer:
+        return lambda error: ended.append((request, error))
+
+    for request in house.missed(*deliveries):
+        house.writers.request(request, ends(request))
     house.model.bodies["total"] = [TOTAL]
     house.until(lambda: len(ended) == 2)
     assert [deliveries[number].ended(*end) for number, end in enumerate(ended)] == [None, None]
@@ -187,19 +199,19 @@ def test_who_comes_when_the_trials_have_begun_has_the_method_tested_and_written_
     assert len(kept_examples(house, shop, "total")) == 2
 
 
-def test_who_waits_for_the_same_message_and_contradicts_is_told_at_once(build_house):
+def test_who_waits_for_the_same_message_and_contradicts_is_told_at_once(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     deliveries = [house.bench.delivery(shop, "total", examples=[Example(result)]) for result in (12, 13)]
-    ended = []
-    for request in house.bench.run(*deliveries):
+    ended: list[ImageError | None] = []
+    for request in house.missed(*deliveries):
         house.writers.request(request, ended.append)
     assert [error.type for error in ended] == ["Contradiction"]
     house.until(lambda: len(ended) == 2)
     assert ended[1] is None
 
 
-def test_examples_are_listed_added_once_they_hold_and_taken_away(build_house):
+def test_examples_are_listed_added_once_they_hold_and_taken_away(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total")
@@ -216,7 +228,7 @@ def test_examples_are_listed_added_once_they_hold_and_taken_away(build_house):
     assert tell(house, shop, "cost").type == "BadArguments"
 
 
-def test_an_added_example_that_does_not_hold_has_the_method_written_again_and_runs_nothing(build_house):
+def test_an_added_example_that_does_not_hold_has_the_method_written_again_and_runs_nothing(build_house: BuildHouse) -> None:
     house = build_house(add_=["    self.cost = self.cost + a\n"])
     shop = make_shop(house)
     house.send(shop, "add_", 1)
@@ -227,7 +239,7 @@ def test_an_added_example_that_does_not_hold_has_the_method_written_again_and_ru
     assert house.send(shop, "explain_", "add_")["source"] == "def add_(self, a):\n    self.cost = self.cost + 2 * a\n"
 
 
-def test_a_method_keeps_so_many_examples_and_those_of_further_messages_are_tested_alone(build_house):
+def test_a_method_keeps_so_many_examples_and_those_of_further_messages_are_tested_alone(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total")
@@ -240,7 +252,7 @@ def test_a_method_keeps_so_many_examples_and_those_of_further_messages_are_teste
     assert tell(house, shop, "total", examples=[Example(12)]).type == "QuotaExceeded"
 
 
-def test_what_primordial_objects_answer_keeps_no_examples_without_the_right(build_house):
+def test_what_primordial_objects_answer_keeps_no_examples_without_the_right(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     delivery = house.bench.delivery(shop, "clone", examples=[Example(changed={})])
@@ -249,7 +261,7 @@ def test_what_primordial_objects_answer_keeps_no_examples_without_the_right(buil
     assert kept_examples(house, shop, "clone") == []
 
 
-def test_a_method_that_asks_other_methods_is_tested_each_time_and_once_a_message(build_house):
+def test_a_method_that_asks_other_methods_is_tested_each_time_and_once_a_message(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL], double=["    return self.total() * 2"])
     shop = make_shop(house)
     house.send(shop, "total")
@@ -259,7 +271,7 @@ def test_a_method_that_asks_other_methods_is_tested_each_time_and_once_a_message
     assert house.stages() == ["testing", "held"]
 
 
-def test_a_transaction_tests_each_send_on_what_the_sends_before_it_did(build_house):
+def test_a_transaction_tests_each_send_on_what_the_sends_before_it_did(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total")
@@ -271,7 +283,9 @@ def test_a_transaction_tests_each_send_on_what_the_sends_before_it_did(build_hou
     assert house.send(shop, "cost") == 1
 
 
-def test_another_process_that_finds_the_method_tests_what_its_message_expects(build_house, trials, tmp_path):
+def test_another_process_that_finds_the_method_tests_what_its_message_expects(
+    build_house: BuildHouse, trials: TrialServer, tmp_path: Path
+) -> None:
     house = build_house(total=["    return 12"])
     shop = make_shop(house)
     assert house.send(shop, "total", examples=[Example(12)]) == 12
@@ -280,7 +294,7 @@ def test_another_process_that_finds_the_method_tests_what_its_message_expects(bu
     assert len(kept_examples(sibling, shop, "total")) == 2
 
 
-def test_what_is_written_again_is_written_again_for_all_who_share_the_method(build_house):
+def test_what_is_written_again_is_written_again_for_all_who_share_the_method(build_house: BuildHouse) -> None:
     house = build_house(total=["    return self.cost + 8"], drafts=1)
     shop, sibling = make_shop(house), make_shop(house)
     assert (house.send(shop, "total"), house.send(sibling, "total")) == (12, 12)
@@ -295,7 +309,7 @@ def test_what_is_written_again_is_written_again_for_all_who_share_the_method(bui
     assert kept_examples(house, third, "total") == ["with cost=10, pieces=5: total() -> 50"]
 
 
-def test_what_one_object_expects_binds_the_method_that_others_share(build_house):
+def test_what_one_object_expects_binds_the_method_that_others_share(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "total", examples=[Example(12)])
@@ -304,7 +318,7 @@ def test_what_one_object_expects_binds_the_method_that_others_share(build_house)
     assert error.type == "TrialFailed" and "kept example 1" in error.message
 
 
-def test_an_undo_of_what_was_written_again_brings_the_method_back_with_the_examples_that_it_satisfied(build_house):
+def test_an_undo_of_what_was_written_again_brings_the_method_back_with_the_examples_that_it_satisfied(build_house: BuildHouse) -> None:
     house = build_house(total=["    return self.cost + 8"], drafts=1)
     shop = make_shop(house)
     house.send(shop, "total", examples=[Example(12)])
@@ -323,7 +337,7 @@ PROXY = """def doesNotUnderstand_(self, message):
 """
 
 
-def test_what_an_object_answers_without_a_method_is_tested_like_one(build_house):
+def test_what_an_object_answers_without_a_method_is_tested_like_one(build_house: BuildHouse) -> None:
     house = build_house(total=["    return 0"], other=[TOTAL])
     shop = make_shop(house)
     offer(house, shop, "doesNotUnderstand_", PROXY)
@@ -340,7 +354,7 @@ def test_what_an_object_answers_without_a_method_is_tested_like_one(build_house)
     assert tell(house, shop, "total", examples=[Example(12)]).type == "BadArguments", "there is no method that could keep them"
 
 
-def test_what_an_answer_without_a_method_did_is_not_there_when_it_is_tested(build_house):
+def test_what_an_answer_without_a_method_did_is_not_there_when_it_is_tested(build_house: BuildHouse) -> None:
     house = build_house()
     shop, sibling = make_shop(house), make_shop(house)
     source = "def doesNotUnderstand_(self, message):\n    self.cost = self.cost + 1\n    return self.cost\n"

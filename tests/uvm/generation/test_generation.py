@@ -1,23 +1,25 @@
 """A message nobody understands, from reified to installed or refused, with real trials and a scripted model."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from inference_worker.protocol import Completed, Output
-from tests.uvm.houses import House, make_shop, offer
+from tests.uvm.houses import BuildHouse, House, make_shop, offer
 from tests.uvm.images import awakened, new_database
 from uvm.errors import ImageError
 from uvm.generation import claims
-from uvm.generation.request import MethodRequest
 from uvm.image.image import Image
-from uvm.machine.delivery import Answered
+from uvm.machine.delivery import Answered, Thinking
 from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Example, Progress, Reference, decode_value
+from uvm.trial.client import TrialServer
 
 
-def test_a_missing_method_is_written_and_the_message_answered(build_house):
+def test_a_missing_method_is_written_and_the_message_answered(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost * self.pieces"])
     shop = make_shop(house)
     assert house.send(shop, "worth") == 12
@@ -31,7 +33,7 @@ def test_a_missing_method_is_written_and_the_message_answered(build_house):
     assert house.send("traits_obj", "respondsTo_", "worth") is False
 
 
-def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_left_out(build_house):
+def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_left_out(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost * self.pieces"])
     house.model.wrote = {"mode": "base", "endpoint": "https://gpu.example", "endpoint_model": "llama"}
     shop = make_shop(house)
@@ -41,12 +43,12 @@ def test_a_proof_names_the_server_that_wrote_the_method_and_no_adapter_that_it_l
     assert {draft["endpoint_model"] for draft in proof["drafts"]} == {"llama"}
 
 
-def test_while_the_engine_starts_whoever_follows_is_told_and_no_longer(build_house):
+def test_while_the_engine_starts_whoever_follows_is_told_and_no_longer(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost * self.pieces"])
     shop = make_shop(house)
     house.model.starting = "the engine is starting, 34 s so far; loading the model"
-    ended = []
-    (missing,) = house.bench.run(house.bench.delivery(shop, "worth"))
+    ended: list[ImageError | None] = []
+    (missing,) = house.missed(house.bench.delivery(shop, "worth"))
     house.writers.request(missing, ended.append)
     house.until(lambda: any("waiting" in event.detail for event in progress_of(house)))
     waiting = progress_of(house)[-1]
@@ -62,11 +64,11 @@ def test_while_the_engine_starts_whoever_follows_is_told_and_no_longer(build_hou
     assert not list(house.writers._questions.waits.due(time.monotonic() + 60)), "nothing is told of what has ended"
 
 
-def progress_of(house):
+def progress_of(house: House) -> Any:
     return [event for event in house.events if isinstance(event, Progress)]
 
 
-def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(build_house):
+def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(build_house: BuildHouse) -> None:
     house = build_house(worth=["    import os\n    return os.getpid()", "    return self.cost"])
     shop = make_shop(house)
     assert house.send(shop, "worth") == 4
@@ -74,13 +76,13 @@ def test_drafts_that_break_the_language_lose_to_one_that_keeps_it(build_house):
     assert [draft["outcome"] for draft in drafts] == ["unfit", "ok"]
 
 
-def test_what_the_caller_expects_decides_between_drafts(build_house):
+def test_what_the_caller_expects_decides_between_drafts(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost + self.pieces", "    return self.cost * self.pieces"])
     shop = make_shop(house)
     assert house.send(shop, "worth", examples=[Example(12)]) == 12
 
 
-def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(build_house):
+def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost / 0"])
     shop = make_shop(house)
     error = house.send(shop, "worth")
@@ -90,7 +92,7 @@ def test_when_nothing_is_good_enough_the_reasons_are_answered_and_kept(build_hou
     assert house.send(shop, "worth") == 4
 
 
-def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_takes_it_back(build_house):
+def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_takes_it_back(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost"], price=["    return 1 / 0"])
     shop = make_shop(house)
     house.send(shop, "worth", session="s", seq=7)
@@ -107,7 +109,7 @@ def test_what_is_installed_corrected_and_refused_is_in_the_chronicle_and_undo_ta
     assert house.send(shop, "worth") == 4 and house.send(shop, "explain_", "worth")["author"] == install["author"]
 
 
-def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(build_house):
+def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(build_house: BuildHouse) -> None:
     house = build_house(label_=["    self.tags.append(a)\n    return self.tags"])
     shop = make_shop(house)
     assert house.send(shop, "label_", "red") == ["new", "red"]
@@ -115,7 +117,7 @@ def test_a_change_that_would_be_forgotten_is_marked_before_it_is_tried(build_hou
     assert house.send(shop, "tags") == ["new", "red"]
 
 
-def test_a_trial_leaves_no_trace_and_the_message_acts_once(build_house):
+def test_a_trial_leaves_no_trace_and_the_message_acts_once(build_house: BuildHouse) -> None:
     house = build_house(sell=["    self.pieces -= 1\n    return self.pieces"])
     shop = make_shop(house)
     assert house.send(shop, "sell", session="s", seq=1) == 2
@@ -123,7 +125,7 @@ def test_a_trial_leaves_no_trace_and_the_message_acts_once(build_house):
     assert house.send(shop, "pieces") == 2
 
 
-def test_an_object_of_the_same_shape_gets_the_method_without_the_model(build_house):
+def test_an_object_of_the_same_shape_gets_the_method_without_the_model(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost * self.pieces"])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == 12
@@ -138,7 +140,7 @@ def test_an_object_of_the_same_shape_gets_the_method_without_the_model(build_hou
     assert report["came"]["round"] == 2 and report["came"]["trial"]["result"] == 15 and "came" not in origin
 
 
-def test_the_choice_of_drafts_is_the_images_own(build_house):
+def test_the_choice_of_drafts_is_the_images_own(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return 1", "    return 2", "    return 3"], drafts=3)
     house.bench.install("pLLM_obj", "chooseFrom_", "def chooseFrom_(self, candidates):\n    return candidates[-1]['index']\n", 1)
     house.bench.install(
@@ -152,32 +154,33 @@ def test_the_choice_of_drafts_is_the_images_own(build_house):
     assert house.model.asked[-1].prompt == "mine def worth(self):"
 
 
-def test_a_method_that_a_draft_needs_is_written_first(build_house):
+def test_a_method_that_a_draft_needs_is_written_first(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.price_of_all() + 1"], price_of_all=["    return self.cost * self.pieces"])
     shop = make_shop(house)
     assert house.send(shop, "worth") == 13
     assert house.send(shop, "respondsTo_", "price_of_all") is True
 
 
-def test_two_methods_that_wait_for_each_other_are_refused(build_house):
+def test_two_methods_that_wait_for_each_other_are_refused(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.value_of_it()"], value_of_it=["    return self.worth()"])
     shop = make_shop(house)
     assert house.send(shop, "worth").type == "Refused"
 
 
-def test_a_method_may_think(build_house):
+def test_a_method_may_think(build_house: BuildHouse) -> None:
     house = build_house(motto=["    return self.infer_('Say something wise') + '!'"], **{"": ["so it goes"], "*": ["so it goes"]})
     shop = make_shop(house)
     delivery = house.bench.delivery(shop, "motto")
+    (request,) = house.missed(delivery)
+    assert house.write(request) is None
     (outcome,) = house.bench.run(delivery)
-    assert isinstance(outcome, MethodRequest) and house.write(outcome) is None
-    (outcome,) = house.bench.run(delivery)
+    assert isinstance(outcome, Thinking)
     delivery.thoughts[outcome.key] = "so it goes"
     (outcome,) = house.bench.run(delivery)
     assert isinstance(outcome, Answered) and decode_value(outcome.result) == "so it goes!"
 
 
-def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
+def test_another_process_finishes_what_a_dead_one_had_begun(trials: TrialServer, tmp_path: Path) -> None:
     database = new_database()
     with awakened(database) as image:
         image.manager.begin()
@@ -186,19 +189,19 @@ def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
         (tmp_path / "models" / ("0" * 64)).mkdir(parents=True)
         house = House(image, trials, {}, tmp_path)
         shop = make_shop(house)
-        (outcome,) = house.bench.run(house.bench.delivery(shop, "worth"))
-        request = msgspec.structs.replace(outcome, asked_at=time.time())
+        (missing,) = house.missed(house.bench.delivery(shop, "worth"))
+        request = msgspec.structs.replace(missing, asked_at=time.time())
         facts = {**request.reified, "selector": "worth", "receiver": None, "depth": 0, "waits_for": []}
         claim = house.transactor.run(lambda: claims.claim(image, request.key, facts, "dead/1", request.asked_at, False))
         assert claim.state == "mine"
 
         heir = House(Image(database), trials, {"worth": ["    return 7"]}, tmp_path, name="uvm-2")
-        ended = []
+        ended: list[ImageError | None] = []
         heir.writers.request(request, ended.append)
         heir.writers.tick(time.monotonic())
         assert not ended, "the owner's lease has not ended yet"
 
-        def lapse():
+        def lapse() -> None:
             image.at(Reference(claim.oid)).put("lease", time.time() - 1)
 
         house.transactor.run(lapse)
@@ -208,7 +211,7 @@ def test_another_process_finishes_what_a_dead_one_had_begun(trials, tmp_path):
         heir.image.connection.close()
 
 
-def test_a_tools_method_passes_the_same_gates_and_is_installed(build_house):
+def test_a_tools_method_passes_the_same_gates_and_is_installed(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     report = offer(house, shop, "worth", "def worth(self):\n    return self.cost * 2\n", session="t", seq=1)
@@ -226,7 +229,7 @@ def test_a_tools_method_passes_the_same_gates_and_is_installed(build_house):
         ("def worth(self):\n    while True:\n        pass\n", "TrialFailed"),
     ],
 )
-def test_a_tools_bad_method_is_refused_by_type_and_changes_nothing(build_house, source, kind):
+def test_a_tools_bad_method_is_refused_by_type_and_changes_nothing(build_house: BuildHouse, source: str, kind: Any) -> None:
     house = build_house()
     shop = make_shop(house)
     error = offer(house, shop, "worth", source, session="t", seq=1)
@@ -234,7 +237,7 @@ def test_a_tools_bad_method_is_refused_by_type_and_changes_nothing(build_house, 
     assert house.send(shop, "respondsTo_", "worth") is False
 
 
-def test_a_tools_method_with_arguments_is_tried_on_its_examples(build_house):
+def test_a_tools_method_with_arguments_is_tried_on_its_examples(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     source = "def scaled_(self, a):\n    return self.cost * a\n"
@@ -258,7 +261,7 @@ def test_a_tools_method_with_arguments_is_tried_on_its_examples(build_house):
         ("return ['x' * 1000000 for n in range(10)]", "TooLarge"),
     ],
 )
-def test_an_offer_without_an_example_is_tried_with_made_up_arguments(build_house, body, outcome):
+def test_an_offer_without_an_example_is_tried_with_made_up_arguments(build_house: BuildHouse, body: Any, outcome: Any) -> None:
     house = build_house()
     shop = make_shop(house)
     error = offer(house, shop, "trap_", f"def trap_(self, a):\n    {body}\n", session="t", seq=1)
@@ -281,13 +284,13 @@ def test_an_offer_without_an_example_is_tried_with_made_up_arguments(build_house
         "def use_(self, n):\n    return [k * self.cost for k in range(n)]\n",
     ],
 )
-def test_an_offer_whose_parameters_are_plain_from_its_source_needs_no_example(build_house, source):
+def test_an_offer_whose_parameters_are_plain_from_its_source_needs_no_example(build_house: BuildHouse, source: str) -> None:
     house = build_house()
     report = offer(house, make_shop(house), "use_", source, session="t", seq=1)
     assert not hasattr(report, "error") and report["proof"]["trial"]["made_up_ended"] > 0, report
 
 
-def test_examples_may_name_the_arguments_that_they_pass(build_house):
+def test_examples_may_name_the_arguments_that_they_pass(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     source = "def scaled_(self, a, by=2):\n    return self.cost * a * by\n"
@@ -298,7 +301,7 @@ def test_examples_may_name_the_arguments_that_they_pass(build_house):
     assert error.type == "TrialFailed" and "takes (a, by)" in error.message
 
 
-def test_an_offer_of_the_name_of_a_data_slot_is_refused_and_the_value_stays(build_house):
+def test_an_offer_of_the_name_of_a_data_slot_is_refused_and_the_value_stays(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     error = offer(house, shop, "cost", "def cost(self):\n    return 1\n", session="t", seq=1)
@@ -307,13 +310,13 @@ def test_an_offer_of_the_name_of_a_data_slot_is_refused_and_the_value_stays(buil
 
 
 @pytest.mark.parametrize("name", ["é", "a-b", "1a", "", "a" * 129, "_x", "parent*", "x\ny = 1", "ａ"])
-def test_a_slot_is_named_as_a_selector_can_be_sent(build_house, name):
+def test_a_slot_is_named_as_a_selector_can_be_sent(build_house: BuildHouse, name: str) -> None:
     house = build_house()
     shop = make_shop(house)
     assert house.send(shop, "setSlot_value_", name, 1).type == "NotAllowed"
 
 
-def test_a_slot_of_an_earlier_version_with_letters_of_another_alphabet_can_be_read_and_removed(build_house):
+def test_a_slot_of_an_earlier_version_with_letters_of_another_alphabet_can_be_read_and_removed(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     house.image.manager.begin()
@@ -326,7 +329,7 @@ def test_a_slot_of_an_earlier_version_with_letters_of_another_alphabet_can_be_re
 
 
 @pytest.mark.parametrize("look", ["stage", "owner", "drafts", "slotNames()", "clone().stage", "slot_('stage')", "selector", "call"])
-def test_a_method_sees_nothing_of_what_becomes_of_the_message_it_is_written_for(build_house, look):
+def test_a_method_sees_nothing_of_what_becomes_of_the_message_it_is_written_for(build_house: BuildHouse, look: Any) -> None:
     house = build_house(spy=["    return self.cost / 0"])
     shop = make_shop(house)
     house.send(shop, "setSlot_value_", "watched", None)
@@ -342,11 +345,11 @@ def test_a_method_sees_nothing_of_what_becomes_of_the_message_it_is_written_for(
     assert report["message"] == message and report["trial"]["result"] == answer
 
 
-def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(build_house):
+def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.cost * self.tags * 1.5"])
     shop = make_shop(house)
 
-    def without_tags(generate, seconds, done, writing=None):
+    def without_tags(generate: Any, seconds: Any, done: Any, writing: Any = None) -> None:
         house.model.asked.append(generate)
         body = (
             "    return self.cost * self.tags * 1.5"
@@ -361,7 +364,7 @@ def test_when_all_drafts_fail_the_next_ones_do_without_what_those_read(build_hou
     assert [draft["outcome"] for draft in drafts] == ["TypeError", "ok"]
 
 
-def test_what_a_draft_needs_is_written_with_the_rights_of_who_sent_the_message(build_house):
+def test_what_a_draft_needs_is_written_with_the_rights_of_who_sent_the_message(build_house: BuildHouse) -> None:
     """And so not on an object that only the right policy changes."""
     house = build_house(total=["    return self.mind.unheard_of()"], unheard_of=["    return 5"])
     shop = make_shop(house)

@@ -1,18 +1,19 @@
 """Whatever the image's policy, a method or a tool does to the writing of methods: a typed error, and the UVM goes on."""
 
+from typing import Any
+
 import pytest
 
-from tests.uvm.houses import make_shop
-from uvm.errors import GenerationBusy
+from tests.uvm.houses import BuildHouse, House, make_shop
+from uvm.errors import GenerationBusy, ImageError
 from uvm.generation.process.requests import MOST
-from uvm.generation.request import MethodRequest
 from uvm.machine.delivery import Delivery
 from uvm.protocol import CreateMethod, Example, encode
 
 WORTH = ["    return self.cost * self.pieces", "    return self.cost / 0", "    return 5"]
 
 
-def well(house, shop):
+def well(house: House, shop: Any) -> Any:
     """The same UVM still writes a method."""
     house.model.bodies["well"] = ["    return self.cost"]
     house.bench.install("pLLM_obj", "reflectOn_", REFLECT, 1)
@@ -45,7 +46,7 @@ REFLECT = "def reflectOn_(self, message):\n    return message.beWritten_({'promp
         "candidates.clear() or 1",
     ],
 )
-def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(build_house, answer):
+def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(build_house: BuildHouse, answer: Any) -> None:
     house = build_house(worth=WORTH, drafts=3)
     house.bench.install("pLLM_obj", "chooseFrom_", f"def chooseFrom_(self, candidates):\n    return {answer}\n", 1)
     shop = make_shop(house)
@@ -74,7 +75,7 @@ def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(build_house, answer):
         ("self.beWritten_({'prompt': 'x'})", "NotUnderstood"),
     ],
 )
-def test_a_plan_that_is_none_is_refused_by_type(build_house, plan, kind):
+def test_a_plan_that_is_none_is_refused_by_type(build_house: BuildHouse, plan: Any, kind: Any) -> None:
     house = build_house(worth=WORTH)
     house.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
     shop = make_shop(house)
@@ -82,7 +83,7 @@ def test_a_plan_that_is_none_is_refused_by_type(build_house, plan, kind):
     assert well(house, shop)
 
 
-def test_a_plan_asks_for_no_more_than_its_bounds(build_house):
+def test_a_plan_asks_for_no_more_than_its_bounds(build_house: BuildHouse) -> None:
     house = build_house(worth=WORTH)
     plan = "{'prompt': 'def worth(self)', 'drafts': 10 ** 9, 'max_tokens': 10 ** 9, 'temperature': 1e300, 'personas': ['brick'] * 50000}"
     house.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
@@ -106,7 +107,7 @@ def test_a_plan_asks_for_no_more_than_its_bounds(build_house):
         ("return message.clone().beWritten_({'prompt': 'x'})", "BadArguments"),
     ],
 )
-def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(build_house, body, kinds):
+def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(build_house: BuildHouse, body: Any, kinds: Any) -> None:
     house = build_house()
     shop = make_shop(house)
     house.send(shop, "nameAs_", "shop")
@@ -127,7 +128,7 @@ def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone
         "return self.stranger(['x' * 1000000 for n in range(40)])",
     ],
 )
-def test_what_a_message_leaves_behind_when_it_misses_is_looked_at(build_house, body):
+def test_what_a_message_leaves_behind_when_it_misses_is_looked_at(build_house: BuildHouse, body: Any) -> None:
     house = build_house(stranger=["    return 1"])
     shop = make_shop(house)
     house.send(shop, "nameAs_", "shop")
@@ -137,52 +138,50 @@ def test_what_a_message_leaves_behind_when_it_misses_is_looked_at(build_house, b
 
 
 @pytest.mark.parametrize("options", [{"kwargs": {"self": 1}}, {"kwargs": {"class": 1}}, {"kwargs": {"é": 1}}, {"kwargs": {"": 1}}])
-def test_arguments_that_no_method_could_name_are_refused(build_house, options):
+def test_arguments_that_no_method_could_name_are_refused(build_house: BuildHouse, options: Any) -> None:
     house = build_house(stranger=["    return 1"])
     assert house.send(make_shop(house), "stranger", **options).type == "BadArguments"
     assert not house.model.asked
 
 
 @pytest.mark.parametrize("selector", ["class", "None", "lambda"])
-def test_a_word_of_python_is_no_selector(build_house, selector):
+def test_a_word_of_python_is_no_selector(build_house: BuildHouse, selector: str) -> None:
     house = build_house(**{"*": ["    return 1"]})
     assert house.send(make_shop(house), selector).type == "BadArguments"
 
 
-def test_as_many_arguments_as_a_message_carries_are_too_many_for_a_method(build_house):
+def test_as_many_arguments_as_a_message_carries_are_too_many_for_a_method(build_house: BuildHouse) -> None:
     house = build_house(stranger=["    return 1"])
     assert house.send(make_shop(house), "stranger", *range(64)).type == "BadArguments"
 
 
-def test_a_storm_of_misses_is_bounded_and_the_rest_is_told_to_come_again(build_house):
+def test_a_storm_of_misses_is_bounded_and_the_rest_is_told_to_come_again(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     house.model.ask = lambda *_: None  # never answers
-    ended = []
+    ended: list[ImageError | None] = []
     for number in range(MOST + 5):
-        (outcome,) = house.bench.run(house.bench.delivery(shop, f"stranger_{number}"))
-        assert isinstance(outcome, MethodRequest)
-        house.writers.request(outcome, ended.append)
+        (request,) = house.missed(house.bench.delivery(shop, f"stranger_{number}"))
+        house.writers.request(request, ended.append)
     assert len(house.writers) == MOST
     assert [type(error) for error in ended] == [GenerationBusy] * 5
 
 
-def test_offers_that_come_at_once_wait_for_their_trials(build_house):
+def test_offers_that_come_at_once_wait_for_their_trials(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
-    ended = []
+    ended: list[ImageError | None] = []
     for number in range(24):
         request = CreateMethod(id=1, target=shop, selector=f"m{number}", source=f"def m{number}(self):\n    return {number}\n")
         delivery = Delivery(number + 1000, encode(request), "local", False, 0.0, 60.0)
-        (outcome,) = house.bench.run(delivery)
-        assert isinstance(outcome, MethodRequest)
-        house.writers.request(outcome, ended.append)
+        (missing,) = house.missed(delivery)
+        house.writers.request(missing, ended.append)
     house.until(lambda: len(ended) == 24)
     assert ended == [None] * 24
     assert house.send(shop, "m23") == 23
 
 
-def test_a_large_result_is_weighed_and_not_kept_with_every_draft(build_house):
+def test_a_large_result_is_weighed_and_not_kept_with_every_draft(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return ['x' * 100000 for n in range(10)]"], drafts=3)
     shop = make_shop(house)
     assert len(house.send(shop, "worth")) == 10
@@ -195,7 +194,7 @@ def test_a_large_result_is_weighed_and_not_kept_with_every_draft(build_house):
     assert message.own("drafts")[0]["trial"]["result"].endswith("bytes, too many to keep")
 
 
-def test_huge_examples_are_compared_and_refused_as_any_other(build_house):
+def test_huge_examples_are_compared_and_refused_as_any_other(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return 1"])
     shop = make_shop(house)
     assert house.send(shop, "worth", examples=[Example("x" * 100_000)] * 32).type == "Refused"

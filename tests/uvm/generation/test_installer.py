@@ -1,5 +1,8 @@
 """What the writing of a method does to the image, one step at a time, each in a transaction of the test's."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -53,12 +56,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk():
+def desk() -> Iterator[Any]:
     with awakened() as image:
         yield Desk(image)
 
 
-def test_method_proof_message_and_library_are_one_step(desk):
+def test_method_proof_message_and_library_are_one_step(desk: Any) -> None:
     oid = desk.tried()
     assert desk.installer.put(desk.order(oid)) is True
     installed = desk.shop.own("worth")
@@ -68,7 +71,7 @@ def test_method_proof_message_and_library_are_one_step(desk):
     assert desk.installer.from_library(desk.request) == (SOURCE, "brick", [])
 
 
-def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk):
+def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk: Any) -> None:
     desk.installer.put(desk.order(desk.tried()))
     assert desk.installer.claim(desk.request).state == "installed"
     quarantine(desk.shop.own("worth"), "no")
@@ -76,7 +79,7 @@ def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk):
     assert desk.installer.claim(desk.request).state == "mine"
 
 
-def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_the_counters_do_not(desk):
+def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_the_counters_do_not(desk: Any) -> None:
     oid = desk.tried()
     desk.image.manager.commit()
     desk.image.manager.begin()
@@ -86,7 +89,7 @@ def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_t
     assert desk.installer.put(desk.order(oid, {genesis._p_oid: old})) is True
 
 
-def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk):
+def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk: Any) -> None:
     oid = desk.installer.claim(desk.request).oid
     assert desk.of("uvm-2/1").claim(desk.request).state == "theirs"
     for step in (
@@ -102,7 +105,7 @@ def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk):
         desk.installer.advance(desk.step(oid, "reified", "tried"))
 
 
-def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk):
+def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk: Any) -> None:
     genesis = desk.image.named("genesis_obj")
     request = msgspec.structs.replace(desk.request, receiver=genesis._p_oid, rights=frozenset())
     with pytest.raises(NotUnderstood):
@@ -110,7 +113,7 @@ def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk):
     assert desk.installer.holder(msgspec.structs.replace(request, rights=frozenset({"policy"}))) == genesis._p_oid
 
 
-def test_a_method_takes_no_value_out_of_its_slot(desk):
+def test_a_method_takes_no_value_out_of_its_slot(desk: Any) -> None:
     oid = desk.tried()
     desk.shop.put("worth", 5)
     with pytest.raises(NotAllowed):

@@ -1,8 +1,10 @@
 """What the library remembers: methods taken back, corrected, shared by objects of one shape; and what a message keeps of its rounds."""
 
+from typing import Any
+
 import pytest
 
-from tests.uvm.houses import make_shop, offer
+from tests.uvm.houses import BuildHouse, House, make_shop, offer
 from uvm.generation.claims import ROUNDS
 from uvm.image import library
 from uvm.image.message_object import shape
@@ -14,11 +16,11 @@ RIGHT = "    return self.cost * self.pieces"
 CORRECTED = "def worth(self):\n    return self.cost * self.pieces\n"
 
 
-def explained(house, target, selector="worth"):
+def explained(house: House, target: Any, selector: str = "worth") -> Any:
     return house.send(target, "explain_", selector)
 
 
-def looked(house, look):
+def looked(house: House, look: Any) -> Any:
     """What is in the image now."""
     return house.transactor.look(look)
 
@@ -26,7 +28,7 @@ def looked(house, look):
 # --- a method that was taken back --------------------------------------------------------------------------------------
 
 
-def test_a_method_that_was_removed_is_not_found_again_and_the_model_writes_another_one(build_house):
+def test_a_method_that_was_removed_is_not_found_again_and_the_model_writes_another_one(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG, WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == 7
@@ -40,7 +42,7 @@ def test_a_method_that_was_removed_is_not_found_again_and_the_model_writes_anoth
     assert house.send(sibling, "worth") == 12 and len(house.model.asked) == questions, "the next object gets the new one"
 
 
-def test_the_same_source_is_refused_again_until_an_example_demands_it(build_house):
+def test_the_same_source_is_refused_again_until_an_example_demands_it(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG], drafts=1)
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -54,7 +56,7 @@ def test_the_same_source_is_refused_again_until_an_example_demands_it(build_hous
     assert house.send(make_shop(house), "worth") == 7 and len(house.model.asked) == questions, "it is wanted again"
 
 
-def test_removing_it_from_one_object_leaves_it_to_those_that_have_it(build_house):
+def test_removing_it_from_one_object_leaves_it_to_those_that_have_it(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT])
     shop, sibling, third = make_shop(house), make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 12
@@ -67,7 +69,7 @@ def test_removing_it_from_one_object_leaves_it_to_those_that_have_it(build_house
 # --- a correction ------------------------------------------------------------------------------------------------------
 
 
-def test_a_correction_by_hand_reaches_every_object_of_that_shape_at_once_and_those_to_come(build_house):
+def test_a_correction_by_hand_reaches_every_object_of_that_shape_at_once_and_those_to_come(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 7
@@ -82,7 +84,7 @@ def test_a_correction_by_hand_reaches_every_object_of_that_shape_at_once_and_tho
     assert [past["author"] for past in history] == ["brick"] and "+" in history[0]["source"]
 
 
-def test_what_was_corrected_is_not_written_again(build_house):
+def test_what_was_corrected_is_not_written_again(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG], drafts=1)
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -92,7 +94,7 @@ def test_what_was_corrected_is_not_written_again(build_house):
     assert error.type == "Refused" and "was corrected by local" in error.message
 
 
-def test_an_object_may_keep_its_own(build_house):
+def test_an_object_may_keep_its_own(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 7
@@ -105,7 +107,7 @@ def test_an_object_may_keep_its_own(build_house):
     assert [house.send(owner, "worth") for owner in (shop, sibling)] == [2, 12], "and what is its own is corrected for itself"
 
 
-def test_a_correction_is_tried_like_any_offer_and_a_bad_one_changes_nobody(build_house):
+def test_a_correction_is_tried_like_any_offer_and_a_bad_one_changes_nobody(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 7
@@ -114,7 +116,7 @@ def test_a_correction_is_tried_like_any_offer_and_a_bad_one_changes_nobody(build
     assert house.send(sibling, "worth") == 7
 
 
-def test_the_trial_of_a_correction_sees_it_in_all_who_will_have_it(build_house):
+def test_the_trial_of_a_correction_sees_it_in_all_who_will_have_it(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG], sum_with_=["    return self.worth() + a.worth()"])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -125,7 +127,7 @@ def test_the_trial_of_a_correction_sees_it_in_all_who_will_have_it(build_house):
     assert report["proof"]["trial"]["result"] == 100 == house.send(shop, "worth")
 
 
-def test_what_is_offered_after_a_removal_is_the_correction(build_house):
+def test_what_is_offered_after_a_removal_is_the_correction(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -135,7 +137,7 @@ def test_what_is_offered_after_a_removal_is_the_correction(build_house):
     assert house.send(make_shop(house), "worth") == 12 and len(house.model.asked) == questions
 
 
-def test_what_is_offered_where_the_model_wrote_nothing_is_the_objects_own(build_house):
+def test_what_is_offered_where_the_model_wrote_nothing_is_the_objects_own(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT])
     shop, sibling = make_shop(house), make_shop(house)
     offer(house, shop, "worth", "def worth(self):\n    return 5\n")
@@ -143,7 +145,7 @@ def test_what_is_offered_where_the_model_wrote_nothing_is_the_objects_own(build_
     assert house.send(shop, "worth") == 5
 
 
-def test_a_correction_that_takes_other_arguments_does_not_answer_the_message_of_old(build_house):
+def test_a_correction_that_takes_other_arguments_does_not_answer_the_message_of_old(build_house: BuildHouse) -> None:
     house = build_house(scaled_=["    return self.cost + a"], drafts=1)
     shop, sibling, third = make_shop(house), make_shop(house), make_shop(house)
     assert house.send(shop, "scaled_", 3) == house.send(sibling, "scaled_", 3) == 7
@@ -153,7 +155,7 @@ def test_a_correction_that_takes_other_arguments_does_not_answer_the_message_of_
     assert house.send(third, "scaled_", 3) == 12
 
 
-def test_neither_policy_nor_a_primordial_object_shares(build_house):
+def test_neither_policy_nor_a_primordial_object_shares(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT], motto=["    return self.name"])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -166,7 +168,7 @@ def test_neither_policy_nor_a_primordial_object_shares(build_house):
     assert isinstance(house.send("genesis_obj", "objects"), list), "a clone's methods are its own, where the library has not given them"
 
 
-def test_two_who_correct_at_once_come_one_after_the_other(build_house):
+def test_two_who_correct_at_once_come_one_after_the_other(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -177,15 +179,16 @@ def test_two_who_correct_at_once_come_one_after_the_other(build_house):
     assert len(history) == 3
 
 
-def test_methods_of_an_earlier_version_take_part(build_house):
+def test_methods_of_an_earlier_version_take_part(build_house: BuildHouse) -> None:
     """Until 0.2 the library's record was the method, copies had a proof of their own, and neither said where it belongs."""
     house = build_house(worth=[WRONG, RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
 
-    def older():
+    def older() -> None:
         key = shape(house.image.at(shop), "worth", 0, [])
         method = library.current(house.image, key)
+        assert method is not None
         method.drop("shape")
         house.image.enter("library", key, method)
 
@@ -201,11 +204,11 @@ def test_methods_of_an_earlier_version_take_part(build_house):
 # --- what a message keeps ----------------------------------------------------------------------------------------------
 
 
-def message_of(house, target, selector="worth"):
+def message_of(house: House, target: Any, selector: str = "worth") -> Any:
     return Reference.parse(explained(house, target, selector)["proof"]["message"])
 
 
-def test_a_message_keeps_what_was_sent(build_house):
+def test_a_message_keeps_what_was_sent(build_house: BuildHouse) -> None:
     house = build_house(price_for_=["    return a.cost * b"])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "price_for_", sibling, kwargs={"b": 2}, session="till", seq=4, examples=[Example(8, [sibling], {"b": 2})]) == 8
@@ -216,7 +219,7 @@ def test_a_message_keeps_what_was_sent(build_house):
     assert house.send(message_of(house, shop, "price_for_"), "expected") == [{"result": 8, "args": [sibling], "kwargs": {"b": 2}}]
 
 
-def test_a_message_says_who_sent_it(build_house):
+def test_a_message_says_who_sent_it(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT])
     shop, till = make_shop(house), house.send("genesis_obj", "clone")
     offer(house, till, "ring_", "def ring_(self, shop):\n    return shop.worth()\n", examples=[Example(12, [shop])])
@@ -226,14 +229,14 @@ def test_a_message_says_who_sent_it(build_house):
     assert house.send(message_of(house, stall), "caller") == till
 
 
-def test_what_is_too_much_to_keep_is_said_to_be(build_house):
+def test_what_is_too_much_to_keep_is_said_to_be(build_house: BuildHouse) -> None:
     house = build_house(measure_=["    return len(a)"])
     shop = make_shop(house)
     assert house.send(shop, "measure_", "x" * 100_000) == 100_000
     assert "too many to keep" in house.send(message_of(house, shop, "measure_"), "arguments")
 
 
-def test_each_round_of_a_message_is_kept_and_the_oldest_goes_with_a_word(build_house):
+def test_each_round_of_a_message_is_kept_and_the_oldest_goes_with_a_word(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG], drafts=1)
     shop = make_shop(house)
     assert house.send(shop, "worth", session="first") == 7
@@ -254,7 +257,7 @@ def test_each_round_of_a_message_is_kept_and_the_oldest_goes_with_a_word(build_h
     assert house.send(house.send(message, "rounds")[0], "round") == 3
 
 
-def test_a_method_does_not_see_rounds(build_house):
+def test_a_method_does_not_see_rounds(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth"), house.send(make_shop(house), "worth")
@@ -266,7 +269,7 @@ def test_a_method_does_not_see_rounds(build_house):
 
 
 @pytest.mark.parametrize("stage", ["stage", "rounds"])
-def test_a_message_object_is_the_kernels(build_house, stage):
+def test_a_message_object_is_the_kernels(build_house: BuildHouse, stage: Any) -> None:
     house = build_house(worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -274,7 +277,7 @@ def test_a_message_object_is_the_kernels(build_house, stage):
     assert looked(house, lambda: isinstance(house.image.at(message_of_oid(house, shop)), UvmObject))
 
 
-def message_of_oid(house, target):
+def message_of_oid(house: House, target: Any) -> Any:
     proof = house.image.at(target).own("worth").own("proof")
     return Reference.parse(proof["message"])
 
@@ -282,7 +285,7 @@ def message_of_oid(house, target):
 # --- undo --------------------------------------------------------------------------------------------------------------
 
 
-def test_undoing_a_correction_reaches_all_who_share_the_method_and_can_be_undone(build_house):
+def test_undoing_a_correction_reaches_all_who_share_the_method_and_can_be_undone(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 7
@@ -297,7 +300,7 @@ def test_undoing_a_correction_reaches_all_who_share_the_method_and_can_be_undone
     assert explained(house, sibling)["author"] == "tool"
 
 
-def test_undoing_a_removal_gives_the_method_back_to_the_library(build_house):
+def test_undoing_a_removal_gives_the_method_back_to_the_library(build_house: BuildHouse) -> None:
     house = build_house(worth=[RIGHT], drafts=1)
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -307,7 +310,7 @@ def test_undoing_a_removal_gives_the_method_back_to_the_library(build_house):
     assert house.send(make_shop(house), "worth") == house.send(shop, "worth") == 12 and len(house.model.asked) == questions
 
 
-def test_undoing_what_an_object_has_of_its_own_gives_it_the_shared_one_again(build_house):
+def test_undoing_what_an_object_has_of_its_own_gives_it_the_shared_one_again(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -317,7 +320,7 @@ def test_undoing_what_an_object_has_of_its_own_gives_it_the_shared_one_again(bui
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 12
 
 
-def test_the_chronicle_tells_of_installs_corrections_and_removals(build_house):
+def test_the_chronicle_tells_of_installs_corrections_and_removals(build_house: BuildHouse) -> None:
     house = build_house(worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -334,7 +337,7 @@ def test_the_chronicle_tells_of_installs_corrections_and_removals(build_house):
     assert [entry.get("facts", {}).get("from") for entry in reversed(entries) if entry["kind"] == "install"] == [None, "library"]
 
 
-def two_rates(build_house):
+def two_rates(build_house: BuildHouse) -> Any:
     """Two shops of one shape that share `worth`, which sends `rate`: each has its own."""
     house = build_house(worth=["    return self.cost * self.rate()"], drafts=1)
     shop, sibling = make_shop(house), make_shop(house)
@@ -348,7 +351,7 @@ def two_rates(build_house):
     return house, shop, sibling
 
 
-def test_a_correction_is_tried_on_every_object_for_which_an_example_is_kept(build_house):
+def test_a_correction_is_tried_on_every_object_for_which_an_example_is_kept(build_house: BuildHouse) -> None:
     house, shop, sibling = two_rates(build_house)
     refused = offer(house, shop, "worth", "def worth(self):\n    return self.cost\n")
     assert refused.type == "TrialFailed"
@@ -359,7 +362,7 @@ def test_a_correction_is_tried_on_every_object_for_which_an_example_is_kept(buil
     assert [example["result"] for example in report["examples"]] == [4, 8]
 
 
-def test_what_is_written_again_is_tried_on_them_as_well(build_house):
+def test_what_is_written_again_is_tried_on_them_as_well(build_house: BuildHouse) -> None:
     house, shop, sibling = two_rates(build_house)
     house.model.bodies["worth"] = [
         "    return self.cost if self.cost < 9 else 1",
@@ -371,18 +374,18 @@ def test_what_is_written_again_is_tried_on_them_as_well(build_house):
     assert f"kept example 2, on {sibling}: () gave 4, not 8" in drafts[0]["why"]
 
 
-def test_one_that_has_a_method_of_its_own_is_not_asked_and_its_own_does_not_have_to_be_true_of_others(build_house):
+def test_one_that_has_a_method_of_its_own_is_not_asked_and_its_own_does_not_have_to_be_true_of_others(build_house: BuildHouse) -> None:
     house, _, sibling = two_rates(build_house)
     offer(house, sibling, "worth", "def worth(self):\n    return 8\n", here=True)
     assert house.send(sibling, "explain_", "worth")["shared"] is False and house.send(sibling, "worth") == 8
     assert [example["result"] for example in house.send(sibling, "explain_", "worth")["examples"]] == [8]
 
 
-def test_an_object_that_goes_on_changing_does_not_keep_a_correction_from_coming(build_house):
+def test_an_object_that_goes_on_changing_does_not_keep_a_correction_from_coming(build_house: BuildHouse) -> None:
     house, shop, sibling = two_rates(build_house)
     begin = house.writers._trials._server.begin
 
-    def meanwhile(request, load):
+    def meanwhile(request: Any, load: Any) -> Any:
         if request.subjects and house.trials_begun < 9:
             house.trials_begun += 1
             house.bench.send(sibling, "setSlot_value_", "cost", 4 + house.trials_begun)

@@ -1,31 +1,36 @@
 """What a message would do is shown, and nothing of it lasts; a method that was written for it is installed by whoever accepts it."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from tests.uvm.houses import House, make_shop, offer
+from tests.uvm.houses import BuildHouse, House, make_shop, offer
+from uvm.errors import ImageError
 from uvm.generation import proposals
 from uvm.image import clock
 from uvm.machine.delivery import Answered
 from uvm.protocol import Example, Reference, Result, Send, Step, Transaction, decode_value
 from uvm.rights import ALL
+from uvm.trial.client import TrialServer
 
 TOTAL = "    return self.cost * self.pieces"
 
 
-def preview(house, target, selector, *args, **options):
+def preview(house: House, target: Any, selector: str, *args: Any, **options: Any) -> Any:
     return house.carry_out(Send(id=1, target=target, selector=selector, args=list(args), preview=True, session="p", seq=1, **options))
 
 
-def accept(house, proposal, target, selector, *args):
+def accept(house: House, proposal: Any, target: Any, selector: str, *args: Any) -> Any:
     return house.carry_out(Send(id=1, target=target, selector=selector, args=list(args), accept=proposal["accept"]))
 
 
-def state(house):
+def state(house: House) -> Any:
     """The newest transaction."""
     return house.image.database.storage.lastTransaction()
 
 
-def test_what_a_message_would_do_is_shown_slot_by_slot_and_nothing_of_it_lasts(build_house):
+def test_what_a_message_would_do_is_shown_slot_by_slot_and_nothing_of_it_lasts(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     source = """def split(self, a):
@@ -54,7 +59,7 @@ def test_what_a_message_would_do_is_shown_slot_by_slot_and_nothing_of_it_lasts(b
     assert house.send(twin, "cost").type == "NoSuchObject"
 
 
-def test_parents_and_names_are_shown_too(build_house):
+def test_parents_and_names_are_shown_too(build_house: BuildHouse) -> None:
     house = build_house()
     shop, sibling = make_shop(house), make_shop(house)
     (slot,) = preview(house, shop, "addParent_", sibling)["slots"]
@@ -66,7 +71,7 @@ def test_parents_and_names_are_shown_too(build_house):
     assert state(house) == before
 
 
-def test_a_message_that_fails_fails_in_its_preview_likewise(build_house):
+def test_a_message_that_fails_fails_in_its_preview_likewise(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     assert preview(house, shop, "cost", 1).type == "BadArguments"
@@ -76,7 +81,7 @@ def test_a_message_that_fails_fails_in_its_preview_likewise(build_house):
     assert house.finish(delivery).type == "NotAllowed"
 
 
-def test_messages_beside_a_preview_in_one_transaction_last_and_it_does_not(build_house):
+def test_messages_beside_a_preview_in_one_transaction_last_and_it_does_not(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     first, look, second = (
@@ -84,13 +89,13 @@ def test_messages_beside_a_preview_in_one_transaction_last_and_it_does_not(build
         for slot, value, shown in (("cost", 5, False), ("cost", 99, True), ("pieces", 7, False))
     )
     outcomes = house.bench.run(first, look, second)
-    assert all(isinstance(outcome, Answered) for outcome in outcomes)
+    assert isinstance(outcomes[0], Answered) and isinstance(outcomes[1], Answered) and isinstance(outcomes[2], Answered)
     (slot,) = decode_value(outcomes[1].result)["slots"]
     assert (slot["before"], slot["after"]) == (5, 99)
     assert (house.send(shop, "cost"), house.send(shop, "pieces")) == (5, 7)
 
 
-def test_a_missing_method_is_written_tried_and_shown_and_is_there_once_it_is_accepted(build_house):
+def test_a_missing_method_is_written_tried_and_shown_and_is_there_once_it_is_accepted(build_house: BuildHouse) -> None:
     house = build_house(sell_=["    self.pieces = self.pieces - a\n    return self.pieces"])
     shop = make_shop(house)
     methods, messages = house.send("genesis_obj", "methods"), house.send("genesis_obj", "messages")
@@ -114,7 +119,7 @@ def test_a_missing_method_is_written_tried_and_shown_and_is_there_once_it_is_acc
     assert len(house.model.asked) == questions
 
 
-def test_what_was_shown_does_not_hold_once_the_objects_have_changed(build_house):
+def test_what_was_shown_does_not_hold_once_the_objects_have_changed(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     proposal = preview(house, shop, "total")
@@ -128,7 +133,7 @@ def test_what_was_shown_does_not_hold_once_the_objects_have_changed(build_house)
     assert accept(house, again, shop, "total") == 15
 
 
-def test_what_was_shown_does_not_hold_once_the_method_is_there(build_house):
+def test_what_was_shown_does_not_hold_once_the_method_is_there(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     proposal = preview(house, shop, "total")
@@ -137,7 +142,7 @@ def test_what_was_shown_does_not_hold_once_the_method_is_there(build_house):
     assert "method" not in preview(house, shop, "total")
 
 
-def test_nothing_is_accepted_that_was_not_shown_for_this_message(build_house):
+def test_nothing_is_accepted_that_was_not_shown_for_this_message(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL], sum_=["    return a"])
     shop = make_shop(house)
     proposal = preview(house, shop, "total")
@@ -147,7 +152,7 @@ def test_nothing_is_accepted_that_was_not_shown_for_this_message(build_house):
         Send(id=1, target=shop, selector="total", accept="0" * 32, preview=True)
 
 
-def test_what_is_shown_is_kept_for_a_time_and_up_to_a_number(build_house, monkeypatch):
+def test_what_is_shown_is_kept_for_a_time_and_up_to_a_number(build_house: BuildHouse, monkeypatch: pytest.MonkeyPatch) -> None:
     house = build_house(total=[TOTAL], other=[TOTAL], third=[TOTAL])
     monkeypatch.setattr(proposals, "KEPT", 2)
     shop = make_shop(house)
@@ -161,7 +166,7 @@ def test_what_is_shown_is_kept_for_a_time_and_up_to_a_number(build_house, monkey
     assert accept(house, proposal["third"], shop, "third").type == "PreviewGone"
 
 
-def test_a_preview_of_a_method_that_does_not_hold_shows_the_one_in_its_place(build_house):
+def test_a_preview_of_a_method_that_does_not_hold_shows_the_one_in_its_place(build_house: BuildHouse) -> None:
     house = build_house(total=["    return 12"])
     shop = make_shop(house)
     assert house.send(shop, "total") == 12
@@ -176,7 +181,7 @@ def test_a_preview_of_a_method_that_does_not_hold_shows_the_one_in_its_place(bui
     assert len(explained["history"]) == 1 and [example["result"] for example in explained["examples"]] == [50]
 
 
-def test_a_preview_tests_what_is_expected_and_keeps_nothing(build_house):
+def test_a_preview_tests_what_is_expected_and_keeps_nothing(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     house.send(shop, "total")
@@ -185,7 +190,7 @@ def test_a_preview_tests_what_is_expected_and_keeps_nothing(build_house):
     assert preview(house, shop, "cost", examples=[Example(5)]).type == "ExampleFailed"
 
 
-def test_a_preview_writes_the_method_of_its_own_message_alone(build_house):
+def test_a_preview_writes_the_method_of_its_own_message_alone(build_house: BuildHouse) -> None:
     house = build_house(outer=["    return self.inner()"], inner=["    return 1"])
     shop = make_shop(house)
     error = preview(house, shop, "outer")
@@ -197,12 +202,12 @@ def test_a_preview_writes_the_method_of_its_own_message_alone(build_house):
     assert house.send(shop, "respondsTo_", "inner") is False
 
 
-def test_a_message_that_comes_meanwhile_installs_its_own_method(build_house):
+def test_a_message_that_comes_meanwhile_installs_its_own_method(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
-    works = [house.bench.delivery(shop, "total", preview=True), house.bench.delivery(shop, "total")]
-    ended = []
-    for request in house.bench.run(*works):
+    deliveries = [house.bench.delivery(shop, "total", preview=True), house.bench.delivery(shop, "total")]
+    ended: list[ImageError | None] = []
+    for request in house.missed(*deliveries):
         house.writers.request(request, ended.append)
     house.until(lambda: len(ended) == 2)
     assert ended == [None, None]
@@ -210,7 +215,7 @@ def test_a_message_that_comes_meanwhile_installs_its_own_method(build_house):
     assert house.send(shop, "respondsTo_", "total") is True
 
 
-def test_another_process_accepts_what_was_shown(build_house, trials, tmp_path):
+def test_another_process_accepts_what_was_shown(build_house: BuildHouse, trials: TrialServer, tmp_path: Path) -> None:
     house = build_house(total=[TOTAL])
     shop = make_shop(house)
     proposal = preview(house, shop, "total")
@@ -219,7 +224,7 @@ def test_another_process_accepts_what_was_shown(build_house, trials, tmp_path):
     assert house.send(shop, "total") == 12
 
 
-def test_what_the_library_has_is_shown_and_shared_once_it_is_accepted(build_house):
+def test_what_the_library_has_is_shown_and_shared_once_it_is_accepted(build_house: BuildHouse) -> None:
     house = build_house(total=[TOTAL])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "total", examples=[Example(12)])
@@ -231,7 +236,7 @@ def test_what_the_library_has_is_shown_and_shared_once_it_is_accepted(build_hous
     assert explained["shared"] and [example["result"] for example in explained["examples"]] == [12]
 
 
-def test_a_correction_that_is_accepted_reaches_all_who_share_the_method(build_house):
+def test_a_correction_that_is_accepted_reaches_all_who_share_the_method(build_house: BuildHouse) -> None:
     house = build_house(total=["    return self.cost + 8"], drafts=1)
     shop, sibling = make_shop(house), make_shop(house)
     assert (house.send(shop, "total"), house.send(sibling, "total")) == (12, 12)
@@ -243,11 +248,11 @@ def test_a_correction_that_is_accepted_reaches_all_who_share_the_method(build_ho
     assert house.send(sibling, "total") == 18
 
 
-def preview_all(house, *steps):
+def preview_all(house: House, *steps: Any) -> Any:
     return house.carry_out(Transaction(id=1, sends=list(steps), preview=True, session="p", seq=2))
 
 
-def test_a_preview_of_several_sends_shows_the_result_of_each_and_what_all_of_them_change(build_house):
+def test_a_preview_of_several_sends_shows_the_result_of_each_and_what_all_of_them_change(build_house: BuildHouse) -> None:
     house = build_house()
     shop = make_shop(house)
     before = state(house)
@@ -273,7 +278,7 @@ def test_a_preview_of_several_sends_shows_the_result_of_each_and_what_all_of_the
     assert house.carry_out(Transaction(id=1, sends=steps[:1], session="p", seq=2)) == [shop], "a preview leaves no receipt"
 
 
-def test_a_preview_of_several_sends_writes_no_method(build_house):
+def test_a_preview_of_several_sends_writes_no_method(build_house: BuildHouse) -> None:
     house = build_house(total=["    return 12"])
     shop = make_shop(house)
     error = preview_all(house, Step(shop, "cost"), Step(shop, "total"))

@@ -16,6 +16,7 @@ from uvm.generation.events import (
     Chosen,
     Claimed,
     ClaimLost,
+    GenerationEvent,
     LibraryFound,
     NeedProbed,
     ObjectsChanged,
@@ -83,11 +84,11 @@ class Model(RuleBasedStateMachine):
         self.world.end(order, self.world.well(order))
 
     @precondition(lambda self: self.world.pending)
-    @rule(pick=picks, way=picks, drafts=st.lists(st.sampled_from(BODIES), min_size=1, max_size=2))
+    @rule(pick=picks, which=picks, drafts=st.lists(st.sampled_from(BODIES), min_size=1, max_size=2))
     def go_otherwise(self, pick: int, which: int, drafts: list[str]) -> None:
         order = self.world.pending[pick % len(self.world.pending)]
         number = getattr(order, "generation", 0)
-        others = []
+        others: list[GenerationEvent] = []
         match order:
             case TakeClaim(request=request):
                 left = [Draft(source=f"def {request.selector}(self):\n{body}\n", persona="ann") for body in drafts]
@@ -168,7 +169,7 @@ class Model(RuleBasedStateMachine):
         running = {question for generation in generations.values() for question in generation.questions}
         assert set(world.questions) == running, "a question is asked for what goes on, and cancelled with it"
         assert set(world.trials) == {number for number, generation in generations.items() if generation.step == "trying"}
-        for number in world.seen:
+        for number in world.numbers:
             assert world.counts["DrawCommission", number] <= AGAIN + 1
             assert world.counts["AskWriter", number] <= (AGAIN + 1) * DRAFTS
             assert world.counts["ProbeNeed", number] <= NEEDS

@@ -1,5 +1,7 @@
 """The prompt that the image builds is the prompt that the forge trains on."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -18,7 +20,7 @@ _values = st.recursive(_plain, lambda inner: st.lists(inner, max_size=6) | st.di
 _names = st.from_regex(r"slot_[a-z]{1,8}", fullmatch=True)
 
 
-def test_the_first_paragraph_is_the_same():
+def test_the_first_paragraph_is_the_same() -> None:
     assert COVENANT == render.COVENANT
 
 
@@ -26,7 +28,7 @@ def test_the_first_paragraph_is_the_same():
 @given(
     st.dictionaries(_names, _values, max_size=30), st.lists(_values, max_size=3), st.dictionaries(st.sampled_from(["by", "limit"]), _plain)
 )
-def test_the_image_and_the_forge_write_the_same_prompt(slots, args, kwargs):
+def test_the_image_and_the_forge_write_the_same_prompt(slots: Any, args: Any, kwargs: Any) -> None:
     with awakened() as image:
         bench = Bench(image)
         answer = bench.send("genesis_obj", "clone")
@@ -51,7 +53,7 @@ def test_the_image_and_the_forge_write_the_same_prompt(slots, args, kwargs):
     _values,
     st.sampled_from(["result", "changed", "raises"]),
 )
-def test_the_image_and_the_forge_write_the_same_examples(args, slots, changed, result, kind):
+def test_the_image_and_the_forge_write_the_same_examples(args: Any, slots: Any, changed: Any, result: Any, kind: Any) -> None:
     called = render.call("do_it", args, {})
     if kind == "raises":
         mine = Example(args=args, slots=slots, raises="ValueError")

@@ -3,12 +3,14 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from deploy.settings import Configuration, Home, Settings
 from tests.uvm.generation.killed import DIGEST, METHODS
-from tests.uvm.houses import House, make_shop, offer
+from tests.uvm.houses import BuildHouse, House, make_shop, offer
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import ROOT, running_server
 from uvm.awakening import renewal
@@ -19,6 +21,7 @@ from uvm.image.image import Database, Image
 from uvm.image.methods import install, method, runs
 from uvm.objects import KIND, PARENTS, UvmObject
 from uvm.protocol import Example, Reference
+from uvm.trial.client import TrialServer
 
 BASE = "0" * 64
 COVENANT = "c" * 64
@@ -27,35 +30,34 @@ WRONG = "    self.cost = 0\n    return self.cost"
 RIGHT = "    return self.cost * self.pieces"
 
 
-def adapter(house, persona, digest, name="covenant"):
+def adapter(house: House, persona: str, digest: str, name: str = "covenant") -> None:
     """Give a persona an adapter."""
     proxy = UvmObject({KIND: "adapter", "digest": digest, "blobs": {}, "name": name, "base": BASE})
 
-    def put():
+    def put() -> None:
         model_registry.enter(house.image, "adapter", proxy)
         house.image.named(persona).put("adapter", proxy)
 
     house.transactor.run(put)
-    (house.model.home / "adapters" / digest).mkdir(parents=True, exist_ok=True)
+    (house.home / "adapters" / digest).mkdir(parents=True, exist_ok=True)
 
 
-def furnished(build_house, tmp_path, **bodies):
+def furnished(build_house: BuildHouse, tmp_path: Path, **bodies: Any) -> Any:
     """A house whose personas have the adapter COVENANT."""
     house = build_house(**bodies)
-    house.model.home = tmp_path
     adapter(house, "pLLM_obj", COVENANT)
     return house
 
 
-def revoke(house, kind="adapter", name=COVENANT, **options):
+def revoke(house: House, kind: Any = "adapter", name: Any = COVENANT, **options: Any) -> Any:
     return house.send("pLLM_obj", "revokeAuthor_", kind, name, kwargs=options)
 
 
-def restore(house, kind="adapter", name=COVENANT, **options):
+def restore(house: House, kind: Any = "adapter", name: Any = COVENANT, **options: Any) -> Any:
     return house.send("pLLM_obj", "restoreAuthor_", kind, name, kwargs=options)
 
 
-def test_what_a_revoked_adapter_wrote_stays_to_be_read_and_is_written_anew(build_house, tmp_path):
+def test_what_a_revoked_adapter_wrote_stays_to_be_read_and_is_written_anew(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[WRONG])
     shop, sibling, never = (make_shop(house) for _ in range(3))
     assert house.send(shop, "worth") == house.send(sibling, "worth") == 0
@@ -76,7 +78,7 @@ def test_what_a_revoked_adapter_wrote_stays_to_be_read_and_is_written_anew(build
     assert house.send(shop, "explain_", "worth")["proof"]["adapter"] == ""
 
 
-def test_the_next_adapter_up_the_chain_speaks_for_the_revoked_one(build_house, tmp_path):
+def test_the_next_adapter_up_the_chain_speaks_for_the_revoked_one(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT], price=[RIGHT])
     adapter(house, "brick", OTHER, "own")
     shop = make_shop(house)
@@ -87,7 +89,7 @@ def test_the_next_adapter_up_the_chain_speaks_for_the_revoked_one(build_house, t
     assert house.model.asked[-1].adapter == COVENANT
 
 
-def test_a_revoked_adapter_is_asked_for_in_vain(build_house, tmp_path):
+def test_a_revoked_adapter_is_asked_for_in_vain(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     house.send(make_shop(house), "worth")
     revoke(house)
@@ -100,7 +102,7 @@ def test_a_revoked_adapter_is_asked_for_in_vain(build_house, tmp_path):
     assert house.send("brick", "adapter") == proxy and house.send(proxy, "state") == "ready"
 
 
-def test_restoring_lets_methods_run_where_nothing_came_in_between(build_house, tmp_path):
+def test_restoring_lets_methods_run_where_nothing_came_in_between(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT], price=["    return self.cost"])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(shop, "price"), house.send(sibling, "worth")
@@ -119,7 +121,7 @@ def test_restoring_lets_methods_run_where_nothing_came_in_between(build_house, t
     assert restore(house).type == "BadArguments", "it is revoked no more"
 
 
-def test_revoking_shows_first_and_may_be_said_twice(build_house, tmp_path):
+def test_revoking_shows_first_and_may_be_said_twice(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -132,7 +134,7 @@ def test_revoking_shows_first_and_may_be_said_twice(build_house, tmp_path):
     assert (listed["kind"], listed["name"], listed["methods"], listed["by"]) == ("adapter", COVENANT, 1, "local")
 
 
-def test_a_persona_is_not_asked_any_more(build_house, tmp_path):
+def test_a_persona_is_not_asked_any_more(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT], price=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -143,7 +145,7 @@ def test_a_persona_is_not_asked_any_more(build_house, tmp_path):
     assert house.send(shop, "worth") == house.send(shop, "price") == 12
 
 
-def test_a_session_and_a_principal_are_revoked_with_what_they_offered(build_house, tmp_path):
+def test_a_session_and_a_principal_are_revoked_with_what_they_offered(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop, sibling = make_shop(house), make_shop(house)
     offer(house, shop, "worth", "def worth(self):\n    return 1\n", session="bad", seq=1)
@@ -160,7 +162,7 @@ def test_a_session_and_a_principal_are_revoked_with_what_they_offered(build_hous
     assert fate["fate"] == "replaced"
 
 
-def test_what_two_revocations_keep_takes_two_to_restore(build_house, tmp_path):
+def test_what_two_revocations_keep_takes_two_to_restore(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -172,7 +174,7 @@ def test_what_two_revocations_keep_takes_two_to_restore(build_house, tmp_path):
     assert house.send(shop, "worth") == 12
 
 
-def test_a_method_that_was_corrected_is_its_correctors(build_house, tmp_path):
+def test_a_method_that_was_corrected_is_its_correctors(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -185,7 +187,7 @@ def test_a_method_that_was_corrected_is_its_correctors(build_house, tmp_path):
     assert house.send(sibling, "respondsTo_", "worth") is False
 
 
-def test_a_correction_by_hand_of_what_is_in_quarantine_runs(build_house, tmp_path):
+def test_a_correction_by_hand_of_what_is_in_quarantine_runs(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[WRONG])
     shop, sibling = make_shop(house), make_shop(house)
     house.send(shop, "worth"), house.send(sibling, "worth")
@@ -196,7 +198,7 @@ def test_a_correction_by_hand_of_what_is_in_quarantine_runs(build_house, tmp_pat
     assert "quarantined" not in house.send(shop, "explain_", "worth")
 
 
-def test_an_objects_own_answer_to_what_it_does_not_understand_may_be_in_quarantine(build_house, tmp_path):
+def test_an_objects_own_answer_to_what_it_does_not_understand_may_be_in_quarantine(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     offer(house, shop, "doesNotUnderstand_", "def doesNotUnderstand_(self, message):\n    return 'mine'\n", session="bad", seq=1)
@@ -205,7 +207,7 @@ def test_an_objects_own_answer_to_what_it_does_not_understand_may_be_in_quaranti
     assert house.send(shop, "worth") == 12
 
 
-def test_every_process_sees_it_with_its_next_message(build_house, trials, tmp_path):
+def test_every_process_sees_it_with_its_next_message(build_house: BuildHouse, trials: TrialServer, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     assert house.send(shop, "worth") == 12
@@ -219,7 +221,7 @@ def test_every_process_sees_it_with_its_next_message(build_house, trials, tmp_pa
     image.connection.close()
 
 
-def test_bad_input_changes_nothing(build_house, tmp_path):
+def test_bad_input_changes_nothing(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -237,7 +239,7 @@ def test_bad_input_changes_nothing(build_house, tmp_path):
     assert house.send(shop, "worth") == 12 and house.send("pLLM_obj", "revokedAuthors") == []
 
 
-def test_tools_cannot_set_the_mark(build_house, tmp_path):
+def test_tools_cannot_set_the_mark(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth")
@@ -248,14 +250,14 @@ def test_tools_cannot_set_the_mark(build_house, tmp_path):
     assert house.send(shop, "worth") == 12
 
 
-def test_an_image_of_an_earlier_version_learns_who_wrote_what(build_house, tmp_path):
+def test_an_image_of_an_earlier_version_learns_who_wrote_what(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[WRONG])
     shop = make_shop(house)
     house.send(shop, "worth")
     loose = house.send(shop, "clone")
     offer(house, loose, "worth", "def worth(self):\n    return 1\n", here=True, session="s", seq=1)
 
-    def forget():
+    def forget() -> None:
         del house.image.root["authors"]
 
     house.transactor.run(forget)
@@ -265,7 +267,7 @@ def test_an_image_of_an_earlier_version_learns_who_wrote_what(build_house, tmp_p
     assert revoke(house)["methods"][0]["object"] == shop
 
 
-def test_many_methods_are_portioned(build_house, tmp_path, monkeypatch):
+def test_many_methods_are_portioned(build_house: BuildHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     house = furnished(build_house, tmp_path, **{f"m{number}": [RIGHT] for number in range(5)}, drafts=1)
     shop = make_shop(house)
     for number in range(5):
@@ -280,7 +282,9 @@ def test_many_methods_are_portioned(build_house, tmp_path, monkeypatch):
     assert [restore(house)["counts"] for _ in range(3)] == [{"restored": 2}, {"restored": 2}, {"restored": 1}]
 
 
-def test_a_revocation_whose_sender_died_is_brought_to_its_end_by_the_heartbeat(build_house, tmp_path, monkeypatch):
+def test_a_revocation_whose_sender_died_is_brought_to_its_end_by_the_heartbeat(
+    build_house: BuildHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     house = furnished(build_house, tmp_path, **{f"m{number}": [RIGHT] for number in range(5)}, drafts=1)
     shop = make_shop(house)
     for number in range(5):
@@ -307,7 +311,7 @@ def test_a_revocation_whose_sender_died_is_brought_to_its_end_by_the_heartbeat(b
     assert house.looked(lambda: house.image.named("pLLM_obj").own("adapter").own("state")) == "ready"
 
 
-def test_a_revocation_is_one_record_more_in_the_table(build_house, tmp_path):
+def test_a_revocation_is_one_record_more_in_the_table(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     house.send(make_shop(house), "worth")
     revoke(house)
@@ -320,7 +324,7 @@ def test_a_revocation_is_one_record_more_in_the_table(build_house, tmp_path):
     ("where", "times", "done"),
     [("store", 1, False), ("store", METHODS // 2, False), ("tpc_vote", 1, False), ("tpc_finish", 1, False), ("never", 0, True)],
 )
-def test_kill_9_in_the_middle_leaves_before_or_after(tmp_path, where, times, done):
+def test_kill_9_in_the_middle_leaves_before_or_after(tmp_path: Path, where: Any, times: Any, done: Any) -> None:
     with running_server(tmp_path / "var") as server:
         with awakened(server.client(Database)) as image:
             image.manager.begin()
@@ -349,7 +353,7 @@ def test_kill_9_in_the_middle_leaves_before_or_after(tmp_path, where, times, don
             image.manager.abort()
 
 
-def test_the_chronicle_has_it_and_restoring_is_its_undo(build_house, tmp_path):
+def test_the_chronicle_has_it_and_restoring_is_its_undo(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     house.send(make_shop(house), "worth")
     house.send("pLLM_obj", "revokeAuthor_", "adapter", COVENANT, "it rounds wrongly", session="s", seq=1)
@@ -362,7 +366,7 @@ def test_the_chronicle_has_it_and_restoring_is_its_undo(build_house, tmp_path):
     assert house.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]["kind"] == "restoration"
 
 
-def test_what_a_revoked_method_kept_binds_the_one_that_is_written_in_its_place(build_house, tmp_path):
+def test_what_a_revoked_method_kept_binds_the_one_that_is_written_in_its_place(build_house: BuildHouse, tmp_path: Path) -> None:
     house = furnished(build_house, tmp_path, worth=[RIGHT])
     shop = make_shop(house)
     house.send(shop, "worth", examples=[Example(50, slots={"cost": 10, "pieces": 5})])

@@ -1,6 +1,8 @@
 """Models and adapters that exported objects refer to: named once each, with files whose bytes the export has."""
 
 import hashlib
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -20,7 +22,7 @@ BYTES = bytes(range(256)) * 400
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Two personas with one adapter of the image's model, and one whose adapter was removed."""
     with running_server(tmp_path_factory.mktemp("image")) as server, awakened(server.client(Database)) as image:
         world = World(image)
@@ -35,7 +37,7 @@ def world(tmp_path_factory):
         yield world
 
 
-def enter(image, kind, name, files, **facts):
+def enter(image: Any, kind: Any, name: str, files: Any, **facts: Any) -> Any:
     blobs = {path: written(image, [content]) for path, content in files.items()}
     digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     proxy = UvmObject({KIND: kind, "name": name, "digest": listing_digest(digests), "digests": digests, "blobs": blobs, **facts})
@@ -43,7 +45,7 @@ def enter(image, kind, name, files, **facts):
     return proxy
 
 
-def test_an_export_names_the_weights_once_each_and_has_their_bytes(world):
+def test_an_export_names_the_weights_once_each_and_has_their_bytes(world: World) -> None:
     part, documents = world.export("wren", "lark")
     adapter, model = part.weights
     assert (adapter.kind, adapter.name, adapter.base) == ("adapter", "tone", model.digest)
@@ -55,7 +57,7 @@ def test_an_export_names_the_weights_once_each_and_has_their_bytes(world):
     assert read(world, part, model.files["model.safetensors"]) == BYTES
 
 
-def read(world, part, digest):
+def read(world: World, part: Any, digest: str) -> Any:
     content, offset = b"", 0
     while True:
         piece = world.answer(Export(1, ["wren", "lark"], tid=part.tid, blob=digest, offset=offset))
@@ -65,7 +67,7 @@ def read(world, part, digest):
         offset = piece.offset
 
 
-def test_weights_whose_files_are_gone_are_named_without_them(world):
+def test_weights_whose_files_are_gone_are_named_without_them(world: World) -> None:
     with world.changing():
         adapter = world.image.named("owl").own("adapter")
         digest = adapter.own("digest")
@@ -74,7 +76,7 @@ def test_weights_whose_files_are_gone_are_named_without_them(world):
     assert first == ExportedWeights("adapter", digest, "gone", first.base, {})
 
 
-def test_more_weights_than_an_export_may_name_are_refused(world, monkeypatch):
+def test_more_weights_than_an_export_may_name_are_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(survey, "WEIGHTS", 1)
     with pytest.raises(errors.BadValue, match="more than 1 models and adapters"):
         world.export("lark")

@@ -180,7 +180,7 @@ def changed(bundle: Bundle, key: str, **fields: Any) -> Bundle:
 
 def picture(image: Image, roots: list[UvmObject]) -> dict[str, Any]:
     """A graph of objects in which each is numbered by the order in which it is met: equal for graphs that are the same but for identity."""
-    primordial = {image.names[name]._p_oid: name for name in image.root["primordial"]}
+    primordial: dict[bytes, str] = {image.names[name]._p_oid: name for name in image.root["primordial"]}
     numbers: dict[bytes, str] = {}
     pictures: dict[str, Any] = {}
     pending = list(roots) or [owner for name, owner in image.names.items() if name not in image.root["primordial"]]
