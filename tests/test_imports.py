@@ -124,7 +124,7 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
 
 
 CORE = (
-    *("events", "instructions", "generation", "request", "stages", "questions", "verdicts", "decision", "features"),
+    *("events", "instructions", "generation", "request", "stages", "questions", "verdicts", "decision", "features", "naming", "lexicon"),
     *(f"process/{path.stem}" for path in sorted((ROOT / "uvm" / "generation" / "process").glob("*.py"))),
 )
 CORE_MAY = (

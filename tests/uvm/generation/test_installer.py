@@ -1,6 +1,6 @@
 """What the writing of a method does to the image, one step at a time, each in a transaction of the test's."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -92,13 +92,14 @@ def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_t
 def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk: Any) -> None:
     oid = desk.installer.claim(desk.request).oid
     assert desk.of("uvm-2/1").claim(desk.request).state == "theirs"
-    for step in (
+    steps: tuple[Callable[[], object], ...] = (
         lambda: desk.of("uvm-2/1").advance(desk.step(oid, "reified", "reflected")),
         lambda: desk.of("uvm-2/1").renew(oid, "reified"),
         lambda: desk.of("uvm-2/1").back_to_trial(oid),
         lambda: desk.of("uvm-2/1").wait_for(oid, "k"),
         lambda: desk.installer.advance(desk.step(oid, "drafted", "audited")),
-    ):
+    )
+    for step in steps:
         with pytest.raises(LostClaim):
             step()
     with pytest.raises(IllegalStage):

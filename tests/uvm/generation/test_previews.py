@@ -211,7 +211,7 @@ def test_a_message_that_comes_meanwhile_installs_its_own_method(build_house: Bui
         house.writers.request(request, ended.append)
     house.until(lambda: len(ended) == 2)
     assert ended == [None, None]
-    assert house.finish(works[1]) == 12
+    assert house.finish(deliveries[1]) == 12
     assert house.send(shop, "respondsTo_", "total") is True
 
 

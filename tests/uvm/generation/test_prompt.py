@@ -14,7 +14,7 @@ from uvm.machine.delivery import Answered
 from uvm.protocol import Example, decode_value
 from uvm.values.examples import line
 
-_texts = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=60)
+_texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=60)
 _plain = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | _texts
 _values = st.recursive(_plain, lambda inner: st.lists(inner, max_size=6) | st.dictionaries(_texts, inner, max_size=6), max_leaves=12)
 _names = st.from_regex(r"slot_[a-z]{1,8}", fullmatch=True)
