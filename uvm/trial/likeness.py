@@ -33,10 +33,10 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(encode(TrialOutcome(kind="ok", result=[comparable(part) for part in parts]))).hexdigest()[:32]
 
 
-def of_run(result: Any, effects: list[Effect], made: int, made_digest: str) -> str:
+def of_run(result: Any, effects: list[Effect], count: int, made_digest: str) -> str:
     """Digest of what a run brought about. References to what it made name nothing outside of it."""
     changes = sorted(([str(effect.object), effect.slot, *_after(effect)] for effect in effects), key=lambda change: change[:2])
-    return digest(None if made else result, made_digest, changes)
+    return digest(None if count else result, made_digest, changes)
 
 
 def of_failure(kind: str, needed: Any = None) -> str:
