@@ -26,6 +26,7 @@ from deploy.data_type import settled
 from deploy.settings import Home, InferenceSettings
 from inference_worker.adapters.adapter import Adapter, BaseModel
 from inference_worker.concurrency import together
+from inference_worker.engine.chat import chat_text
 from inference_worker.engine.engine import Emit, Engine, Generated
 from inference_worker.engine.heap import settle
 from inference_worker.engine.processes import first_module
@@ -313,10 +314,7 @@ class VllmEngine(Engine):
     def _tokens(self, request: Generate) -> list[int]:
         if not request.chat:
             return list(self._tokenizer.encode(request.prompt))
-        if not self._tokenizer.chat_template:
-            raise BadRequest("the model has no chat template; send the whole prompt, with chat off")
-        messages = [{"role": "user", "content": request.prompt}]
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        text = chat_text(self._tokenizer, request)
         # The template writes the tokens that begin a text by itself.
         return list(self._tokenizer.encode(text, add_special_tokens=False))
 

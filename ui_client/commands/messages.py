@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from ui_client import explanation, progress, report, terminal, values, wherefore
+from ui_client.choices import example_of
 from ui_client.client.client import Client
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
@@ -29,7 +29,6 @@ _SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}
 _EXAMPLE_SHAPE = '{"args": [3], "result": 7}'
 _EXAMPLE = f"{_EXAMPLE_SHAPE}, with kwargs, slots before, slots changed, or the error it raises"
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_MAPS = ("kwargs", "slots", "changed")
 Examples = Annotated[
     list[str] | None,
     typer.Option(
@@ -403,12 +402,6 @@ def _example(text: str, option: str) -> Example:
         parsed = json.loads(text)
         if not isinstance(parsed, dict):
             raise values.BadArgument("it is no map")
-        # What stands in the maps of an example are values; the maps themselves are none.
-        fields = {
-            name: {key: values.from_json(element) for key, element in value.items()} if name in _MAPS and isinstance(value, dict) else value
-            for name, value in parsed.items()
-        }
-        fields |= {name: values.from_json(parsed[name]) for name in ("result", "args") if name in parsed}
-        return msgspec.convert(fields, Example)
+        return example_of(parsed)
     except ValueError as error:
         raise values.BadArgument(f"{option} {text!r}: {error}; an example is JSON such as {_EXAMPLE}") from error

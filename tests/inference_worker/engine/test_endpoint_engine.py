@@ -101,6 +101,8 @@ def test_another_server_is_asked_for_nothing_that_openai_has_not() -> None:
     path, body = question(asked(grammar='root ::= "a"', chat=True), Sampling(), "served", vllm=False, priorities=False)
     assert path == "/v1/chat/completions"
     assert body["messages"] == [{"role": "user", "content": "def"}]
+    _, body = question(asked(chat=True, system="Be brief."), Sampling(), "served", vllm=False, priorities=False)
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "def"}]
     assert set(body) == {"model", "messages", "max_tokens", "temperature", "top_p", "stream", "stream_options", "logprobs"}
 
 
