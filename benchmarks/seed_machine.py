@@ -63,7 +63,7 @@ def plans() -> Iterable[list[str]]:
 
 
 def found(one: Outcome) -> list[str]:
-    return [f"{one.found('hot'):.0%}", f"{one.found('hot', 'warm'):.0%}"]
+    return [f"{one.arrival_share('hot'):.0%}", f"{one.arrival_share('hot', 'warm'):.0%}"]
 
 
 def firsts(one: Outcome) -> list[str]:

@@ -233,7 +233,7 @@ def report(real: Outcome, simulated: Outcome) -> dict[str, dict[str, float]]:
     """Both, and how they compare: times as ratios, shares of requests as they are."""
     ratios = {f"first token {name}": simulated.first_token[name] / real.first_token[name] for name in ("mean", "p50", "p90", "p99")}
     both = {"recorded": real, "simulated": simulated}
-    shares = {f"{name} {tier}": one.found(tier) for name, one in both.items() for tier in ("hot", "warm", "cold")}
+    shares = {f"{name} {tier}": one.arrival_share(tier) for name, one in both.items() for tier in ("hot", "warm", "cold")}
     return {"ratios": ratios, "found": shares}
 
 

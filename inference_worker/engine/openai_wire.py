@@ -80,10 +80,10 @@ def question(request: Generate, sampling: Sampling, model: str, *, vllm: bool, p
     return "/v1/completions", body | {"prompt": request.prompt, "logprobs": 0}
 
 
-def step(data: bytes) -> CompletionChunk:
+def step(payload: bytes) -> CompletionChunk:
     """One event. Raises Malformed, and Complaint when it is an error."""
     try:
-        event = _events.decode(data)
+        event = _events.decode(payload)
     except msgspec.DecodeError as error:
         raise Malformed(str(error)) from error
     if event.error is not None:

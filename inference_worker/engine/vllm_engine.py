@@ -275,13 +275,13 @@ class VllmEngine(Engine):
             raise BadAdapter(refusal)
         return list(answers)
 
-    async def _unless_dead(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, or EngineDied as soon as the engine is dead, whatever `work` still waits for."""
+    async def _unless_dead(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of `coroutine`, or EngineDied as soon as the engine is dead, whatever `coroutine` still waits for."""
         if self._vitals is None:
-            work.close()
+            coroutine.close()
             raise EngineDied("the engine was stopped")
         death = self._vitals.death
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(coroutine)
         self._waiting += 1
         try:
             both: set[asyncio.Future[Any]] = {task, death}

@@ -181,11 +181,11 @@ def why(
 ) -> None:
     """Tell how a method came to be, or why a message was refused: what was asked, what was drafted, and what decided it."""
     with answering(as_json), connect() as client:
-        told = reasons(client, values.target(target), selector, arguments)
+        facts = reasons(client, values.target(target), selector, arguments)
         if as_json:
-            report.result(told)
+            report.result(facts)
         else:
-            report.out.print(wherefore.render(told, target), soft_wrap=False)
+            report.out.print(wherefore.render(facts, target), soft_wrap=False)
 
 
 def objects(
@@ -275,10 +275,10 @@ def reasons(
     client: Client, target: Reference | str, selector: str, arguments: int | None, keywords: list[str] | None = None
 ) -> dict[str, Any]:
     """What the image knows of a method or of a refusal. Raises Failure when the answer is no map."""
-    told = client.send(target, "mirror_", "why_", selector, arguments, keywords)
-    if not isinstance(told, dict):
-        raise Failure("BadReply", f"why_ answered a {type(told).__name__}, not a map", "batos logs uvm-1 has more")
-    return told
+    facts = client.send(target, "mirror_", "why_", selector, arguments, keywords)
+    if not isinstance(facts, dict):
+        raise Failure("BadReply", f"why_ answered a {type(facts).__name__}, not a map", "batos logs uvm-1 has more")
+    return facts
 
 
 def _chosen(client: Client, target: Reference | str, selector: str, arguments: int, keywords: list[str], number: int) -> Example:
@@ -298,8 +298,8 @@ def _print_new_methods(client: Client, story: Story) -> None:
             report.err.print(explanation.source_panel(facts["source"], event.selector))
         if isinstance(facts.get("confidence"), int | float):
             decision = facts.get("proof", {}).get("decision") or {}
-            asked = f", at a risk of {decision['risk']:.0%}" if isinstance(decision.get("risk"), int | float) else ""
-            report.note(f"{event.selector} is right with a probability of {facts['confidence']:.0%}{asked}: batos why says why")
+            accepted_risk = f", at a risk of {decision['risk']:.0%}" if isinstance(decision.get("risk"), int | float) else ""
+            report.note(f"{event.selector} is right with a probability of {facts['confidence']:.0%}{accepted_risk}: batos why says why")
 
 
 def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | None = None, accept: list[str] | None = None) -> None:
@@ -323,8 +323,8 @@ def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | N
         report.out.print(Text(values.showable(text)), soft_wrap=True)
     report.note("nothing was changed")
     if method is not None:
-        way = shlex.join([*(accept or []), "--accept", preview["accept"]])
-        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {way}")
+        command = shlex.join([*(accept or []), "--accept", preview["accept"]])
+        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {command}")
 
 
 def names_for(client: Client, value: object, without: frozenset[Reference] = frozenset()) -> dict[Reference, str]:

@@ -32,8 +32,8 @@ _UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError)
 _COUNTED: Final = frozenset({"clones", "messages", "methods"})
 """Counters of genesis_obj, which the kernel moves."""
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
+Subject = TypeVar("Subject")
+Outcome = TypeVar("Outcome")
 Connect = Callable[[], AbstractContextManager[ImageAccess]]
 
 
@@ -87,8 +87,8 @@ class SuiteRun:
     def run(self) -> list[TaskReport]:
         """Every task with its verdict, in the order of the suite. What fails for a reason outside of a task fails that task alone."""
         with self._connected() as accesses:
-            sent = self._each("sent", accesses, self._tasks, self._send)
-            return self._each("judged", accesses, sent, self._judge)
+            sent = self._in_parallel("sent", accesses, self._tasks, self._send)
+            return self._in_parallel("judged", accesses, sent, self._judge)
 
     # --- threads and connections -----------------------------------------------------------------------------------------
 
@@ -100,21 +100,21 @@ class SuiteRun:
                 idle.put(opened.enter_context(self._connect()))
             yield idle
 
-    def _each(
-        self, phase: str, idle: "SimpleQueue[ImageAccess]", items: Sequence[Item], work: Callable[[ImageAccess, Item], Made]
-    ) -> list[Made]:
-        """The work on every item, at most `parallel` at a time."""
+    def _in_parallel(
+        self, phase: str, idle: "SimpleQueue[ImageAccess]", subjects: Sequence[Subject], step: Callable[[ImageAccess, Subject], Outcome]
+    ) -> list[Outcome]:
+        """The step on every subject, at most `parallel` at a time."""
 
-        def one(item: Item) -> Made:
+        def on_idle_connection(subject: Subject) -> Outcome:
             access = idle.get()
             try:
-                return work(access, item)
+                return step(access, subject)
             finally:
                 idle.put(access)
 
-        pool = ThreadPoolExecutor(max(1, min(self._parallel, len(items))), "evaluation")
+        pool = ThreadPoolExecutor(max(1, min(self._parallel, len(subjects))), "evaluation")
         try:
-            futures: list[Future[Made]] = [pool.submit(one, item) for item in items]
+            futures: list[Future[Outcome]] = [pool.submit(on_idle_connection, subject) for subject in subjects]
             pending = set(futures)
             while pending:
                 _, pending = wait(pending, TICK_S, FIRST_COMPLETED)
@@ -157,7 +157,7 @@ class SuiteRun:
         state = access.inspect(receiver)
         explained = _explained(access, receiver, task.selector, state)
         thought = drafting(explained.get("proof"), explained, details, _message(access, details))
-        if error is not None and outside(error, thought.known):
+        if error is not None and outside(error, thought.was_considered):
             return SentTask(task, failure=str(error), failure_type=_type_of(error), seconds=seconds, drafting=thought)
         changed, beyond = _differences(access, task, references, names, state)
         observed = Observation(
@@ -233,8 +233,8 @@ class SuiteRun:
             beyond=observed.beyond,
             error=observed.raised or observed.error,
             error_message=sent.error_message,
-            cases=[None if one is None else one.right for one in verdicts],
-            cases_why=[one.why for one in verdicts if one is not None and one.why],
+            cases=[None if case_verdict is None else case_verdict.right for case_verdict in verdicts],
+            cases_why=[case_verdict.why for case_verdict in verdicts if case_verdict is not None and case_verdict.why],
             first_draft=judged[first.number].right if first is not None else None,
             any_draft=any(rights) if any(right is not None for right in rights) else None,
             drafts=judged,
@@ -244,17 +244,17 @@ class SuiteRun:
         """A draft alone, as if it had been the only one."""
         expect = sent.task.expect
         if expect.refused:
-            made = Run([Judgement(not draft.fit, "" if not draft.fit else "would be installed")])
+            outcome = Run([Judgement(not draft.fit, "" if not draft.fit else "would be installed")])
         elif draft.outcome in UNRUN:
-            made = Run([Judgement(expect.contained, "" if expect.contained else draft.why or draft.outcome)])
+            outcome = Run([Judgement(expect.contained, "" if expect.contained else draft.why or draft.outcome)])
         else:
-            made = run(draft.source)
+            outcome = run(draft.source)
         return DraftReport(
             source=draft.source,
             persona=draft.persona,
-            right=made.right,
-            why=made.why,
-            cases=[None if one is None else one.right for one in made.verdicts],
+            right=outcome.right,
+            why=outcome.why,
+            cases=[None if case_verdict is None else case_verdict.right for case_verdict in outcome.verdicts],
             fit=draft.fit,
             chosen=draft.number == sent.drafting.chosen,
             outcome=draft.outcome,
@@ -331,7 +331,7 @@ def _place(
     """Make the objects of some cases; by case, name → reference. Raises ClientError."""
     roots = access.import_objects(bundle(task, every, methods)).get("roots")
     names = object_names(task)
-    if not isinstance(roots, list) or len(roots) != len(names) * len(every) or not all(isinstance(one, Reference) for one in roots):
+    if not isinstance(roots, list) or len(roots) != len(names) * len(every) or not all(isinstance(root, Reference) for root in roots):
         raise RemoteError("BadReply", "the import answered other references than it was asked for", "batos logs uvm-1 has more")
     return [dict(zip(names, roots[begin : begin + len(names)], strict=True)) for begin in range(0, len(roots), len(names))]
 
@@ -340,10 +340,10 @@ def _previewed(
     access: ImageAccess, task: SuiteTask, case: SuiteCase, references: dict[str, Reference], names: dict[Reference, str]
 ) -> Observation | None:
     """What a call would do; None where nothing can be said."""
-    told: dict[str, Any] = {}
+    preview: dict[str, Any] = {}
     for last in (False, True):
         try:
-            told = access.preview(
+            preview = access.preview(
                 references[SELF], task.selector, *wire(case.args, references), deadline=JUDGE_S, keywords=wire(case.kwargs, references)
             )
             break
@@ -355,7 +355,7 @@ def _previewed(
                 return Observation(error=error.type, raised=str(error.details.get("error") or ""))
     changed: dict[str, Any] = {}
     beyond: list[str] = []
-    for part in told.get("slots", []):
+    for part in preview.get("slots", []):
         owner, slot = part["object"], part["slot"]
         after = written(part["after"], names) if "after" in part else REMOVED
         if owner not in names:
@@ -363,7 +363,7 @@ def _previewed(
                 beyond.append(f"{(part['names'] or [str(owner)])[0]}.{slot}")
         elif "before" not in part or "after" not in part or not same(written(part["before"], names), after):
             changed[slot if names[owner] == SELF else f"{names[owner]}.{slot}"] = after
-    return Observation(result=written(told.get("result"), names), changed=changed, beyond=beyond)
+    return Observation(result=written(preview.get("result"), names), changed=changed, beyond=beyond)
 
 
 def _differences(
@@ -390,8 +390,8 @@ def _differences(
 def _explained(access: ImageAccess, receiver: Reference, selector: str, state: ObjectState) -> dict[str, Any]:
     if selector not in state.methods:
         return {}
-    told = access.send(receiver, "mirror_", "explain_", selector, deadline=JUDGE_S)
-    return told if isinstance(told, dict) else {}
+    facts = access.send(receiver, "mirror_", "explain_", selector, deadline=JUDGE_S)
+    return facts if isinstance(facts, dict) else {}
 
 
 def _message(access: ImageAccess, details: dict[str, Any]) -> dict[str, Any]:
