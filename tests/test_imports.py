@@ -123,7 +123,7 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
         assert all(name.startswith("inference_worker.tiers") for name in imported(path)), path.name
 
 
-CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request", "decision", "features")
+CORE = ("process", "generation", "events", "stages", "questions", "verdicts", "request", "decision", "features", "naming", "lexicon")
 CORE_MAY = (
     "uvm.errors",
     "uvm.protocol",
