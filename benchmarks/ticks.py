@@ -60,11 +60,11 @@ def colliding_tuples(count: int) -> list[tuple[int, int]]:
         state = (state + lane * second) & mask
         return (((state << 31) | (state >> 33)) * first) & mask
 
-    wanted, inverse, pairs = after(fifth, 1) + 5 * second, pow(second, -1, 2**64), []
+    hashed, inverse, pairs = after(fifth, 1) + 5 * second, pow(second, -1, 2**64), []
     number = 0
     while len(pairs) < count:
         number += 1
-        last = ((wanted - after(fifth, number)) * inverse) & mask
+        last = ((hashed - after(fifth, number)) * inverse) & mask
         if last < PRIME:
             pairs.append((number, last))
     return pairs
