@@ -43,7 +43,7 @@ FLOORS = {
     "ui_client": (
         "client",
         "report values morphs connection child story",
-        "terminal steps checks explanation export_files progress recovery model_choice imports",
+        "terminal steps checks explanation export_files message_arguments progress recovery model_choice imports",
         "window startup wherefore",
         "evaluation",
         "commands",
