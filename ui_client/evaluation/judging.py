@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from ui_client.evaluation.suite import Expectation, reference
+from ui_client.evaluation.suite import ExpectedOutcome, reference
 
 REFUSALS: Final = frozenset({"Refused", "Declined"})
 """Errors by which the image says that it will not, or that a method's author does not know."""
@@ -37,7 +37,7 @@ class Judgement(Struct, frozen=True):
     why: str = ""
 
 
-def judge(expect: Expectation, observed: Observation, judge_changed: bool = True) -> Judgement:
+def judge(expect: ExpectedOutcome, observed: Observation, judge_changed: bool = True) -> Judgement:
     """Whether a call did what is expected."""
     if expect.refused:
         return _refused(observed)

@@ -44,7 +44,7 @@ class SuiteBroken(Exception):
         self.remedy = remedy
 
 
-class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
+class ExpectedOutcome(Struct, frozen=True, forbid_unknown_fields=True):
     """What is right. `changed`: the slots that differ afterwards, `slot` of the receiver or `other.slot`, each with its value then; left
     out: none. Without `result`, or with `any_result`, the effect alone is judged."""
 
@@ -85,7 +85,7 @@ class CheckCase(Struct, frozen=True):
     changed: ChangedMap | UnsetType = UNSET
     raises: ErrorName | UnsetType = UNSET
     any_result: bool = False
-    expect: Expectation | UnsetType = UNSET
+    expect: ExpectedOutcome | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.expect is not UNSET:
@@ -104,7 +104,7 @@ class SuiteTask(Struct, frozen=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     selector: Selector
-    expect: Expectation
+    expect: ExpectedOutcome
     slots: SlotMap = {}
     parents: Annotated[list[SlotMap], Meta(max_length=16)] = []
     others: Annotated[dict[ObjectName, SlotMap], Meta(max_length=64)] = {}
@@ -127,7 +127,7 @@ class SuiteCase(Struct, frozen=True):
     others: dict[str, dict[str, Any]]
     args: list[Any]
     kwargs: dict[str, Any]
-    expect: Expectation
+    expect: ExpectedOutcome
     judge_changed: bool = True
 
 
@@ -142,10 +142,10 @@ def _case(task: SuiteTask, check: CheckCase) -> SuiteCase:
     if check.expect is not UNSET:
         expect, changed = check.expect, check.expect.changed
     elif check.raises is not UNSET:
-        expect = Expectation(raises=check.raises)
+        expect = ExpectedOutcome(raises=check.raises)
     else:
         any_result = check.any_result or check.result is UNSET or task.expect.any_result
-        expect = Expectation(result=check.result, changed=check.changed, any_result=any_result)
+        expect = ExpectedOutcome(result=check.result, changed=check.changed, any_result=any_result)
     return SuiteCase(
         {**task.slots, **check.slots},
         others,
