@@ -86,10 +86,10 @@ def messages(request: Generate) -> list[dict[str, str]]:
     return [{"role": "system", "content": request.system}, user] if request.system else [user]
 
 
-def step(data: bytes) -> CompletionChunk:
+def step(payload: bytes) -> CompletionChunk:
     """One event. Raises Malformed, and Complaint when it is an error."""
     try:
-        event = _events.decode(data)
+        event = _events.decode(payload)
     except msgspec.DecodeError as error:
         raise Malformed(str(error)) from error
     if event.error is not None:
