@@ -59,7 +59,7 @@ def _distractor(rng: Random, kind: str) -> tuple[str, Maker]:
         case "long":
             return choose(words.LONG_TEXTS), values.sentence
         case "number":
-            return choose(_NUMBERS + words.TALLIES[:10]), values.tally
+            return choose(_NUMBERS + words.TALLIES), values.tally
         case "measure":
             return choose(words.LEVELS), values.number
         case "objects":

@@ -162,9 +162,9 @@ _NUMBERS: Final[Wording] = (
     ("-v", ("negate_{}", "negate_all_{}")),
 )
 _TEXTS: Final[Wording] = (
-    ("v.upper()", ("uppercase_{}", "capitalize_all_letters_of_{}")),
-    ("v.lower()", ("lowercase_{}", "lowercase_all_{}")),
-    ("v.title()", ("title_case_{}",)),
+    ("v.upper()", ("uppercase_all_{}", "capitalize_all_letters_of_{}")),
+    ("v.lower()", ("lowercase_all_{}",)),
+    ("v.title()", ("title_case_all_{}",)),
     ("v.capitalize()", ("capitalize_{}", "capitalize_all_{}")),
     ("v[::-1]", ("reverse_letters_of_{}",)),
 )
@@ -323,9 +323,9 @@ def text_changed(scene: Scene, depth: int) -> ComposedChange:
         case 0:
             call, names = scene.rng.choice(
                 (
-                    ("upper()", ("uppercase_{}", "make_{}_uppercase")),
-                    ("lower()", ("lowercase_{}", "make_{}_lowercase")),
-                    ("title()", ("title_case_{}", "put_{}_in_title_case")),
+                    ("upper()", ("turn_{}_to_uppercase", "make_{}_uppercase")),
+                    ("lower()", ("turn_{}_to_lowercase", "make_{}_lowercase")),
+                    ("title()", ("put_{}_in_title_case",)),
                     ("strip()", ("strip_{}", "trim_{}")),
                 )
             )

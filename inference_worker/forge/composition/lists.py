@@ -191,9 +191,9 @@ def texts_mapped(scene: Scene, depth: int) -> Term:
             ("v.title()", ("{}_in_title_case", "titled_{}")),
             ("v.capitalize()", ("capitalized_{}", "{}_capitalized")),
             ("v[::-1]", ("reversed_letters_of_{}", "{}_spelled_backwards")),
-            ("v[0]", ("first_letters_of_{}", "initials_of_{}")),
+            ("v[0]", ("first_letters_of_{}", "first_letter_of_each_of_{}")),
             ("v.replace(' ', '_')", ("{}_with_underscores",)),
-            ("v + '!'", ("shouted_{}", "{}_with_exclamation_mark")),
+            ("v + '!'", ("{}_with_exclamation_mark", "{}_with_exclamation_marks")),
         )
     )
     name = scene.choose(*names)

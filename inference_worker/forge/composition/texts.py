@@ -14,7 +14,7 @@ def styled(scene: Scene, depth: int) -> Term:
             ("title()", ("{}_in_title_case", "titled_{}", "title_case_{}")),
             ("capitalize()", ("capitalized_{}", "{}_capitalized")),
             ("[::-1]", ("reversed_{}", "{}_backwards", "{}_reversed")),
-            ("replace(' ', '_')", ("{}_with_underscores", "{}_as_slug")),
+            ("replace(' ', '_')", ("{}_with_underscores",)),
             ("replace(' ', '')", ("{}_without_spaces", "compact_{}")),
         )
     )
@@ -78,7 +78,7 @@ def both(scene: Scene, depth: int) -> Term:
         ((" and ", "and"), (" ", "space"), (", ", "comma"), (": ", "colon"), (" - ", "dash"), ("-", "hyphen"))
     )
     if words == "and":
-        name = f"{left.name}_and_{right.name}"
+        name = scene.choose(f"{left.name}_and_{right.name}_as_text", f"{left.name}_and_{right.name}_in_words")
     else:
         name = scene.choose(f"{left.name}_{words}_{right.name}", f"{left.name}_and_{right.name}_with_{words}")
     code = (
@@ -150,13 +150,14 @@ def extreme(scene: Scene, depth: int) -> Term:
 
 
 def end(scene: Scene, depth: int) -> Term:
-    """The first or last of a list."""
+    """The first or last of a list, None of nothing."""
     several = scene.texts()
     first = scene.chance(0.5)
     name = scene.choose(
         *((f"first_{several.one}", f"first_of_{several.name}") if first else (f"last_{several.one}", f"last_of_{several.name}"))
     )
-    return made("text", f"end{first}", f"{several.code}[{0 if first else -1}]", name, several)
+    code = f"{several.code}[{0 if first else -1}] if {several.code} else None"
+    return made("text", f"end{first}", code, name, several, tight=False, sentence=True)
 
 
 def most_common(scene: Scene, depth: int) -> Term:
@@ -167,7 +168,7 @@ def most_common(scene: Scene, depth: int) -> Term:
 
 
 def key(scene: Scene, depth: int) -> Term:
-    """The key with the largest or smallest number."""
+    """The key with the largest or smallest number, None of nothing where it is a slot's."""
     ledger = scene.term("ledger", depth)
     high = scene.chance(0.5)
     words = (
@@ -176,7 +177,10 @@ def key(scene: Scene, depth: int) -> Term:
         else ("key_with_lowest_{}", "name_with_least_{}", "who_has_least_{}")
     )
     code = f"{'max' if high else 'min'}({ledger.code}, key=lambda k: {ledger.code}[k])"
-    return made("text", f"key{high}", code, scene.choose(*words).format(ledger.name), ledger)
+    slot = ledger.shape == "D"
+    if slot:
+        code += f" if {ledger.code} else None"
+    return made("text", f"key{high}", code, scene.choose(*words).format(ledger.name), ledger, tight=not slot, sentence=slot)
 
 
 def grade(scene: Scene, depth: int) -> Term:

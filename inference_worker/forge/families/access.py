@@ -32,7 +32,6 @@ def getter(d: Draw) -> Method:
         f"the_{slot}",
         f"what_is_{slot}",
         f"fetch_{slot}",
-        f"tell_{slot}",
         f"{slot}_value",
         f"what_{slot}",
     )

@@ -30,7 +30,6 @@ def product(d: Draw) -> Method:
         "total",
         f"get_total_{last}",
         f"{last}_of_all",
-        f"whole_{last}",
     )
     return Method(selector, f"return self.{money} * self.{count}", lambda s: s[money] * s[count])
 

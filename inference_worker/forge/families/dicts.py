@@ -291,9 +291,9 @@ def beyond(d: Draw) -> Method:
     a = d.arg("limit", values.whole(5, 50))
     above = d.rng.random() < 0.6
     selectors = (
-        (f"{slot}_above", f"{slot}_over", f"who_has_more_{slot}_than", f"names_with_{slot}_above", f"keys_with_{singular}_over")
+        (f"keys_with_{slot}_above", f"who_has_more_{slot}_than", f"names_with_{slot}_above", f"keys_with_{singular}_over")
         if above
-        else (f"{slot}_below", f"{slot}_under", f"low_{slot}", f"names_with_{slot}_below", f"keys_with_{singular}_under")
+        else (f"keys_with_{slot}_below", f"who_has_less_{slot}_than", f"names_with_{slot}_below", f"keys_with_{singular}_under")
     )
     return Method(
         d.say(*selectors),
@@ -355,7 +355,7 @@ def group(d: Draw) -> Method:
 def count_values(d: Draw) -> Method:
     """How often each value of a list appears."""
     many, singular = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:4]), 0, 6))
-    body = f"counts = {{}}\nfor v in self.{many}:\n    counts[v] = counts.get(v, 0) + 1\nreturn counts"
+    body = f"return {{v: self.{many}.count(v) for v in self.{many}}}"
     return Method(
         d.say(
             f"{singular}_counts",

@@ -197,7 +197,7 @@ def joined(d: Draw) -> Method:
 def unique(d: Draw) -> Method:
     """Each once, in order."""
     many, _one = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
-    body = f"seen = []\nfor v in self.{many}:\n    if v not in seen:\n        seen.append(v)\nreturn seen"
+    body = f"return [v for i, v in enumerate(self.{many}) if v not in self.{many}[:i]]"
     return Method(
         d.say(
             f"unique_{many}",
@@ -305,7 +305,7 @@ def everything(d: Draw) -> Method:
             lambda s: len("".join(s[many])),
         )
     return Method(
-        d.say(f"initials_of_{many}", f"{many}_initials", f"first_letters_of_{many}"),
+        d.say(f"initials_of_{many}", f"{many}_initials"),
         f"return ''.join(v[0] for v in self.{many})",
         lambda s: "".join(item[:1] for item in s[many]),
     )

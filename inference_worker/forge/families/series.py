@@ -131,7 +131,7 @@ def beyond(d: Draw) -> Method:
     selector = (
         d.say(f"count_{many}_{shape}", f"how_many_{many}_{shape}", f"number_of_{many}_{shape}")
         if counted
-        else d.say(f"{many}_{shape}", f"{many}_{shape}", f"all_{many}_{shape}", f"find_{many}_{shape}")
+        else d.say(f"{many}_{shape}", f"{many}_{shape}", f"list_{many}_{shape}", f"find_{many}_{shape}")
     )
     listed = f"[v for v in self.{many} if v {'>' if above else '<'} {a}]"
 
@@ -188,7 +188,7 @@ def mapped(d: Draw) -> Method:
 def running(d: Draw) -> Method:
     """The sums so far."""
     many, singular = d.things(_NUMBERS, words.SERIES)
-    body = f"total = 0\nsums = []\nfor v in self.{many}:\n    total += v\n    sums.append(total)\nreturn sums"
+    body = f"return [sum(self.{many}[:i + 1]) for i in range(len(self.{many}))]"
     return Method(
         d.say(f"running_{singular}_totals", f"cumulative_{many}", f"running_total_of_{many}", f"{many}_so_far", f"running_{many}"),
         body,
@@ -250,7 +250,7 @@ def weighted(d: Draw) -> Method:
             values.list_of(values.whole(1, 9), 2, 4), ("factor", "count", "share", "unit", "time", "multiplier", "piece", "portion"), 0
         ),
     )
-    selector = d.say(f"total_{singular}", f"{first}_times_{second}", f"sum_of_{first}_times_{second}", f"weighted_{singular}")
+    selector = d.say(f"total_{singular}", f"sum_of_{first}_times_{second}", f"weighted_{singular}")
     if selector.startswith("total"):
         selector = f"total_of_{first}_times_{second}"
     return Method(

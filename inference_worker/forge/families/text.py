@@ -83,7 +83,7 @@ def introduce(d: Draw) -> Method:
     word = d.noun(words.TEXTS, 0)
     d.slot(word, values.word)
     return Method(
-        d.say(f"{name}_and_{word}", f"{name}_with_{word}"),
+        d.say(f"{name}_with_{word}", f"{name}_and_{word}_in_brackets"),
         f"return f'{{self.{name}}} ({{self.{word}}})'",
         lambda s: s[name] + " (" + s[word] + ")",
     )
@@ -197,7 +197,7 @@ def with_unit(d: Draw) -> Method:
     if d.rng.random() < 0.5:
         unit = d.slot(d.rng.choice(("unit", "currency", "symbol", "suffix", "measure_unit")), values.word)
         return Method(
-            d.say(f"{slot}_with_{unit}", f"{slot}_text", f"{slot}_and_{unit}", f"{slot}_label"),
+            d.say(f"{slot}_with_{unit}", f"{slot}_text", f"{slot}_label"),
             f"return f'{{self.{slot}}} {{self.{unit}}}'",
             lambda s: str(s[slot]) + " " + s[unit],
         )

@@ -14,7 +14,7 @@ _CASES = (
     (("uppercase_{x}", "{x}_in_capitals", "{x}_upper", "shout_{x}", "upper_{x}", "loud_{x}", "{x}_uppercase"), ".upper()", str.upper),
     (("lowercase_{x}", "{x}_lower", "lower_{x}", "small_{x}", "{x}_lowercase"), ".lower()", str.lower),
     (("title_case_{x}", "{x}_as_title", "titled_{x}", "{x}_title_case"), ".title()", str.title),
-    (("capitalized_{x}", "{x}_capitalized", "capitalize_{x}"), ".capitalize()", str.capitalize),
+    (("capitalized_{x}", "{x}_capitalized"), ".capitalize()", str.capitalize),
     (("reversed_{x}", "{x}_backwards", "{x}_reversed", "backwards_{x}"), "[::-1]", lambda v: "".join(reversed(v))),
     (("trimmed_{x}", "stripped_{x}", "{x}_trimmed", "clean_{x}"), ".strip()", str.strip),
     (
@@ -24,7 +24,7 @@ _CASES = (
     ),
     (("{x}_words", "words_of_{x}", "words_in_{x}", "split_{x}"), ".split()", str.split),
     (("{x}_without_spaces", "{x}_no_spaces", "compact_{x}"), ".replace(' ', '')", lambda v: "".join(v.split(" "))),
-    (("{x}_with_underscores", "snake_case_{x}", "{x}_snake_case"), ".lower().replace(' ', '_')", lambda v: "_".join(v.lower().split(" "))),
+    (("snake_case_{x}", "{x}_snake_case", "{x}_in_snake_case"), ".lower().replace(' ', '_')", lambda v: "_".join(v.lower().split(" "))),
 )
 
 
