@@ -51,7 +51,7 @@ class CloneCost(Struct):
 
 
 def directory(configuration: Configuration) -> Path:
-    """Where this home's environments are: on the disk of the one that the service was set up in, or as configured. Raises CandidateFailed."""
+    """Where this home's environments are: beside the one that the service was set up in, or as configured. Raises CandidateFailed."""
     home = configuration.home
     base, _ = environment.base_of(home)
     named = configuration.settings.upgrade.environments

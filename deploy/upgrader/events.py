@@ -64,19 +64,19 @@ class UpgradeEvent(Struct, frozen=True, kw_only=True, tag_field="event"):
     at: float = 0.0
 
 
-class WishSeen(UpgradeEvent):
+class WishSeen(UpgradeEvent, frozen=True, kw_only=True):
     """A wish came that may be carried out."""
 
     wish: UpdateInstructions
 
 
-class WishRefused(UpgradeEvent):
+class WishRefused(UpgradeEvent, frozen=True, kw_only=True):
     """A wish came that may not."""
 
     why: str
 
 
-class CandidateBuilt(UpgradeEvent):
+class CandidateBuilt(UpgradeEvent, frozen=True, kw_only=True):
     """The new environment is there. `octets`: what it takes on disk beyond what it shares; `made`: for this upgrade, not an earlier one."""
 
     prefix: str
@@ -87,7 +87,7 @@ class CandidateBuilt(UpgradeEvent):
     seconds: float
 
 
-class CandidateProved(UpgradeEvent):
+class CandidateProved(UpgradeEvent, frozen=True, kw_only=True):
     """It does its work on a copy of the image. `copy`: who that was, migrated; `real`: who the image is, before anything is replaced."""
 
     seconds: float
@@ -95,61 +95,61 @@ class CandidateProved(UpgradeEvent):
     real: ImageIdentity
 
 
-class PlankReplaced(UpgradeEvent):
+class PlankReplaced(UpgradeEvent, frozen=True, kw_only=True):
     """One process runs from the new environment."""
 
     report: PlankReport
 
 
-class PlanksReplaced(UpgradeEvent):
+class PlanksReplaced(UpgradeEvent, frozen=True, kw_only=True):
     """All that the plan names do."""
 
     manner: str
     load: Load
 
 
-class Awoke(UpgradeEvent):
+class Awoke(UpgradeEvent, frozen=True, kw_only=True):
     """They are well, and the image is who it was."""
 
     identity: ImageIdentity
 
 
-class ProbationPassed(UpgradeEvent):
+class ProbationPassed(UpgradeEvent, frozen=True, kw_only=True):
     """It was well for as long as asked."""
 
     seconds: float
     load: Load
 
 
-class CandidateKept(UpgradeEvent):
+class CandidateKept(UpgradeEvent, frozen=True, kw_only=True):
     """The new environment is the one in force."""
 
 
-class UpgradeStepFailed(UpgradeEvent):
+class UpgradeStepFailed(UpgradeEvent, frozen=True, kw_only=True):
     """What was under way did not succeed. `log`: the end of what was written meanwhile."""
 
     why: Reasons
     log: str = ""
 
 
-class RollbackAsked(UpgradeEvent):
+class RollbackAsked(UpgradeEvent, frozen=True, kw_only=True):
     """Somebody wants the old environment back while the new one is on trial."""
 
     by: str
 
 
-class SwitchedBack(UpgradeEvent):
+class SwitchedBack(UpgradeEvent, frozen=True, kw_only=True):
     """The processes run from the old environment again, and are well. `service_s`: from the decision until they were."""
 
     service_s: float
     planks: list[PlankReport]
 
 
-class OutcomeRecorded(UpgradeEvent):
+class OutcomeRecorded(UpgradeEvent, frozen=True, kw_only=True):
     """What became of it is in the image's chronicle."""
 
 
-class UpgraderStarted(UpgradeEvent):
+class UpgraderStarted(UpgradeEvent, frozen=True, kw_only=True):
     """The upgrader has begun anew, and found this upgrade unfinished."""
 
 

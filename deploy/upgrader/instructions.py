@@ -122,9 +122,10 @@ def read(path: Path) -> bytes:
         raise
     except OSError as error:
         raise BadInstructions(f"the wish cannot be opened: {error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise BadInstructions("the wish is no regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BadInstructions("the wish is no regular file")
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise BadInstructions(f"the wish is longer than {LARGEST:,} bytes")

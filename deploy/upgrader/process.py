@@ -217,7 +217,7 @@ class UpgradeProcess:
 
     def _begin_anew(self, at: float) -> list[UpgradeInstruction]:
         if self.ended:
-            return [RecordOutcome(self.receipt())]
+            return [*(self._remove() if self.stage == "reverted" else ()), RecordOutcome(self.receipt())]
         if self.stage in ON_TRIAL:
             self.why = [f"the upgrader ended while the new environment was on trial, in {self.stage}"]
             return self._revert(at)

@@ -105,7 +105,7 @@ class Switchboard:
         self, names: list[str], seconds: float, tell: Callable[[PlankReport], None], between: Callable[[Sequence[str]], None]
     ) -> None:
         ends = time.monotonic() + seconds
-        before, gone = self.pids(), {}
+        before, gone = self.pids(), dict[str, float]()
         for group in _groups(names):
             service.take_down(self._configuration, group, min(_STOP_S, seconds))
             gone |= dict.fromkeys(group, time.monotonic())

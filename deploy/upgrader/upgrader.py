@@ -76,14 +76,15 @@ class Upgrader:
     def look(self) -> bool:
         """Take a wish, if there is one, and carry it to its end; whether there was one."""
         path = self._home.upgrades / instructions.FILE
+        content = b""
+        event: WishSeen | WishRefused
         try:
             content = instructions.read(path)
+            event = WishSeen(at=time.time(), wish=instructions.verified(self._home, content))
         except FileNotFoundError:
             return False
         except BadInstructions as bad:
-            content, event = b"", self._refused(bad)
-        else:
-            event = self._judged(content)
+            event = WishRefused(at=time.time(), why=str(bad)[:1000])
         if isinstance(event, WishSeen) and journal.wished(self._home, event.wish.id) is not None:
             path.unlink(missing_ok=True)  # it was taken before, by an upgrader that ended before it could say so
             return True
@@ -105,15 +106,6 @@ class Upgrader:
                 return wish.asked_by or "somebody"
         return ""
 
-    def _judged(self, content: bytes) -> WishSeen | WishRefused:
-        try:
-            return WishSeen(at=time.time(), wish=instructions.verified(self._home, content))
-        except BadInstructions as bad:
-            return self._refused(bad)
-
-    def _refused(self, bad: BadInstructions) -> WishRefused:
-        return WishRefused(at=time.time(), why=str(bad)[:1000])
-
     def _carry(self, process: UpgradeProcess, record: UpgradeJournal, event: Event, taken: Callable[[], None] = lambda: None) -> None:
         """From an event on, until nothing more is to be done or the upgrader is to end. `taken`: once the event is written down."""
 
@@ -131,17 +123,16 @@ class Upgrader:
             came = self._works.carry_out(process.number, instruction, lambda happened: pending.extend(take(happened)))
             if came is None:
                 continue
-            failed = isinstance(came, UpgradeStepFailed)
-            if failed:
+            if isinstance(came, UpgradeStepFailed):
                 log.warning("a step failed", number=process.number, stage=process.stage, why=came.why)
-            if failed and self._stopped():
-                return
-            if failed and isinstance(instruction, RecordOutcome):
-                tries += 1
-                if tries < RECEIPT_TRIES:
-                    pending.appendleft(instruction)
-                    time.sleep(self._pause_s)
-                continue
+                if self._stopped():
+                    return
+                if isinstance(instruction, RecordOutcome):
+                    tries += 1
+                    if tries < RECEIPT_TRIES:
+                        pending.appendleft(instruction)
+                        time.sleep(self._pause_s)
+                    continue
             pending.extend(take(came))
         if process.ended:
             record.release()

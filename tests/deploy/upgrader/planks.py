@@ -1,0 +1,28 @@
+"""Wheels of one small distribution that is good, or bad in one way each. A `.pth` file has it imported whenever Python starts."""
+
+from pathlib import Path
+
+from tests.deploy.upgrader.wheel import make_wheel
+
+_HEAD = "import os, signal, sys, time\nVERSION = {version!r}\n_REAL = not os.environ.get('BATOS_HOME', '').endswith('proof')\n"
+BEHAVIOUR = {
+    "1.0": "",
+    "2.0": "",
+    "3.0": "if 'uvm.awakening' in sys.orig_argv:\n    os._exit(3)\n",  # breaks the awakening
+    "4.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n    time.sleep(3600)\n",  # hangs at the start
+    "5.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n    signal.alarm({crash_s})\n",  # crashes on probation
+    "6.0": "raise ImportError('not for this machine')\n",  # cannot be imported
+}
+"""Version → what it does when it is imported."""
+
+
+def make_planks(directory: Path, crash_s: int = 4) -> dict[str, Path]:
+    """All of them, by version."""
+    directory.mkdir(parents=True, exist_ok=True)
+    wheels = {}
+    for version, body in BEHAVIOUR.items():
+        source = _HEAD.format(version=version) + body.format(crash_s=crash_s)
+        start = "import batos_plank\n" if version != "6.0" else ""
+        files = {"batos_plank.py": source} | ({"batos_plank_start.pth": start} if start else {})
+        wheels[version] = make_wheel(directory, version, files)
+    return wheels
