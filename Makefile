@@ -1,9 +1,9 @@
-# Six words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+# Seven words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
 
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos hostile down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile theseus down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -27,6 +27,10 @@ FRAMES ?= 100000
 hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRAMES fuzzed frames, on a real service
 	@$(PYTHON) -m tests.hostile
 	@$(PYTHON) -m tests.hostile.frames --frames $(FRAMES)
+
+PROBATION ?= 25
+theseus: setup-dev  ## upgrades in a row of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run
+	@$(PYTHON) -m tests.theseus --probation $(PROBATION)
 
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi

@@ -44,7 +44,7 @@ FLOORS = {
         "client",
         "report values morphs connection child story",
         "terminal steps checks explanation export_files progress recovery model_choice imports",
-        "window startup wherefore",
+        "window startup wherefore proving",
         "evaluation",
         "commands",
         "cli",

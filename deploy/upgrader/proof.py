@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -32,8 +32,7 @@ from deploy.upgrader.tools import ToolRun
 
 _PROGRAMS: Final = ("image", "bridge", "uvm-1")
 _FICLONE: Final = 0x40049409
-_AGAIN_S: Final = 0.3
-_SOURCE: Final = "def upgradeProof_(self, a):\n    return a + 1\n"
+_LEFT_S: Final = 5.0
 _ALONE: Final = {
     "BATOS_METRICS_BASE_PORT": "0",
     "BATOS_UVM_PROCESSES": "1",
@@ -98,47 +97,26 @@ class Proof:
             raise CandidateFailed("the copy would not boot again", self._log(done))
 
     def _messages(self, expected: list[ExpectedReply]) -> None:
-        self._until_answered()
-        reference = self._tool("ui_client.cli", "send", "genesis_obj", "clone", failing="no object can be made").out.strip()
-        source = self._copy.home.path / "upgradeProof_.py"
-        source.write_text(_SOURCE)
-        example = '{"args": [2], "result": 3}'
-        self._batos("method", reference, "upgradeProof_", str(source), "--example", example, failing="no method can be offered")
-        if (answer := self._send(reference, "upgradeProof_", "41")) != 42:
-            raise CandidateFailed(f"a method answered {answer!r}, not 42")
-        for each in expected:
-            if (answer := self._send(each.target, each.selector)) != each.result:
-                raise CandidateFailed(f"{each.target} {each.selector} is {answer!r}, and must be {each.result!r}"[:1000])
+        seconds = max(1.0, self._ends - time.monotonic() - _LEFT_S)
+        text = msgspec.json.encode(expected).decode()
+        failing = "messages are not answered as they must be"
+        self._tool("ui_client.proving", "--seconds", f"{seconds:.0f}", failing=failing, stdin=text)
 
-    def _until_answered(self) -> None:
-        while True:
-            done = self._run("ui_client.cli", "send", "genesis_obj", "slotNames", "--json")
-            if done.status == 0:
-                return
-            if done.status is None or time.monotonic() > self._ends:
-                raise CandidateFailed("the service on the copy does not answer", self._log(done))
-            time.sleep(_AGAIN_S)
-
-    def _send(self, target: str, selector: str, *arguments: str) -> Any:
-        done = self._batos("send", target, selector, *arguments, failing=f"{target} {selector} is not answered")
-        return json.loads(done.out.splitlines()[-1])["result"]
-
-    def _batos(self, *arguments: str, failing: str) -> ToolRun:
-        return self._tool("ui_client.cli", *arguments, "--json", failing=failing)
-
-    def _tool(self, module: str, *arguments: str, failing: str) -> ToolRun:
-        done = self._run(module, *arguments)
+    def _tool(self, module: str, *arguments: str, failing: str, stdin: str = "") -> ToolRun:
+        done = self._run(module, *arguments, stdin=stdin)
         if done.status is None:
             raise CandidateFailed(f"{failing}: {module} hangs", self._log(done))
         if done.status:
-            raise CandidateFailed(f"{failing}: {module} ended with {done.status}", self._log(done))
+            last = (done.err.strip().splitlines() or [""])[-1]
+            raise CandidateFailed(f"{failing}: {last[:300] or f'{module} ended with {done.status}'}", self._log(done))
         return done
 
-    def _run(self, module: str, *arguments: str) -> ToolRun:
+    def _run(self, module: str, *arguments: str, stdin: str = "") -> ToolRun:
         command = tools.module(self._interpreter, module, *arguments)
         settled = tools.environment_of(self._interpreter, self._copy, self._settled)
         memory_mb = self._real.settings.upgrade.proof_memory_mb
-        return tools.run(command, self._ends, settled=settled, memory_mb=memory_mb, directory=self._copy.home.path.parent)
+        directory = self._copy.home.path.parent
+        return tools.run(command, self._ends, settled=settled, stdin=stdin, memory_mb=memory_mb, directory=directory)
 
     def _log(self, done: ToolRun) -> str:
         """What a program wrote, and the ends of the copy's logs."""

@@ -43,7 +43,7 @@ _PAUSE_S: Final = 3.0
 log = structlog.get_logger()
 
 
-class Worker(Protocol):
+class InstructionCarrier(Protocol):
     """Who carries instructions out: `deploy.upgrader.works.Works`, or a test's own."""
 
     def carry_out(self, number: int, instruction: UpgradeInstruction, tell: Callable[[Event], None]) -> Event | None: ...
@@ -52,7 +52,7 @@ class Worker(Protocol):
 class Upgrader:
     """Takes wishes from a home. `works` carries out; `stopped` says that the process is to end."""
 
-    def __init__(self, home: Home, works: Worker, stopped: Callable[[], bool], pause_s: float = _PAUSE_S) -> None:
+    def __init__(self, home: Home, works: InstructionCarrier, stopped: Callable[[], bool], pause_s: float = _PAUSE_S) -> None:
         self._home = home
         self._works = works
         self._stopped = stopped

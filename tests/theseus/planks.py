@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.deploy.upgrader.wheel import make_wheel
+from tests.theseus.wheel import make_wheel
 
 _HEAD = "import os, signal, sys, time\nVERSION = {version!r}\n_REAL = not os.environ.get('BATOS_HOME', '').endswith('proof')\n"
 BEHAVIOUR = {
@@ -11,6 +11,8 @@ BEHAVIOUR = {
     "3.0": "if 'uvm.awakening' in sys.orig_argv:\n    os._exit(3)\n",  # breaks the awakening
     "4.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n    time.sleep(3600)\n",  # hangs at the start
     "5.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n    signal.alarm({crash_s})\n",  # crashes on probation
+    "7.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n"  # sleeps five sixths of the time
+    "    signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.05))\n    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.06)\n",
     "6.0": "raise ImportError('not for this machine')\n",  # cannot be imported
 }
 """Version → what it does when it is imported."""

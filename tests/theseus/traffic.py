@@ -10,6 +10,8 @@ from ui_client import BridgeBusy, BridgeUnreachable, Client, RemoteError
 
 _NOTE = "def note_(self, a):\n    self.noted.append(a)\n    self._p_changed = True\n    return len(self.noted)\n"
 _PAGE = 200
+PACE_S = 0.04
+"""From one number of a client to the next: a steady load, not as much as there can be."""
 
 
 class NotingTool(threading.Thread):
@@ -51,6 +53,7 @@ class NotingTool(threading.Thread):
                     return
                 self.acknowledged.append(number)
                 number += 1
+                self._stop_noting.wait(max(0.0, PACE_S - (time.monotonic() - began)))
 
     def noted(self, client: Client) -> list[int]:
         """What stands in its objects."""
