@@ -6,6 +6,7 @@ clock of the latest turn: nobody saves turns up, and nobody pays later for what 
 """
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, TypeVar
@@ -27,6 +28,10 @@ PER_BYTE_S = 5e-9
 
 LIGHT_S = 0.02
 """A connection is light while its dearest message cost no more, less with each later message and with time."""
+
+QUICK_S = 0.003
+"""The same while somebody who waits for each answer sends messages that cost no more: behind one of LIGHT_S it would wait for many times
+its own. Who has many under way at once does not mind, and shares all UVMs."""
 
 PATIENT_S = 0.002
 """A message that is expected to cost more is no quick question, even of who waits for each answer."""
@@ -61,13 +66,23 @@ class Costs(Struct, eq=False):
         self.usual = self.usual + (cost - self.usual) * (0.5 if cost > self.usual else 0.2) if self.seen else cost
         self.seen += 1
 
-    def light(self, now: float) -> bool:
-        """Has nothing cost much lately?"""
+    def within(self, cost: float, now: float) -> bool:
+        """Has nothing cost more lately?"""
         # A peak only fades, so that a low one need not be looked at as of now.
-        return self.peak <= LIGHT_S or self._peak(now) <= LIGHT_S
+        return self.peak <= cost or self._peak(now) <= cost
 
     def _peak(self, now: float) -> float:
         return self.peak * 0.5 ** ((now - self.at) / HALF_LIFE_S) if self.peak else 0.0
+
+
+class Pace(Struct, eq=False):
+    """What counts as light for everybody. `quick_at`: when a message of a quick connection that waits for each answer ended last."""
+
+    quick_at: float = -math.inf
+
+    def light_s(self, now: float) -> float:
+        """Most that a light connection's dearest message may cost."""
+        return QUICK_S if now - self.quick_at <= ACTIVE_S else LIGHT_S
 
 
 class Source(Struct, eq=False):
@@ -103,13 +118,14 @@ class Source(Struct, eq=False):
     def heavy(self, now: float) -> bool:
         """Are its messages dear, or could they be? For a new connection its principal's other new ones speak."""
         costs = self.costs
+        light_s = self.principal.pace.light_s(now)
         if costs.seen:
-            return not costs.light(now)
+            return not costs.within(light_s, now)
         newcomers = self.principal.newcomers
         if not newcomers.seen:
             # The very first of a principal goes at once, and alone.
             return self.principal.assigned > 0
-        return newcomers.seen < TRUSTED_AFTER or not newcomers.light(now)
+        return newcomers.seen < TRUSTED_AFTER or not newcomers.within(light_s, now)
 
 
 class PrincipalShare(Struct, eq=False):
@@ -121,6 +137,7 @@ class PrincipalShare(Struct, eq=False):
     name: str
     quota: QuotaSettings
     rates: Rates
+    pace: Pace
     newcomers: Costs
     sources: OrderedDict[bytes, Source]
     turns: dict[bool, list[tuple[float, int, Source]]]
@@ -144,6 +161,7 @@ class Shares:
     def __init__(self, messages: int, bytes: int) -> None:
         self._messages, self._bytes = messages, bytes
         self._clock = 0.0
+        self._pace = Pace()
         self._serial = 0
         self._active: OrderedDict[int, tuple[float, Source]] = OrderedDict()
         self.principals: dict[str, PrincipalShare] = {}
@@ -167,7 +185,7 @@ class Shares:
         """The connection that sends something just now."""
         owner = self.principals.get(name)
         if owner is None:
-            owner = PrincipalShare(name, quota, Rates(quota, now), Costs(), OrderedDict(), {False: [], True: []})
+            owner = PrincipalShare(name, quota, Rates(quota, now), self._pace, Costs(), OrderedDict(), {False: [], True: []})
             self.principals[name] = owner
         elif owner.quota is not quota:
             owner.quota = quota
@@ -222,6 +240,8 @@ class Shares:
         if not source.proven:
             source.principal.newcomers.learn(spent.cpu_s, now, carried)
         source.costs.learn(spent.cpu_s, now, carried)
+        if source.held == 1 and source.costs.within(QUICK_S, now):
+            self._pace.quick_at = now
         source.principal.rates.spend(spent, now)
         self.charge(source, cost - message.demand.cost, now)
 

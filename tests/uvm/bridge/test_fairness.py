@@ -24,7 +24,7 @@ from uvm.bridge.events import (
     UvmReady,
 )
 from uvm.bridge.placing import ALONE_S, WINDOW_S
-from uvm.bridge.shares import LIGHT_S
+from uvm.bridge.shares import LIGHT_S, QUICK_S
 from uvm.protocol import Busy
 from uvm.rights import Spent
 
@@ -211,3 +211,14 @@ def test_large_messages_of_many_who_wait_for_each_answer_are_not_in_the_way_of_a
     later = sorted(world.waits["victim"][20:])
     assert len(later) > 500
     assert later[len(later) * 99 // 100] <= 0.03, "about one large message, and not one of each"
+
+
+def test_a_quick_question_does_not_wait_behind_messages_of_some_milliseconds() -> None:
+    flood = Tool("flood", "p", cost=0.006, flying=65)
+    victim = Tool("victim", "p", cost=0.000_2, flying=1, think=0.001, start=0.5)
+    world = World([flood, victim], uvms=2)
+    world.run(5.0)
+    assert p99(world.waits["victim"][50:]) <= 2 * QUICK_S
+    alone = World([flood], uvms=2)
+    alone.run(5.0)
+    assert len(alone.waits["flood"]) > 1.9 * 5.0 / 0.006, "where nobody asks quick questions, all UVMs are used"
