@@ -87,9 +87,15 @@ def distributions(prefix: Path) -> dict[str, str]:
     installed: dict[str, str] = {}
     for packages in site_packages(prefix):
         for information in packages.glob("*.dist-info"):
-            name, _, version = information.name.removesuffix(".dist-info").rpartition("-")
-            installed[normalized(name)] = version
+            name, version = distribution_of(information)
+            installed[name] = version
     return installed
+
+
+def distribution_of(information: Path) -> tuple[str, str]:
+    """The normalized name and the version that a directory `….dist-info` is of."""
+    name, _, version = information.name.removesuffix(".dist-info").rpartition("-")
+    return normalized(name), version
 
 
 def normalized(name: str) -> str:

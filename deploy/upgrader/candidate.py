@@ -11,6 +11,7 @@ import errno
 import hashlib
 import os
 import shutil
+import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -163,7 +164,7 @@ def own_octets(prefix: Path) -> int:
     for top, _, files in os.walk(prefix):
         for name in files:
             status = (Path(top) / name).lstat()
-            octets += status.st_size if status.st_nlink == 1 else 0
+            octets += status.st_size if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 else 0
     return octets
 
 

@@ -148,7 +148,7 @@ def top_modules(packages: Path, names: set[str]) -> set[str]:
     """The packages and modules that distributions installed, by what their records list."""
     modules = set()
     for information in packages.glob("*.dist-info"):
-        if environment.normalized(information.name.rpartition("-")[0]) not in names:
+        if environment.distribution_of(information)[0] not in names:
             continue
         record = information / "RECORD"
         for line in record.read_text().splitlines() if record.exists() else ():
