@@ -185,10 +185,14 @@ class ProveCandidate(Struct, frozen=True):
 
 
 class ReplacePlanks(Struct, frozen=True):
-    """Replace the processes that these changes concern, so that they run from this environment."""
+    """Replace the processes that these changes concern, so that they run from this environment.
+
+    `migrates`: the image gets another shape with it, without which the new processes do not begin.
+    """
 
     prefix: str
     changes: list[DistributionChange]
+    migrates: bool
 
 
 class AwaitHealth(Struct, frozen=True):

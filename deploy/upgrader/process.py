@@ -193,7 +193,8 @@ class UpgradeProcess:
             return self._remove()
         self.trials += 1
         self._enter("switching", at)
-        return [ReplacePlanks(self._prefix(), self._changes())]
+        proved = self._proved()
+        return [ReplacePlanks(self._prefix(), self._changes(), proved.copy.shape != proved.real.shape)]
 
     def _revert(self, at: float, pause_s: float = 0.0) -> list[UpgradeInstruction]:
         self._enter("reverting", at)

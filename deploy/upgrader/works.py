@@ -147,12 +147,13 @@ class Works:
             self._say(number, f"{plank.program} is well after {plank.down_s:.2f} s")
             tell(PlankReplaced(at=time.time(), report=plank))
 
-        def awaken(started: Sequence[str]) -> None:
-            # What BAT OS itself brings, migrations among it, comes into the image now; UVMs wait for its shape.
-            if OWN in names and "image" in started:
-                self._tool(new, "uvm.awakening", "--json", "--wait", "30")
+        def migrate(started: Sequence[str]) -> None:
+            if replace.migrates and "image" in started:
+                self._awaken(new)  # the new processes wait for it
 
-        self._switchboard.move(new, chosen, self._configuration.settings.upgrade.switch_s, report, awaken)
+        self._switchboard.move(new, chosen, self._configuration.settings.upgrade.switch_s, report, migrate)
+        if OWN in names and not replace.migrates:
+            self._awaken(new)  # what a renewal adds can come while they serve
         return PlanksReplaced(at=time.time(), manner=chosen.manner, **({} if load is None else {"load": load}))
 
     def _await_health(self, wait: AwaitHealth) -> Awoke:
@@ -241,6 +242,9 @@ class Works:
         if Path(prefix) == base:
             return environment.base_interpreter(self._configuration.home)
         return environment.of_prefix(Path(prefix), root)
+
+    def _awaken(self, interpreter: Interpreter) -> None:
+        self._tool(interpreter, "uvm.awakening", "--json", "--wait", "30")
 
     def _identity(self, interpreter: Interpreter) -> ImageIdentity:
         return msgspec.json.decode(self._tool(interpreter, "uvm.awakening.identity").out, type=ImageIdentity)

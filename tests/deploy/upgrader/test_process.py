@@ -211,3 +211,11 @@ def test_whatever_happens_there_is_one_trial_and_an_end_in_which_the_environment
         assert (in_force == "/new") <= (process.stage in ("keeping", "permanent"))
     assert process.stage in ENDED and process.settled
     assert running == in_force == ("/new" if process.stage == "permanent" else "/old")
+
+
+def test_an_image_that_gets_another_shape_on_trial_gets_its_own_back() -> None:
+    process = begun(ProveCandidate)
+    (replace,) = process.handle(CandidateProved(seconds=1, copy=ImageIdentity("digest", "codex", 3, 9, {}), real=WHO))
+    assert isinstance(replace, ReplacePlanks) and replace.migrates
+    (back,) = process.handle(FAILED)
+    assert isinstance(back, SwitchBack) and (back.prefix, back.shape) == ("/new", WHO.shape)
