@@ -122,7 +122,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose name has this in it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        ship = Ship(Path(temporary), options.probation, crash_s=min(20, int(options.probation) - 4))
+        ship = Ship(Path(temporary), options.probation)
         try:
             with ship.running:
                 chosen = [case for case in cases(ship, options.real) if options.only in case.name]

@@ -12,13 +12,13 @@ from deploy.upgrader import instructions, journal
 from deploy.upgrader.process import UpgradeProcess
 from deploy.upgrader.switching import running_from
 from tests.running import ROOT, Running
-from tests.theseus.planks import make_planks
+from tests.theseus.planks import CRASH, make_planks
 
 SETTINGS = """
 [upgrade]
 wheels = "{wheels}"
 probation_s = {probation_s}
-switch_s = 20
+switch_s = 60
 proof_s = 240
 """
 
@@ -26,8 +26,8 @@ proof_s = 240
 class Ship:
     """A service with an upgrader, and the wheels of its plank."""
 
-    def __init__(self, directory: Path, probation_s: float = 6.0, crash_s: int = 4) -> None:
-        self.wheels = make_planks(directory / "wheels", crash_s)
+    def __init__(self, directory: Path, probation_s: float = 6.0) -> None:
+        self.wheels = make_planks(directory / "wheels")
         self.running = Running(
             directory / "home", SETTINGS.format(wheels=directory / "wheels", probation_s=probation_s), without=("inference",)
         )
@@ -50,13 +50,17 @@ class Ship:
         return done.returncode, answer.get("result", answer.get("error"))
 
     def wish(self, wanted: instructions.UpdateInstructions) -> UpgradeProcess:
-        """What becomes of a wish that is put there by hand."""
+        """What becomes of a wish that is put there by hand. On probation, what can crash is told to."""
+        crash = self.home.path / CRASH
+        crash.unlink(missing_ok=True)
         instructions.put(self.home, wanted)
         until = time.monotonic() + 500
         while time.monotonic() < until:
             process = journal.wished(self.home, wanted.id)
             if process is not None and process.settled:
                 return process
+            if process is not None and process.stage == "probation":
+                crash.touch()
             time.sleep(0.1)
         raise AssertionError(f"the wish was not carried out; {self.running.log('upgrader')[-3000:]}")
 
