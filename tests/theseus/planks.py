@@ -13,10 +13,10 @@ BEHAVIOUR = {
     "3.0": "if 'uvm.awakening' in sys.orig_argv:\n    os._exit(3)\n",  # breaks the awakening
     "4.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n    time.sleep(3600)\n",  # hangs at the start
     "5.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n"  # crashes once CRASH is there
-    "    signal.signal(signal.SIGALRM, lambda *_: os.path.exists(os.environ['BATOS_HOME'] + '/tmp/crash') and os._exit(9))\n"
-    "    signal.setitimer(signal.ITIMER_REAL, 0.5, 0.5)\n",
-    "7.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n"  # sleeps five sixths of the time
-    "    signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.05))\n    signal.setitimer(signal.ITIMER_REAL, 0.01, 0.06)\n",
+    "    signal.signal(signal.SIGPROF, lambda *_: os.path.exists(os.environ['BATOS_HOME'] + '/tmp/crash') and os._exit(9))\n"
+    "    signal.setitimer(signal.ITIMER_PROF, 0.02, 0.02)\n",
+    "7.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n"  # sleeps ten times as long as it works
+    "    signal.signal(signal.SIGPROF, lambda *_: time.sleep(0.05))\n    signal.setitimer(signal.ITIMER_PROF, 0.005, 0.005)\n",
     "6.0": "raise ImportError('not for this machine')\n",  # cannot be imported
 }
 """Version → what it does when it is imported."""
