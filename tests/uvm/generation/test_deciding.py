@@ -30,16 +30,16 @@ def test_drafts_that_agree_on_every_input_and_explain_the_selector_are_installed
 
 def test_drafts_that_agree_by_chance_are_told_apart_and_the_question_is_asked(build_house: BuildHouse) -> None:
     bodies = ["    return self.cost + self.cost + self.cost", WORTH]  # there are three pieces
-    house = build_house(total_cost=bodies, risk=0.075, most_drafts=4)
+    house = build_house(total_cost=bodies, risk=1e-9, most_drafts=4)
     shop = make_shop(house)
     error = house.send(shop, "total_cost")
-    assert error.type == "Refused" and error.details["confidence"] < 0.9
+    assert error.type == "Refused" and 0 < error.details["confidence"] < 1
     first, second = error.details["choices"]
     assert first["example"]["slots"]["pieces"] != 3 and first["result"] != second["result"] and " or " in error.message
 
 
 def test_one_answer_settles_it_without_the_model(build_house: BuildHouse) -> None:
-    house = build_house(total_cost=["    return self.cost + self.cost + self.cost", WORTH], risk=0.075, most_drafts=4)
+    house = build_house(total_cost=["    return self.cost + self.cost + self.cost", WORTH], risk=1e-9, most_drafts=4)
     shop = make_shop(house)
     choices = house.send(shop, "total_cost").details["choices"]
     right = next(choice for choice in choices if "self.pieces" in choice["source"])

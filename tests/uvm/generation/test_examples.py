@@ -88,7 +88,7 @@ def test_what_is_kept_is_asked_only_where_the_slots_that_count_are_the_same(buil
 
 
 def test_a_generated_method_that_does_not_hold_is_written_again_with_all_its_examples(build_house: BuildHouse) -> None:
-    house = build_house(total=["    return self.cost + 8", TOTAL], drafts=1)
+    house = build_house(total=["    return self.cost + 8"], drafts=1)
     shop = make_shop(house)
     assert house.send(shop, "total", examples=[Example(12)]) == 12
     house.model.bodies["total"] = [TOTAL]
