@@ -1,9 +1,9 @@
-# Six words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+# Seven words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
 
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos hostile down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile theseus down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -28,11 +28,15 @@ hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRA
 	@$(PYTHON) -m tests.hostile
 	@$(PYTHON) -m tests.hostile.frames --frames $(FRAMES)
 
+PROBATION ?= 25
+theseus: setup-dev  ## upgrades in a row of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run
+	@$(PYTHON) -m tests.theseus --probation $(PROBATION)
+
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi
 
 clean: down  ## remove the environment and caches; the image in var/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv.upgrades .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:
