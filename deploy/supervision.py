@@ -49,6 +49,7 @@ def programs(configuration: Configuration) -> list[Program]:
             for number in uvms
         ),
         Program("heartbeat", _module("uvm.heartbeat"), order=50),
+        *([Program("forge", _module("inference_worker.forge"), order=60)] if settings.forge.process else []),
     ]
 
 

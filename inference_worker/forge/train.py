@@ -128,21 +128,26 @@ def train(
     for step, batch in enumerate(dataset.batches(examples, recipe.batch, Random(recipe.seed))):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe)
-        answers = sum(len(example.answer) for example in batch)
-        losses.append(0.0)
-        for rows in bearable(batch):
-            loss = loss_of(model, *collate(rows, tokenizer.eos_token_id)) * (sum(len(row.answer) for row in rows) / answers)
-            loss.backward()
-            losses[-1] += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        losses.append(stepped(model, tokenizer, batch, weights, optimizer))
         if each and (step + 1) % each == 0 and step + 1 < recipe.steps:
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
             recent = sum(losses[-10:]) / len(losses[-10:])
             _say(f"step {step + 1}/{recipe.steps} loss {recent:.4f} {(time.monotonic() - started) / (step + 1):.2f} s a step")
     return losses
+
+
+def stepped(model: Any, tokenizer: Any, batch: list[TrainingExample], weights: list[Any], optimizer: torch.optim.Optimizer) -> float:
+    """One step on a batch, at the optimizer's rate; its loss."""
+    answers, total = sum(len(example.answer) for example in batch), 0.0
+    for rows in bearable(batch):
+        loss = loss_of(model, *collate(rows, tokenizer.eos_token_id)) * (sum(len(row.answer) for row in rows) / answers)
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
 
 
 def save(model: Any, out: Path, notes: dict[str, Any]) -> None:

@@ -247,7 +247,10 @@ def routed(runtime: Runtime, receiver: UvmObject, message: UvmObject) -> list[li
 
 
 def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -> UvmObject:
-    """Keep pairs of prompt and wanted answer as a lesson of this persona; answers the lesson."""
+    """Ask for what is in pairs of prompt and wanted answer to be learned; answers the lesson, whose `state` says what becomes of it.
+
+    The autotelic loop takes it up (`uvm.autotelic`): each pair must prove itself on the examples in its prompt.
+    """
     pairs = (
         [pair for pair in examples if isinstance(pair, dict) and set(pair) == {"prompt", "answer"}] if isinstance(examples, list) else []
     )
@@ -257,6 +260,7 @@ def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -
         {
             PARENTS: [runtime.image.named("traits_obj")],
             "persona": receiver,
+            "principal": runtime.attempt.principal,
             "examples": checked(pairs),
             "state": "waiting",
             "since": now(runtime, receiver),
