@@ -20,7 +20,7 @@ _WORDS = {
     "explained": ("the body explains {:.0%} of the selector's words", 1.0),
     "meant": ("{:.0%} of the slots that it uses are named in the selector", 1.0),
     "ignored": ("{:.0%} of the slots that the selector names are not used", 0.0),
-    "fulfilled": ("the body shows {:.0%} of the operations that the selector names", 1.0),
+    "unknown": ("{:.0%} of the selector's words are in no task that the judge has learned from", 0.0),
     "idle": ("the selector asks for a change, and it changes nothing", 0.0),
     "meddling": ("the selector asks for no change, and it changes something", 0.0),
     "broken_type": ("its answer is not of the type that the selector promises", 0.0),

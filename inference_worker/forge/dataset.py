@@ -1,14 +1,22 @@
 """Examples to train on: prompts with the bodies that should follow, drawn from a seed, cut into batches of like length.
 
 Pure, except that a tokenizer is passed in. Every example is drawn once; no example is seen twice in a run.
+
+`python -m inference_worker.forge.dataset --seed N --tasks N --out FILE` writes tasks of the training side that have an answer, a task a
+line: selector, slots as a prompt shows them, number of parameters, source. The judge's lexicon is fitted to them (docs/forge.md).
 """
 
+import argparse
 import hashlib
+import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 from typing import Protocol
 
+from inference_worker.forge import render
 from inference_worker.forge.draw import Task, task
 from inference_worker.forge.families import FAMILIES, WEIGHTED
 from inference_worker.forge.words import Side
@@ -86,3 +94,43 @@ def batches(examples: list[TrainingExample], size: int, rng: Random) -> Iterator
         cut = [window[place : place + size] for place in range(0, len(window), size)]
         rng.shuffle(cut)
         yield from cut
+
+
+def answerable(seed: int, count: int, emphasis: Mapping[str, int]) -> Iterator[dict[str, object]]:
+    """So many tasks of the training side, less those that are to be declined and those that draw: as lines' content."""
+    rng = Random(f"answerable {seed}")
+    weighted = [name for name in emphasized(emphasis) if name.partition(".")[0] not in ("declining", "display")]
+    written = 0
+    while written < count:
+        name = rng.choice(weighted)
+        try:
+            drawn = task(name, FAMILIES[name], rng.randrange(10**9), "train")
+        except ValueError:  # its words did not go together
+            continue
+        if "decline(" in drawn.body:
+            continue
+        written += 1
+        yield {
+            "selector": drawn.selector,
+            "slots": {name: render.value(content) for name, content in drawn.slots.items()},
+            "parameters": len(drawn.arguments),
+            "source": drawn.source(drawn.body),
+        }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write tasks."""
+    parser = argparse.ArgumentParser(prog="python -m inference_worker.forge.dataset", description="write tasks of the training side")
+    parser.add_argument("--seed", type=int, default=900)
+    parser.add_argument("--tasks", type=int, default=100_000, help="tasks to write")
+    parser.add_argument("--composed", type=int, default=36, help="how many times as often composed programs are drawn")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    with options.out.open("w") as out:
+        for line in answerable(options.seed, options.tasks, {"composed": options.composed}):
+            out.write(json.dumps(line) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

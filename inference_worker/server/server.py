@@ -1,7 +1,7 @@
 """The inference worker's loop: a ROUTER socket in front of the scheduler and one engine.
 
 One event loop does everything; each request is a task in it, and its deadline and its client may end it at any point. Here is
-who asks and what they are told; `serving.py` is what answers.
+who asks and what they are told; `service.py` is what answers.
 
 The queue is bounded by `inference.queue`; past it a client is answered Busy. Text (Delta) is sent as it is written. A client
 that leaves takes its requests with it.

@@ -48,7 +48,7 @@ log = structlog.get_logger(__name__)
 PROBE_S = 2.0
 """How long the engine may take to answer a health check, seconds: less than the silence after which clients leave a worker out.
 
-One that does not is not dead for that, as a long prefill on a CPU takes longer; `vitals.py` says when it is.
+One that does not is not dead for that, as a long prefill on a CPU takes longer; `engine/watchdog.py` says when it is.
 """
 
 LOOK_S = 10.0

@@ -2,8 +2,8 @@
 
 In: a tool's frames, a UVM's words, the ends of processes. Out: Deliveries for UVMs, answers for tools, events for subscribers.
 
-Read `bridge` (the loop) and `tools` (what tools send, as far as it is a request), then `events` and `dispatcher` (events in, instructions
-out, and nothing else), with what the dispatcher stands on: `lanes` (what waits, and where), `placing` (which UVM gets what),
-`shares`, `quotas`. `sockets`, `principals`, `peers` and `publisher` are the loop's hands; `protocol` is what it says to UVMs, `heads` how a
-request is read in two steps, `requests` which right it needs, `refusals` what it answers itself.
+Read `tools` (what tools send, as far as it is a request that they may make), `dispatcher` (events in, instructions out, and nothing else)
+and `bridge` (the loop, which carries them out). Where one of them is not enough: `events`; `lanes` (what waits, and where), `placing`
+(which UVM gets what), `shares` and `quotas`, on which the dispatcher stands; `sockets`, `principals`, `peers` and `publisher`, the loop's
+hands; `protocol`, what it says to UVMs; `heads`, how a request is read in two steps; `refusals`, what the bridge answers itself.
 """

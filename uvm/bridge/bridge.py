@@ -17,7 +17,7 @@ from deploy.settings import Configuration, SettingsError
 from uvm import protocol
 from uvm.bridge import events as traffic
 from uvm.bridge import protocol as wire
-from uvm.bridge import quotas, refusals, requests
+from uvm.bridge import quotas, refusals
 from uvm.bridge import sockets as listening
 from uvm.bridge.dispatcher import Dispatch
 from uvm.bridge.metrics import Meters
@@ -26,7 +26,7 @@ from uvm.bridge.principals import Principal, Principals
 from uvm.bridge.publisher import Publisher
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.sockets import MORE, NOBLOCK, rest
-from uvm.bridge.tools import Address, Tools
+from uvm.bridge.tools import Address, Tools, arrival
 from uvm.protocol import (
     Busy,
     Cancel,
@@ -225,11 +225,11 @@ class Bridge:
             case _ if self._leaving:
                 self._tools.answer(address, Busy(request.id, 4 * RETRY_MS))
             case _:
-                arrival = requests.arrival(request, frame, address, address.identity, principal)
-                if isinstance(arrival, Error):
-                    self._tools.refuse(address, arrival)
+                arrived = arrival(request, frame, address, address.identity, principal)
+                if isinstance(arrived, Error):
+                    self._tools.refuse(address, arrived)
                 else:
-                    self._handle(arrival)
+                    self._handle(arrived)
 
     def _hello(self, hello: Hello, address: Address) -> Welcome | Error:
         if protocol.VERSION not in hello.versions:

@@ -25,6 +25,7 @@ from typing import Any
 
 from uvm.bridge import quotas, refusals
 from uvm.bridge.events import (
+    Assign,
     DeliveriesParked,
     DeliveriesReturned,
     DispatchEvent,
@@ -122,9 +123,9 @@ class Dispatch:
                 uvm.heard = now
                 out.extend(self._from_uvm(uvm, event, now))
         if self._backlog.suspect or self._assigner.examining:
-            out.extend(self._assigner.examine(now))
+            out.extend(_assigned(message, now) for message in self._assigner.examine(now))
         if self._shares.waiting:
-            out.extend(self._assigner.assign(now))
+            out.extend(_assigned(message, now) for message in self._assigner.assign(now))
         return out
 
     def knows(self, uvm: str) -> bool:
@@ -187,7 +188,7 @@ class Dispatch:
             message = self._backlog.accept(event, source)
             if event.via and event.via not in self._uvms:
                 self._timers.set(now + VIA_S, self._absent, message, None)
-            out += self._assigner.begin(message, now)
+            out.extend(_assigned(placed, now) for placed in self._assigner.begin(message, now))
         message.waiters.append(waiter)
         self._timers.set(waiter.deadline, self._deadline, message, waiter)
         return out
@@ -371,3 +372,9 @@ class Dispatch:
         out: list[Instruction] = [RefuseMessage(w.address, answer(w.id)) for w in message.waiters]
         self._backlog.forget(message)
         return out
+
+
+def _assigned(message: QueuedRequest, now: float) -> Assign:
+    """A message has its UVM: the bridge is to take it there."""
+    arrival = message.arrival
+    return Assign(message.uvm, message.number, arrival.payload, arrival.principal, message.deaths > 0, now - message.arrived)

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from uvm.bridge.events import Assign, Instruction
 from uvm.bridge.lanes import Backlog, Demand, Lane, QueuedRequest, Uvm
 from uvm.bridge.shares import Shares, Source
 
@@ -78,7 +77,7 @@ class Placement:
 class Assigner:
     """Gives messages of the backlog to UVMs: suspects, one by one, and what waits for a turn. `window` bounds what runs on one UVM.
 
-    `examining`: some UVM is kept for suspects.
+    Each step answers with the messages that it gave; `uvm` of each says to which. `examining`: some UVM is kept for suspects.
     """
 
     def __init__(self, backlog: Backlog, uvms: Mapping[str, Uvm], window: int, counters: Counter[str]) -> None:
@@ -88,7 +87,7 @@ class Assigner:
         self._counters = counters
         self.examining = False
 
-    def examine(self, now: float) -> Iterable[Instruction]:
+    def examine(self, now: float) -> Iterable[QueuedRequest]:
         """Give suspects to UVMs on which nothing runs, one to each."""
         busy = {m.uvm for u in self._uvms.values() for m in u.deliveries.values() if m.deaths and not m.parked}
         examiners = set(busy)
@@ -105,7 +104,7 @@ class Assigner:
             uvm.examiner = uvm.name in examiners
         self.examining = bool(examiners)
 
-    def begin(self, message: QueuedRequest, now: float) -> list[Instruction]:
+    def begin(self, message: QueuedRequest, now: float) -> list[QueuedRequest]:
         """Where nobody waits for a turn, a new message needs none: it goes at once, if a UVM has room. Otherwise it waits for one."""
         lane = message.lane
         if len(lane.queue) > 1:
@@ -121,7 +120,7 @@ class Assigner:
         self._backlog.file(lane)
         return []
 
-    def assign(self, now: float) -> Iterable[Instruction]:
+    def assign(self, now: float) -> Iterable[QueuedRequest]:
         """Give what waits for a turn, as long as some UVM can take it."""
         skipped: list[Source] = []
         placement = Placement(self._uvms.values(), self._window, self._backlog.shares, now)
@@ -154,7 +153,7 @@ class Assigner:
                 return lane, uvm, demand
         return None
 
-    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> Instruction:
+    def _give(self, lane: Lane, uvm: Uvm, demand: Demand, now: float) -> QueuedRequest:
         message = lane.queue.popleft()
         self._backlog.shares.give(message)
         message.uvm = lane.uvm = uvm.name
@@ -167,8 +166,7 @@ class Assigner:
         uvm.carry(message, 1)
         self._counters["assigned"] += 1
         self._backlog.file(lane)
-        alone = message.deaths > 0
-        return Assign(uvm.name, message.number, message.arrival.payload, message.arrival.principal, alone, now - message.arrived)
+        return message
 
     def _eligible(self, lane: Lane) -> list[Uvm]:
         """UVMs that the lane's first message may go to, however busy they are."""

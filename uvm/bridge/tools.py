@@ -1,9 +1,12 @@
 """The bridge's door to the tools: what they send, as far as it is a request that they may make, and what they are answered.
 
-Owned by the bridge's one thread. Each message is read and looked at here, once; what is to be done about it, the loop decides.
+Owned by the bridge's one thread. Each message is read and looked at here, once; what is to be done about it, the loop decides. `arrival`
+is what the dispatcher is then told of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
 
 import msgspec
 import structlog
@@ -12,15 +15,60 @@ from msgspec import Struct
 
 from deploy.settings import Configuration
 from uvm import protocol
-from uvm.bridge import heads, refusals, requests, sockets
+from uvm.bridge import heads, refusals, sockets
+from uvm.bridge.events import MessageArrived
 from uvm.bridge.metrics import Meters
 from uvm.bridge.principals import Principal, Principals
 from uvm.bridge.sockets import MORE, NOBLOCK, rest
-from uvm.protocol import Error
+from uvm.protocol import (
+    Cancel,
+    Changing,
+    Contract,
+    CreateMethod,
+    Error,
+    Export,
+    GetFullState,
+    GetStatus,
+    Hello,
+    Import,
+    Inspect,
+    Read,
+    Release,
+    Request,
+    Send,
+    Subscribe,
+    Transaction,
+    Upload,
+    payload_digest,
+)
+from uvm.rights import Right
 
 ROUND = 32
 ROUND_BYTES = 1_000_000
 """Most messages, and bytes, read before the others get their turn: a flood of them is no long silence for everybody else."""
+
+CHANGING_DEADLINE_S = 900.0
+READING_DEADLINE_S = 60.0
+"""Seconds a message may take that names no deadline, or cannot."""
+
+NEEDS: Mapping[type, Right | None] = {
+    Hello: None,
+    GetStatus: None,
+    Send: "send",
+    Transaction: "send",
+    Release: "send",
+    Cancel: "send",
+    Contract: "send",
+    CreateMethod: "create",
+    Upload: "create",
+    Import: "create",
+    Export: "read",
+    Inspect: "read",
+    Read: "read",
+    GetFullState: "read",
+    Subscribe: "read",
+}
+"""The right that a request needs; one that is not here is refused. GetStatus shows others to those alone who may administer."""
 
 
 class Address(Struct, frozen=True, gc=False):
@@ -95,7 +143,7 @@ class Tools:
             self.refuse(address, refusals.bad_request(heads.identifier(frame), str(error)))
             return
         self._meters.message(type(request).__name__)
-        listed, right = requests.needed(type(request))
+        listed, right = needed(type(request))
         if not listed or (right is not None and right not in principal.rights):
             self.refuse(address, refusals.not_allowed(request.id, principal.name, right or "administer"))
             return
@@ -135,3 +183,36 @@ class Tools:
             # The tool went away, or does not read. If it comes back and asks again, the receipt answers.
             self._meters.reply("undeliverable")
             self._log.debug("an answer could not be delivered", reason=str(error))
+
+
+# --- what a request needs, and becomes. Pure ------------------------------------------------------------------------
+
+
+@cache
+def needed(kind: type) -> tuple[bool, Right | None]:
+    """Whether such a request is listed, and the right that it needs."""
+    return next(((True, right) for request, right in NEEDS.items() if issubclass(kind, request)), (False, None))
+
+
+def arrival(request: Request, frame: bytes, address: Any, connection: bytes, principal: Principal) -> MessageArrived | Error:
+    """What the dispatcher is told of a request that came as `frame` by the connection; an Error for one that contradicts itself."""
+    changing = request if isinstance(request, Changing) else None
+    if changing and bool(changing.session) != bool(changing.seq):
+        return refusals.bad_request(changing.id, "session and seq belong together, and seq counts from 1")
+    if changing and changing.floor and changing.floor >= changing.seq:
+        reason = f"floor is {changing.floor}, and must be below seq, {changing.seq}: a message cannot say that its own answer has arrived"
+        return refusals.bad_request(changing.id, reason)
+    return MessageArrived(
+        address=address,
+        id=request.id,
+        payload=frame,
+        principal=principal.name,
+        connection=connection,
+        quota=principal.quota,
+        session=getattr(request, "session", ""),
+        seq=changing.seq if changing else 0,
+        digest=payload_digest(changing) if changing and changing.session else b"",
+        via=changing.via if changing else "",
+        deadline_s=(changing.deadline_ms / 1000 or CHANGING_DEADLINE_S) if changing else READING_DEADLINE_S,
+        repeatable=changing is None or bool(changing.session),
+    )

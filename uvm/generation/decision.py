@@ -78,7 +78,7 @@ def question_of(request: MethodRequest) -> SentMessage:
     positional = request.reified.get("positional", [])
     return SentMessage(
         selector=request.selector,
-        slots=tuple(pair[0] for pair in request.reified.get("slots", [])),
+        slots={str(pair[0]): str(pair[1]) for pair in request.reified.get("slots", [])},
         parameters=(*positional, *request.kwargs),
         examples=len(request.clauses),
     )

@@ -6,12 +6,14 @@ and 1, and each is there for every group, so that a judgement may weigh any of t
 """
 
 import ast
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
 
+from uvm.generation import lexicon
+from uvm.generation.naming import stem, words_of
 from uvm.generation.stages import Draft
 
 MEANINGS: Final = {
@@ -22,7 +24,6 @@ MEANINGS: Final = {
     "explained": "share of the selector's words that slots, keys, texts or methods of the body, or known words, explain",
     "meant": "share of the slots in the body that a word of the selector names",
     "ignored": "share of the receiver's slots named in the selector that the body does not use",
-    "fulfilled": "share of the words for operations, such as average, of which the body shows a sign",
     "idle": "1: a verb of change changed nothing",
     "meddling": "1: what is no verb of change changed something",
     "kept_type": "1: the answer is of the type that the selector promises",
@@ -35,6 +36,10 @@ MEANINGS: Final = {
     "examples": "examples that were given, all of which it passed; three at most, in thirds",
     "declined": "share of all drafts that said that the object does not know",
     "length": "size of the body, in hundreds of nodes of its syntax tree; 3 at most",
+    "surprise": "how surprising the body's operations are for such words (`uvm.generation.lexicon`), in tens of nats; 3 at most",
+    "usual": "how surprising a body for such words is to be expected to be, in tens of nats; 3 at most",
+    "lacking": "nats of the most surprising one that it has not; at most 8",
+    "unknown": "share of the selector's words that the lexicon does not know",
 }
 """The features, in the order of the documentation."""
 
@@ -51,33 +56,16 @@ _STOP: Final = frozenset(
     "up with what when where which who whose compute calculate find show return tell".split()
 )
 
-_SIGNS: Final = {
-    "average mean": "div mean",
-    "count number many size length": "len sum increase count",
-    "total sum overall altogether": "sum add mult increase",
-    "longest largest biggest highest most max maximum best latest greatest heaviest tallest top priciest": "max sorted sort compare",
-    "shortest smallest lowest least min minimum cheapest earliest lightest worst": "min sorted sort compare",
-    "sorted ordered ranked alphabetical": "sorted sort",
-    "reversed reverse backwards": "reversed reverse slice",
-    "unique distinct": "compare set",
-    "percent percentage": "100",
-    "double doubled twice": "2 add",
-    "half halved halve": "2 0.5",
-    "upper uppercase": "upper",
-    "lower lowercase": "lower",
-    "joined join": "join add increase",
-    "remaining left difference gap missing": "sub decrease compare",
-    "above below over under exceeds between": "compare",
-    "square squared": "pow mult",
-    "rounded": "round",
-    "area volume distance": "mult pow",
-    "perimeter": "add mult",
-    "diameter": "2 add",
-}
-"""Words for operations, and the signs of one of which a body that carries it out has at least one."""
-_EVIDENCE: Final = {word: frozenset(signs.split()) for words, signs in _SIGNS.items() for word in words.split()}
+_OPERATIONS: Final = frozenset(
+    "average mean count number many size length total sum overall altogether longest largest biggest highest most max maximum best latest "
+    "greatest heaviest tallest top priciest shortest smallest lowest least min minimum cheapest earliest lightest worst sorted ordered "
+    "ranked alphabetical reversed reverse backwards unique distinct percent percentage double doubled twice half halved halve upper "
+    "uppercase lower lowercase joined join remaining left difference gap missing above below over under exceeds between square squared "
+    "rounded area volume distance perimeter diameter".split()
+)
+"""Words for operations."""
 _KNOWN: Final = (
-    frozenset(_EVIDENCE)
+    _OPERATIONS
     | CHANGING
     | ASKING
     | frozenset(
@@ -90,14 +78,13 @@ _KNOWN: Final = (
 """Words that mean something of their own, whatever the object is."""
 _FREE: Final = frozenset("display show render draw describe description summary report view card panel yourself greeting greet".split())
 _PROMISES: Final = {"total": "number", "sum": "number", "average": "number", "mean": "number", "count": "whole"}
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 class SentMessage(Struct, frozen=True):
-    """What was sent: the selector, the receiver's own slots, the method's parameters, and how many examples were given."""
+    """What was sent: the selector, the receiver's own slots as a prompt shows them, parameters, and how many examples were given."""
 
     selector: str
-    slots: tuple[str, ...] = ()
+    slots: Mapping[str, str] = {}
     parameters: tuple[str, ...] = ()
     examples: int = 0
 
@@ -148,6 +135,7 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
     verb = bool(words) and words[0] in CHANGING
     changed = bool(draft.trial.get("effects"))
     kept, broken = _type(promise(question.selector), draft.trial.get("result"))
+    reading = lexicon.shipped().reads(expected(question), draft.source)
     told = {
         "share": group.drafts / number,
         "margin": (group.drafts - second) / number,
@@ -156,9 +144,6 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
         "explained": _share((word for word in words if word not in _STOP), lambda word: word in _KNOWN or body.explains(word)),
         "meant": _share((slot for slot in body.named if slot in question.slots), lambda slot: _names(words, slot)),
         "ignored": 1 - _share((slot for slot in question.slots if _named_in_full(words, slot)), lambda slot: slot in body.named),
-        "fulfilled": _share(
-            (word for word in words if word in _EVIDENCE), lambda word: body.explains(word) or not _EVIDENCE[word].isdisjoint(body.signs)
-        ),
         "idle": float(verb and not changed),
         "meddling": float(changed and not verb),
         "kept_type": float(kept),
@@ -171,13 +156,22 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
         "examples": min(3, question.examples) / 3,
         "declined": declining(drafts) / number,
         "length": min(3.0, body.size / 100),
+        "surprise": min(3.0, reading.surprise / 10),
+        "usual": min(3.0, reading.usual / 10),
+        "lacking": min(8.0, reading.lacking[1]),
+        "unknown": reading.unknown,
     }
     return {name: round(value, 4) for name, value in told.items()}
 
 
-def words_of(name: str) -> list[str]:
-    """The words of a selector or a slot, in lower case: `totalPrice_of_` is total, price, of."""
-    return [word.lower() for word in _WORD.findall(name)]
+@lru_cache(maxsize=64)
+def _expected(selector: str, slots: tuple[tuple[str, str], ...], parameters: int) -> lexicon.Expectation:
+    return lexicon.shipped().expects(lexicon.read(selector, dict(slots), parameters))
+
+
+def expected(question: SentMessage) -> lexicon.Expectation:
+    """What the words of the message lead one to expect of a body."""
+    return _expected(question.selector, tuple(question.slots.items()), len(question.parameters))
 
 
 def promise(selector: str) -> str:
@@ -208,19 +202,6 @@ def _type(promised: str, answer: Any) -> tuple[bool, bool]:
     return kept, not kept
 
 
-def stem(word: str) -> str:
-    """A word without what tells its number or its form."""
-    for ending, instead in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh"), ("xes", "x")):
-        if word.endswith(ending) and len(word) > len(ending) + 1:
-            return word[: -len(ending)] + instead
-    if word.endswith("s") and not word.endswith(("ss", "us", "is")) and len(word) > 3:
-        word = word[:-1]
-    for ending in ("ing", "ed"):
-        if word.endswith(ending) and len(word) > len(ending) + 3:
-            word = word[: -len(ending)]
-    return word[:-1] if word.endswith("e") and len(word) > 3 else word
-
-
 def _stems(name: str) -> set[str]:
     return {stem(word) for word in words_of(name)}
 
@@ -233,7 +214,7 @@ def _names(words: Sequence[str], slot: str) -> bool:
 def _named_in_full(words: Sequence[str], slot: str) -> bool:
     """Whether all words of the slot are in the selector, and mean nothing of their own there."""
     named = _stems(slot)
-    return bool(named) and named <= {stem(word) for word in words if word not in _EVIDENCE and word not in _STOP}
+    return bool(named) and named <= {stem(word) for word in words if word not in _OPERATIONS and word not in _STOP}
 
 
 def _share(things: Iterable[str], holds: Callable[[str], bool]) -> float:
@@ -248,7 +229,6 @@ class _Body:
     def __init__(self, source: str) -> None:
         self.named: dict[str, None] = {}
         self.read: set[str] = set()
-        self.signs: set[str] = set()
         self.size = 0
         self._words: set[str] = set()
         try:
@@ -270,35 +250,13 @@ class _Body:
             if isinstance(node.value, ast.Name) and node.value.id == "self" and not node.attr.startswith("_"):
                 self.named[node.attr] = None
             self._words |= _stems(node.attr)
-            self.signs.add(node.attr)
         elif isinstance(node, ast.Name):
             self.read.add(node.id)
-            self.signs.add(node.id)
         elif isinstance(node, ast.Constant):
             self._constant(node.value)
-        elif isinstance(node, ast.BinOp | ast.AugAssign):
-            self.signs.add(_OPERATORS.get(type(node.op), ""))
-            if isinstance(node, ast.AugAssign):
-                self.signs.add("decrease" if isinstance(node.op, ast.Sub) else "increase")
-        elif isinstance(node, ast.Compare):
-            self.signs.add("compare")
-        elif isinstance(node, ast.Slice):
-            self.signs.add("slice")
 
     def _constant(self, value: Any) -> None:
         if isinstance(value, str):
             self._words |= _stems(value[:200])
             if value.isidentifier():
                 self.named.setdefault(value, None)
-        elif isinstance(value, int | float) and not isinstance(value, bool):
-            self.signs.add(f"{value:g}")
-
-
-_OPERATORS: Final[dict[type[ast.operator], str]] = {
-    ast.Add: "add",
-    ast.Sub: "sub",
-    ast.Mult: "mult",
-    ast.Div: "div",
-    ast.FloorDiv: "div",
-    ast.Pow: "pow",
-}

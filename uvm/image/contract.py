@@ -1,4 +1,4 @@
-"""Where a method keeps the examples that it has to satisfy, and in which state an example is given.
+"""The examples that a method has to satisfy: whether they can be tried, in which state each is given, and where the method keeps them.
 
 Used inside a transaction by whoever tests, installs or shows a method. Layout: a method's slot `examples` is a map with `next`, the number
 of the next one, and `kept`, a list of maps, one an example: `number`, `args`, `kwargs`, `slots` (those that the sender named), `held` (what
@@ -14,14 +14,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET
 
-from uvm.errors import BadValue, ImageError
+from uvm.errors import BadExample, BadValue, ImageError
 from uvm.image.large import loaded, stored, weight
-from uvm.image.message_object import is_method
-from uvm.objects import VERSION, UvmObject
+from uvm.image.message_object import data_slots, is_method
+from uvm.objects import ABSENT, VERSION, UvmObject
 from uvm.protocol import Example, Reference
 from uvm.values.crossing import from_wire, to_wire
 from uvm.values.examples import Clause, line, merged
-from uvm.values.slot_values import copied, literal
+from uvm.values.slot_values import checked, copied, literal
 
 Refer = Callable[[UvmObject], Reference]
 
@@ -34,7 +34,39 @@ HELD: Final = 16_384
 
 _INNER: Final = frozenset({"looked", "held", "on"})
 _CALL: Final = frozenset({"args", "kwargs"})
+_BESIDE: Final = {"held": "state", "number": "number", "looked": "looked", "on": "on"}
+"""What is stored beside an example → as what a Clause has it."""
 _UNSAVED: Final = b"\0" * 8
+
+
+def check(receiver: UvmObject, examples: Sequence[Example], visible: Callable[[Reference], UvmObject]) -> None:
+    """Whether examples can be tried on a receiver.
+
+    Raises BadExample for the first that names a slot which the receiver has not, or holds a value that no slot could hold.
+    """
+
+    def resolve(value: Any) -> Any:
+        if isinstance(value, Reference):
+            return visible(value)
+        raise BadExample(f"example {number} holds {value!r}", "an example is tried by itself: it has no results of other sends")
+
+    for number, example in enumerate(examples, 1):
+        slots, changed = example.slots or {}, example.changed or {}
+        for name in {**slots, **changed}:
+            current = receiver.lookup(name)
+            if current is ABSENT or is_method(current) or name.endswith("*"):
+                raise BadExample(
+                    f"example {number} names the slot {name!r}, which {receiver!r} does not have"
+                    + ("" if current is ABSENT else ": it is a method"),
+                    f"its slots are {', '.join(data_slots(receiver)[:24]) or 'none'}; setSlot_value_ gives it another one",
+                )
+        try:
+            for value in (example.args, example.kwargs, slots, changed, None if example.result is UNSET else example.result):
+                checked(from_wire(value, resolve))
+        except BadExample:
+            raise
+        except ImageError as error:
+            raise BadExample(f"example {number} holds what cannot be tried: {error.message}", error.remedy) from error
 
 
 def clause(receiver: UvmObject, example: Example) -> Clause:
@@ -156,7 +188,7 @@ def _record(method: UvmObject) -> dict[str, Any]:
 def _loaded(entry: Any, refer: Refer) -> Clause | None:
     try:
         wire = to_wire(entry, refer)
-        extras = {name: wire.pop(name) for name in ("held", "number", "looked", "on") if name in wire}
+        extras = {field: wire.pop(name) for name, field in _BESIDE.items() if name in wire}
         return Clause(msgspec.convert(wire, Example), **extras)
     except (ImageError, msgspec.ValidationError, AttributeError, TypeError):
         return None
@@ -166,7 +198,7 @@ def _write(method: UvmObject, number: int, clauses: Sequence[Clause], visible: C
     entries = []
     for clause in clauses:
         fields = {name: getattr(clause.example, name) for name in ("args", "kwargs", "slots", "result", "changed", "raises")}
-        fields |= {"held": clause.held, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
+        fields |= {"held": clause.state, "number": clause.number, "looked": clause.looked, **({"on": clause.on} if clause.on else {})}
         entries.append(from_wire({name: value for name, value in fields.items() if value is not UNSET}, visible))
     record = stored({"next": number, "kept": entries})
     version = method.own(VERSION)
@@ -179,6 +211,6 @@ def _weight(clauses: Sequence[Clause]) -> int:
 
 
 def _beside(receiver: UvmObject, clause: Clause) -> Example:
-    differing = {name: value for name, value in clause.held.items() if literal(receiver.own(name, None)) != literal(value)}
+    differing = {name: value for name, value in clause.state.items() if literal(receiver.own(name, None)) != literal(value)}
     slots = {**differing, **(clause.example.slots or {})} if clause.number else clause.example.slots
     return msgspec.structs.replace(clause.example, slots=slots or UNSET)

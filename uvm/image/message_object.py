@@ -40,7 +40,7 @@ def reify(
     traits: UvmObject,
     covenant: str,
 ) -> UvmObject:
-    """The message object; `examples` in lines (`uvm.image.examples`). Raises BadArguments for what no method can be called, or take."""
+    """The message object; `examples` in lines (`uvm.values.examples`). Raises BadArguments for what no method can be called, or take."""
     for word in (selector, *kwargs):
         if keyword.iskeyword(word) or not is_name(word):
             raise BadArguments(

@@ -87,8 +87,8 @@ def _signature(method: ast.FunctionDef, positional: int, keywords: Sequence[str]
     with_default = set(names[len(names) - len(method.args.defaults) :]) if method.args.defaults else set()
     if len(method.args.defaults) > len(names):
         return [Finding(method.lineno, "signature", "self has no default")]
-    wanted = ", ".join(["self", *(f"a parameter for argument {index + 1}" for index in range(positional)), *keywords])
-    seen = ", ".join(["self", *names])
+    expected = ", ".join(["self", *(f"a parameter for argument {index + 1}" for index in range(positional)), *keywords])
+    parameters = ", ".join(["self", *names])
     first, rest = names[:positional], names[positional:]
     problem = ""
     if len(first) < positional:
@@ -101,7 +101,7 @@ def _signature(method: ast.FunctionDef, positional: int, keywords: Sequence[str]
         problem = f"has the parameter {extra[0]}, which the message does not give and which has no default"
     if not problem:
         return []
-    return [Finding(method.lineno, "signature", f"({seen}) {problem}; the message needs ({wanted})")]
+    return [Finding(method.lineno, "signature", f"({parameters}) {problem}; the message needs ({expected})")]
 
 
 # --- insertion -------------------------------------------------------------------------------------------------------

@@ -93,21 +93,21 @@ def weigh(value: Any, charge: Charge, written: bool = False) -> int:
     level: list[Any] = [value]
     for _ in range(NESTING):
         deeper: list[Any] = []
-        for item in level:
-            kind = type(item)
+        for part in level:
+            kind = type(part)
             if kind is str or kind is bytes:
-                length += len(item) + 2
+                length += len(part) + 2
             elif kind in ATOMS:
                 length += 30
                 if written and kind is float:
-                    charge(_decimal(item))
+                    charge(_decimal(part))
             elif kind in SEQUENCES or kind is dict:
-                count = len(item)
+                count = len(part)
                 walked += count
                 if walked > ITEMS:
                     raise ValueError(f"a value that holds more than {ITEMS:,} others, or contains itself, is too large here")
-                charge((75 if written else 55) + 2 * extent(item))
-                inside = [*item, *item.values()] if kind is dict else item
+                charge((75 if written else 55) + 2 * extent(part))
+                inside = [*part, *part.values()] if kind is dict else part
                 if ATOMS.issuperset(map(type, inside)):
                     length += 30 * count
                     if written and float in map(type, inside):
@@ -116,19 +116,19 @@ def weigh(value: Any, charge: Charge, written: bool = False) -> int:
                     charge(8 * count)
                     deeper.extend(inside)
             elif kind is range:
-                length += 30 * len(item) if len(item) <= ITEMS else 100
+                length += 30 * len(part) if len(part) <= ITEMS else 100
             elif kind in MERGED:
-                deeper.append(plain(item, charge))
-            elif isinstance(item, Exception):
+                deeper.append(plain(part, charge))
+            elif isinstance(part, Exception):
                 # Within a container Python shows what it holds, at its full length.
                 length += 30
-                deeper.extend(item.args)
+                deeper.extend(part.args)
             elif kind is GeneratorType:
                 raise TypeError("a generator is no value: list(…) makes one of it")
-            elif callable(item):
+            elif callable(part):
                 raise TypeError("a function is no value: call it")
             elif written:
-                raise TypeError(f"a {kind_of(item)} cannot be shown as text")
+                raise TypeError(f"a {kind_of(part)} cannot be shown as text")
             else:
                 length += 100
         if not deeper:
@@ -192,7 +192,7 @@ def key(value: Any, meter: TickMeter) -> Any:
 
 def hashed(values: Any, meter: TickMeter) -> Any:
     """What can be walked through, each about to be hashed."""
-    values = taken(values, meter.charge)
+    values = collected(values, meter.charge)
     count = len(values)
     # Beyond the processor's caches each place of the table has to be fetched.
     meter.charge(count * (10 if count < 131_072 else 16))
@@ -263,7 +263,7 @@ def plain(value: Any, charge: Charge) -> Any:
     return value.plain()
 
 
-def taken(values: Any, charge: Charge) -> Any:
+def collected(values: Any, charge: Charge) -> Any:
     """What can be walked through, charged for being copied; a generator as a list. Raises TypeError for anything else."""
     kind = type(values)
     if kind in ITERABLES:
@@ -281,7 +281,7 @@ def taken(values: Any, charge: Charge) -> Any:
         charge(5 * len(items))
         room_for_items(len(items), charge)
         return items
-    return taken(_walkable(values, charge), charge)
+    return collected(_walkable(values, charge), charge)
 
 
 def iterated(values: Any, charge: Charge) -> Iterable[Any]:

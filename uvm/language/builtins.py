@@ -11,7 +11,7 @@ from typing import Any, Final, NoReturn
 
 from uvm.errors import Declined
 from uvm.language import bounds
-from uvm.language.bounds import KEY_MOST, NUMBERS, TickMeter, hashed, number, room_for_items, taken, weigh
+from uvm.language.bounds import KEY_MOST, NUMBERS, TickMeter, collected, hashed, number, room_for_items, weigh
 from uvm.language.operators import Operators
 from uvm.language.value_methods import charge_sort, mutates, pairs_of, plain_read, plain_send, sort_key
 from uvm.objects import Counter, MergingQueue, MergingSet
@@ -115,7 +115,7 @@ class Vocabulary:
         return bool(value)
 
     def _do_sum(self, values: Any, /, start: Any = 0) -> Any:
-        values = taken(values, self._charge)
+        values = collected(values, self._charge)
         self._charge(3 * len(values))
         if type(start) in NUMBERS and NUMBERS.issuperset(map(type, values)):
             total = sum(values, start)
@@ -141,10 +141,10 @@ class Vocabulary:
         return len(value)
 
     def _do_list(self, values: Any = (), /) -> list[Any]:
-        return list(taken(values, self._charge))
+        return list(collected(values, self._charge))
 
     def _do_tuple(self, values: Any = (), /) -> tuple[Any, ...]:
-        return tuple(taken(values, self._charge))
+        return tuple(collected(values, self._charge))
 
     def _do_set(self, values: Any = (), /) -> set[Any]:
         return set(hashed(values, self._meter))
@@ -160,12 +160,12 @@ class Vocabulary:
         return range(*bounds_of)
 
     def _do_enumerate(self, values: Any, /, start: Any = 0) -> list[tuple[int, Any]]:
-        values = taken(values, self._charge)
+        values = collected(values, self._charge)
         self._charge((9 if len(values) < _CACHED else 18) * len(values))
         return list(enumerate(values, number(start)))
 
     def _do_zip(self, *rows: Any, strict: bool = False) -> list[tuple[Any, ...]]:
-        walked = [taken(values, self._charge) for values in rows]
+        walked = [collected(values, self._charge) for values in rows]
         if walked:
             shortest = min(map(len, walked))
             room_for_items(shortest * len(walked), self._charge)
@@ -173,14 +173,14 @@ class Vocabulary:
         return list(zip(*walked, strict=bool(strict)))
 
     def _do_reversed(self, values: Any, /) -> list[Any]:
-        values = taken(values, self._charge)
+        values = collected(values, self._charge)
         if type(values) in (set, frozenset):
             raise TypeError("a set has no order; sorted(…) gives it one")
         self._charge(len(values) * 3 >> 4)
         return list(reversed(values))
 
     def _do_sorted(self, values: Any, /, *, key: Callable[[Any], Any] | None = None, reverse: Any = False) -> list[Any]:
-        values = list(taken(values, self._charge))
+        values = list(collected(values, self._charge))
         charge_sort(values, self._charge, key is not None)
         return sorted(values, key=sort_key(key, self._charge), reverse=bool(reverse))
 
@@ -191,7 +191,7 @@ class Vocabulary:
         return self._extreme(min, values, key, default)
 
     def _extreme(self, pick: Any, values: tuple[Any, ...], key: Callable[[Any], Any] | None, default: Any) -> Any:
-        candidates = list(taken(values[0], self._charge)) if len(values) == 1 else list(values)
+        candidates = list(collected(values[0], self._charge)) if len(values) == 1 else list(values)
         weigh(candidates, self._charge)
         self._charge(9 * len(candidates))
         if not candidates and default is not _ABSENT and len(values) == 1:
@@ -209,7 +209,7 @@ class Vocabulary:
         if type(values) is GeneratorType:
             yield values
             return
-        rows = values if type(values) in bounds.ITERABLES else taken(values, self._charge)
+        rows = values if type(values) in bounds.ITERABLES else collected(values, self._charge)
         walk, rest, size = iter(bounds.iterated(rows, self._charge)), len(rows), 16
         while rest > 0:
             self._charge(20 + min(size, rest))
@@ -224,9 +224,9 @@ class Vocabulary:
     def _do_isinstance_of(self, value: Any, kind: Any, /) -> bool:
         if type(kind) is not str or kind not in _KINDS:
             raise ValueError(f"isinstance_of knows {', '.join(sorted(_KINDS))}, not {_shown(kind)}")
-        seen = _MERGED.get(type(value)) or bounds.kind_of(self._plain(value))
+        actual = _MERGED.get(type(value)) or bounds.kind_of(self._plain(value))
         # As in Python, a bool is an int too.
-        return seen == kind or (kind == "int" and seen == "bool")
+        return actual == kind or (kind == "int" and actual == "bool")
 
     def _do_decline(self, why: Any = "", /) -> NoReturn:
         reason = bounds.text(why, self._charge)[: bounds.ERROR_TEXT]
@@ -266,10 +266,10 @@ class Vocabulary:
         return {"morph": "button", "text": bounds.text(text, self._charge), "selector": selector, "target": self._receiver()}
 
     def _do_items(self, title: Any, values: Any, /) -> dict[str, Any]:
-        return {"morph": "list", "title": bounds.text(title, self._charge), "values": list(taken(values, self._charge))}
+        return {"morph": "list", "title": bounds.text(title, self._charge), "values": list(collected(values, self._charge))}
 
     def _do_graph(self, title: Any, numbers: Any, /) -> dict[str, Any]:
-        numbers = taken(numbers, self._charge)
+        numbers = collected(numbers, self._charge)
         self._charge(12 * len(numbers))
         plain = [self._plain(value) for value in numbers]
         for value in plain:

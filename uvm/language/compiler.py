@@ -117,11 +117,11 @@ _ORDINARY: Final = frozenset(
 
 def _leaving() -> None:
     """Runs when an error leaves a method: one that was raised in a `finally` cannot stand for the end of the attempt."""
-    seen = sys.exc_info()[1]
-    while seen is not None:
-        if isinstance(seen, AttemptEnded):
-            raise seen
-        seen = seen.__context__
+    raised = sys.exc_info()[1]
+    while raised is not None:
+        if isinstance(raised, AttemptEnded):
+            raise raised
+        raised = raised.__context__
 
 
 def _caught() -> None:
@@ -183,7 +183,7 @@ class Linker:
             "_spread_": operators.spread,
             "_spread_members_": operators.spread_members,
             "_spread_pairs_": operators.spread_pairs,
-            "_item_": operators.item,
+            "_item_": operators.get_item,
             "_cut_": operators.cut,
             "_set_item_": operators.set_item,
             "_delete_item_": operators.delete_item,

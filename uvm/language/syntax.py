@@ -109,7 +109,7 @@ class _Checker:
     def __init__(self, method: ast.FunctionDef) -> None:
         self.findings: list[Finding] = []
         self._method = method
-        self._known = set(NAMES)
+        self._names_in_reach = set(NAMES)
         self._only_arguments: set[int] = set()
         self._error_places: set[int] = set()
         self._calls: set[int] = set()
@@ -157,7 +157,7 @@ class _Checker:
         name = bound_name(node)
         if not name:
             return
-        self._known.add(name)
+        self._names_in_reach.add(name)
         if name.startswith("_"):
             self._refuse(node, "names", f"the name {name} begins with _")
         elif name in ERRORS or (name == "self" and not isinstance(node, ast.arg)):
@@ -173,7 +173,7 @@ class _Checker:
                 self._only_arguments.add(id(node.args[0]))
             self._only_arguments.update(id(arg) for arg in node.args if isinstance(arg, ast.Starred))
         elif isinstance(node, ast.List | ast.Tuple | ast.Set) and isinstance(getattr(node, "ctx", ast.Load()), ast.Load):
-            self._only_arguments.update(id(item) for item in node.elts if isinstance(item, ast.Starred))
+            self._only_arguments.update(id(element) for element in node.elts if isinstance(element, ast.Starred))
         elif isinstance(node, ast.ExceptHandler) and node.type is not None:
             kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
             self._error_places.update(id(kind) for kind in kinds)
@@ -235,7 +235,7 @@ class _Checker:
                 self._refuse(node, "names", f"{node.id} may only be raised or caught")
         elif node.id.startswith("_"):
             self._refuse(node, "names", f"the name {node.id} begins with _")
-        elif node.id not in self._known:
+        elif node.id not in self._names_in_reach:
             vocabulary = ", ".join(sorted(NAMES))
             self._refuse(node, "names", f"{node.id} is not known here; there are the parameters, own variables, and {vocabulary}")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from uvm.language import bounds, texts
-from uvm.language.bounds import TickMeter, room_for_items, room_for_text, taken
+from uvm.language.bounds import TickMeter, collected, room_for_items, room_for_text
 
 Method = Callable[..., Any]
 
@@ -30,7 +30,7 @@ def _scanned(function: Method, narrow: int, wide: int, grows: int = 1) -> Method
     return call
 
 
-def _each(function: Method, dear: bool = False) -> Method:
+def _whether_all(function: Method, dear: bool = False) -> Method:
     """Whether all characters are of a kind; the first that is not ends the search. `dear`: it takes Python longer to say."""
 
     def call(meter: TickMeter, value: str) -> bool:
@@ -112,11 +112,11 @@ def _text(part: Any) -> str:
 
 
 def _find(meter: TickMeter, value: str, part: str, *span: int) -> int:
-    return texts.found(value, _text(part), meter.charge, *span)
+    return texts.find(value, _text(part), meter.charge, *span)
 
 
 def _index(meter: TickMeter, value: str, part: str, *span: int) -> int:
-    place = texts.found(value, _text(part), meter.charge, *span)
+    place = texts.find(value, _text(part), meter.charge, *span)
     if place < 0:
         raise ValueError("substring not found")
     return place
@@ -153,10 +153,10 @@ def _split(from_right: bool) -> Method:
             # Python looks from the right in steps that can be made to cost the product of both lengths.
             meter.charge(len(value) >> 3)
             return [piece[::-1] for piece in reversed(value[::-1].split(sep[::-1], maxsplit))]
-        made = value.rsplit(sep, maxsplit) if from_right else value.split(sep, maxsplit)
-        if sep is None and len(made) > len(value) // 5:
-            meter.charge(3 * (len(made) - len(value) // 5))
-        return made
+        parts = value.rsplit(sep, maxsplit) if from_right else value.split(sep, maxsplit)
+        if sep is None and len(parts) > len(value) // 5:
+            meter.charge(3 * (len(parts) - len(value) // 5))
+        return parts
 
     return call
 
@@ -175,7 +175,7 @@ def _few_lines(value: str, keepends: bool) -> list[str]:
 
 
 def _join(meter: TickMeter, value: str, parts: Iterable[str]) -> str:
-    pieces = list(taken(parts, meter.charge))
+    pieces = list(collected(parts, meter.charge))
     meter.charge(100 + 6 * len(pieces))
     for index, part in enumerate(pieces):
         if type(part) is not str:
@@ -190,8 +190,8 @@ def _replace(meter: TickMeter, value: str, old: str, new: str, count: int = -1) 
         times = times if count < 0 else min(count, times)
         room_for_text(len(value) + times * max(0, len(_text(new)) - len(old)), meter.charge)
         texts.search_cost(value, old, 0, len(value))(meter.charge)
-        each = 1 if len(old) == len(new) == 1 else 9 if old else 2
-        meter.charge((len(value) >> 5) + (times * each >> 3))
+        per_match = 1 if len(old) == len(new) == 1 else 9 if old else 2
+        meter.charge((len(value) >> 5) + (times * per_match >> 3))
     return value.replace(old, new, count)
 
 
@@ -200,8 +200,8 @@ TEXT_METHODS: Final[dict[str, Method]] = {
     "upper": _scanned(str.upper, 1, 8, 3),
     "title": _scanned(str.title, 12, 13, 3),
     "capitalize": _scanned(str.capitalize, 7, 8, 3),
-    **{name: _each(getattr(str, name)) for name in ("isdigit", "isspace")},
-    **{name: _each(getattr(str, name), dear=True) for name in ("isalpha", "isalnum")},
+    **{name: _whether_all(getattr(str, name)) for name in ("isdigit", "isspace")},
+    **{name: _whether_all(getattr(str, name), dear=True) for name in ("isalpha", "isalnum")},
     "strip": _stripped(str.strip, True, True),
     "lstrip": _stripped(str.lstrip, True, False),
     "rstrip": _stripped(str.rstrip, False, True),

@@ -31,23 +31,23 @@ def search_cost(value: Any, part: Any, first: int, last: int) -> Callable[[Charg
     """A charge for looking for `part` all through `value[first:last]`."""
 
     def charge_search(charge: Charge) -> None:
-        length, wanted = last - first, len(part)
-        if wanted <= 1:
+        length, part_length = last - first, len(part)
+        if part_length <= 1:
             charge(length >> _rate(value))
-        elif wanted <= _PROBE:
+        elif part_length <= _PROBE:
             charge(length >> 3)
-        elif wanted >= 100 and length >= 2500:
+        elif part_length >= 100 and length >= 2500:
             # Python searches for long parts in an order that is never quadratic.
-            charge((length >> 4) + (wanted >> 1))
+            charge((length >> 4) + (part_length >> 1))
         else:
             # How often a search goes on beyond the part's beginning decides what it costs.
             charge(length >> 3 if type(value) is bytes else length * 3 >> 4)
-            charge((value.count(part[:_PROBE], first, last) * _PROBE * wanted * 3) >> 7)
+            charge((value.count(part[:_PROBE], first, last) * _PROBE * part_length * 3) >> 7)
 
     return charge_search
 
 
-def found(value: Any, part: Any, charge: Charge, first: int = 0, last: int | None = None) -> int:
+def find(value: Any, part: Any, charge: Charge, first: int = 0, last: int | None = None) -> int:
     """`value.find(part, first, last)`."""
     if len(value) <= 512 or not part:
         return value.find(part, first, last)  # type: ignore[no-any-return]  # a text or bytes
@@ -83,15 +83,15 @@ def _common(left: Any, right: Any, charge: Charge) -> int:
 
 def lead(value: str, chars: str | None, charge: Charge, last: bool = False) -> int:
     """How many characters `lstrip` takes away; with `last`, `rstrip`."""
-    taken, size = 0, 16
+    stripped, size = 0, 16
     cost = 1 if chars is None else 1 + (len(chars) * 3 >> 9)
     charge(60)
-    while taken < len(value):
+    while stripped < len(value):
         size = min(2 * size, 512)
-        block = value[max(0, len(value) - taken - size) : len(value) - taken] if last else value[taken : taken + size]
+        block = value[max(0, len(value) - stripped - size) : len(value) - stripped] if last else value[stripped : stripped + size]
         charge(len(block) * cost)
         rest = len(block.rstrip(chars) if last else block.lstrip(chars))
-        taken += len(block) - rest
+        stripped += len(block) - rest
         if rest:
             break
-    return taken
+    return stripped

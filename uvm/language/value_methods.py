@@ -9,21 +9,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from uvm.language import bounds
+from uvm.language.arithmetic import merged, merged_into
 from uvm.language.bounds import (
     NUMBERS,
     Charge,
     TickMeter,
+    collected,
     extent,
     hashed,
     key,
     places,
     room_for_items,
-    taken,
     weigh,
     weighed,
 )
 from uvm.language.keys import LONG
-from uvm.language.operators import behind, merged, merged_into
+from uvm.language.operators import behind
 from uvm.language.text_methods import TEXT_METHODS, Method
 from uvm.objects import Counter, MergingQueue, MergingSet
 
@@ -74,7 +75,7 @@ def _insert(meter: TickMeter, value: list[Any], index: int, item: Any) -> None:
 
 def _extend(meter: TickMeter, value: list[Any], items: Any) -> None:
     meter.charge(35)
-    items = taken(items, meter.charge)
+    items = collected(items, meter.charge)
     room_for_items(len(value) + len(items), _free)
     value.extend(items)
 
@@ -180,7 +181,7 @@ def pairs_of(pairs: Any, meter: TickMeter) -> dict[Any, Any]:
     if type(pairs) is dict:
         meter.charge(50 + (extent(pairs) >> 1))
         return pairs
-    rows = [taken(row, meter.charge) for row in taken(pairs, meter.charge)]
+    rows = [collected(row, meter.charge) for row in collected(pairs, meter.charge)]
     meter.charge(50 * len(rows))
     if any(len(row) != 2 for row in rows):
         raise ValueError("pairs are needed: each of two values")

@@ -19,10 +19,10 @@ from uvm.errors import AttemptEnded, BadArguments, BadValue, DeadlineExceeded, I
 from uvm.generation.misses import method_request
 from uvm.image import nursery, queries
 from uvm.image.image import Image
-from uvm.machine import contracts, offers, previews
+from uvm.machine import offers, previews
 from uvm.machine.bookkeeping import Bookkeeping
 from uvm.machine.delivery import Answered, Delivery, Failed, Outcome, Thinking, fault
-from uvm.machine.expected import Untested, answered_unwritten, expect
+from uvm.machine.expected import Untested, answered_unwritten, expect, revise_contract
 from uvm.objects import UvmObject
 from uvm.protocol import (
     Changing,
@@ -150,7 +150,7 @@ class Execution:
         if isinstance(request, Import):
             return self._import(delivery, attempt, request)
         if isinstance(request, Contract):
-            return contracts.carry_out(self._image, self._runtime, self._books, delivery, attempt, request, Room(self._capacity))
+            return revise_contract(self._image, self._runtime, self._books, delivery, attempt, request, Room(self._capacity))
         new_objects: list[UvmObject] = []
         room = Room(self._capacity)
         if isinstance(request, Send | Transaction) and request.preview:

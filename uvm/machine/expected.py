@@ -1,4 +1,4 @@
-"""What a message expects of its method, before it is sent: looked up in what the method keeps, or to be tested, or written anew.
+"""What is expected of a method: by a message, before it is sent, and for good, by the examples that the method keeps.
 
 Called by the batch within its transaction, in the UVM's main thread. An example on a message that nothing understands goes to those who
 write the method. One on a message whose method exists is a test of that method: unless what the method keeps shows that it holds, the
@@ -12,21 +12,24 @@ from typing import NamedTuple, Protocol
 
 from msgspec import UNSET
 
-from uvm.errors import AttemptEnded, ExampleFailed, NotAllowed, QuotaExceeded
+from uvm.errors import AttemptEnded, BadArguments, ExampleFailed, NotAllowed, QuotaExceeded
 from uvm.generation.misses import records
 from uvm.generation.request import MethodRequest
-from uvm.image import contract, examples
+from uvm.image import contract
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import generated, quarantined
-from uvm.machine.delivery import Delivery
+from uvm.machine.bookkeeping import Bookkeeping
+from uvm.machine.delivery import Answered, Delivery
 from uvm.objects import ABSENT, UvmObject
-from uvm.protocol import Example, encode_value
+from uvm.protocol import Contract, Example, encode_value
 from uvm.runtime.attempt import Attempt
+from uvm.runtime.authority import check_removed_examples
 from uvm.runtime.behaviour import method_holder
 from uvm.runtime.policy import HANDLER
+from uvm.runtime.runtime import Runtime
 from uvm.trial.expectations import ExampleRun, difference
-from uvm.values.crossing import to_wire
+from uvm.values.crossing import Room, answerable, from_wire, to_wire
 from uvm.values.examples import Clause, agree
 from uvm.values.slot_values import Scale
 
@@ -65,7 +68,7 @@ def expect(
 
     Raises Untested, BadExample, Contradiction, ExampleFailed; with `keeping` NotAllowed and QuotaExceeded too.
     """
-    examples.check(receiver, send.examples, image.visible)
+    contract.check(receiver, send.examples, image.visible)
     clauses = [contract.clause(receiver, example) for example in send.examples]
     current = receiver.lookup(send.selector)
     if current is not ABSENT and not is_method(current):
@@ -110,6 +113,36 @@ def answered_unwritten(
             answers=str(image.reference(holder)),
         )
     )
+
+
+def revise_contract(
+    image: Image, runtime: Runtime, books: Bookkeeping, delivery: Delivery, attempt: Attempt, request: Contract, room: Room
+) -> Answered:
+    """Carry out a Contract: the examples that a method keeps are shown, added once they are tested, or taken away.
+
+    Ends the attempt where its examples are to be tried, or a method to be written for them.
+    """
+    target = image.target(request.target)
+    attempt.sent = attempt.writable = False
+    if request.examples:
+        expect(image, attempt, delivery, target, request, keeping=True)
+        if attempt.clauses:  # there is no method, or it does not hold: the first example shows how it is called
+            first = request.examples[0]
+            args, kwargs = (from_wire(part, image.visible) for part in (first.args, first.kwargs))
+            runtime.run(attempt, target, request.selector, tuple(args), kwargs)
+    method = target.lookup(request.selector)
+    if not is_method(method):
+        raise BadArguments(f"{request.selector} is no method of {target!r}, and keeps no examples", "batos inspect lists the methods")
+    if request.remove:
+        holder = target.holder(request.selector) or target
+        check_removed_examples(image, holder, delivery.rights)
+        attempt.touch()
+        contract.remove(method, request.remove, image.visible)
+    answer = {"selector": request.selector, "method": method, "examples": contract.described(method)}
+    result = encode_value(answerable(answer, image.reference, room))
+    if request.remove:
+        books.keep(delivery, result)
+    return Answered(result, changed=bool(request.remove))
 
 
 def _write(image: Image, attempt: Attempt, receiver: UvmObject, clauses: list[Clause]) -> Unwritten:

@@ -5,7 +5,7 @@ Called by the batch within its transaction, in the UVM's main thread.
 
 from uvm.errors import ImageError
 from uvm.generation.request import MethodRequest, offered
-from uvm.image import contract, examples
+from uvm.image import contract
 from uvm.image.image import Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import explanation
@@ -25,7 +25,7 @@ def carry_out(
     """Carry out a CreateMethod. Raises what the method was refused for."""
     target = image.target(request.target)
     check_offer(image, target, request.selector, delivery.rights, request.policy)
-    examples.check(target, request.examples, image.visible)
+    contract.check(target, request.examples, image.visible)
     replaced = target.own(request.selector)
     clauses = [contract.clause(target, example) for example in request.examples]
     if is_method(replaced):

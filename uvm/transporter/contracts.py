@@ -194,5 +194,5 @@ def _fits(receiver: UvmObject, selector: str, method: UvmObject, clauses: Sequen
     """Whether an object understands the message so, and has the slots that the examples name."""
     if receiver.lookup(selector) is not method:
         return False
-    named = {name for clause in clauses for name in (*clause.held, *(clause.example.slots or {}), *(clause.example.changed or {}))}
+    named = {name for clause in clauses for name in (*clause.state, *(clause.example.slots or {}), *(clause.example.changed or {}))}
     return all((value := receiver.lookup(name)) is not ABSENT and not is_method(value) for name in named)

@@ -124,11 +124,11 @@ class _Leaving:
         if type(value) is not dict:
             if _is_row(value):
                 return list(value)
-            return [self.carried(item, depth + 1, (path, number)) for number, item in enumerate(value)]
+            return [self.carried(element, depth + 1, (path, number)) for number, element in enumerate(value)]
         pairs = {}
-        for key, item in value.items():
+        for key, element in value.items():
             check_key(key, path)
-            pairs[key] = self.carried(item, depth + 1, (path, key))
+            pairs[key] = self.carried(element, depth + 1, (path, key))
         return pairs
 
 
@@ -144,12 +144,12 @@ def from_wire(value: Any, resolve: Callable[[Any], Any], depth: int = 0, path: _
     if kind is list:
         if _SCALARS.issuperset(map(type, value)):
             return value
-        return [from_wire(item, resolve, depth + 1, (path, number)) for number, item in enumerate(value)]
+        return [from_wire(element, resolve, depth + 1, (path, number)) for number, element in enumerate(value)]
     if kind is dict:
         pairs = {}
-        for key, item in value.items():
+        for key, element in value.items():
             check_key(key, path)
-            pairs[key] = from_wire(item, resolve, depth + 1, (path, key))
+            pairs[key] = from_wire(element, resolve, depth + 1, (path, key))
         return pairs
     raise BadValue(f"{_place(path)} is a {kind.__name__}, which cannot be carried")
 
@@ -197,8 +197,8 @@ def _measured(value: Any, depth: int, memo: dict[int, tuple[Any, int, int]]) -> 
         total, height = _head_bytes(len(value)), 0
         if kind is dict:
             total += sum(_scalar_bytes(key, None) for key in value if type(key) in _SCALARS)
-        for item in value.values() if kind is dict else value:
-            _, size, inner = _measured(item, depth + 1, memo)
+        for element in value.values() if kind is dict else value:
+            _, size, inner = _measured(element, depth + 1, memo)
             total, height = total + size, max(height, inner)
         memo[id(value)] = value, total, height + 1
     if depth + memo[id(value)][2] > DEPTH:

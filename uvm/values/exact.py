@@ -47,7 +47,7 @@ def _containers(frame: bytes) -> int:
             position += step
             continue
         try:
-            position, inner, _ = _item(frame, position)
+            position, inner, _ = _extent(frame, position)
         except (struct.error, KeyError):
             break  # the decoder says what is wrong
         containers += inner is not None
@@ -78,7 +78,7 @@ def _scan(frame: bytes) -> None:
             )
         level[0] -= 1
         start = position
-        position, inner, is_map = _item(frame, position)
+        position, inner, is_map = _extent(frame, position)
         if keys is not None and left % 2 == 0:
             _add_key(keys, frame, start, position, inner)
         if inner is not None:
@@ -101,7 +101,7 @@ _STEPS: Final = [
 """First byte → bytes of the whole item, where that says it."""
 
 
-def _item(frame: bytes, at: int) -> tuple[int, int | None, bool]:
+def _extent(frame: bytes, at: int) -> tuple[int, int | None, bool]:
     """Where the item at a position ends, or its contents begin; how many items are in it, if it is a container; whether it is a map."""
     first = frame[at]
     if first < 0x80 or first >= 0xE0:

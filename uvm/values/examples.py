@@ -18,14 +18,14 @@ SHOWN: Final = 6
 
 
 class Clause(Struct, frozen=True):
-    """An example and the state in which it was given. `number`: of one that a method keeps; from 1.
+    """An example and the `state` in which it was given, `held` in records. `number`: of one that a method keeps; from 1.
 
     `looked`: the data slots of its receiver that a run of it looked at, where that was all it did. `on`: the oid of the object that it was
     given for; empty where that was not stored yet, and in images of earlier versions.
     """
 
     example: Example
-    held: dict[str, Any] = {}
+    state: dict[str, Any] = msgspec.field(default_factory=dict, name="held")
     number: int = 0
     looked: list[str] | None = None
     on: bytes = b""
@@ -33,50 +33,50 @@ class Clause(Struct, frozen=True):
     @property
     def whole(self) -> Example:
         """The example in its state, whatever the receiver is by now."""
-        slots = {**self.held, **(self.example.slots or {})}
+        slots = {**self.state, **(self.example.slots or {})}
         return msgspec.structs.replace(self.example, slots=slots) if slots else self.example
 
     @property
     def situation(self) -> bytes:
         """What is called in which state."""
-        one = self.whole
-        return _bytes([one.args, sorted(one.kwargs.items()), sorted((one.slots or {}).items())])
+        example = self.whole
+        return _bytes([example.args, sorted(example.kwargs.items()), sorted((example.slots or {}).items())])
 
     @property
     def expectation(self) -> bytes:
         """What is to come of it."""
-        one = self.example
-        return _bytes([[] if part is UNSET else [part] for part in (one.result, one.changed, one.raises)])
+        example = self.example
+        return _bytes([[] if part is UNSET else [part] for part in (example.result, example.changed, example.raises)])
 
-    def same(self, other: "Clause") -> bool:
+    def same(self, clause: "Clause") -> bool:
         """Whether it says what the other one says."""
-        return self.situation == other.situation and self.expectation == other.expectation
+        return self.situation == clause.situation and self.expectation == clause.expectation
 
-    def repeats(self, other: "Clause") -> bool:
+    def repeats(self, clause: "Clause") -> bool:
         """Whether a method that keeps the other one need not keep it: it says the same, of the same object or of any."""
-        anywhere = self.looked is not None or other.looked is not None or not self.on or not other.on
-        return self.same(other) and (anywhere or self.on == other.on)
+        anywhere = self.looked is not None or clause.looked is not None or not self.on or not clause.on
+        return self.same(clause) and (anywhere or self.on == clause.on)
 
-    def covers(self, other: "Clause") -> bool:
+    def covers(self, clause: "Clause") -> bool:
         """Whether a run that held for this one shows that the other one holds: it looked at nothing in which they differ."""
-        mine, theirs = self.whole, other.whole
-        if self.looked is None or self.expectation != other.expectation or mine.args != theirs.args or mine.kwargs != theirs.kwargs:
+        mine, theirs = self.whole, clause.whole
+        if self.looked is None or self.expectation != clause.expectation or mine.args != theirs.args or mine.kwargs != theirs.kwargs:
             return False
         before, now = mine.slots or {}, theirs.slots or {}
         return all(slot in before and slot in now and _bytes(before[slot]) == _bytes(now[slot]) for slot in self.looked)
 
-    def apart(self, other: "Clause") -> bool:
+    def apart(self, clause: "Clause") -> bool:
         """Whether they are of two objects that may differ in more than data, so that what they say need not agree.
 
         Only of one that is kept is it known that a run looked at more than data, and that it is tried on its own object.
         """
-        beyond = (self.number and self.looked is None) or (other.number and other.looked is None)
-        return bool(beyond and self.on and other.on and self.on != other.on)
+        beyond = (self.number and self.looked is None) or (clause.number and clause.looked is None)
+        return bool(beyond and self.on and clause.on and self.on != clause.on)
 
-    def contradicts(self, other: "Clause") -> bool:
+    def contradicts(self, clause: "Clause") -> bool:
         """Whether no method can satisfy both."""
-        mine, theirs = self.example, other.example
-        if self.situation != other.situation:
+        mine, theirs = self.example, clause.example
+        if self.situation != clause.situation:
             return False
         if mine.raises or theirs.raises:
             return mine.raises != theirs.raises
@@ -86,14 +86,14 @@ class Clause(Struct, frozen=True):
 
 def agree(selector: str, clauses: Sequence[Clause]) -> None:
     """Raises Contradiction where two of them cannot both be satisfied; it shows both."""
-    for one, other in combinations(clauses, 2):
-        if one.contradicts(other) and not one.apart(other):
-            texts = [_shown(selector, part) for part in (one, other)]
-            kept = next((part.number for part in (one, other) if part.number), 0)
+    for first, second in combinations(clauses, 2):
+        if first.contradicts(second) and not first.apart(second):
+            texts = [_shown(selector, clause) for clause in (first, second)]
+            number = next((clause.number for clause in (first, second) if clause.number), 0)
             raise Contradiction(
                 f"no {selector} can satisfy both {texts[0]} and {texts[1]}",
-                f"leave one of them out; batos examples TARGET {selector} --remove {kept} takes the kept one away"
-                if kept
+                f"leave one of them out; batos examples TARGET {selector} --remove {number} takes the kept one away"
+                if number
                 else "leave one of them out, or say with slots in which state each of them holds",
                 examples=texts,
             )
@@ -103,18 +103,18 @@ def labels(clauses: Sequence[Clause]) -> list[str]:
     """What each of them is called in the verdict of a trial."""
     new = 0
     names = []
-    for one in clauses:
-        new += not one.number
-        names.append(f"kept example {one.number}" if one.number else f"example {new}")
+    for clause in clauses:
+        new += not clause.number
+        names.append(f"kept example {clause.number}" if clause.number else f"example {new}")
     return names
 
 
 def merged(before: Sequence[Clause], clauses: Iterable[Clause]) -> list[Clause]:
     """The examples of both, each once."""
     together = list(before)
-    for one in clauses:
-        if not any(one.same(other) for other in together):
-            together.append(one)
+    for clause in clauses:
+        if not any(clause.same(prior) for prior in together):
+            together.append(clause)
     return together
 
 
@@ -142,9 +142,9 @@ def _assigned(slots: Mapping[str, Any]) -> str:
     return ", ".join(shown if len(slots) <= SHOWN else [*shown, "…"])
 
 
-def _shown(selector: str, one: Clause) -> str:
-    text = line(selector, one.example)
-    return f"kept example {one.number}, {text}" if one.number else text
+def _shown(selector: str, clause: Clause) -> str:
+    text = line(selector, clause.example)
+    return f"kept example {clause.number}, {text}" if clause.number else text
 
 
 def _bytes(value: Any) -> bytes:
@@ -156,5 +156,5 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
         return int(value)
     if isinstance(value, list | tuple):
-        return [_numbers(item) for item in value]
-    return {key: _numbers(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [_numbers(element) for element in value]
+    return {key: _numbers(element) for key, element in value.items()} if isinstance(value, dict) else value

@@ -56,11 +56,11 @@ def checked(value: Any, charge: Charge = _free) -> Any:
 def _untupled(value: Any) -> Any:
     kind = type(value)
     if kind is list or kind is tuple:
-        copy = [_untupled(item) for item in value]
+        copy = [_untupled(element) for element in value]
         return value if kind is list and all(a is b for a, b in zip(copy, value, strict=True)) else copy
     if kind is dict:
-        pairs = {key: _untupled(item) for key, item in value.items()}
-        return value if all(pairs[key] is item for key, item in value.items()) else pairs
+        pairs = {key: _untupled(element) for key, element in value.items()}
+        return value if all(pairs[key] is element for key, element in value.items()) else pairs
     return value
 
 
@@ -228,11 +228,11 @@ def _twin(value: Any) -> Any:
     """A deep copy of a value that a slot may hold; tuples become lists."""
     kind = type(value)
     if kind is list or kind is tuple:
-        return [_twin(item) if type(item) in _CONTAINERS else item for item in value]
+        return [_twin(element) if type(element) in _CONTAINERS else element for element in value]
     if kind is dict:
-        return {key: _twin(item) if type(item) in _CONTAINERS else item for key, item in value.items()}
+        return {key: _twin(element) if type(element) in _CONTAINERS else element for key, element in value.items()}
     if kind is MergingQueue:
-        return MergingQueue([_twin(item) for item in value.items], value.taken)
+        return MergingQueue([_twin(element) for element in value.items], value.taken)
     return value.copied() if kind in _CONTAINERS else value
 
 
@@ -248,10 +248,10 @@ def copied(value: Any, charge: Charge = _free) -> Any:
         return value
     if kind is list:
         charge(1 + (len(value) >> 4))
-        return [copied(item, charge) if type(item) in _CONTAINERS else item for item in value]
+        return [copied(element, charge) if type(element) in _CONTAINERS else element for element in value]
     if kind is dict:
         charge(2 + (len(value) >> 3))
-        return {key: copied(item, charge) if type(item) in _CONTAINERS else item for key, item in value.items()}
+        return {key: copied(element, charge) if type(element) in _CONTAINERS else element for key, element in value.items()}
     if kind is MergingQueue:
         return MergingQueue(copied(value.items, charge), value.taken)
     if isinstance(value, Merging):
@@ -273,12 +273,12 @@ def literal(value: Any, depth: int = 0) -> str:
     if depth > _SHOWN_DEPTH:
         return "…"
     if type(value) in (list, tuple):
-        if value and all(isinstance(item, UvmObject) for item in value):
+        if value and all(isinstance(element, UvmObject) for element in value):
             return "[<object>, …]"
-        items = [literal(item, depth + 1) for item in value[:4]]
+        items = [literal(element, depth + 1) for element in value[:4]]
         return "[" + ", ".join(items + (["…"] if len(value) > 4 else [])) + "]"
     if type(value) is dict:
-        pairs = [f"{literal(key)}: {literal(item, depth + 1)}" for key, item in list(value.items())[:4]]
+        pairs = [f"{literal(key)}: {literal(element, depth + 1)}" for key, element in list(value.items())[:4]]
         return "{" + ", ".join(pairs + (["…"] if len(value) > 4 else [])) + "}"
     if type(value) is bytes:
         return "<bytes>"

@@ -61,13 +61,13 @@ def _tree(value: Any, name: Name, depth: int) -> Tree:
     if depth >= DEPTH:
         raise BadValue(f"a value is nested more than {DEPTH} deep, or contains itself")
     if kind is list:
-        return [_tree(item, name, depth + 1) for item in value]
+        return [_tree(element, name, depth + 1) for element in value]
     if kind is tuple:
-        return {"tuple": [_tree(item, name, depth + 1) for item in value]}
+        return {"tuple": [_tree(element, name, depth + 1) for element in value]}
     if kind is dict:
         if all(type(key) is str for key in value) and not _looks_tagged(value):
-            return {key: _tree(item, name, depth + 1) for key, item in value.items()}
-        return {"map": [[_tree(key, name, depth + 1), _tree(item, name, depth + 1)] for key, item in value.items()]}
+            return {key: _tree(element, name, depth + 1) for key, element in value.items()}
+        return {"map": [[_tree(key, name, depth + 1), _tree(element, name, depth + 1)] for key, element in value.items()]}
     if isinstance(value, Merging):
         return _merging(value, name, depth + 1)
     raise BadValue(f"a {kind.__name__} is no value of a slot")
@@ -87,7 +87,7 @@ def _merging(value: Merging, name: Name, depth: int) -> Tree:
     if type(value) is MergingSet:
         return {"set": [_tree(member, name, depth) for member in value.members]}
     if type(value) is MergingQueue:
-        return {"queue": {"taken": value.taken, "items": [_tree(item, name, depth) for item in value.items]}}
+        return {"queue": {"taken": value.taken, "items": [_tree(element, name, depth) for element in value.items]}}
     if type(value) is MergingVector:
         return {"vector": {"length": len(value), "numbers": {str(position): number for position, number in value.plain().items()}}}
     raise BadValue(f"a {type(value).__name__} is no value of a slot")
@@ -108,11 +108,11 @@ def _value(tree: Tree, find: Find, depth: int) -> Any:
     if depth >= _DEEPEST:
         raise BadExport(f"a value is nested more than {DEPTH} deep")
     if kind is list:
-        return [_value(item, find, depth + 1) for item in tree]
+        return [_value(element, find, depth + 1) for element in tree]
     if kind is not dict or not all(type(key) is str for key in tree):
         raise BadExport(f"a {kind.__name__} where a value of JSON should be")
     if not _looks_tagged(tree):
-        return {key: _value(item, find, depth + 1) for key, item in tree.items()}
+        return {key: _value(element, find, depth + 1) for key, element in tree.items()}
     ((tag, content),) = tree.items()
     try:
         return find(tag, content) if tag in NAMED else _TAGGED[tag](content, find, depth + 1)
@@ -143,15 +143,15 @@ def _lines(content: Any, find: Find, depth: int) -> str:
 def _map(content: Any, find: Find, depth: int) -> dict[Any, Any]:
     pairs: dict[Any, Any] = {}
     for pair in _of(list, content):
-        key, item = (_value(part, find, depth + 1) for part in _of(list, pair))
+        key, element = (_value(part, find, depth + 1) for part in _of(list, pair))
         if key in pairs:
             raise ValueError(f"the key {key!r:.40} stands twice")
-        pairs[key] = item
+        pairs[key] = element
     return pairs
 
 
 def _tuple(content: Any, find: Find, depth: int) -> tuple[Any, ...]:
-    return tuple(_value(item, find, depth) for item in _of(list, content))
+    return tuple(_value(element, find, depth) for element in _of(list, content))
 
 
 def _counter(content: Any, find: Find, depth: int) -> Counter:
@@ -173,7 +173,7 @@ def _queue(content: Any, find: Find, depth: int) -> MergingQueue:
     parts = _of(dict, content)
     if set(parts) != {"taken", "items"} or _of(int, parts["taken"]) < 0:
         raise ValueError("a queue has taken, a number, and items")
-    return MergingQueue([_value(item, find, depth) for item in _of(list, parts["items"])], parts["taken"])
+    return MergingQueue([_value(element, find, depth) for element in _of(list, parts["items"])], parts["taken"])
 
 
 def _vector(content: Any, find: Find, depth: int) -> MergingVector:

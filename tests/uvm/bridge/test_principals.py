@@ -18,7 +18,7 @@ from deploy.settings import load
 from tests.uvm.bridge.service import ROOT, Service, until
 from ui_client.client.client import BridgeUnreachable, Client, ClientError, RemoteError
 from uvm import protocol
-from uvm.bridge.requests import NEEDS
+from uvm.bridge.tools import NEEDS
 
 NOBODY = 65_534
 

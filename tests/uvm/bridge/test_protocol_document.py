@@ -34,7 +34,9 @@ from uvm.values import slot_values as values
 
 TEXT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 EXAMPLES = re.findall(r"^    (\{.*\})\n    ([0-9a-f]+)$", TEXT, re.MULTILINE)
-STRUCTS = [one for one in vars(protocol).values() if inspect.isclass(one) and issubclass(one, msgspec.Struct) and one.__struct_config__.tag]
+STRUCTS = [
+    kind for kind in vars(protocol).values() if inspect.isclass(kind) and issubclass(kind, msgspec.Struct) and kind.__struct_config__.tag
+]
 
 
 def plain(value: Any) -> Any:
@@ -44,8 +46,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list) else value
+        return {key: plain(element) for key, element in value.items()}
+    return [plain(element) for element in value] if isinstance(value, list) else value
 
 
 def test_the_document_has_its_examples() -> None:
@@ -68,7 +70,8 @@ def test_every_message_and_each_of_its_fields_is_described(struct: type[msgspec.
 
 
 def test_every_error_type_has_its_line() -> None:
-    ours = [name for name, one in vars(errors).items() if inspect.isclass(one) and issubclass(one, errors.ImageError | errors.AttemptEnded)]
+    kinds = (errors.ImageError, errors.AttemptEnded)
+    ours = [name for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, kinds)]
     bridges = re.findall(r'Error\(\s*id,\s*"(\w+)"', inspect.getsource(refusals))
     assert len(bridges) >= 8
     missing = [name for name in [*ours, *bridges] if name != "AttemptEnded" and f"| `{name}` |" not in TEXT]
@@ -90,8 +93,8 @@ def test_every_primitive_has_its_line_with_as_many_arguments() -> None:
     for (on, selector), cell in rows.items():
         parameters = list(inspect.signature(holders[on][selector]).parameters.values())[2:]
         spread = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        optional = [one for one in parameters if one.default is not inspect.Parameter.empty or one.kind in spread]
-        listed = re.sub(r"\([^)]*\)|, (?:1 to|a map|not begin).*", lambda found: "?" if "optional" in found[0] else "", cell)
+        optional = [parameter for parameter in parameters if parameter.default is not inspect.Parameter.empty or parameter.kind in spread]
+        listed = re.sub(r"\([^)]*\)|, (?:1 to|a map|not begin).*", lambda match: "?" if "optional" in match[0] else "", cell)
         arguments = [part for part in listed.split(",") if part.strip()]
         assert (len(arguments), listed.count("?")) == (len(parameters), len(optional)), selector
 

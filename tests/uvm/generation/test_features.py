@@ -5,8 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uvm.generation import features
-from uvm.generation.features import MEANINGS, SentMessage, words_of
+from uvm.generation.features import MEANINGS, SentMessage
+from uvm.generation.naming import words_of
 from uvm.generation.stages import Draft
+
+PRICED = {"price": "2.5", "quantity": "4"}
 
 
 def draft(body, *, group="a", outcome="ok", times=1, logprob=-0.1, result=None, effects=(), **facts):
@@ -15,7 +18,7 @@ def draft(body, *, group="a", outcome="ok", times=1, logprob=-0.1, result=None, 
     return Draft(source=source, group=group, outcome=outcome, times=times, logprob=logprob, trial=trial, **facts)
 
 
-def told(selector, body, *, slots=("price", "quantity"), more=(), parameters=(), examples=0, **facts):
+def told(selector, body, *, slots=PRICED, more=(), parameters=(), examples=0, **facts):
     drafts = [draft(body, **facts), *more]
     groups = features.groups(drafts)
     (group,) = [each for each in groups if 0 in each.members]
@@ -70,20 +73,17 @@ def test_a_slot_that_is_named_and_not_used_is_told_and_one_that_is_used_and_not_
     assert told("set_price_", "self.setSlot_value_('price', a)")["ignored"] == 0.0
 
 
-@pytest.mark.parametrize(
-    ("selector", "body", "fulfilled"),
-    [
-        ("average_mark", "return sum(self.marks) / len(self.marks)", 1.0),
-        ("average_mark", "return sum(self.marks)", 0.0),
-        ("longest_name", "return max(self.names, key=len)", 1.0),
-        ("longest_name", "return self.names[0]", 0.0),
-        ("remaining_budget", "return self.budget - self.spent", 1.0),
-        ("total_price", "return self.price", 0.0),
-        ("price", "return self.price", 1.0),
-    ],
-)
-def test_a_word_for_an_operation_wants_a_sign_of_it(selector, body, fulfilled):
-    assert told(selector, body)["fulfilled"] == fulfilled
+def test_a_body_that_leaves_out_what_a_word_asks_for_is_surprising_and_lacks_something():
+    rows = {"boxes": "[{'label': 'a', 'minutes': 3}, …]"}
+    right = told("count_boxes_with_minutes_above", "return len([r for r in self.boxes if r['minutes'] > a])", slots=rows, parameters=("a",))
+    wrong = told("count_boxes_with_minutes_above", "return len(self.boxes)", slots=rows, parameters=("a",))
+    assert wrong["surprise"] > 3 * right["surprise"] and wrong["lacking"] > 3 > right["lacking"]
+    assert wrong["usual"] == right["usual"], "what is to be expected is the words' alone"
+
+
+def test_words_that_nothing_is_known_of_are_told():
+    assert told("frobnicate_wibble", "return 1")["unknown"] == 1.0
+    assert told("total_price", "return 1")["unknown"] == 0.0
 
 
 def test_verbs_of_change_change_and_questions_do_not():

@@ -40,13 +40,13 @@ class Sampler:
         return cost
 
     def _cheapest(self, choices: list[list[tuple[str, Any, tuple[int, int]]]], cost: dict[str, float]) -> float:
-        return min(max((self._of(item, cost) for item in choice if item[2][0] > 0), default=0) for choice in choices)
+        return min(max((self._of(symbol, cost) for symbol in choice if symbol[2][0] > 0), default=0) for choice in choices)
 
-    def _of(self, item: tuple[str, Any, tuple[int, int]], cost: dict[str, float]) -> float:
-        kind, what, _ = item
+    def _of(self, symbol: tuple[str, Any, tuple[int, int]], cost: dict[str, float]) -> float:
+        kind, content, _ = symbol
         if kind == "rule":
-            return cost[str(what)]
-        return self._cheapest(what, cost) if kind == "group" else 0
+            return cost[str(content)]
+        return self._cheapest(content, cost) if kind == "group" else 0
 
     def _rule(self, name: str, random: Random) -> str:
         self._drawn += 1
@@ -56,22 +56,22 @@ class Sampler:
 
     def _choices(self, choices: list[list[tuple[str, Any, tuple[int, int]]]], random: Random) -> str:
         over = self._drawn > self._size
-        choice = min(choices, key=lambda one: self._cheapest([one], self._cost)) if over else random.choice(choices)
-        return "".join(self._item(item, random) for item in choice)
+        choice = min(choices, key=lambda alternative: self._cheapest([alternative], self._cost)) if over else random.choice(choices)
+        return "".join(self._symbol(symbol, random) for symbol in choice)
 
-    def _item(self, item: tuple[str, Any, tuple[int, int]], random: Random) -> str:
-        kind, what, (low, high) = item
+    def _symbol(self, symbol: tuple[str, Any, tuple[int, int]], random: Random) -> str:
+        kind, content, (low, high) = symbol
         times = low if self._drawn > self._size or random.random() < 0.4 else random.randint(low, min(high, low + 2))
         parts = []
         for _ in range(times):
             if kind == "text":
-                parts.append(str(what))
+                parts.append(str(content))
             elif kind == "class":
-                parts.append(random.choice(str(what)))
+                parts.append(random.choice(str(content)))
             elif kind == "rule":
-                parts.append(self._rule(str(what), random))
+                parts.append(self._rule(str(content), random))
             else:
-                parts.append(self._choices(what, random))
+                parts.append(self._choices(content, random))
         return "".join(parts)
 
 
@@ -94,22 +94,22 @@ def _alternatives(tokens: list[tuple[str, str]]) -> list[list[tuple[str, Any, tu
         if (kind, text) == ("sign", "|"):
             choices.append([])
             continue
-        what: object = text
+        content: object = text
         if (kind, text) == ("sign", "("):
-            kind, what = "group", _alternatives(tokens)
+            kind, content = "group", _alternatives(tokens)
             if not tokens or tokens.pop(0) != ("sign", ")"):
                 raise ValueError("a group is not closed")
         elif kind == "text":
-            what = ast.literal_eval(f'"{text}"')
+            content = ast.literal_eval(f'"{text}"')
         elif kind == "class":
-            what = _members(text[1:-1])
+            content = _members(text[1:-1])
         times = (1, 1)
         if tokens and tokens[0][0] == "times":
             low, high = tokens.pop(0)[1][1:-1].split(",")
             times = (int(low), int(high))
         elif tokens and tokens[0] in (("sign", "*"), ("sign", "+"), ("sign", "?")):
             times = {"*": (0, 99), "+": (1, 99), "?": (0, 1)}[tokens.pop(0)[1]]
-        choices[-1].append((kind, what, times))
+        choices[-1].append((kind, content, times))
     return choices
 
 

@@ -21,11 +21,11 @@ def calls(source: str) -> int:
     """Python's own function calls during one audit."""
     count = 0
 
-    def seen(frame: Any, event: str, argument: Any) -> None:
+    def count_call(frame: Any, event: str, argument: Any) -> None:
         nonlocal count
         count += event == "call"
 
-    sys.setprofile(seen)
+    sys.setprofile(count_call)
     try:
         audit(source, "m", 0, [])
     finally:

@@ -109,8 +109,8 @@ def test_counters_and_merging_sets_read_as_their_plain_values() -> None:
 
 
 def test_merging_values_have_their_own_methods() -> None:
-    made = "q = merging_queue()\nq.put(1)\nq.put(2)\ns = merging_set([1])\ns.add(2)\nc = counter(1)\nc.add(4)"
-    text = f"{made}\nreturn [q.take(), q.values(), s.has(2), s.values(), c.value(), len(q)]"
+    values = "q = merging_queue()\nq.put(1)\nq.put(2)\ns = merging_set([1])\ns.add(2)\nc = counter(1)\nc.add(4)"
+    text = f"{values}\nreturn [q.take(), q.values(), s.has(2), s.values(), c.value(), len(q)]"
     assert run(body(text)) == [1, [2], True, [1, 2], 5, 1]
 
 
@@ -177,9 +177,9 @@ def test_refusals_name_line_rule_and_reason() -> None:
 
 def test_globals_of_two_functions_are_apart() -> None:
     linker = Linker(PlainHooks())
-    one, other = (linker.link(compile_method(body("return 1"), "m")) for _ in range(2))
-    assert one.__globals__ is not other.__globals__
-    assert one.__globals__["__builtins__"] == {}
+    first, second = (linker.link(compile_method(body("return 1"), "m")) for _ in range(2))
+    assert first.__globals__ is not second.__globals__
+    assert first.__globals__["__builtins__"] == {}
 
 
 @pytest.mark.parametrize(("parameters", "text"), BODIES)

@@ -514,7 +514,7 @@ def test_merging_values_arrive_as_such(world, origin):
 
 
 def test_rights_are_those_of_the_sender(world, origin):
-    from uvm.bridge.requests import needed
+    from uvm.bridge.tools import needed
 
     assert needed(Import) == needed(Upload) == (True, "create") and needed(Export) == (True, "read")
     assert isinstance(world.ask(Import(id=1)), Failed)
