@@ -6,7 +6,7 @@ imports the other. Every file appears whole (written beside, synced, renamed), s
 
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
-    forge/work/ID/             the forge's own: checkpoint, losses (`losses.jsonl`), the candidate's directory `adapter`
+    forge/work/ID/             the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
     forge/reports/ID.json      how far it is, and what came of it (`Report`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`State`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
@@ -162,6 +162,13 @@ class Spool:
 
     def work(self, order: str) -> Path:
         return self.path / "work" / order
+
+    def losses(self, order: str) -> list[float]:
+        """The loss of every step up to the newest checkpoint."""
+        try:
+            return msgspec.json.decode((self.work(order) / "losses.json").read_bytes(), type=list[float])
+        except (OSError, msgspec.DecodeError):
+            return []
 
     def state(self) -> State:
         return read(self.path / "state.json", State) or State()

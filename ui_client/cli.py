@@ -7,6 +7,7 @@ import typer
 
 from ui_client.commands import (
     adapters,
+    autotelic,
     evaluation,
     events,
     history,
@@ -41,6 +42,7 @@ for group in (
     machine,
     models,
     adapters,
+    autotelic,
     prompt,
     logs,
     image,

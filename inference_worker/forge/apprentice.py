@@ -45,7 +45,7 @@ def learn(order: Order, model: Path, start: Path | None, work: Path, tell: Tell)
     ValueError.
     """
     if (work / ADAPTER).exists():  # killed between the last step and the report
-        return _ended(order, drawn(order), _losses(work))
+        return _ended(order, drawn(order), _resumed_losses(work))
     work.mkdir(parents=True, exist_ok=True)
     items = drawn(order)
     recipe = Recipe(seed=order.seed, steps=order.steps, batch=order.batch, rate=order.rate, warmup=min(30, order.steps // 4))
@@ -127,7 +127,7 @@ def _encoded(prompt: str, body: str, tokenizer: Any) -> TrainingExample:
     return TrainingExample(tuple(tokenizer.encode(prompt, add_special_tokens=True)), (*answer, tokenizer.eos_token_id))
 
 
-def _losses(work: Path) -> list[float]:
+def _resumed_losses(work: Path) -> list[float]:
     try:
         return msgspec.json.decode((work / _LOSSES).read_bytes(), type=list[float])
     except (OSError, msgspec.DecodeError):

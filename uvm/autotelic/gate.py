@@ -81,7 +81,7 @@ def judged(slices: Mapping[str, Pairs], gap: str, *, gamed: int, planted: int, m
 def mcnemar(gained: int, lost: int) -> float:
     """The chance of so many gains or more among the disagreements, if the two were equally good: the exact binomial tail."""
     differing = gained + lost
-    return sum(math.comb(differing, k) for k in range(gained, differing + 1)) / 2**differing
+    return float(sum(math.comb(differing, k) for k in range(gained, differing + 1)) / 2**differing)
 
 
 def most_lost(pairs: Pairs) -> float:

@@ -276,7 +276,12 @@ def enter_round(image: Image, order: Order, exam: Any, gap: UvmObject | None, at
         "gap": gap,
         "phase": "forging",
         "given": at,
+        "installed": 0,
         "cpu_s": 0.0,
+        "report": None,
+        "verdict": None,
+        "digest": "",
+        "before": None,
         "outcome": "",
     }
     made = UvmObject(slots)

@@ -85,10 +85,10 @@ def composite(before: Sums, now: Sums, weights: tuple[float, float, float, float
         _grown(max(0, now.structure.total - before.structure.total), messages),
     )
     weighed = [(part, weight) for part, weight in zip(parts, weights, strict=True) if part is not None and weight > 0]
-    whole = sum(weight for _, weight in weighed)
-    cem = sum(part * weight for part, weight in weighed) / whole if messages and whole else None
-    told = [None if part is None else round(part, 6) for part in parts]
-    return Composite(round(now.at - before.at, 3), messages, *told, None if cem is None else round(cem, 6))
+    weight = sum(weight for _, weight in weighed)
+    cem = sum(part * share for part, share in weighed) / weight if messages and weight else None
+    selectors, personas, tokens, growth, whole = (None if part is None else round(part, 6) for part in (*parts, cem))
+    return Composite(round(now.at - before.at, 3), messages, selectors, personas, tokens, growth, whole)
 
 
 def _evenness(counts: dict[str, int], kinds: int) -> float | None:
