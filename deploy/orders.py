@@ -128,7 +128,7 @@ class Spool:
 
     def ensure(self) -> None:
         """Make what is missing; the exams are closed to other accounts."""
-        for name in ("orders", "cancel", "work", "reports"):
+        for name in ("orders", "cancel", "work", "reports", "tmp"):
             (self.path / name).mkdir(parents=True, exist_ok=True)
         self.exams.mkdir(mode=0o700, exist_ok=True)
 

@@ -111,7 +111,9 @@ class Forge:
                     self._child.tries + 1 if self._child is not None and self._child.program == action.program and self._child.status else 1
                 )
                 command = [sys.executable, "-P", "-m", f"inference_worker.forge.{action.program}", order.id]
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+                # Its own directory for what is temporary, and it looks for no other.
+                environment = {**os.environ, "TMPDIR": str(self._spool.path / "tmp")}
+                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
                 self._child, self._began = Child(action.program, tries=tries), now
                 if report is None:
                     self._spool.tell(msgspec.structs.replace(last, state="training"))

@@ -1,6 +1,6 @@
 """Whether a candidate may take the current adapter's place. Pure: what the examiner measured goes in, a verdict with its reasons comes out.
 
-Both answered the same held-out tasks, so what counts is where they differ (docs/decisions/0027-a-learner-is-judged-by-others.md):
+Both answered the same held-out tasks, so what counts is where they differ (docs/decisions/0030-a-learner-is-judged-by-others.md):
 
 * on the gap: the exact one-sided test of McNemar (1947) on the tasks that only one of them did right, at 5 %, and a gain of at least the
   policy's margin;
