@@ -1,9 +1,9 @@
-# Six words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
+# Seven words to work with, and two to tidy up. ACCELERATOR=gpu takes vLLM's CUDA build instead of the CPU's.
 
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos hostile down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile autotelic down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -27,6 +27,9 @@ FRAMES ?= 100000
 hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRAMES fuzzed frames, on a real service
 	@$(PYTHON) -m tests.hostile
 	@$(PYTHON) -m tests.hostile.frames --frames $(FRAMES)
+
+autotelic: setup-dev  ## the whole autotelic loop with the real model, three gaps in a row, in a throwaway image; hours of two cores
+	@$(PYTHON) -m tests.autotelic
 
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi

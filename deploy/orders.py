@@ -13,6 +13,7 @@ imports the other. Every file appears whole (written beside, synced, renamed), s
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
@@ -162,6 +163,13 @@ class Spool:
 
     def work(self, order: str) -> Path:
         return self.path / "work" / order
+
+    def forget_others(self, kept: set[str]) -> None:
+        """Remove what there is of orders that nobody keeps a record of any more."""
+        for directory in (self.path / "orders", self.path / "reports", self.path / "cancel", self.path / "work", self.exams):
+            for left in directory.iterdir() if directory.is_dir() else ():
+                if left.stem not in kept:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
     def losses(self, order: str) -> list[float]:
         """The loss of every step up to the newest checkpoint."""

@@ -147,13 +147,14 @@ def examiner_profile(configuration: Configuration) -> Profile:
 
 
 def _of_the_forge(configuration: Configuration, read: tuple[Path, ...]) -> Profile:
+    """What the forge starts has the forge's view and account, and no capability that it could drop."""
     home = configuration.home
     return Profile(
         read=(*python_paths(home.path), *map(Path, ("/proc", "/sys/devices/system/cpu")), *read),
         write=(home.path / "forge", _NULL),
         native_code=True,
         data_mb=configuration.settings.forge.memory_mb,
-        layers=_layers(view=False),
+        layers=tuple(name for name in LAYERS if name not in ("view", "capabilities")),
     )
 
 

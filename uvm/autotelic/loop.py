@@ -148,6 +148,10 @@ class Loop:
             except (ImageError, OSError, POSError) as error:
                 verdict = Verdict("refused", [f"it cannot be taken in: {error}"[:500]])
         self._run(lambda: self._settle(order, report, verdict))
+        self._spool.forget_others(self._look(self._known))
+
+    def _known(self) -> set[str]:
+        return {views.slot(each, "id", str, "") for each in views.objects(ledger.holder(self._image), "rounds")}
 
     def _settle(self, order: Order, report: Report, verdict: Verdict) -> None:
         image, mind = self._image, self._image.named(MIND)

@@ -97,8 +97,6 @@ class Heartbeat:
         measured, self._before = self._transactor.run(self._measure)
         self._beaten += int(time.monotonic() - self._beaten)
         self._shard = (self._shard + 1) % SHARDS
-        composite = self._loop.beat(self._sums())
-        COMPOSITE.set(math.nan if composite.cem is None else composite.cem)
         ENTROPY.set(measured["selector_entropy"])
         PERSONAS.set(measured["persona_entropy"])
         TOKENS.set(measured["token_entropy"])
@@ -112,6 +110,8 @@ class Heartbeat:
             self._count_stored()
             sweep_unfinished(self._configuration.home.blobs)
             self._count_at = time.monotonic() + _COUNT_S
+        composite = self._loop.beat(self._sums())
+        COMPOSITE.set(math.nan if composite.cem is None else composite.cem)
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
 
@@ -126,11 +126,15 @@ class Heartbeat:
 
     def _bring_in(self, manifest: Manifest, directory: str) -> None:
         """Take an adapter that the forge has made, and its examiner checked, into the image; nobody speaks with it yet."""
-        with contextlib.ExitStack() as opened:
-            sources = importer.opened(Path(directory), manifest.files)
-            for source in sources.values():
-                opened.enter_context(source)
-            importer.bring_in(self._image, self._configuration, manifest, sources, lambda step, detail, done: None)
+        writer = self._image.writer
+        try:
+            with contextlib.ExitStack() as opened:
+                sources = importer.opened(Path(directory), manifest.files)
+                for source in sources.values():
+                    opened.enter_context(source)
+                importer.bring_in(self._image, self._configuration, manifest, sources, lambda step, detail, done: None)
+        finally:
+            self._image.writer = writer  # the import wrote in its own name
 
     def _take(self) -> int:
         fence = self._image.root["fence"]

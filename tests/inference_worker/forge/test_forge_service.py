@@ -1,4 +1,4 @@
-"""The forge as it runs: its process, the two programs that it starts, confined, and a kill in between. A model of a few thousand weights."""
+"""The forge as it runs: its process, the two programs that it starts, confined, and a kill in between. The model is tiny."""
 
 import os
 import signal

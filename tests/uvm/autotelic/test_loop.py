@@ -17,7 +17,7 @@ from uvm.autotelic.loop import Loop
 from uvm.autotelic.policy import Policy
 from uvm.autotelic.windows import Structure, Sums
 from uvm.history import chronicle, entries
-from uvm.image import library, model_registry, revocations
+from uvm.image import authors, model_registry, revocations
 from uvm.image.authors import Author
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
@@ -98,6 +98,18 @@ class Stage:
         )
         self.image.manager.commit()
         return message
+
+    def accept(self, digest: str) -> None:
+        """A method that this adapter wrote was installed."""
+        self.image.manager.begin()
+        method = UvmObject({KIND: "method", "selector": "m", "source": "def m(self):\n    return 1", "digest": "d", "author": "brick"})
+        method.put("proof", {"mode": "adapter", "adapter": f"x@{digest}", "message": "@1"})
+        self.image.named("genesis_obj").put("m", method)
+        chronicle.record(self.image, "install", author="brick", object=self.image.named("genesis_obj"), slot="m", method=method)
+        self.image.manager.commit()
+        self.image.manager.begin()
+        authors.enter(self.image, method, b"")
+        self.image.manager.commit()
 
     def stagnate(self) -> None:
         """A beat after many messages that are all the same."""
@@ -225,22 +237,24 @@ def test_what_the_gate_stops_is_never_in_service_and_the_round_says_why(stage: S
     assert "too little evidence" in stage.last  # the same evidence is not inquired into again
 
 
-def test_an_adapter_that_ends_badly_is_rolled_back_by_itself_and_what_it_wrote_goes_out_of_use(stage: Stage) -> None:
+def test_an_adapter_that_ends_badly_is_rolled_back_by_itself_and_what_it_wrote_goes_out_of_use(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(40):
+        stage.accept(OLD)
+    real, later = time.time, [100.0]  # entries are dated to the second
+    monkeypatch.setattr(time, "time", lambda: real() + later[0])
     _installed(stage)
-    time.sleep(1.1)  # entries are dated to the second
+    later[0] = 200.0
+    stage.accept(NEW)
+    stage.stagnate()
+    assert stage.serving == NEW
     for place in range(6):
         stage.refuse(f"other_{place}")
-    stage.image.manager.begin()
-    method = UvmObject({KIND: "method", "selector": "m", "source": "def m(self):\n    return 1", "digest": "d", "author": "brick"})
-    method.put("proof", {"mode": "adapter", "adapter": f"x@{NEW}", "message": "@1"})
-    stage.image.named("genesis_obj").put("m", method)
-    stage.image.manager.commit()
-    stage.image.manager.begin()
-    library.authors.enter(stage.image, method, b"")
-    stage.image.manager.commit()
     stage.stagnate()
     assert stage.serving == OLD
-    assert stage.told("adapter")[0]["facts"]["done"] == "rolled back" and stage.told("adapter")[0]["facts"]["quarantined"] == 1
+    undone = stage.told("adapter")[0]["facts"]
+    assert undone["done"] == "rolled back" and undone["quarantined"] == 1 and "6 of 7" in undone["why"]
 
 
 def test_a_killed_heartbeat_goes_on_where_it_was_and_gives_the_order_again(stage: Stage) -> None:
@@ -257,6 +271,18 @@ def test_a_killed_heartbeat_goes_on_where_it_was_and_gives_the_order_again(stage
     stage.reborn()
     stage.stagnate()
     assert stage.serving == NEW
+
+
+def test_what_the_forge_keeps_of_orders_that_are_forgotten_goes(stage: Stage) -> None:
+    stage.policy()
+    stage.stagnate()
+    stage.stagnate()
+    forgotten = stage.spool.work("f" * 16)
+    forgotten.mkdir()
+    (forgotten / "checkpoint.pt").touch()
+    stage.reported()
+    stage.stagnate()
+    assert not forgotten.exists() and len(stage.spool.orders()) == 1
 
 
 def test_a_message_that_assigns_another_adapter_meanwhile_wins(stage: Stage) -> None:
@@ -302,6 +328,8 @@ def test_whatever_policy_puts_into_its_slots_the_loop_goes_on(stage: Stage, slot
 def test_images_of_earlier_versions_get_the_object_and_a_name_that_is_taken_stays(stage: Stage) -> None:
     stage.image.manager.begin()
     assert ledger.ensure(stage.image) is False
-    assert msgspec.convert(stage.image.named("autotelic_obj").own("policy"), Policy).enabled is True or True
+    assert msgspec.convert(stage.image.named("autotelic_obj").own("policy"), Policy) == Policy()
+    stage.image.take_name(stage.image.named("autotelic_obj"), "autotelic_obj")
+    assert ledger.ensure(stage.image) is True
     assert "autotelic_obj" in stage.image.root["primordial"]
     stage.image.manager.abort()
