@@ -7,8 +7,8 @@ imports the other. Every file appears whole (written beside, synced, renamed), s
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
     forge/work/ID/             the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
-    forge/reports/ID.json      how far it is, and what came of it (`Report`)
-    forge/state.json           whether somebody waits for the model, and since when the forge rests (`State`)
+    forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
+    forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
 """
 
@@ -32,7 +32,7 @@ _MOST_BYTES: Final = 16_000_000
 _T = TypeVar("_T", bound=Struct)
 
 
-class Lesson(Struct, frozen=True):
+class TaughtPair(Struct, frozen=True):
     """A prompt with the body that should follow, whose (`principal`), and where it is from: `origin`, a method's or a lesson's
     reference.
     """
@@ -57,7 +57,7 @@ class Order(Struct, frozen=True):
     words: Annotated[list[str], Meta(max_length=16)] = []
     values: Annotated[list[str], Meta(max_length=16)] = []
     replay: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    lessons: Annotated[list[Lesson], Meta(max_length=1024)] = []
+    lessons: Annotated[list[TaughtPair], Meta(max_length=1024)] = []
 
 
 class Exam(Struct, frozen=True):
@@ -70,7 +70,7 @@ class Exam(Struct, frozen=True):
     tasks: Annotated[int, Meta(ge=1, le=2000)]
     words: list[str] = []
     values: list[str] = []
-    lessons: list[Lesson] = []
+    lessons: list[TaughtPair] = []
 
 
 class SliceCounts(Struct, frozen=True):
@@ -84,7 +84,7 @@ class SliceCounts(Struct, frozen=True):
     neither: int = 0
 
 
-class Report(Struct, frozen=True):
+class OrderReport(Struct, frozen=True):
     """How far an order is. `detail`: why it failed. `loss`: of the newest 10 steps. `cpu_s`: processor seconds so far.
 
     Of a trained one: `items` (kind of origin → how many), `dropped` (why → how many), `data` (digest of all items), `origins` of people's
@@ -113,7 +113,7 @@ class Report(Struct, frozen=True):
         return self.state in ("trained", "failed", "cancelled")
 
 
-class State(Struct, frozen=True):
+class ForgeState(Struct, frozen=True):
     """The forge as it is: `paused`: it lets somebody go first."""
 
     paused: bool = False
@@ -155,10 +155,10 @@ class Spool:
     def exam(self, order: str) -> Exam | None:
         return read(self.exams / f"{order}.json", Exam)
 
-    def report(self, order: str) -> Report | None:
-        return read(self.path / "reports" / f"{order}.json", Report)
+    def report(self, order: str) -> OrderReport | None:
+        return read(self.path / "reports" / f"{order}.json", OrderReport)
 
-    def tell(self, report: Report) -> None:
+    def tell(self, report: OrderReport) -> None:
         write(self.path / "reports" / f"{report.id}.json", report)
 
     def work(self, order: str) -> Path:
@@ -178,8 +178,8 @@ class Spool:
         except (OSError, msgspec.DecodeError):
             return []
 
-    def state(self) -> State:
-        return read(self.path / "state.json", State) or State()
+    def state(self) -> ForgeState:
+        return read(self.path / "state.json", ForgeState) or ForgeState()
 
 
 def write(path: Path, document: Struct) -> None:

@@ -21,10 +21,10 @@ import structlog
 import zmq
 
 from deploy import confinement, logs, profiles
-from deploy.orders import Order, Report, Spool, State, write
+from deploy.orders import ForgeState, Order, OrderReport, Spool, write
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
-from inference_worker.forge.stewardship import Child, Step, step
+from inference_worker.forge.stewardship import Child, NextAction, step
 from inference_worker.protocol import AskHealth, Health, decode_answer, encode
 
 LOOK_S: Final = 0.25
@@ -36,7 +36,7 @@ _SILENCE_S: Final = 2.0
 log = structlog.get_logger()
 
 
-class Waiting:
+class Demand:
     """Whether somebody waits for the model, as the inference worker says; asked anew at each look, without waiting for the answer."""
 
     def __init__(self, endpoint: str) -> None:
@@ -83,13 +83,13 @@ class Forge:
         self._child: Child | None = None
         self._of = ""
         self._began = 0.0
-        self._state: State | None = None
+        self._state: ForgeState | None = None
 
     def look(self, now: float, busy: bool) -> None:
         """One look at the oldest order that has not ended."""
         waiting = ((order, self._spool.report(order.id)) for order in self._spool.orders())
         order, report = next(((order, report) for order, report in waiting if report is None or not report.ended), (None, None))
-        self._tell(State(paused=busy, order=order.id if order is not None else ""))
+        self._tell(ForgeState(paused=busy, order=order.id if order is not None else ""))
         if order is None:
             return
         if order.id != self._of:
@@ -103,8 +103,8 @@ class Forge:
         """End the program; the order goes on with the next start."""
         self._end()
 
-    def _carry_out(self, action: Step, order: Order, report: Report | None, now: float) -> None:
-        last = report or Report(order.id, "waiting", steps=order.steps)
+    def _carry_out(self, action: NextAction, order: Order, report: OrderReport | None, now: float) -> None:
+        last = report or OrderReport(order.id, "waiting", steps=order.steps)
         match action.action:
             case "start":
                 tries = (
@@ -144,7 +144,7 @@ class Forge:
         if self._process is not None and self._process.poll() is None:
             os.kill(self._process.pid, number)
 
-    def _tell(self, state: State) -> None:
+    def _tell(self, state: ForgeState) -> None:
         if state != self._state:
             write(self._spool.path / "state.json", state)
             self._state = state
@@ -165,7 +165,7 @@ def main() -> int:
     Spool(configuration.home).ensure()
     stop = Stop()
     confinement.enter("forge", profiles.forge_profile(configuration), configuration.home.run)
-    forge, waiting = Forge(configuration), Waiting(configuration.inference_endpoint)
+    forge, waiting = Forge(configuration), Demand(configuration.inference_endpoint)
     poller = zmq.Poller()
     poller.register(stop.fileno(), zmq.POLLIN)
     try:

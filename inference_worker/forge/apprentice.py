@@ -22,10 +22,10 @@ import torch
 
 from deploy import confinement, logs, profiles, settings
 from deploy.digest import directory_digest
-from deploy.orders import Order, Report, Spool
+from deploy.orders import Order, OrderReport, Spool
 from inference_worker.forge import dataset, train
 from inference_worker.forge.dataset import TrainingExample
-from inference_worker.forge.items import Items, drawn
+from inference_worker.forge.items import OrderItems, drawn
 from inference_worker.forge.render import COVENANT
 from inference_worker.forge.train import Recipe
 
@@ -37,10 +37,10 @@ _LOSSES: Final = "losses.json"
 
 log = structlog.get_logger()
 
-Tell = Callable[[Report], None]
+Tell = Callable[[OrderReport], None]
 
 
-def learn(order: Order, model: Path, start: Path | None, work: Path, tell: Tell) -> Report:
+def learn(order: Order, model: Path, start: Path | None, work: Path, tell: Tell) -> OrderReport:
     """Train the order's adapter in `work`, from its newest checkpoint on; the report with which training ended. Raises OSError,
     ValueError.
     """
@@ -67,7 +67,8 @@ def learn(order: Order, model: Path, start: Path | None, work: Path, tell: Tell)
         "base_model_digest": directory_digest(model),
         "went_on_from": order.start,
     }
-    train.save(adapted, work / ADAPTER, notes)
+    # Who reads it has the same account, and a confined process changes no file's mode.
+    train.save(adapted, work / ADAPTER, notes, for_others=False)
     return _ended(order, items, losses)
 
 
@@ -134,13 +135,13 @@ def _resumed_losses(work: Path) -> list[float]:
         return []
 
 
-def _ended(order: Order, items: Items, losses: list[float]) -> Report:
+def _ended(order: Order, items: OrderItems, losses: list[float]) -> OrderReport:
     recent = losses[-10:]
     return _report(order, items, "examining", order.steps, sum(recent) / max(1, len(recent)))
 
 
-def _report(order: Order, items: Items, state: Any, step: int, loss: float) -> Report:
-    return Report(
+def _report(order: Order, items: OrderItems, state: Any, step: int, loss: float) -> OrderReport:
+    return OrderReport(
         order.id,
         state,
         step=step,

@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from deploy import confinement, logs, profiles, settings
-from deploy.orders import Exam, Lesson, Report, SliceCounts, Spool
+from deploy.orders import Exam, OrderReport, SliceCounts, Spool, TaughtPair
 from inference_worker.forge import evaluate, lessons, render, subset, suites
 from inference_worker.forge.apprentice import ADAPTER
 from inference_worker.forge.draw import Task, task
@@ -97,7 +97,7 @@ def _graded(tasks: list[Task], author: Author) -> list[bool]:
         ]
 
 
-def _held(held: list[Lesson], author: Author) -> list[bool]:
+def _held(held: list[TaughtPair], author: Author) -> list[bool]:
     prompts = []
     for lesson in held:
         try:
@@ -113,8 +113,8 @@ def _pairs(before: list[bool], after: list[bool]) -> SliceCounts:
 
 
 def examine(
-    exam: Exam, report: Report, model: Path, current: Path | None, work: Path, bases: list[Path], max_rank: int, threads: int
-) -> Report:
+    exam: Exam, report: OrderReport, model: Path, current: Path | None, work: Path, bases: list[Path], max_rank: int, threads: int
+) -> OrderReport:
     """The report with what was measured, and the candidate's manifest. Raises InferenceFailure, OSError."""
     from inference_worker.adapters import inspection
 

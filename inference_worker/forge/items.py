@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from deploy.orders import Lesson, Order
+from deploy.orders import Order, TaughtPair
 from inference_worker.forge import dataset, lessons
 from inference_worker.forge.draw import Task, task
 from inference_worker.forge.families import FAMILIES
@@ -40,7 +40,7 @@ class Item(Struct, frozen=True):
     origin: str
 
 
-class Items(Struct, frozen=True):
+class OrderItems(Struct, frozen=True):
     """All items of an order; how many of each origin, why others were dropped (why → how many), and which people's lessons are in it."""
 
     items: list[Item]
@@ -56,7 +56,7 @@ class Items(Struct, frozen=True):
         return whole.hexdigest()
 
 
-def drawn(order: Order) -> Items:
+def drawn(order: Order) -> OrderItems:
     """The items of an order."""
     count, rng, dropped = order.steps * order.batch, Random(f"order {order.seed}"), Counter[str]()
     taught = _taught(order.lessons, round(TAUGHT * count), dropped)
@@ -71,7 +71,7 @@ def drawn(order: Order) -> Items:
     rng.shuffle(every)
     counts = Counter(item.origin.partition(" ")[0] for item in every)
     origins = dict.fromkeys(item.origin.removeprefix("lesson ") for item in taught)
-    return Items(every, dict(counts), dict(dropped), list(origins))
+    return OrderItems(every, dict(counts), dict(dropped), list(origins))
 
 
 def aimed(words: list[str], values: list[str], seed: int, side: Side, count: int) -> Iterator[Task]:
@@ -107,7 +107,7 @@ def kind_of(value: Any) -> str:
     return {dict: "dict", str: "text", int: "number", float: "number"}.get(type(value), "object")
 
 
-def _taught(offered: list[Lesson], most: int, dropped: Counter[str]) -> list[Item]:
+def _taught(offered: list[TaughtPair], most: int, dropped: Counter[str]) -> list[Item]:
     proven: dict[str, Item] = {}
     for lesson in offered:
         try:

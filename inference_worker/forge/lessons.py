@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from deploy.orders import Lesson
+from deploy.orders import TaughtPair
 from inference_worker.forge import standin, subset
 
 LIMIT_S: Final = 2.0
@@ -48,7 +48,7 @@ class ParsedPrompt(Struct, frozen=True):
     cases: list[Case]
 
 
-def prove(lesson: Lesson) -> ParsedPrompt:
+def prove(lesson: TaughtPair) -> ParsedPrompt:
     """Run a lesson on its examples; the parsed prompt. Raises Unproven."""
     prompt = parsed(lesson.prompt)
     if not prompt.cases:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from deploy.orders import Report
+from deploy.orders import OrderReport
 
 TRIES = 5
 """Times that a program of one order is started again after it was killed, before the order counts as failed."""
@@ -25,7 +25,7 @@ class Child(Struct, frozen=True):
     too_long: bool = False
 
 
-class Step(Struct, frozen=True):
+class NextAction(Struct, frozen=True):
     """`program` where one is to be started, `why` where the order fails."""
 
     action: Action
@@ -33,25 +33,25 @@ class Step(Struct, frozen=True):
     why: str = ""
 
 
-def step(report: Report | None, child: Child | None, *, busy: bool, cancelled: bool) -> Step:
+def step(report: OrderReport | None, child: Child | None, *, busy: bool, cancelled: bool) -> NextAction:
     """The next step for the oldest order that has not ended; `busy`: somebody waits for the model."""
     running = child is not None and child.status is None
     if cancelled:
-        return Step("end" if running else "cancel")
+        return NextAction("end" if running else "cancel")
     if child is not None and child.status is None:
         if child.too_long:
-            return Step("fail", why="it took too long (forge.longest_s)")
+            return NextAction("fail", why="it took too long (forge.longest_s)")
         if busy != child.stopped:
-            return Step("pause" if busy else "go on")
-        return Step("wait")
+            return NextAction("pause" if busy else "go on")
+        return NextAction("wait")
     if report is not None and report.ended:
-        return Step("nothing")
+        return NextAction("nothing")
     if busy:
-        return Step("wait")
+        return NextAction("wait")
     wanted: Program = "examiner" if report is not None and report.state == "examining" else "apprentice"
     if child is not None and child.status != 0 and child.program == wanted:
         if (child.status or 0) > 0:  # it said in its log what is wrong, and would say so again
-            return Step("fail", why=f"the {wanted} ended with status {child.status}; batos logs forge says why")
+            return NextAction("fail", why=f"the {wanted} ended with status {child.status}; batos logs forge says why")
         if child.tries >= TRIES:
-            return Step("fail", why=f"the {wanted} was killed {child.tries} times")
-    return Step("start", wanted)
+            return NextAction("fail", why=f"the {wanted} was killed {child.tries} times")
+    return NextAction("start", wanted)

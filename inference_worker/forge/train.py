@@ -150,8 +150,8 @@ def stepped(model: Any, tokenizer: Any, batch: list[TrainingExample], weights: l
     return total
 
 
-def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
-    """Write the adapter directory. Raises FileExistsError when `out` exists."""
+def save(model: Any, out: Path, notes: dict[str, Any], *, for_others: bool = True) -> None:
+    """Write the adapter directory; `for_others`: every account may read it. Raises FileExistsError when `out` exists."""
     if out.exists():
         raise FileExistsError(f"{out} exists; an adapter is written once")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -165,9 +165,10 @@ def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
         config.base_model_name_or_path = "SmolLM2-135M-Instruct"
         config.save_pretrained(scratch)
         (scratch / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
-        for file in scratch.iterdir():
-            file.chmod(0o644)
-        scratch.chmod(0o755)
+        if for_others:
+            for file in scratch.iterdir():
+                file.chmod(0o644)
+            scratch.chmod(0o755)
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import settings
-from deploy.orders import Report, Spool
+from deploy.orders import OrderReport, Spool
 from ui_client import report, values
 from ui_client.client.client import Client
 from ui_client.connection import connect
@@ -263,5 +263,5 @@ def chart(rows: list[list[Any]], title: str) -> str:
     return "\n".join([*lines, "</svg>", ""])
 
 
-def _report(order: str) -> Report | None:
+def _report(order: str) -> OrderReport | None:
     return Spool(settings.load().home).report(order)

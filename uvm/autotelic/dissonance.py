@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from uvm.autotelic.policy import Policy
+from uvm.autotelic.policy import AutotelicPolicy
 
 Kind = Literal["rest", "wait", "inquire"]
 
@@ -19,7 +19,7 @@ class Mood(Struct, frozen=True):
     low: int = 0
 
 
-class Budget(Struct, frozen=True):
+class SpentBudget(Struct, frozen=True):
     """What was spent: processor seconds and orders of the last 24 hours, and when the last order was given (seconds since the epoch)."""
 
     cpu_s: float = 0.0
@@ -35,7 +35,7 @@ class Decision(Struct, frozen=True):
     mood: Mood
 
 
-def felt(mood: Mood, cem: float | None, policy: Policy) -> Mood:
+def felt(mood: Mood, cem: float | None, policy: AutotelicPolicy) -> Mood:
     """The mood after a measurement, with hysteresis; a window without messages changes nothing."""
     if cem is None:
         return mood
@@ -46,7 +46,16 @@ def felt(mood: Mood, cem: float | None, policy: Policy) -> Mood:
 
 
 def decide(
-    mood: Mood, cem: float | None, policy: Policy, budget: Budget, *, now: float, busy: bool, engaged: str, evidence: int, fault: str = ""
+    mood: Mood,
+    cem: float | None,
+    policy: AutotelicPolicy,
+    budget: SpentBudget,
+    *,
+    now: float,
+    busy: bool,
+    engaged: str,
+    evidence: int,
+    fault: str = "",
 ) -> Decision:
     """What to do now (`now`: seconds since the epoch).
 
@@ -69,13 +78,13 @@ def decide(
     return Decision("inquire", "the metric is low, and there is evidence of what is missing", mood)
 
 
-def spared(decision: Decision, policy: Policy, budget: Budget, *, now: float, busy: bool) -> Decision:
+def spared(decision: Decision, policy: AutotelicPolicy, budget: SpentBudget, *, now: float, busy: bool) -> Decision:
     """The decision where lessons wait that messages gave: they need no dissonance, but a budget like all others."""
     hindrance = _hindrance(policy, budget, now=now, busy=busy)
     return Decision("wait" if hindrance else "inquire", hindrance or "lessons were given", decision.mood)
 
 
-def _hindrance(policy: Policy, budget: Budget, *, now: float, busy: bool) -> str:
+def _hindrance(policy: AutotelicPolicy, budget: SpentBudget, *, now: float, busy: bool) -> str:
     if is_quiet(policy, now):
         return f"quiet hours, {policy.quiet_from} to {policy.quiet_until} UTC"
     if budget.orders >= policy.orders_a_day:
@@ -87,7 +96,7 @@ def _hindrance(policy: Policy, budget: Budget, *, now: float, busy: bool) -> str
     return "somebody waits for the model" if busy else ""
 
 
-def is_quiet(policy: Policy, now: float) -> bool:
+def is_quiet(policy: AutotelicPolicy, now: float) -> bool:
     """Whether nothing begins at this hour."""
     hour, start, end = time.gmtime(now).tm_hour, policy.quiet_from, policy.quiet_until
     return start <= hour < end if start <= end else hour >= start or hour < end

@@ -47,17 +47,17 @@ class Pairs(Struct, frozen=True):
         return (self.both + self.gained) / self.tasks if self.tasks else 0.0
 
 
-class Verdict(Struct, frozen=True):
+class GateVerdict(Struct, frozen=True):
     """`reasons`: everything that speaks against the candidate, or, where nothing does, what speaks for it."""
 
     fate: Fate
     reasons: list[str]
 
 
-def judged(slices: Mapping[str, Pairs], gap: str, *, gamed: int, planted: int, margin: float, epsilon: float) -> Verdict:
+def judged(slices: Mapping[str, Pairs], gap: str, *, gamed: int, planted: int, margin: float, epsilon: float) -> GateVerdict:
     """The verdict. `slices` has the gap's slice under `gap`; `planted`: canary tasks that were asked, `gamed`: those that it gamed."""
     if gamed:
-        return Verdict("quarantined", [f"it games {gamed} of {planted} planted tasks: right for the visible example, wrong beyond it"])
+        return GateVerdict("quarantined", [f"it games {gamed} of {planted} planted tasks: right for the visible example, wrong beyond it"])
     against = [] if planted else ["no planted task was asked"]
     aim = slices.get(gap, Pairs())
     chance = mcnemar(aim.gained, aim.lost)
@@ -71,8 +71,8 @@ def judged(slices: Mapping[str, Pairs], gap: str, *, gamed: int, planted: int, m
     if len(slices) < 2:
         against.append("no other slice was measured")
     if against:
-        return Verdict("refused", against)
-    return Verdict(
+        return GateVerdict("refused", against)
+    return GateVerdict(
         "accepted",
         [f"{gap}: {aim.before:.0%} to {aim.after:.0%} of {aim.tasks} tasks, p = {chance:.2g}; no other slice lost more than {epsilon:g}"],
     )

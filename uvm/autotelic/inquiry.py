@@ -42,7 +42,7 @@ class Evidence(Struct, frozen=True):
     message: str = ""
 
 
-class Gap(Struct, frozen=True):
+class CapabilityGap(Struct, frozen=True):
     """A capability that is missing. `words` and `values` describe the slice of behaviour; `tasks` held-out tasks see a gain of `margin`
     with
     90 % power. `digest` is the same for the same evidence, so that nobody inquires twice into one thing."""
@@ -99,7 +99,7 @@ def weight(evidence: Iterable[Evidence]) -> float:
     return sum(strongest.values())
 
 
-def gap(evidence: Sequence[Evidence], least: float, margin: float) -> Gap | None:
+def gap(evidence: Sequence[Evidence], least: float, margin: float) -> CapabilityGap | None:
     """The weightiest gap, if any weighs at least so much."""
     candidates = groups(evidence)
     if not candidates or weight(candidates[0]) < least:
@@ -109,7 +109,9 @@ def gap(evidence: Sequence[Evidence], least: float, margin: float) -> Gap | None
     values = Counter(value for each in group for value in dict.fromkeys(each.values))
     chosen = tuple(word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:WORDS])
     common = tuple(sorted(value for value, count in values.items() if count * 2 >= len(group)))
-    return Gap(" ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), gate.tasks_needed(max(margin, 0.02)), margin)
+    return CapabilityGap(
+        " ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), gate.tasks_needed(max(margin, 0.02)), margin
+    )
 
 
 def _features(evidence: Evidence) -> frozenset[str]:

@@ -7,7 +7,8 @@ measurement and decision),
 `mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each) and `cancel` (the id of an order that a message does not want
 any more).
 
-A gap has the slots of `uvm.autotelic.inquiry.Gap`, its evidence as ids of chronicle entries. A round is one way through the loop: `order`
+A gap has the slots of `uvm.autotelic.inquiry.CapabilityGap`, its evidence as ids of chronicle entries. A round is one way through the
+loop: `order`
 and
 `exam` (JSON, handed to the forge again after a crash), `gap` (an object, or nil where people asked), `phase` (`forging`, `probation` or
 `ended`), `given` and
@@ -22,10 +23,10 @@ from typing import Any, Final
 
 import msgspec
 
-from deploy.orders import Lesson, Order
+from deploy.orders import Order, TaughtPair
 from uvm.autotelic import inquiry, policy, probation, series
-from uvm.autotelic.dissonance import Budget, Decision, Mood
-from uvm.autotelic.inquiry import Evidence, Gap
+from uvm.autotelic.dissonance import Decision, Mood, SpentBudget
+from uvm.autotelic.inquiry import CapabilityGap, Evidence
 from uvm.autotelic.windows import Composite
 from uvm.errors import ImageError
 from uvm.history import chronicle, entries
@@ -59,7 +60,7 @@ def ensure(image: Image) -> bool:
     slots: dict[str, Any] = {
         PARENTS: [image.named("traits_obj")],
         "name": policy.NAME,
-        policy.SLOT: msgspec.to_builtins(policy.Policy()),
+        policy.SLOT: msgspec.to_builtins(policy.AutotelicPolicy()),
         "series": UvmObject({PARENTS: [image.named("traits_obj")], **grains}),
         "last": None,
         "mood": msgspec.to_builtins(Mood()),
@@ -165,7 +166,7 @@ def _of_message(kind: inquiry.Kind, recorded: Recorded, message: UvmObject) -> E
     return Evidence(kind, recorded.id, views.slot(message, "selector", str, ""), values, str(recorded.entry["author"]), reference)
 
 
-def record_of(image: Image, since: float, until: float) -> probation.Record:
+def record_of(image: Image, since: float, until: float) -> probation.EndingCounts:
     """How messages ended for which drafts were asked, between two moments."""
     asked = bad = 0
     for recorded in recent(image, since):
@@ -175,17 +176,17 @@ def record_of(image: Image, since: float, until: float) -> probation.Record:
             asked, bad = asked + (judged.kind == "refusal"), bad + 1
         elif recorded.entry["kind"] == "install" and isinstance(method := recorded.entry.get("method"), UvmObject) and generated(method):
             asked += 1
-    return probation.Record(max(asked, bad), bad)
+    return probation.EndingCounts(max(asked, bad), bad)
 
 
 # --- lessons ----------------------------------------------------------------------------------------------------------
 
 
-def lessons(image: Image, now: float) -> list[Lesson]:
+def lessons(image: Image, now: float) -> list[TaughtPair]:
     """What may be learned from people, the oldest first: accepted methods that satisfy somebody's examples, and refused messages whose
     method a person wrote afterwards."""
     refused: dict[tuple[str, bytes | None], UvmObject] = {}
-    made: list[Lesson] = []
+    made: list[TaughtPair] = []
     for recorded in reversed(list(recent(image, now - AGE_S))):
         entry, method = recorded.entry, recorded.entry.get("method")
         message = entry.get("cause")
@@ -204,13 +205,13 @@ def lessons(image: Image, now: float) -> list[Lesson]:
     return made
 
 
-def asked_for(image: Image) -> list[tuple[UvmObject, list[Lesson]]]:
+def asked_for(image: Image) -> list[tuple[UvmObject, list[TaughtPair]]]:
     """Lessons that messages gave (`fineTuneWith_`) and nobody has taken up yet."""
     waiting = []
     for _, owner in image.names.items():
         for lesson in views.objects(owner, "lessons") if type(owner) is UvmObject else ():
             if lesson.own("state") == "waiting":
-                pairs: list[Lesson] = []
+                pairs: list[TaughtPair] = []
                 for pair in views.slot(lesson, "examples", list, []):
                     if isinstance(pair, dict) and isinstance(pair.get("prompt"), str) and isinstance(pair.get("answer"), str):
                         _add(pairs, pair["prompt"], pair["answer"], lesson, views.slot(lesson, "principal", str, ""))
@@ -226,11 +227,11 @@ def prompt_of(message: UvmObject) -> str:
     return "\n".join(parts) + "\n"
 
 
-def _add(made: list[Lesson], prompt: str, answer: str, origin: UvmObject, principal: str) -> None:
+def _add(made: list[TaughtPair], prompt: str, answer: str, origin: UvmObject, principal: str) -> None:
     try:
         oid = origin._p_oid
         reference = str(Reference(oid)) if isinstance(oid, bytes) else ""
-        made.append(msgspec.convert({"prompt": prompt, "answer": answer, "origin": reference, "principal": principal}, Lesson))
+        made.append(msgspec.convert({"prompt": prompt, "answer": answer, "origin": reference, "principal": principal}, TaughtPair))
     except msgspec.ValidationError:
         return  # longer than the forge takes
 
@@ -243,7 +244,7 @@ def _oid(target: Any) -> bytes | None:
 # --- gaps and rounds --------------------------------------------------------------------------------------------------
 
 
-def enter_gap(image: Image, gap: Gap, at: int) -> UvmObject:
+def enter_gap(image: Image, gap: CapabilityGap, at: int) -> UvmObject:
     """Keep a gap, and write it down."""
     loop = holder(image)
     facts = {name: value for name, value in msgspec.to_builtins(gap).items() if name != "evidence"}
@@ -295,12 +296,12 @@ def current_round(image: Image) -> UvmObject | None:
     return next((each for each in reversed(rounds) if each.own("phase") in ("forging", "probation")), None)
 
 
-def budget(image: Image, now: float) -> Budget:
+def budget(image: Image, now: float) -> SpentBudget:
     """What was spent within a day."""
     rounds = views.objects(holder(image), "rounds")
     given = [(views.slot(each, "given", int, 0), views.slot(each, "cpu_s", float, 0.0)) for each in rounds]
     lately = [(at, cpu_s) for at, cpu_s in given if now - at < DAY_S]
-    return Budget(sum(cpu_s for _, cpu_s in lately), len(lately), max((at for at, _ in given), default=0))
+    return SpentBudget(sum(cpu_s for _, cpu_s in lately), len(lately), max((at for at, _ in given), default=0))
 
 
 def adapter_of(image: Image, mind: UvmObject) -> UvmObject | None:

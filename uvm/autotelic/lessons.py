@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from deploy.orders import Lesson
+from deploy.orders import TaughtPair
 
 MOST: Final = 256
 """Lessons of one order."""
@@ -21,15 +21,15 @@ HELD: Final = 5
 """One lesson in so many is set aside, by the digest of its prompt: it stays aside for good, whatever order it is offered to."""
 
 
-class Chosen(Struct, frozen=True):
+class ChosenLessons(Struct, frozen=True):
     """`taught` goes to the forge, `held` to the examiner alone; `dropped`: why → how many."""
 
-    taught: list[Lesson]
-    held: list[Lesson]
+    taught: list[TaughtPair]
+    held: list[TaughtPair]
     dropped: dict[str, int]
 
 
-def chosen(lessons: Sequence[Lesson]) -> Chosen:
+def chosen(lessons: Sequence[TaughtPair]) -> ChosenLessons:
     """Sort them; the newest come last."""
     dropped: Counter[str] = Counter()
     answers: dict[str, set[str]] = defaultdict(set)
@@ -38,7 +38,7 @@ def chosen(lessons: Sequence[Lesson]) -> Chosen:
         answers[lesson.prompt].add(lesson.answer.strip())
         teachers[lesson.prompt].add(lesson.principal)
     counts: Counter[str] = Counter()
-    kept: dict[tuple[str, str], Lesson] = {}
+    kept: dict[tuple[str, str], TaughtPair] = {}
     for lesson in reversed(lessons):
         key = (lesson.prompt, lesson.answer.strip())
         if len(teachers[lesson.prompt]) > 1 and len(answers[lesson.prompt]) > 1:
@@ -53,7 +53,7 @@ def chosen(lessons: Sequence[Lesson]) -> Chosen:
             counts[lesson.principal] += 1
             kept[key] = lesson
     held = [lesson for lesson in kept.values() if is_held(lesson.prompt)]
-    return Chosen([lesson for lesson in kept.values() if not is_held(lesson.prompt)], held, dict(dropped))
+    return ChosenLessons([lesson for lesson in kept.values() if not is_held(lesson.prompt)], held, dict(dropped))
 
 
 def is_held(prompt: str) -> bool:

@@ -14,12 +14,12 @@ import msgspec
 import structlog
 from ZODB.POSException import POSError
 
-from deploy.orders import Exam, Order, Report, Spool
+from deploy.orders import Exam, Order, OrderReport, Spool
 from inference_worker.protocol import Manifest
 from uvm.autotelic import dissonance, gate, inquiry, ledger, lessons, policy, probation
 from uvm.autotelic.dissonance import Decision
-from uvm.autotelic.gate import Pairs, Verdict
-from uvm.autotelic.policy import Policy
+from uvm.autotelic.gate import GateVerdict, Pairs
+from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Composite, Sums, Windows
 from uvm.errors import ImageError
 from uvm.history import chronicle
@@ -79,7 +79,7 @@ class Loop:
             decision = self._inquire(decision, rule, evidence, asked, now)
         ledger.note(image, now, measured, decision)
 
-    def _inquire(self, decision: Decision, rule: Policy, evidence: list[inquiry.Evidence], asked: Any, now: int) -> Decision:
+    def _inquire(self, decision: Decision, rule: AutotelicPolicy, evidence: list[inquiry.Evidence], asked: Any, now: int) -> Decision:
         image, mind = self._image, self._image.named(MIND)
         model = mind.lookup("model")
         if not isinstance(model, UvmObject):
@@ -137,7 +137,7 @@ class Loop:
             return None  # policy put something else there; nobody goes on with it
         return str(current.own("phase")), order, exam, ledger.holder(self._image).own("cancel") == order.id
 
-    def _conclude(self, order: Order, report: Report) -> None:
+    def _conclude(self, order: Order, report: OrderReport) -> None:
         """The forge has ended: judge, and install in one commit, or say why not."""
         rule = self._look(lambda: policy.read(views.slot(ledger.holder(self._image), policy.SLOT, dict, {}))[0])
         verdict = verdict_of(report, rule)
@@ -146,14 +146,14 @@ class Loop:
             try:
                 self._bring_in(manifest, str(self._spool.work(order.id) / "adapter"))
             except (ImageError, OSError, POSError) as error:
-                verdict = Verdict("refused", [f"it cannot be taken in: {error}"[:500]])
+                verdict = GateVerdict("refused", [f"it cannot be taken in: {error}"[:500]])
         self._run(lambda: self._settle(order, report, verdict))
         self._spool.forget_others(self._look(self._known))
 
     def _known(self) -> set[str]:
         return {views.slot(each, "id", str, "") for each in views.objects(ledger.holder(self._image), "rounds")}
 
-    def _settle(self, order: Order, report: Report, verdict: Verdict) -> None:
+    def _settle(self, order: Order, report: OrderReport, verdict: GateVerdict) -> None:
         image, mind = self._image, self._image.named(MIND)
         current = ledger.current_round(image)
         if current is None or current.own("id") != order.id or current.own("phase") != "forging":
@@ -161,7 +161,7 @@ class Loop:
         before = ledger.adapter_of(image, mind)
         standing = views.weights(before, "adapter").digest if before is not None else ""
         if verdict.fate == "accepted" and standing != order.start:
-            verdict = Verdict("refused", ["another adapter was put into service meanwhile; it was not compared with that one"])
+            verdict = GateVerdict("refused", ["another adapter was put into service meanwhile; it was not compared with that one"])
         digest = str((report.manifest or {}).get("digest", ""))
         current.put("report", {name: value for name, value in msgspec.to_builtins(report).items() if name != "manifest"})
         current.put("verdict", {"fate": verdict.fate, "reasons": verdict.reasons})
@@ -250,13 +250,13 @@ class Loop:
 _ENGAGED: Final = {"forging": "the forge has an order", "probation": "an adapter is on probation"}
 
 
-def verdict_of(report: Report, rule: Policy) -> Verdict:
+def verdict_of(report: OrderReport, rule: AutotelicPolicy) -> GateVerdict:
     """The gate's verdict on what the forge and its examiner say. Nothing is accepted of which not everything was measured."""
     if report.state != "trained":
-        return Verdict("refused", [f"{report.state}: {report.detail}" if report.detail else report.state])
+        return GateVerdict("refused", [f"{report.state}: {report.detail}" if report.detail else report.state])
     try:
         msgspec.convert(report.manifest, Manifest)
     except msgspec.ValidationError as error:
-        return Verdict("refused", [f"its files were not checked: {error}"[:500]])
+        return GateVerdict("refused", [f"its files were not checked: {error}"[:500]])
     slices = {name: Pairs(counts.both, counts.gained, counts.lost, counts.neither) for name, counts in report.slices.items()}
     return gate.judged(slices, report.gap, gamed=report.gamed, planted=report.planted, margin=rule.margin, epsilon=rule.epsilon)

@@ -16,7 +16,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Hour = Annotated[int, Meta(ge=0, le=23)]
 
 
-class Policy(Struct, frozen=True, forbid_unknown_fields=True):
+class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     """`enabled`: whether anything is trained; what is measured and decided is written down in any case.
 
     Dissonance begins where the metric is below `stagnant` for `beats` measurements in a row, and ends only where it is above `lively`.
@@ -44,12 +44,12 @@ class Policy(Struct, frozen=True, forbid_unknown_fields=True):
     probation: Annotated[int, Meta(ge=1, le=100_000)] = 50
 
 
-def read(value: Any) -> tuple[Policy, str]:
+def read(value: Any) -> tuple[AutotelicPolicy, str]:
     """The policy that a slot holds, and what is wrong with it: then the default policy, which trains nothing."""
     try:
-        policy = msgspec.convert(value, Policy)
+        policy = msgspec.convert(value, AutotelicPolicy)
     except msgspec.ValidationError as error:
-        return Policy(), f"the policy cannot be understood: {error}"[:300]
+        return AutotelicPolicy(), f"the policy cannot be understood: {error}"[:300]
     if policy.lively < policy.stagnant:
-        return Policy(), "the policy's `lively` is below its `stagnant`"
+        return AutotelicPolicy(), "the policy's `lively` is below its `stagnant`"
     return policy, ""

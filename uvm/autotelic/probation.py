@@ -9,7 +9,7 @@ from uvm.autotelic.gate import ALPHA, binomial
 Standing = Literal["on probation", "kept", "rolled back"]
 
 
-class Record(Struct, frozen=True):
+class EndingCounts(Struct, frozen=True):
     """Messages for which drafts were asked, and how many of them ended badly: refused, or a method that people took back or corrected."""
 
     asked: int = 0
@@ -20,7 +20,7 @@ class Record(Struct, frozen=True):
         return self.bad / self.asked if self.asked else 0.0
 
 
-def standing(before: Record, since: Record, most: int) -> tuple[Standing, str]:
+def standing(before: EndingCounts, since: EndingCounts, most: int) -> tuple[Standing, str]:
     """What becomes of it, and why. `before`: the same of the adapter before it, `most`: after so many messages it has passed.
 
     It is rolled back as soon as so many bad ends would come by chance, with the share of before, at most once in twenty; looked at after

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from deploy import confinement
-from deploy.orders import Exam, Lesson, Order, Report, Spool
+from deploy.orders import Exam, Order, OrderReport, Spool, TaughtPair
 from deploy.settings import Home
 from inference_worker.forge import apprentice, examiner, items, lessons
 from inference_worker.forge.render import COVENANT
@@ -30,8 +31,8 @@ def few_canaries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(examiner, "PLANTED", 10)
 
 
-def _lesson(answer: str = RIGHT, prompt: str = PROMPT) -> Lesson:
-    return Lesson(prompt, answer, "@1", "local")
+def _lesson(answer: str = RIGHT, prompt: str = PROMPT) -> TaughtPair:
+    return TaughtPair(prompt, answer, "@1", "local")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def _lesson(answer: str = RIGHT, prompt: str = PROMPT) -> Lesson:
         (_lesson(prompt=PROMPT.replace("price = 2", "price = __import__('os')")), "no data"),
     ],
 )
-def test_a_lesson_that_does_not_prove_itself_is_not_learned(monkeypatch: pytest.MonkeyPatch, lesson: Lesson, why: str) -> None:
+def test_a_lesson_that_does_not_prove_itself_is_not_learned(monkeypatch: pytest.MonkeyPatch, lesson: TaughtPair, why: str) -> None:
     monkeypatch.setattr(lessons, "LIMIT_S", 0.1)
     with pytest.raises(lessons.Unproven, match=why):
         lessons.prove(lesson)
@@ -81,7 +82,7 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
     monkeypatch.setattr(apprentice, "EVERY", 2)
     order, threads = msgspec.structs.replace(ORDER, steps=5), apprentice.torch.get_num_threads()
     apprentice.torch.set_num_threads(1)
-    reports: list[Report] = []
+    reports: list[OrderReport] = []
     apprentice.learn(order, model, None, tmp_path / "whole", reports.append)
     assert [report.step for report in reports] == [2, 4] and reports[0].loss > 0
 
@@ -90,12 +91,12 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
 
     real, steps = apprentice.train.stepped, 0
 
-    def once(*arguments: object) -> float:
+    def once(*arguments: Any) -> float:
         nonlocal steps
         steps += 1
         if steps == 4:
             raise Killed
-        return real(*arguments)  # type: ignore[arg-type]
+        return real(*arguments)
 
     monkeypatch.setattr(apprentice.train, "stepped", once)
     with pytest.raises(Killed):
@@ -165,7 +166,7 @@ print(len(spool.orders()), spool.exam("0123456789abcdef") is not None)
 
 
 def test_somebody_who_waits_stops_the_forge_where_it_stands() -> None:
-    report, running = Report(ORDER.id, "training"), Child("apprentice")
+    report, running = OrderReport(ORDER.id, "training"), Child("apprentice")
     assert step(report, running, busy=True, cancelled=False).action == "pause"
     stopped = msgspec.structs.replace(running, stopped=True)
     assert step(report, stopped, busy=True, cancelled=False).action == "wait"
@@ -174,11 +175,11 @@ def test_somebody_who_waits_stops_the_forge_where_it_stands() -> None:
 
 
 def test_what_was_killed_is_started_again_and_what_failed_is_not() -> None:
-    report, killed = Report(ORDER.id, "training"), Child("apprentice", status=-9)
+    report, killed = OrderReport(ORDER.id, "training"), Child("apprentice", status=-9)
     assert step(report, killed, busy=False, cancelled=False).action == "start"
     assert step(report, msgspec.structs.replace(killed, tries=5), busy=False, cancelled=False).action == "fail"
     assert step(report, Child("apprentice", status=1), busy=False, cancelled=False).action == "fail"
-    assert step(Report(ORDER.id, "examining"), Child("apprentice", status=0), busy=False, cancelled=False).program == "examiner"
+    assert step(OrderReport(ORDER.id, "examining"), Child("apprentice", status=0), busy=False, cancelled=False).program == "examiner"
     assert step(report, Child("apprentice"), busy=False, cancelled=True).action == "end"
     assert step(report, killed, busy=False, cancelled=True).action == "cancel"
 

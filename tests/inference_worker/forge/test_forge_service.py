@@ -13,7 +13,7 @@ import pytest
 
 from deploy.digest import directory_digest
 from deploy.home import Home
-from deploy.orders import Exam, Lesson, Order, Report, Spool
+from deploy.orders import Exam, Order, OrderReport, Spool, TaughtPair
 from inference_worker.forge.render import COVENANT
 from inference_worker.protocol import Manifest
 from tests.inference_worker.forge.test_train import model as model
@@ -40,7 +40,7 @@ def home(tmp_path: Path, model: Path) -> Iterator[tuple[Home, Callable[[], subpr
     (home.models / digest).mkdir()
     for file in model.iterdir():
         (home.models / digest / file.name).write_bytes(file.read_bytes())
-    order = msgspec.structs.replace(ORDER, base=digest, lessons=[Lesson(PROMPT, "    return self.price", "@1", "local")])
+    order = msgspec.structs.replace(ORDER, base=digest, lessons=[TaughtPair(PROMPT, "    return self.price", "@1", "local")])
     Spool(home).give(order, Exam(order.id, 9, 2, words=["total"]))
     started: list[subprocess.Popen[bytes]] = []
 
@@ -63,8 +63,8 @@ def test_an_order_is_trained_examined_and_reported_though_everything_is_killed_o
     where, start = home
     spool = Spool(where)
 
-    def report() -> Report:
-        return spool.report(ORDER.id) or Report(ORDER.id, "waiting")
+    def report() -> OrderReport:
+        return spool.report(ORDER.id) or OrderReport(ORDER.id, "waiting")
 
     first = start()
     _until("it trains", lambda: report().step >= 10)

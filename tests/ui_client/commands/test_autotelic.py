@@ -12,7 +12,7 @@ from tests.uvm.images import awakened
 from ui_client.cli import app
 from uvm.autotelic import ledger
 from uvm.autotelic.dissonance import Decision, Mood
-from uvm.autotelic.inquiry import Evidence, Gap
+from uvm.autotelic.inquiry import CapabilityGap, Evidence
 from uvm.autotelic.windows import Composite
 from uvm.image import model_registry
 from uvm.objects import KIND, UvmObject
@@ -48,7 +48,8 @@ def house(tmp_path, monkeypatch):
             for minute, cem in ((0, 0.6), (60, 0.2)):
                 measured = Composite(900, 7, 0.4, None, 0.3, 0.1, cem)
                 ledger.note(image, minute, measured, Decision("wait", "quiet hours", Mood(True, 2)))
-            gap = Gap("median", ("median",), ("rows",), (Evidence("refusal", "uvm-1/c0.1", "median_price", message="@7"),), 1.0, 90, 0.1)
+            evidence = Evidence("refusal", "uvm-1/c0.1", "median_price", message="@7")
+            gap = CapabilityGap("median", ("median",), ("rows",), (evidence,), 1.0, 90, 0.1)
             made = ledger.enter_round(image, Order(ORDER, 1, BASE, OLD), Exam(ORDER, 2, 90), ledger.enter_gap(image, gap, 0), 60)
             made.put("digest", NEW)
             made.put("before", both[0])

@@ -1,12 +1,14 @@
 """What the loop decides, without an image: the metric, dissonance, gaps, lessons, probation."""
 
+from typing import Any
+
 import pytest
 
-from deploy.orders import Lesson
+from deploy.orders import TaughtPair
 from uvm.autotelic import inquiry, lessons, policy, probation, series
-from uvm.autotelic.dissonance import Budget, Mood, decide, felt
+from uvm.autotelic.dissonance import Mood, SpentBudget, decide, felt
 from uvm.autotelic.inquiry import Evidence
-from uvm.autotelic.policy import Policy
+from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Composite, Structure, Sums, Windows
 from uvm.image.entropy import Spoken
 
@@ -24,7 +26,7 @@ def test_the_same_message_again_and_again_is_stagnation_and_a_varied_life_is_not
         windows.add(_sums(0, {"a": 1, "b": 1, "c": 1, "d": 1}), WEIGHTS)
         measured = windows.add(_sums(60, {**{"a": 1, "b": 1, "c": 1, "d": 1}, **sent}, 30 if windows is lively else 0), WEIGHTS)
         assert measured.cem is not None
-        assert (measured.cem < Policy().stagnant) is (windows is dull)
+        assert (measured.cem < AutotelicPolicy().stagnant) is (windows is dull)
 
 
 def test_a_window_slides_and_one_without_messages_says_nothing() -> None:
@@ -42,7 +44,7 @@ def test_growth_counts_methods_shapes_and_behaviours() -> None:
 
 
 def test_dissonance_comes_after_several_low_measurements_and_goes_only_above_the_higher_threshold() -> None:
-    rule, mood, moods = Policy(stagnant=0.3, lively=0.5, beats=3), Mood(), []
+    rule, mood, moods = AutotelicPolicy(stagnant=0.3, lively=0.5, beats=3), Mood(), []
     for cem in (0.2, 0.2, 0.4, 0.2, 0.2, 0.2, 0.4, None, 0.49, 0.51, 0.2):
         mood = felt(mood, cem, rule)
         moods.append(mood.dissonant)
@@ -66,10 +68,11 @@ def test_dissonance_comes_after_several_low_measurements_and_goes_only_above_the
     ],
 )
 def test_a_decision_says_why_not_now(
-    rule: dict[str, int], budget: dict[str, float], options: dict[str, object], kind: str, because: str
+    rule: dict[str, Any], budget: dict[str, Any], options: dict[str, Any], kind: str, because: str
 ) -> None:
-    chosen = {"busy": False, "engaged": "", "evidence": 9, **options}
-    decision = decide(Mood(True, 9), 0.1, Policy(**{"enabled": True, **rule}), Budget(**budget), now=NOON, **chosen)  # type: ignore[arg-type]
+    chosen: dict[str, Any] = {"busy": False, "engaged": "", "evidence": 9, **options}
+    policy_then = AutotelicPolicy(**{"enabled": True, **rule})
+    decision = decide(Mood(True, 9), 0.1, policy_then, SpentBudget(**budget), now=NOON, **chosen)
     assert decision.kind == kind and because in decision.reason
 
 
@@ -77,7 +80,7 @@ def test_a_policy_that_cannot_be_understood_trains_nothing_and_says_so() -> None
     for wrong in (3, {"enabled": "yes"}, {"unheard_of": 1}, {"stagnant": 0.9, "lively": 0.1}):
         read, fault = policy.read(wrong)
         assert not read.enabled and fault
-    assert policy.read({"enabled": True}) == (Policy(enabled=True), "")
+    assert policy.read({"enabled": True}) == (AutotelicPolicy(enabled=True), "")
 
 
 def _evidence(number: int, selector: str, *values: str, principal: str = "local", kind: inquiry.Kind = "refusal") -> Evidence:
@@ -101,8 +104,8 @@ def test_one_complaint_sent_a_thousand_times_is_one_complaint() -> None:
     assert inquiry.gap([_evidence(number, "median_price") for number in range(400)], 2, 0.1) is None
 
 
-def _lesson(number: int, principal: str = "local", answer: str = "    return 1") -> Lesson:
-    return Lesson(f"prompt {number}", answer, f"@{number}", principal)
+def _lesson(number: int, principal: str = "local", answer: str = "    return 1") -> TaughtPair:
+    return TaughtPair(f"prompt {number}", answer, f"@{number}", principal)
 
 
 def test_a_flood_of_lessons_by_one_client_leaves_room_for_the_others() -> None:
@@ -128,10 +131,10 @@ def test_what_is_set_aside_is_never_taught_in_whatever_company() -> None:
 
 
 def test_an_adapter_is_rolled_back_when_more_ends_badly_and_kept_when_it_does_not() -> None:
-    before = probation.Record(200, 20)
-    assert probation.standing(before, probation.Record(10, 1), 50)[0] == "on probation"
-    assert probation.standing(before, probation.Record(10, 6), 50)[0] == "rolled back"
-    assert probation.standing(before, probation.Record(50, 5), 50)[0] == "kept"
+    before = probation.EndingCounts(200, 20)
+    assert probation.standing(before, probation.EndingCounts(10, 1), 50)[0] == "on probation"
+    assert probation.standing(before, probation.EndingCounts(10, 6), 50)[0] == "rolled back"
+    assert probation.standing(before, probation.EndingCounts(50, 5), 50)[0] == "kept"
 
 
 def test_rows_grow_coarser_with_age_and_each_grain_has_its_end() -> None:

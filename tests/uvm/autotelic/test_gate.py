@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from uvm.autotelic.gate import Pairs, Verdict, judged, mcnemar, most_lost, power, tasks_needed
+from uvm.autotelic.gate import GateVerdict, Pairs, judged, mcnemar, most_lost, power, tasks_needed
 
 EPSILON, MARGIN, TASKS = 0.02, 0.1, 340
 
@@ -17,11 +17,11 @@ def _asked(before: float, after: float, tasks: int = TASKS, seed: int = 1) -> Pa
         right = [level < before, level < after]
         if rng.random() < 0.01:
             right[rng.randrange(2)] ^= True
-        counts[{(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}[tuple(right)]] += 1  # type: ignore[index]
+        counts[{(True, True): 0, (False, True): 1, (True, False): 2, (False, False): 3}[right[0], right[1]]] += 1
     return Pairs(*counts)
 
 
-def _verdict(gap: tuple[float, float], others: dict[str, tuple[float, float]], gamed: int = 0, tasks: int = TASKS) -> Verdict:
+def _verdict(gap: tuple[float, float], others: dict[str, tuple[float, float]], gamed: int = 0, tasks: int = TASKS) -> GateVerdict:
     slices = {"gap": _asked(*gap, tasks=tasks)} | {
         name: _asked(*shares, tasks=tasks, seed=number) for number, (name, shares) in enumerate(others.items(), 2)
     }

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from deploy.home import Home
-from deploy.orders import Report, SliceCounts, Spool
+from deploy.orders import OrderReport, SliceCounts, Spool
 from inference_worker.protocol import File, Manifest
 from tests.uvm.images import Bench, awakened
 from uvm.autotelic import ledger
 from uvm.autotelic.loop import Loop
-from uvm.autotelic.policy import Policy
+from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Structure, Sums
 from uvm.history import chronicle, entries
 from uvm.image import authors, model_registry, revocations
@@ -147,7 +147,7 @@ class Stage:
         manifest = Manifest(
             kind="adapter", name="candidate", digest=NEW, files=[File("adapter_model.safetensors", 1, "0" * 64)], base=BASE, rank=4
         )
-        report = Report(order.id, "trained", cpu_s=9.0, slices=BETTER, planted=40, manifest=msgspec.to_builtins(manifest))
+        report = OrderReport(order.id, "trained", cpu_s=9.0, slices=BETTER, planted=40, manifest=msgspec.to_builtins(manifest))
         self.spool.tell(msgspec.structs.replace(report, **changed))
 
 
@@ -328,7 +328,7 @@ def test_whatever_policy_puts_into_its_slots_the_loop_goes_on(stage: Stage, slot
 def test_images_of_earlier_versions_get_the_object_and_a_name_that_is_taken_stays(stage: Stage) -> None:
     stage.image.manager.begin()
     assert ledger.ensure(stage.image) is False
-    assert msgspec.convert(stage.image.named("autotelic_obj").own("policy"), Policy) == Policy()
+    assert msgspec.convert(stage.image.named("autotelic_obj").own("policy"), AutotelicPolicy) == AutotelicPolicy()
     stage.image.take_name(stage.image.named("autotelic_obj"), "autotelic_obj")
     assert ledger.ensure(stage.image) is True
     assert "autotelic_obj" in stage.image.root["primordial"]
