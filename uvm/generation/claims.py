@@ -80,8 +80,8 @@ def claim(image: Image, key: str, facts: dict[str, Any], owner: str, asked_at: f
 
 def _next_round(message: UvmObject) -> None:
     """Keep what a message was, and make it ready to begin anew."""
-    kept = ("rounds", "rounds_dropped", "owner", "lease")
-    past = UvmObject({name: value for name, value in message._slots.items() if name not in kept})
+    current = ("rounds", "rounds_dropped", "owner", "lease")
+    past = UvmObject({name: value for name, value in message._slots.items() if name not in current})
     rounds = [*message.own("rounds", []), past]
     for name in [name for name in message._slots if name not in _LASTING]:
         message.drop(name)
@@ -107,8 +107,8 @@ def advance(image: Image, oid: bytes, owner: str, before: str, after: str, **slo
 
 def enter(image: Image, key: str, message: UvmObject, method: UvmObject, holder: UvmObject) -> None:
     """A method that was shown is installed: its message is the one of this key, in the current transaction, unless another is under way."""
-    known = find(image, key)
-    if known is None or known.own("stage") in TERMINAL:
+    present = find(image, key)
+    if present is None or present.own("stage") in TERMINAL:
         image.enter("messages", key, message)
     message.put("stage", "installed")
     message.put("method", method)
@@ -134,15 +134,15 @@ def renew(image: Image, oid: bytes, owner: str, stage: str) -> None:
 
 def would_wait_for_itself(image: Image, key: str, needed: str) -> bool:
     """Whether `needed` waits, through whatever chain, for `key`: then `key` must not wait for it."""
-    seen: set[str] = set()
+    visited: set[str] = set()
     pending = [needed]
     while pending:
         waiting = pending.pop()
         if waiting == key:
             return True
-        if waiting in seen:
+        if waiting in visited:
             continue
-        seen.add(waiting)
+        visited.add(waiting)
         message = find(image, waiting)
         if message is not None and message.own("stage") not in TERMINAL:
             pending.extend(message.own("waits_for", []))

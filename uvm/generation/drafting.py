@@ -53,12 +53,13 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
     An adapter that is revoked is passed by: the next one up the chain of parents speaks. One of another model, or removed, is left out: the
     model then speaks as it is.
     """
-    one = image.at(Reference(persona))
-    model = views.nearest(one, "model", "model")
-    adapter = revocations.trusted_adapter(image, one)
+    speaker = image.at(Reference(persona))
+    model = views.nearest(speaker, "model", "model")
+    adapter = revocations.trusted_adapter(image, speaker)
     if model is None:
         raise NoModel(
-            f"{one.lookup('name') or persona.hex()} has no model", "the image was awakened without one: batos up imports the default model"
+            f"{speaker.lookup('name') or persona.hex()} has no model",
+            "the image was awakened without one: batos up imports the default model",
         )
     thinks = views.weights(model, "model")
     if thinks.state == "removed":
@@ -79,8 +80,8 @@ def _selectors(image: Image, request: MethodRequest) -> list[str]:
         receiver = image.at(Reference(request.receiver))
     except ImageError:
         return list(_EVERYBODYS)
-    data = data_slots(receiver)
-    own = [name for name in receiver.names() if name not in data and name != request.selector and runs(receiver.own(name))]
+    slots_of_receiver = data_slots(receiver)
+    own = [name for name in receiver.names() if name not in slots_of_receiver and name != request.selector and runs(receiver.own(name))]
     # Where the receiver or its family calls something else so, a draft that sends it would get that.
     everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
-    return [*own, *everybodys, *data[24:]]
+    return [*own, *everybodys, *slots_of_receiver[24:]]

@@ -165,11 +165,11 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
 
 
 @lru_cache(maxsize=64)
-def _expected(selector: str, slots: tuple[tuple[str, str], ...], parameters: int) -> lexicon.Expectation:
+def _expected(selector: str, slots: tuple[tuple[str, str], ...], parameters: int) -> lexicon.ExpectedSigns:
     return lexicon.shipped().expects(lexicon.read(selector, dict(slots), parameters))
 
 
-def expected(question: SentMessage) -> lexicon.Expectation:
+def expected(question: SentMessage) -> lexicon.ExpectedSigns:
     """What the words of the message lead one to expect of a body."""
     return _expected(question.selector, tuple(question.slots.items()), len(question.parameters))
 

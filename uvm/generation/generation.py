@@ -1,7 +1,7 @@
 """A request on its way to a method, as the process that writes it remembers it: what is known, and what is waited for.
 
-Owned by `uvm.generation.process`. The table `TAKES` is the whole of what may happen next: an event that a step does not take is a fault of
-whoever drives the process, and is raised with the generation's story.
+Owned by `uvm.generation.process.registry`. The table `TAKES` is the whole of what may happen next: an event that a step does not take is a
+fault of whoever drives the process, and is raised with the generation's story.
 """
 
 from collections import deque
@@ -46,6 +46,12 @@ from uvm.generation.stages import Draft, Plan
 from uvm.protocol import Reference
 from uvm.trial.protocol import TrialOutcome
 
+AGAIN: Final = 1
+"""How often more drafts are asked for when none survived."""
+NEEDS: Final = 8
+"""Other methods that the drafts of one message may have written first."""
+RETRIALS: Final = 3
+"""How often a draft is tried again because the objects that its trial saw have changed, or it needed a thought or a method."""
 STORY: Final = 64
 """Last events of a generation that are remembered, for the error that tells of an impossible one."""
 
@@ -177,6 +183,16 @@ class Generation:
     def draft(self) -> Draft:
         """The draft that is tried."""
         return self.drafts[self.trying]
+
+    @property
+    def written_by_model(self) -> bool:
+        """Whether the model wrote the drafts: what a tool offers, or the library has, somebody has decided on before."""
+        return any(draft.mode for draft in self.drafts)
+
+    @property
+    def confidence(self) -> dict[str, Any]:
+        """How sure the image is of the draft that it holds for the best, where its rule says so: as progress tells of it."""
+        return {"confidence": self.choice.confidence} if self.choice.confidence is not None else {}
 
     def go(self, step: Awaited) -> None:
         """The next step."""

@@ -11,7 +11,7 @@ from deploy.settings import UvmSettings
 from uvm.errors import Contention, ImageError, NotUnderstood, Refused
 from uvm.generation import claims, placing, proposals
 from uvm.generation.drafting import Materialize, commission
-from uvm.generation.events import Advance, Install, KeepClauses
+from uvm.generation.instructions import Advance, Install, KeepClauses
 from uvm.generation.misses import probe
 from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
@@ -84,7 +84,7 @@ class Installer:
             "arguments": retained(image, request.args),
             "keywords": retained(image, request.kwargs),
             "caller": self._at(request.caller),
-            "expected": retained(image, [{name: value for name, value in one.items() if value is not UNSET} for one in examples]),
+            "expected": retained(image, [{name: value for name, value in example.items() if value is not UNSET} for example in examples]),
             "principal": request.principal,
             "session": request.session,
             "seq": request.seq,
@@ -162,8 +162,8 @@ class Installer:
         receiver, tree = self._receiver(request), parse(source, request.selector).method
         if request.offered is None or receiver is None or tree is None:
             return []
-        data = {name: receiver.own(name) for name in receiver.names()[:_SEEN] if not is_method(receiver.own(name))}
-        slots = {name: sample(value, self._image.reference) for name, value in data.items()}
+        values = {name: receiver.own(name) for name in receiver.names()[:_SEEN] if not is_method(receiver.own(name))}
+        slots = {name: sample(value, self._image.reference) for name, value in values.items()}
         return made_up(tree, slots, request.examples, self._image.reference(receiver))
 
     def subjects(self, request: MethodRequest) -> list[bytes]:
@@ -234,7 +234,7 @@ class Installer:
         holder = self._image.at(Reference(self.holder(request) or request.receiver))
         check_install(self._image, holder, request.selector, "policy" in request.rights)
         before = holder.own(request.selector)
-        if is_method(before) and not all(any(one.same(other) for other in request.clauses) for one in self._binding(request, before)):
+        if is_method(before) and not all(any(bound.same(clause) for clause in request.clauses) for bound in self._binding(request, before)):
             raise Contention(
                 f"{request.selector} of {holder!r} has got other examples meanwhile", "send it again: they are tried as well then"
             )
@@ -242,17 +242,17 @@ class Installer:
             self._show(order, holder)
             return True
         if order.proof["mode"] == "found":
-            made = self._from_library(order, holder)
+            written = self._from_library(order, holder)
         elif request.offered is not None:
-            made = self._offered(order, holder)
+            written = self._offered(order, holder)
         else:
-            made = placing.written(
-                self._image, holder, self._made(order, order.proof), request.key, request.principal, bool(request.replaces)
+            written = placing.written(
+                self._image, holder, self._new_method(order, order.proof), request.key, request.principal, bool(request.replaces)
             )
         count(self._image, "methods")
-        slots = {"method": made, "installed_on": holder, "drafts": order.drafts}
+        slots = {"method": written, "installed_on": holder, "drafts": order.drafts}
         claims.advance(self._image, order.oid, self._owner, "tried", "installed", **slots)
-        self._charge(request, order.oid, *([] if order.proof["mode"] == "found" else [made]))
+        self._charge(request, order.oid, *([] if order.proof["mode"] == "found" else [written]))
         chronicle.record(
             self._image,
             "install" if before is ABSENT else "correction",
@@ -260,12 +260,12 @@ class Installer:
             cause=self._image.at(Reference(order.oid)),
             object=holder,
             slot=request.selector,
-            method=made,
+            method=written,
             # Where the method was corrected that is in the slot, what changed is which of its versions it is.
-            effects=[placing.effect(holder, request.selector, before if is_method(before) else None, made)],
+            effects=[placing.effect(holder, request.selector, before if is_method(before) else None, written)],
             facts={
                 **({"from": "library"} if order.proof["mode"] == "found" else {}),
-                "digest": made.own("digest"),
+                "digest": written.own("digest"),
                 "asked_by": request.principal,
                 "message": f"{request.session}/{request.seq}" if request.session else "",
             },
@@ -275,10 +275,10 @@ class Installer:
     def _show(self, order: Install, holder: UvmObject) -> None:
         """Keep the method for whoever accepts it. What becomes of its message object is what becomes of it."""
         request = order.request
-        made = self._found(order, holder) if order.proof["mode"] == "found" else self._made(order, order.proof)
+        written = self._method_of_library(order, holder) if order.proof["mode"] == "found" else self._new_method(order, order.proof)
         message = claims.advance(self._image, order.oid, self._owner, "tried", "shown", drafts=order.drafts)
         self._image.shard("messages", request.key).drop(request.key)
-        proposals.propose(self._image, request.key, made, holder, message, order.read, request.receiver)
+        proposals.propose(self._image, request.key, written, holder, message, order.read, request.receiver)
 
     @staticmethod
     def _binding(request: MethodRequest, before: UvmObject) -> list[Clause]:
@@ -295,18 +295,18 @@ class Installer:
             contract.keep(method, looked_at(request.clauses, order.looked), self._image.visible)
             self._charge(request, request.tested)
 
-    def _charge(self, request: MethodRequest, oid: bytes, *made: UvmObject) -> None:
+    def _charge(self, request: MethodRequest, oid: bytes, *methods: UvmObject) -> None:
         """What is kept of the writing of a method is charged to who requested it: how much that is, is known when it is done."""
         accounts = Accounts(self._image)
-        grown = [(record, gate.weight(record) - charged(record)) for record in (self._image.at(Reference(oid)), *made)]
+        grown = [(record, gate.weight(record) - charged(record)) for record in (self._image.at(Reference(oid)), *methods)]
         accounts.charge(request.principal, request.limits.stored, grown, settled=True)
         accounts.write()
 
-    def _made(self, order: Install, proof: dict[str, Any]) -> UvmObject:
+    def _new_method(self, order: Install, proof: dict[str, Any]) -> UvmObject:
         request = order.request
-        made = method(request.selector, order.source, request.positional, order.author or "tool", proof, request.policy)
-        contract.keep(made, looked_at(request.clauses, order.looked), self._image.visible)
-        return made
+        written = method(request.selector, order.source, request.positional, order.author or "tool", proof, request.policy)
+        contract.keep(written, looked_at(request.clauses, order.looked), self._image.visible)
+        return written
 
     def _from_library(self, order: Install, holder: UvmObject) -> UvmObject:
         """The library's method itself, in one more slot.
@@ -315,14 +315,14 @@ class Installer:
         object might have it.
         """
         request = order.request
-        found = self._found(order, holder)
-        if is_shared(found):
-            contract.keep(found, looked_at(request.clauses, order.looked), self._image.visible)
-            holder.put(request.selector, found)
-            return found
-        return placing.written(self._image, holder, found, request.key, request.principal, False)
+        current = self._method_of_library(order, holder)
+        if is_shared(current):
+            contract.keep(current, looked_at(request.clauses, order.looked), self._image.visible)
+            holder.put(request.selector, current)
+            return current
+        return placing.written(self._image, holder, current, request.key, request.principal, False)
 
-    def _found(self, order: Install, holder: UvmObject) -> UvmObject:
+    def _method_of_library(self, order: Install, holder: UvmObject) -> UvmObject:
         """What the library gives, if it is what was tried: the shared method, or a copy for this object."""
         request = order.request
         shared = library.current(self._image, request.key.removeprefix(proposals.PREFIX))
@@ -333,24 +333,24 @@ class Installer:
             return shared
         origin = shared.own("proof")
         how = {"of": str(self._image.reference(shared)), "message": order.proof["message"], "trial": order.proof["trial"]}
-        return self._made(order, {**(origin if isinstance(origin, dict) else {}), "copied": how})
+        return self._new_method(order, {**(origin if isinstance(origin, dict) else {}), "copied": how})
 
     def _offered(self, order: Install, holder: UvmObject) -> UvmObject:
         """What a tool offers: where the object's method is shared, a correction for all who use it, unless it is for this object alone."""
         request, image = order.request, self._image
         self._check_author(request)
-        made = self._made(order, order.proof)
+        written = self._new_method(order, order.proof)
         shared = shared_with(holder, request.selector)
         if shared is not None and not request.alone:
             by = request.principal or "a tool"
-            placing.correct(image, shared, made, by, f"{request.selector} was corrected by {by}")
+            placing.correct(image, shared, written, by, f"{request.selector} was corrected by {by}")
             return shared
-        install(holder, made)
-        authors.enter(image, made, holder._p_oid)
+        install(holder, written)
+        authors.enter(image, written, holder._p_oid)
         if not (request.alone or image.is_primordial(holder)):
-            for key in library.keys_for(image, holder, made)[:1]:
-                library.publish(image, key, made)
-        return made
+            for key in library.keys_for(image, holder, written)[:1]:
+                library.publish(image, key, written)
+        return written
 
     def _check_author(self, request: MethodRequest) -> None:
         if request.offered is not None:
@@ -360,4 +360,4 @@ class Installer:
 
 def looked_at(clauses: Sequence[Clause], looked: Sequence[list[str] | None]) -> list[Clause]:
     """Each example with what its run looked at."""
-    return [replace(one, looked=slots) for one, slots in zip_longest(clauses, looked[: len(clauses)])]
+    return [replace(clause, looked=slots) for clause, slots in zip_longest(clauses, looked[: len(clauses)])]

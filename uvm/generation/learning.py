@@ -49,7 +49,7 @@ class Learner:
         self._journal = Journal(image, uvm)
         self._lessons: deque[Lesson] = deque(maxlen=HELD)
         self._spoken = Spoken()
-        self._asked: dict[str, int] = {}
+        self._drafts_by_persona: dict[str, int] = {}
         self._at = 0.0
 
     def accepted(self, message: bytes, persona: str) -> None:
@@ -64,24 +64,24 @@ class Learner:
     def wrote(self, persona: str, outputs: Sequence[Output]) -> None:
         """A persona has written drafts."""
         self._spoken = self._spoken + spoken_by(outputs)
-        self._asked[persona] = self._asked.get(persona, 0) + len(outputs)
+        self._drafts_by_persona[persona] = self._drafts_by_persona.get(persona, 0) + len(outputs)
 
     def tick(self, now: float) -> None:
         """Take what was noticed into the image, now and then."""
-        if now < self._at or not (self._lessons or self._asked):
+        if now < self._at or not (self._lessons or self._drafts_by_persona):
             return
         self._at = now + EVERY_S
-        lessons, spoken, asked = list(self._lessons), self._spoken, self._asked
+        lessons, spoken, drafts_by_persona = list(self._lessons), self._spoken, self._drafts_by_persona
         self._lessons.clear()
-        self._spoken, self._asked = Spoken(), {}
+        self._spoken, self._drafts_by_persona = Spoken(), {}
         try:
-            self._transactor.run(lambda: self._take_in(lessons, spoken, asked))
+            self._transactor.run(lambda: self._take_in(lessons, spoken, drafts_by_persona))
         except ConflictError as error:
             log.warning("what was learned is lost to conflicts", lessons=len(lessons), error=str(error)[:200])
 
-    def _take_in(self, lessons: list[Lesson], spoken: Spoken, asked: dict[str, int]) -> None:
-        if asked:
-            self._journal.spoke(spoken, asked)
+    def _take_in(self, lessons: list[Lesson], spoken: Spoken, drafts_by_persona: dict[str, int]) -> None:
+        if drafts_by_persona:
+            self._journal.spoke(spoken, drafts_by_persona)
         root = self._image.root
         if lessons and "router" not in root:
             root["router"] = router.new(codex.charter()["personas"])

@@ -45,7 +45,7 @@ class LexiconFile(Struct, frozen=True):
     bias: list[float]
 
 
-class Expectation(Struct, frozen=True):
+class ExpectedSigns(Struct, frozen=True):
     """How likely each sign is, in log odds, and which share of the words is `unknown`."""
 
     odds: tuple[float, ...]
@@ -82,7 +82,7 @@ class Lexicon:
         self._out = [[value * scale for value in out[row * width : (row + 1) * width]] for row, scale in enumerate(content.sign_scales)]
         self._bias = content.bias
 
-    def expects(self, words: Sequence[str]) -> Expectation:
+    def expects(self, words: Sequence[str]) -> ExpectedSigns:
         """What such words, as `read` has them, lead one to expect."""
         known = [row for row in map(self._words.get, tokens(words)) if row is not None]
         hidden = [0.0] * self._width
@@ -94,9 +94,9 @@ class Lexicon:
         odds = tuple(bias + sum(map(mul, row, hidden)) for row, bias in zip(self._out, self._bias, strict=True))
         spoken = [word for word in words if not word.startswith(("<", "/"))]
         missing = sum(word not in self._words for word in spoken)
-        return Expectation(odds, missing / len(spoken) if spoken else 0.0)
+        return ExpectedSigns(odds, missing / len(spoken) if spoken else 0.0)
 
-    def reads(self, expectation: Expectation, source: str) -> Reading:
+    def reads(self, expectation: ExpectedSigns, source: str) -> Reading:
         """How a body meets the expectation."""
         shown = signs(source)
         present = {self._number[sign] for sign in shown if sign in self._number}

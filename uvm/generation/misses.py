@@ -31,9 +31,9 @@ def method_request(image: Image, attempt: Attempt, miss: Miss, asked_at: float, 
     args = [to_wire(scale.copy(value), image.reference) for value in message.own("arguments")]
     kwargs = {name: to_wire(scale.copy(value), image.reference) for name, value in message.own("keywords").items()}
     clauses = list(attempt.clauses) if message.own("examples") else []
-    held = receiver.lookup(message.own("selector"))
-    if not clauses and is_method(held):  # it is out of use: what it kept binds the one that comes in its place
-        clauses = contract.clauses_of(held)
+    present = receiver.lookup(message.own("selector"))
+    if not clauses and is_method(present):  # it is out of use: what it kept binds the one that comes in its place
+        clauses = contract.clauses_of(present)
     replaced = attempt.anew if message.own("examples") else None
     home = receiver.holder(message.own("selector")) if replaced is not None else None
     prefix = PREFIX if attempt.preview else ""
@@ -102,12 +102,12 @@ def records(image: Image, attempt: Attempt, receiver: UvmObject, scale: Scale) -
         pending.append(receiver)
     records: dict[bytes, bytes] = {}
     while pending:
-        one = pending.pop()
-        oid = image.reference(one).oid
+        owner = pending.pop()
+        oid = image.reference(owner).oid
         if oid not in records:
-            for value in one._slots.values():
+            for value in owner._slots.values():
                 scale.copy(value)
-            writer = ObjectWriter(one)
-            records[oid] = writer.serialize(one)
+            writer = ObjectWriter(owner)
+            records[oid] = writer.serialize(owner)
             pending.extend(new for new in writer if isinstance(new, UvmObject))
     return records

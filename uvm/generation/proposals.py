@@ -106,7 +106,7 @@ def why_not(image: Image, proposal: UvmObject) -> str:
     if holder.own(selector, None) is not replaced or versions != proposal.own("versions"):
         return f"{selector} of {holder!r} is another one since, or none"
     tried = contract.clauses_of(method)
-    if replaced is not None and not all(any(one.same(other) for other in tried) for one in contract.clauses_of(replaced)):
+    if replaced is not None and not all(any(bound.same(clause) for clause in tried) for bound in contract.clauses_of(replaced)):
         return f"{selector} of {holder!r} has got examples since that were not tried"
     try:
         same = unchanged(image, proposal.own("read"), proposal.own("receiver"))

@@ -116,7 +116,7 @@ def requests(
         number = seed % 2**31 + 64  # past the seeds of the rounds before
         for persona, count in stages.split(share, [*names[1:], names[0]]):
             greedy = persona != names[0]  # the first one's is there
-            warm = [Sampling(temperature=plan.temperature, top_p=0.95, seed=number + each) for each in range(greedy, count)]
+            warm = [Sampling(temperature=plan.temperature, top_p=0.95, seed=number + offset) for offset in range(greedy, count)]
             number += count
             for begin in range(0, len(samplings := [*([Sampling()] if greedy else []), *warm]), SAMPLINGS):
                 yield of(persona, samplings[begin : begin + SAMPLINGS])

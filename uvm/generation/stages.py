@@ -121,18 +121,18 @@ def plan_of(value: Any, drafts: int, most: int) -> Plan:
 
 def unique(drafts: Sequence[Draft]) -> list[Draft]:
     """Each source once, with how often it was written; the first one stays, which is the greedy draft."""
-    seen: dict[str, Draft] = {}
+    by_source: dict[str, Draft] = {}
     for draft in drafts:
-        before = seen.setdefault(draft.source, draft)
-        if before is not draft:
-            before.times += draft.times
-    return list(seen.values())
+        first = by_source.setdefault(draft.source, draft)
+        if first is not draft:
+            first.times += draft.times
+    return list(by_source.values())
 
 
 def anew(draft: Draft) -> Draft:
     """A draft as it was written, before it was audited and tried."""
-    kept = ("source", "persona", "seed", "temperature", "logprob", "least", "tokens", "times", "mode", "endpoint", "endpoint_model")
-    return Draft(**{name: getattr(draft, name) for name in kept})
+    as_written = ("source", "persona", "seed", "temperature", "logprob", "least", "tokens", "times", "mode", "endpoint", "endpoint_model")
+    return Draft(**{name: getattr(draft, name) for name in as_written})
 
 
 def fit(drafts: Sequence[Draft]) -> list[int]:

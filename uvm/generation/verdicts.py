@@ -56,8 +56,8 @@ def judge(draft: Draft, outcome: TrialOutcome) -> None:
         "seconds": round(outcome.seconds, 4),
         "confined": outcome.fully_confined,
         "layers": [layer.name for layer in outcome.layers if layer.in_force],
-        "result": _kept(outcome.result),
-        "effects": _kept([[effect.object, effect.slot, _shown(effect.before), _shown(effect.after)] for effect in outcome.effects]),
+        "result": _bounded(outcome.result),
+        "effects": _bounded([[effect.object, effect.slot, _shown(effect.before), _shown(effect.after)] for effect in outcome.effects]),
         "amnesia": list(outcome.amnesia),
         "examples": outcome.examples,
         "examples_passed": outcome.examples_passed,
@@ -96,15 +96,15 @@ def storable(value: Any) -> Any:
     if isinstance(value, Reference):
         return str(value)
     if isinstance(value, list | tuple):
-        return [storable(item) for item in value]
+        return [storable(element) for element in value]
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else str(key): storable(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else str(key): storable(element) for key, element in value.items()}
     if value is None or isinstance(value, bool | int | float | str | bytes):
         return value
     return str(value)
 
 
-def _kept(value: Any) -> Any:
+def _bounded(value: Any) -> Any:
     """What a trial brought about, as a proof keeps it: a copy is kept with each draft and each step, so a large one is only weighed."""
     size = len(encode_value(value))
     return storable(value) if size <= KEPT_BYTES else f"{size:,} bytes, too many to keep"
@@ -137,10 +137,10 @@ def tested(request: MethodRequest, outcome: TrialOutcome) -> ImageError | None:
     )
 
 
-def contradiction(request: MethodRequest, other: MethodRequest) -> Contradiction | None:
+def contradiction(request: MethodRequest, later: MethodRequest) -> Contradiction | None:
     """What is said to the one whose examples contradict those that a method is being written for."""
     try:
-        agree(request.selector, [*request.clauses, *other.clauses])
+        agree(request.selector, [*request.clauses, *later.clauses])
     except Contradiction as error:
         return error
     return None
@@ -186,14 +186,14 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
 def undecided(generation: Generation) -> Refused:
     """Why a message is refused whose drafts are fit: none of them is likely enough to be what is meant. It asks what would decide it."""
     request, drafts, choice = generation.request, generation.drafts, generation.choice
-    offered = [storable(_told(one)) for one in choices(request, drafts, generation.outcomes, choice.draft)]
+    offered = [storable(_as_written(example)) for example in choices(request, drafts, generation.outcomes, choice.draft)]
     declined, number = declining(drafts), written(drafts)
     sure = "" if choice.confidence is None else f"the best of {number} drafts is right with a probability of {choice.confidence:.0%}"
-    wanted = "" if choice.threshold is None or choice.threshold > 1 else f", and {choice.threshold:.0%} are asked for"
-    why = f"{declined} of {number} drafts say that the object does not know" if declined * 2 > number else f"{sure}{wanted}"
-    asked = question(request.selector, offered)
+    threshold = "" if choice.threshold is None or choice.threshold > 1 else f", and {choice.threshold:.0%} are asked for"
+    why = f"{declined} of {number} drafts say that the object does not know" if declined * 2 > number else f"{sure}{threshold}"
+    question_text = question(request.selector, offered)
     return Refused(
-        f"{request.selector} was not installed: {why or 'the image is not sure enough'}" + (f". {asked}" if asked else ""),
+        f"{request.selector} was not installed: {why or 'the image is not sure enough'}" + (f". {question_text}" if question_text else ""),
         (
             "say which with --example N, its place among the choices, or "
             if len(offered) > 1
@@ -209,13 +209,13 @@ def undecided(generation: Generation) -> Refused:
     )
 
 
-def _told(value: Any) -> Any:
+def _as_written(value: Any) -> Any:
     """A wire value as the examples of the command line have it: with maps in the place of references."""
     if isinstance(value, Reference):
         return {"ref": str(value)}
     if isinstance(value, list):
-        return [_told(item) for item in value]
-    return {key: _told(item) for key, item in value.items()} if isinstance(value, dict) else value
+        return [_as_written(element) for element in value]
+    return {key: _as_written(element) for key, element in value.items()} if isinstance(value, dict) else value
 
 
 def _shown(value: Any) -> Any:

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from uvm.generation.events import Advance, AskWriter, PublishProgress
+from uvm.generation.instructions import Advance, AskWriter, PublishProgress
 
 EVERY_S: Final = 1.0
 """Between two publications of what a message waits for."""
@@ -35,7 +35,7 @@ class Waits:
         if len(self._messages) > MOST:
             self._messages.popitem(last=False)
 
-    def asked(self, order: AskWriter) -> None:
+    def ask(self, order: AskWriter) -> None:
         """The model was asked for drafts."""
         self._questions[order.generate.id] = order.generation
 

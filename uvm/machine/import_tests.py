@@ -17,8 +17,9 @@ from uvm.image.queries import capacity
 from uvm.image.transactor import Transactor
 from uvm.machine.delivery import Delivery
 from uvm.transporter.contracts import ImportTest, ImportVerdict, MethodTest
-from uvm.trial.client import Trial, TrialsBusy, TrialServer, TrialUnavailable
+from uvm.trial.client import TrialsBusy, TrialServer, TrialUnavailable
 from uvm.trial.protocol import NeededThought, TrialOutcome, TrialRequest
+from uvm.trial.trial import Trial
 from uvm.values.examples import labels
 
 TOGETHER: Final = 4

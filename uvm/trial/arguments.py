@@ -58,15 +58,15 @@ def made_up(method: ast.FunctionDef, slots: Mapping[str, Any], examples: Sequenc
 
     `slots`: the receiver's data, as wire values; `examples`: what its author expects of it.
     """
-    names = [one.arg for one in method.args.args[1:]]
+    names = [parameter.arg for parameter in method.args.args[1:]]
     if not names:
         return []
     # The tree and not the text, so that comments and blanks do not change what is tried.
     chance = random.Random(hashlib.sha256(ast.dump(method).encode()).digest())
     choices = []
     for position, name in enumerate(names):
-        given = [_of_example(one, position, name) for one in examples]
-        parameter = _Parameter(method, name, slots, [value for value, there in given if there])
+        values_shown = [_of_example(example, position, name) for example in examples]
+        parameter = _Parameter(method, name, slots, [value for value, there in values_shown if there])
         choices.append(parameter.values(receiver, chance))
     return [Call([values[number % len(values)] for values in choices]) for number in range(min(CALLS, max(map(len, choices))))]
 
@@ -80,13 +80,13 @@ def _of_example(example: Example, position: int, name: str) -> tuple[Any, bool]:
 class _Parameter:
     """What a method does with one of its parameters."""
 
-    def __init__(self, method: ast.FunctionDef, name: str, slots: Mapping[str, Any], given: Sequence[Any]) -> None:
+    def __init__(self, method: ast.FunctionDef, name: str, slots: Mapping[str, Any], examples: Sequence[Any]) -> None:
         self._method = method
         self._name = name
         self._slots = slots
-        self._given = given
+        self._examples = examples
         self._near: list[Any] = []
-        self._kinds: list[str] = [kind_of(value) for value in given]
+        self._kinds: list[str] = [kind_of(value) for value in examples]
         self._look()
 
     def values(self, receiver: Reference, chance: random.Random) -> list[Any]:
@@ -104,7 +104,7 @@ class _Parameter:
 
     def _default(self) -> list[str]:
         arguments = self._method.args
-        names = [one.arg for one in arguments.args]
+        names = [parameter.arg for parameter in arguments.args]
         number = names.index(self._name) - (len(names) - len(arguments.defaults))
         default = arguments.defaults[number] if number >= 0 else None
         return [kind_of(default.value)] if isinstance(default, ast.Constant) and default.value is not None else []
@@ -116,8 +116,8 @@ class _Parameter:
     def _of_kind(self, kind: str, receiver: Reference) -> list[Any]:
         if kind == "name":
             return list(self._slots) or ["a"]
-        known = [value for value in self._slots.values() if kind_of(value) == kind]
-        return [*known, receiver] if kind == "object" else known[:2]
+        present = [value for value in self._slots.values() if kind_of(value) == kind]
+        return [*present, receiver] if kind == "object" else present[:2]
 
     # --- what the source says ----------------------------------------------------------------------------------------
 
@@ -160,7 +160,7 @@ class _Parameter:
                 continue
             inside = isinstance(where, ast.Compare) and isinstance(where.ops[0], ast.In | ast.NotIn)
             if inside and isinstance(value, list | dict):
-                self._kinds += [kind_of(one) for one in list(value)[:1]]
+                self._kinds += [kind_of(element) for element in list(value)[:1]]
                 self._near += list(value)[:2]
             else:
                 self._kinds.append(kind_of(value))
@@ -176,9 +176,9 @@ class _Parameter:
         elif isinstance(node.func, ast.Attribute):
             if node.func.attr in _NAMING and places[0] == 0:
                 self._kinds.append("name")
-            held = self._slot(node.func.value)
-            if isinstance(held, list | dict):  # added to a list, or looked up in a dict
-                self._kinds += [kind_of(one) for one in list(held)[:1]]
+            collection = self._slot(node.func.value)
+            if isinstance(collection, list | dict):  # added to a list, or looked up in a dict
+                self._kinds += [kind_of(element) for element in list(collection)[:1]]
 
     def _sent(self, selector: str) -> None:
         """Something is sent to the parameter."""
@@ -192,9 +192,9 @@ class _Parameter:
             if isinstance(key, str):
                 self._near.append({key: 1})
         elif self._is(node.slice):
-            held = self._slot(node.value)
-            self._kinds += ["text"] if isinstance(held, dict) else ["number"] if isinstance(held, list | str) else []
-            self._near += list(held)[:1] if isinstance(held, dict) else []
+            collection = self._slot(node.value)
+            self._kinds += ["text"] if isinstance(collection, dict) else ["number"] if isinstance(collection, list | str) else []
+            self._near += list(collection)[:1] if isinstance(collection, dict) else []
 
 
 _TYPES: Final[dict[str, type]] = {"text": str, "list": list, "dict": dict}
@@ -211,9 +211,9 @@ def sample(value: Any, refer: Callable[[UvmObject], Reference], depth: int = 0) 
     if isinstance(value, list | dict) and depth == _DEEPEST:
         return type(value)()
     if isinstance(value, list):
-        return [sample(one, refer, depth + 1) for one in value[:_ITEMS]]
+        return [sample(element, refer, depth + 1) for element in value[:_ITEMS]]
     if isinstance(value, dict):
-        return {key: sample(one, refer, depth + 1) for key, one in itertools.islice(value.items(), _ITEMS) if isinstance(key, str)}
+        return {key: sample(element, refer, depth + 1) for key, element in itertools.islice(value.items(), _ITEMS) if isinstance(key, str)}
     return value if isinstance(value, bool | int | float) else None
 
 
@@ -248,7 +248,7 @@ def _around(value: Any) -> Iterator[Any]:
 
 def _different(values: Sequence[Any]) -> list[Any]:
     """Each value once; `1`, `1.0` and `True` are three."""
-    seen: dict[str, Any] = {}
+    by_text: dict[str, Any] = {}
     for value in values:
-        seen.setdefault(f"{type(value).__name__}:{value!r}", value)
-    return list(seen.values())
+        by_text.setdefault(f"{type(value).__name__}:{value!r}", value)
+    return list(by_text.values())

@@ -12,7 +12,8 @@ import time
 from deploy.confinement import confine, sufficient
 from deploy.profiles import trial_profile
 from deploy.settings import TrialSettings
-from uvm.trial.experiment import bounded, carry_out, failed
+from uvm.trial.experiment import carry_out
+from uvm.trial.failures import bounded, failed
 from uvm.trial.protocol import (
     LONGEST_HEARD,
     Ask,
@@ -66,16 +67,16 @@ class ChildEnd:
         return None if answer.data is None else (answer.data, answer.serial)
 
     def _exactly(self, length: int) -> bytes:
-        data = bytearray()
-        while len(data) < length:
+        received = bytearray()
+        while len(received) < length:
             try:
-                part = self._socket.recv(min(length - len(data), 1 << 20))
+                part = self._socket.recv(min(length - len(received), 1 << 20))
             except OSError as error:
                 raise ParentGone(str(error)) from error
             if not part:
                 raise ParentGone("the UVM closed the trial")
-            data += part
-        return bytes(data)
+            received += part
+        return bytes(received)
 
 
 def live(end: socket.socket, settings: TrialSettings) -> None:

@@ -35,10 +35,10 @@ def difference(example: Example, receiver: Reference, call: str, run: ExampleRun
     return ""
 
 
-def _unlike(wanted: Mapping[str, Any], effects: Mapping[str, Effect]) -> list[str]:
+def _unlike(expected: Mapping[str, Any], effects: Mapping[str, Effect]) -> list[str]:
     """Slot by slot, what changed otherwise than wanted."""
     unlike = []
-    for slot, value in wanted.items():
+    for slot, value in expected.items():
         after = effects[slot].after if slot in effects else None
         if slot not in effects:
             unlike.append(f"{slot} must become {literal(value)}, and did not change")
@@ -47,7 +47,7 @@ def _unlike(wanted: Mapping[str, Any], effects: Mapping[str, Effect]) -> list[st
         elif not same_wire(after, value, exactly=True):
             unlike.append(f"{slot} must become {literal(value)}, became {literal(after)}")
     for slot, effect in effects.items():
-        if slot not in wanted:
+        if slot not in expected:
             unlike.append(f"{slot} must not change, and " + _became(effect.after))
     return unlike
 

@@ -22,9 +22,9 @@ def comparable(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.{_DIGITS}g}") + 0.0  # no zero is negative
     if isinstance(value, list | tuple):
-        return [comparable(item) for item in value]
+        return [comparable(element) for element in value]
     if isinstance(value, dict):
-        return sorted(([str(key), comparable(item)] for key, item in value.items()), key=lambda pair: str(pair[0]))
+        return sorted(([str(key), comparable(element)] for key, element in value.items()), key=lambda pair: str(pair[0]))
     return value
 
 
@@ -33,15 +33,15 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(encode(TrialOutcome(kind="ok", result=[comparable(part) for part in parts]))).hexdigest()[:32]
 
 
-def of_run(result: Any, effects: list[Effect], made: int, made_digest: str) -> str:
+def of_run(result: Any, effects: list[Effect], count: int, made_digest: str) -> str:
     """Digest of what a run brought about. References to what it made name nothing outside of it."""
     changes = sorted(([str(effect.object), effect.slot, *_after(effect)] for effect in effects), key=lambda change: change[:2])
-    return digest(None if made else result, made_digest, changes)
+    return digest(None if count else result, made_digest, changes)
 
 
-def of_failure(kind: str, what: Any = None) -> str:
+def of_failure(kind: str, needed: Any = None) -> str:
     """Digest of how a run failed: by the type of its error, and by what it needed, where that was something."""
-    return digest(kind, what)
+    return digest(kind, needed)
 
 
 def _after(effect: Effect) -> list[Any]:

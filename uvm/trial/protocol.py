@@ -261,10 +261,10 @@ def _to_extension(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no wire value")
 
 
-def _from_extension(code: int, data: memoryview) -> Any:
-    if code != REFERENCE or len(data) != 8:
-        raise ValueError(f"extension type {code} with {len(data)} bytes is no reference")
-    return Reference(bytes(data))
+def _from_extension(code: int, packed: memoryview) -> Any:
+    if code != REFERENCE or len(packed) != 8:
+        raise ValueError(f"extension type {code} with {len(packed)} bytes is no reference")
+    return Reference(bytes(packed))
 
 
 _encoder = msgspec.msgpack.Encoder(enc_hook=_to_extension)
@@ -319,9 +319,9 @@ class Frames:
         self._longest = longest
         self._bytes = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> list[bytes]:
         """The frames that are complete with `data`. Raises ProtocolViolation when one is announced that is too long."""
-        self._bytes += data
+        self._bytes += chunk
         frames = []
         while len(self._bytes) >= _LENGTH.size:
             (length,) = _LENGTH.unpack_from(self._bytes)

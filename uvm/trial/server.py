@@ -210,16 +210,16 @@ def rehearse() -> TrialOutcome:
     traits = UvmObject({selector: primitive(selector) for selector in TRAITS})
     genesis = UvmObject({PARENTS: [traits], "name": "genesis_obj", "methods": Counter()})
     root["names"], root["message_traits"] = OOBTree({"genesis_obj": genesis}), UvmObject({PARENTS: [traits]})
-    root["thing"] = thing = UvmObject({PARENTS: [traits], "name": "thing", "tags": ["old"], "price": 2.5})
+    root["thing"] = shop = UvmObject({PARENTS: [traits], "name": "thing", "tags": ["old"], "price": 2.5})
     manager.commit()
-    oid = thing._p_oid
+    oid = shop._p_oid
 
-    def load(wanted: bytes) -> tuple[bytes, bytes] | None:
+    def load(oid: bytes) -> tuple[bytes, bytes] | None:
         try:
-            found = database.storage.loadBefore(wanted, b"\x7f" + b"\xff" * 7)
+            record = database.storage.loadBefore(oid, b"\x7f" + b"\xff" * 7)
         except POSKeyError:
             return None
-        return None if found is None else found[:2]
+        return None if record is None else record[:2]
 
     request = TrialRequest(
         tid=database.storage.lastTransaction(),

@@ -24,7 +24,7 @@ class Records:
         self.tid = tid
         self._committed: dict[bytes, Stored | None] = {}
         self._overlay = overlay
-        self._known: dict[bytes, Stored | None] = {oid: (data, tid) for oid, data in overlay.items()}
+        self._by_oid: dict[bytes, Stored | None] = {oid: (record, tid) for oid, record in overlay.items()}
         self._ask = ask
 
     def committed(self, oid: bytes) -> Stored | None:
@@ -36,18 +36,18 @@ class Records:
         return self._committed[oid]
 
     def get(self, oid: bytes) -> Stored | None:
-        if oid not in self._known:
+        if oid not in self._by_oid:
             # An oid of the trial's own cannot be in the database: nothing to ask for.
-            self._known[oid] = None if u64(oid) >= FIRST_NEW_OID else self._ask(oid)
-        return self._known[oid]
+            self._by_oid[oid] = None if u64(oid) >= FIRST_NEW_OID else self._ask(oid)
+        return self._by_oid[oid]
 
-    def seen(self, oid: bytes | None) -> bool:
+    def was_read(self, oid: bytes | None) -> bool:
         """Whether the record was looked at before."""
-        return oid is not None and self._known.get(oid) is not None
+        return oid is not None and self._by_oid.get(oid) is not None
 
     def first_new_oid(self) -> int:
         """The first oid that neither the database nor the overlay uses."""
-        first: int = max([FIRST_NEW_OID - 1, *(u64(oid) for oid in self._known)]) + 1
+        first: int = max([FIRST_NEW_OID - 1, *(u64(oid) for oid in self._by_oid)]) + 1
         return first
 
 
@@ -65,17 +65,17 @@ class TrialStorage(MappingStorage):
         own: tuple[bytes, bytes, bytes | None] | None = super().loadBefore(oid, tid) if oid in self._data else None
         if own is not None:
             return own
-        found = self._records.get(oid)
-        if found is None:
+        stored = self._records.get(oid)
+        if stored is None:
             raise POSKeyError(oid)
-        return (*found, None)
+        return (*stored, None)
 
     def load(self, oid: bytes, version: str = "") -> Stored:
         """The newest record."""
-        found = self.loadBefore(oid, p64(u64(self._ltid) + 1))
-        if found is None:
+        stored = self.loadBefore(oid, p64(u64(self._ltid) + 1))
+        if stored is None:
             raise POSKeyError(oid)
-        return found[:2]
+        return stored[:2]
 
     def getTid(self, oid: bytes) -> bytes:
         """The transaction that wrote the newest record."""

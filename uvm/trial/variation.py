@@ -37,9 +37,9 @@ class Variation:
     def value(self, place: str, value: Any, among: Sequence[Any] = ()) -> Any:
         """What stands in the place of a value. `among`: values that an argument may name, such as the texts of the receiver's slots."""
         chance = random.Random(f"{self._seed}/{self._number}/{place}")
-        others = [other for other in among if type(other) is type(value)]
-        if others and chance.random() < 0.6:  # an argument mostly names what is there
-            return chance.choice([*others[:_ITEMS], value])
+        candidates = [candidate for candidate in among if type(candidate) is type(value)]
+        if candidates and chance.random() < 0.6:  # an argument mostly names what is there
+            return chance.choice([*candidates[:_ITEMS], value])
         return _Change(chance, self.mode).of(value, [])
 
     def slots(self, owner: str, slots: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +63,7 @@ class _Change:
         if isinstance(value, float):
             return float(round(self._number(value), 2))
         if isinstance(value, str):
-            return self._text(value, [one for one in siblings if isinstance(one, str)])
+            return self._text(value, [sibling for sibling in siblings if isinstance(sibling, str)])
         if depth < _DEEPEST and isinstance(value, list):
             return self._list(value, depth)
         if depth < _DEEPEST and isinstance(value, dict):
@@ -79,7 +79,7 @@ class _Change:
         sign, size, chance = (-1 if value < 0 else 1), abs(value), self._chance
         if self._mode == "edge":
             signed = [0, 1, size, size * 1000 + 7]
-            return chance.choice([*signed, *(-one for one in signed)] if value < 0 else signed)
+            return chance.choice([*signed, *(-edge for edge in signed)] if value < 0 else signed)
         if self._mode == "more":
             return sign * (size * chance.choice((2, 3, 10)) + chance.randint(1, 9))
         if self._mode == "less":
@@ -87,13 +87,13 @@ class _Change:
         near = [size - 2, size - 1, size + 1, size + 2, size + 3, size + 5]
         if not isinstance(value, int) or size > 1:  # half as much again of 1 is 1 once it is whole
             near.append(1.5 * size)
-        return sign * chance.choice([other for other in near if other > 0])
+        return sign * chance.choice([step for step in near if step > 0])
 
     def _text(self, value: str, siblings: Sequence[str]) -> str:
         chance, value = self._chance, value[:_CHARACTERS]
-        other = [one[:_CHARACTERS] for one in siblings if one != value]
-        if other and chance.random() < 0.5:
-            return chance.choice(other)
+        different = [sibling[:_CHARACTERS] for sibling in siblings if sibling != value]
+        if different and chance.random() < 0.5:
+            return chance.choice(different)
         if self._mode == "edge":
             return chance.choice(("", value, value.swapcase()))
         if self._mode == "more":
@@ -113,18 +113,18 @@ class _Change:
             items = items[: (len(items) + 1) // 2]
         if self._mode == "more":
             items = [*items, *items[: _ITEMS - len(items)]]
-        changed = [self.of(item, value[:_ITEMS], depth + 1) if chance.random() < 0.7 else item for item in items]
+        changed = [self.of(element, value[:_ITEMS], depth + 1) if chance.random() < 0.7 else element for element in items]
         chance.shuffle(changed)
         return changed
 
     def _dict(self, value: dict[Any, Any], siblings: Sequence[Any], depth: int) -> dict[Any, Any]:
-        rows = [one for one in siblings if isinstance(one, dict)]
+        rows = [sibling for sibling in siblings if isinstance(sibling, dict)]
         pairs = list(value.items())[:_ITEMS] if len(value) > _ITEMS else list(value.items())
         # A table, unlike a row, may have fewer entries.
-        table = not rows and len(pairs) > 1 and len({type(item) for _, item in pairs}) == 1
+        table = not rows and len(pairs) > 1 and len({type(element) for _, element in pairs}) == 1
         if table and self._mode == "edge" and self._chance.random() < 0.4:
             return {}
         if table and self._mode == "less":
             pairs = pairs[: (len(pairs) + 1) // 2]
-        beside = [item for _, item in pairs] if table else []
-        return {key: self.of(item, [row[key] for row in rows if key in row] or beside, depth + 1) for key, item in pairs}
+        beside = [element for _, element in pairs] if table else []
+        return {key: self.of(element, [row[key] for row in rows if key in row] or beside, depth + 1) for key, element in pairs}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.uvm.conftest import house as house
+from tests.uvm.conftest import build_house as build_house
 from tests.uvm.conftest import trials as trials
 from tests.uvm.houses import House, offer
 from ui_client.client.errors import RemoteError
@@ -57,11 +57,11 @@ class HouseAccess:
 
 
 @pytest.fixture
-def access(house: Any) -> Iterator[Callable[..., tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]]]:
+def access(build_house: Any) -> Iterator[Callable[..., tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]]]:
     """Bodies by selector, and settings (`risk`) → an access, and how a run opens it (one thread at a time: run with `parallel=1`)."""
 
     def make(**bodies: Any) -> tuple[HouseAccess, Callable[[], AbstractContextManager[HouseAccess]]]:
-        access = HouseAccess(house(**bodies))
+        access = HouseAccess(build_house(**bodies))
         return access, lambda: nullcontext(access)
 
     yield make

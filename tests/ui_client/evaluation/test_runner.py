@@ -59,10 +59,11 @@ def test_the_stated_confidence_is_read_from_what_was_installed_and_from_what_was
 
 
 def test_a_lucky_answer_does_not_pass(access):
-    _, opens = access(total=[TEN, TEN, PRODUCT])
-    (report,) = run(opens, suite({"check": CHECKS}))
+    _, opens = access(cost_and_pieces_together=[SUM, SUM, PRODUCT])
+    task = {"selector": "cost_and_pieces_together", "slots": {"cost": 2, "pieces": 2}, "expect": {"result": 4}, "check": CHECKS}
+    (report,) = run(opens, suite(task))
     assert (report.right, report.installed, report.cases) == (False, True, [True, False, False])
-    assert "check 1: answered 10, not 15" in report.why
+    assert "check 1: answered 8, not 15" in report.why
     assert (report.first_draft, report.any_draft) == (False, True), "another draft would have been right, and was not chosen"
 
 

@@ -115,8 +115,8 @@ def test_a_method_that_has_run_already_stops_at_once_and_goes_on_when_it_is_rele
         assert isinstance(bench.send("genesis_obj", "greet"), kind)
 
 
-def test_sent_with_an_example_it_is_written_anew_and_the_library_does_not_bring_it_back(house):
-    machine = house(worth=["    return self.cost"])
+def test_sent_with_an_example_it_is_written_anew_and_the_library_does_not_bring_it_back(build_house):
+    machine = build_house(worth=["    return self.cost"])
     shop = make_shop(machine)
     assert machine.send(shop, "worth") == 4
     machine.image.manager.begin()

@@ -6,6 +6,7 @@ WHERE is a method of ZEO's client, before whose call number TIMES the process en
 import os
 import signal
 import sys
+from typing import Any
 
 import ZEO.ClientStorage
 from ZEO.ClientStorage import ClientStorage
@@ -17,11 +18,11 @@ DIGEST = "c" * 64
 METHODS = 40
 
 
-def kill_before(name, times):
+def kill_before(name: str, times: Any) -> None:
     """Have the process end at that call."""
     original, calls = getattr(ClientStorage, name), 0
 
-    def call(self, *args, **kwargs):
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == times:
@@ -31,7 +32,7 @@ def kill_before(name, times):
     setattr(ClientStorage, name, call)
 
 
-def main():
+def main() -> None:
     socket, blobs, where, times = sys.argv[1:5]
     storage = ZEO.ClientStorage.ClientStorage(socket, wait_timeout=10, blob_dir=blobs, shared_blob_dir=True, server_sync=True)
     image = Image(Database(storage))

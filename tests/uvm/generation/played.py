@@ -3,9 +3,33 @@
 from collections import Counter
 from typing import Any
 
+import msgspec
+
 from inference_worker.protocol import Completed, Output, RequestFailed
 from uvm.errors import ImageError
 from uvm.generation.events import (
+    Chosen,
+    Claimed,
+    ClaimLost,
+    ClausesKept,
+    Commissioned,
+    ConflictsLost,
+    GenerationEvent,
+    Installed,
+    LibraryFound,
+    MendingFound,
+    MethodRequested,
+    NeedProbed,
+    NeedResolved,
+    StepFailed,
+    StepStored,
+    ThoughtAnswered,
+    TimePassed,
+    TrialEnded,
+    WriterFailed,
+    Wrote,
+)
+from uvm.generation.instructions import (
     Advance,
     AnswerWaiter,
     ApplyRule,
@@ -15,40 +39,21 @@ from uvm.generation.events import (
     BeginTrial,
     CancelQuestion,
     CancelTrial,
-    Chosen,
-    Claimed,
-    ClaimLost,
-    ClausesKept,
-    Commissioned,
-    ConflictsLost,
     DrawCommission,
-    GenerationEvent,
     GenerationInstruction,
     Install,
-    Installed,
     KeepClauses,
-    LibraryFound,
     LookUpLibrary,
     LookUpMending,
-    MendingFound,
-    MethodRequested,
-    NeedProbed,
-    NeedResolved,
     NoteWait,
     ProbeNeed,
     PublishProgress,
     RenewLease,
     ResolveNeed,
-    StepFailed,
-    StepStored,
     TakeClaim,
-    ThoughtAnswered,
-    TimePassed,
-    TrialEnded,
-    WriterFailed,
-    Wrote,
 )
-from uvm.generation.process import GenerationProcess
+from uvm.generation.process.process import GenerationProcess
+from uvm.generation.process.registry import ProcessSettings
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import TERMINAL, Claim, check_step
@@ -57,6 +62,7 @@ from uvm.rights import ALL
 from uvm.trial.protocol import Need, NeededThought, TrialOutcome
 
 BODY = "    return self.cost"
+SETTINGS = ProcessSettings(owner="uvm-1/1", may_write=True, drafts=2, depth=4, deadline_s=60.0)
 PLAN = {"prompt": "def m(self):", "personas": ["brick"], "drafts": 2}
 COMMISSION = Commission({"brick": Voice("0" * 64)}, ["cost", "tags"], ["clone"], [])
 ANSWERABLE = (
@@ -68,12 +74,16 @@ ANSWERABLE = (
 
 def request_for(key: str, receiver: int = 1, **changes: Any) -> MethodRequest:
     """A miss of a message without arguments."""
-    facts: dict[str, Any] = {"signature": f"def {key}(self):", "slots": [], "call": f"{key}()"}
-    return MethodRequest(
-        **{"key": key, "receiver": bytes([*[0] * 7, receiver]), "selector": key, "asked_at": 1.0, "reified": facts, "plan": PLAN}
-        | {"rights": ALL}
-        | changes
+    request = MethodRequest(
+        key=key,
+        receiver=bytes([*[0] * 7, receiver]),
+        selector=key,
+        asked_at=1.0,
+        reified={"signature": f"def {key}(self):", "slots": [], "call": f"{key}()"},
+        plan=PLAN,
+        rights=ALL,
     )
+    return msgspec.structs.replace(request, **changes)
 
 
 def wrote(order: AskWriter, *bodies: str) -> Wrote:
@@ -104,16 +114,16 @@ class Played:
     """A process and what it has asked for. Checks, whatever the test does, what must hold of any series of instructions."""
 
     def __init__(self, **settings: Any) -> None:
-        self.process = GenerationProcess(**{"owner": "uvm-1/1", "may_write": True, "drafts": 2, "depth": 4, "deadline_s": 60.0} | settings)
+        self.process = GenerationProcess(msgspec.structs.replace(SETTINGS, **settings))
         self.now = 0.0
         self.waiters = 0
         self.waiting: set[int] = set()
         self.answers: dict[int, ImageError | None] = {}
-        self.asked: list[GenerationInstruction] = []
+        self.pending: list[GenerationInstruction] = []
         self.questions: dict[str, AskWriter | AskThought] = {}
         self.trials: dict[int, BeginTrial] = {}
         self.stages: dict[int, str] = {}
-        self.seen: set[int] = set()
+        self.numbers: set[int] = set()
         self.lost: set[int] = set()
         self.counts: Counter[tuple[str, int]] = Counter()
         self.published: list[PublishProgress] = []
@@ -146,9 +156,9 @@ class Played:
         """What must hold of any instruction, and what is now asked for."""
         number = getattr(instruction, "generation", 0)
         self.counts[type(instruction).__name__, number] += 1
-        over = self.seen - set(self.process._by_number)
+        over = self.numbers - set(self.process.registry.by_number)
         assert number not in over or isinstance(instruction, CancelTrial | ResolveNeed), f"{instruction} for a generation that is over"
-        self.seen |= {number} if number else set()
+        self.numbers |= {number} if number else set()
         match instruction:
             case AnswerWaiter(waiter, error):
                 assert waiter in self.waiting, f"{waiter} is answered twice"
@@ -178,13 +188,13 @@ class Played:
             case PublishProgress():
                 self.published.append(instruction)
         if isinstance(instruction, ANSWERABLE):
-            self.asked.append(instruction)
+            self.pending.append(instruction)
 
     # --- how what was asked for ends ---
 
     def end(self, order: GenerationInstruction, event: GenerationEvent) -> None:
         """It comes to this; a step that is stored is in the world's image."""
-        self.asked.remove(order)
+        self.pending.remove(order)
         if isinstance(event, StepStored | Claimed | Installed):
             self.store(order, event)
         self.happens(event)
@@ -231,15 +241,17 @@ class Played:
 
     def would_wait_for_itself(self, key: str, needed: str) -> bool:
         """As the image's message objects tell it: whether `needed` waits for `key`."""
-        waits = {each.request.key: each.needed.key for each in self.process._by_number.values() if each.needed is not None}
+        waits = {
+            waiting.request.key: waiting.needed.key for waiting in self.process.registry.by_number.values() if waiting.needed is not None
+        }
         while needed != key and needed in waits:
             needed = waits.pop(needed)
         return needed == key
 
     def goes_well(self) -> None:
         """All that a driver answers at once goes well; questions and trials stay open."""
-        while self.asked:
-            self.end(self.asked[0], self.well(self.asked[0]))
+        while self.pending:
+            self.end(self.pending[0], self.well(self.pending[0]))
 
     def answered(self, *bodies: str) -> None:
         """The model answers its oldest question, in drafts or in a thought; all that follows at once goes well."""

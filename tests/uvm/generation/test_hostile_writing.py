@@ -1,23 +1,24 @@
 """Whatever the image's policy, a method or a tool does to the writing of methods: a typed error, and the UVM goes on."""
 
+from typing import Any
+
 import pytest
 
-from tests.uvm.houses import make_shop
-from uvm.errors import GenerationBusy
-from uvm.generation.process import MOST
-from uvm.generation.request import MethodRequest
+from tests.uvm.houses import BuildHouse, House, make_shop
+from uvm.errors import GenerationBusy, ImageError
+from uvm.generation.process.requests import MOST
 from uvm.machine.delivery import Delivery
 from uvm.protocol import CreateMethod, Example, encode
 
 WORTH = ["    return self.cost * self.pieces", "    return self.cost / 0", "    return 5"]
 
 
-def well(one, shop):
+def well(house: House, shop: Any) -> Any:
     """The same UVM still writes a method."""
-    one.model.bodies["well"] = ["    return self.cost"]
-    one.bench.install("pLLM_obj", "reflectOn_", REFLECT, 1)
-    one.bench.install("pLLM_obj", "chooseFrom_", "def chooseFrom_(self, candidates):\n    return candidates[0]['index']\n", 1)
-    return one.send(shop, "well") == 4
+    house.model.bodies["well"] = ["    return self.cost"]
+    house.bench.install("pLLM_obj", "reflectOn_", REFLECT, 1)
+    house.bench.install("pLLM_obj", "chooseFrom_", "def chooseFrom_(self, candidates):\n    return candidates[0]['index']\n", 1)
+    return house.send(shop, "well") == 4
 
 
 REFLECT = "def reflectOn_(self, message):\n    return message.beWritten_({'prompt': 'x ' + message.signature, 'personas': ['brick']})\n"
@@ -45,15 +46,15 @@ REFLECT = "def reflectOn_(self, message):\n    return message.beWritten_({'promp
         "candidates.clear() or 1",
     ],
 )
-def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(house, answer):
-    one = house(worth=WORTH, drafts=3)
-    one.bench.install("pLLM_obj", "chooseFrom_", f"def chooseFrom_(self, candidates):\n    return {answer}\n", 1)
-    shop = make_shop(one)
-    error = one.send(shop, "worth")
+def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(build_house: BuildHouse, answer: Any) -> None:
+    house = build_house(worth=WORTH, drafts=3)
+    house.bench.install("pLLM_obj", "chooseFrom_", f"def chooseFrom_(self, candidates):\n    return {answer}\n", 1)
+    shop = make_shop(house)
+    error = house.send(shop, "worth")
     assert (error.type, error.details["selector"], error.details["failed"]) == ("Refused", "worth", "chooseFrom_")
     assert error.message.startswith("worth was not written") and "batos method pLLM_obj chooseFrom_" in error.remedy
-    assert one.send(shop, "respondsTo_", "worth") is False
-    assert well(one, shop)
+    assert house.send(shop, "respondsTo_", "worth") is False
+    assert well(house, shop)
 
 
 @pytest.mark.parametrize(
@@ -74,21 +75,23 @@ def test_a_choice_rule_chooses_a_draft_that_is_fit_or_none(house, answer):
         ("self.beWritten_({'prompt': 'x'})", "NotUnderstood"),
     ],
 )
-def test_a_plan_that_is_none_is_refused_by_type(house, plan, kind):
-    one = house(worth=WORTH)
-    one.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
-    shop = make_shop(one)
-    assert one.send(shop, "worth").type == kind
-    assert well(one, shop)
+def test_a_plan_that_is_none_is_refused_by_type(build_house: BuildHouse, plan: Any, kind: Any) -> None:
+    house = build_house(worth=WORTH)
+    house.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
+    shop = make_shop(house)
+    assert house.send(shop, "worth").type == kind
+    assert well(house, shop)
 
 
-def test_a_plan_asks_for_no_more_than_its_bounds(house):
-    one = house(worth=WORTH)
+def test_a_plan_asks_for_no_more_than_its_bounds(build_house: BuildHouse) -> None:
+    house = build_house(worth=WORTH)
     plan = "{'prompt': 'def worth(self)', 'drafts': 10 ** 9, 'max_tokens': 10 ** 9, 'temperature': 1e300, 'personas': ['brick'] * 50000}"
-    one.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
-    assert one.send(make_shop(one), "worth") == 12
-    (asked,) = one.model.asked
-    assert (len(asked.samplings), asked.max_tokens) == (16, 2048) and max(one.temperature for one in asked.samplings) == 2.0
+    house.bench.install("pLLM_obj", "reflectOn_", f"def reflectOn_(self, message):\n    return message.beWritten_({plan})\n", 1)
+    assert house.send(make_shop(house), "worth") == 12
+    (question,) = house.model.asked
+    assert (len(question.samplings), question.max_tokens) == (16, 2048) and max(
+        sampling.temperature for sampling in question.samplings
+    ) == 2.0
 
 
 @pytest.mark.parametrize(
@@ -104,13 +107,13 @@ def test_a_plan_asks_for_no_more_than_its_bounds(house):
         ("return message.clone().beWritten_({'prompt': 'x'})", "BadArguments"),
     ],
 )
-def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(house, body, kinds):
-    one = house()
-    shop = make_shop(one)
-    one.send(shop, "nameAs_", "shop")
-    one.bench.install("shop", "doesNotUnderstand_", f"def doesNotUnderstand_(self, message):\n    {body}\n", 1)
-    assert one.send(shop, "worth").type in kinds.split()
-    assert well(one, make_shop(one))
+def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone(build_house: BuildHouse, body: Any, kinds: Any) -> None:
+    house = build_house()
+    shop = make_shop(house)
+    house.send(shop, "nameAs_", "shop")
+    house.bench.install("shop", "doesNotUnderstand_", f"def doesNotUnderstand_(self, message):\n    {body}\n", 1)
+    assert house.send(shop, "worth").type in kinds.split()
+    assert well(house, make_shop(house))
 
 
 @pytest.mark.parametrize(
@@ -125,73 +128,74 @@ def test_an_object_may_answer_what_it_does_not_understand_and_harms_itself_alone
         "return self.stranger(['x' * 1000000 for n in range(40)])",
     ],
 )
-def test_what_a_message_leaves_behind_when_it_misses_is_looked_at(house, body):
-    one = house(stranger=["    return 1"])
-    shop = make_shop(one)
-    one.send(shop, "nameAs_", "shop")
-    one.bench.install("shop", "trap", f"def trap(self):\n    {body}\n")
-    assert one.send(shop, "trap").type in ("BadValue", "QuotaExceeded")
-    assert well(one, shop)
+def test_what_a_message_leaves_behind_when_it_misses_is_looked_at(build_house: BuildHouse, body: Any) -> None:
+    house = build_house(stranger=["    return 1"])
+    shop = make_shop(house)
+    house.send(shop, "nameAs_", "shop")
+    house.bench.install("shop", "trap", f"def trap(self):\n    {body}\n")
+    assert house.send(shop, "trap").type in ("BadValue", "QuotaExceeded")
+    assert well(house, shop)
 
 
 @pytest.mark.parametrize("options", [{"kwargs": {"self": 1}}, {"kwargs": {"class": 1}}, {"kwargs": {"é": 1}}, {"kwargs": {"": 1}}])
-def test_arguments_that_no_method_could_name_are_refused(house, options):
-    one = house(stranger=["    return 1"])
-    assert one.send(make_shop(one), "stranger", **options).type == "BadArguments"
-    assert not one.model.asked
+def test_arguments_that_no_method_could_name_are_refused(build_house: BuildHouse, options: Any) -> None:
+    house = build_house(stranger=["    return 1"])
+    assert house.send(make_shop(house), "stranger", **options).type == "BadArguments"
+    assert not house.model.asked
 
 
 @pytest.mark.parametrize("selector", ["class", "None", "lambda"])
-def test_a_word_of_python_is_no_selector(house, selector):
-    one = house(**{"*": ["    return 1"]})
-    assert one.send(make_shop(one), selector).type == "BadArguments"
+def test_a_word_of_python_is_no_selector(build_house: BuildHouse, selector: str) -> None:
+    house = build_house(**{"*": ["    return 1"]})
+    assert house.send(make_shop(house), selector).type == "BadArguments"
 
 
-def test_as_many_arguments_as_a_message_carries_are_too_many_for_a_method(house):
-    one = house(stranger=["    return 1"])
-    assert one.send(make_shop(one), "stranger", *range(64)).type == "BadArguments"
+def test_as_many_arguments_as_a_message_carries_are_too_many_for_a_method(build_house: BuildHouse) -> None:
+    house = build_house(stranger=["    return 1"])
+    assert house.send(make_shop(house), "stranger", *range(64)).type == "BadArguments"
 
 
-def test_a_storm_of_misses_is_bounded_and_the_rest_is_told_to_come_again(house):
-    one = house()
-    shop = make_shop(one)
-    one.model.ask = lambda *_: None  # never answers
-    ended = []
+def test_a_storm_of_misses_is_bounded_and_the_rest_is_told_to_come_again(build_house: BuildHouse) -> None:
+    house = build_house()
+    shop = make_shop(house)
+    house.model.ask = lambda *_: None  # never answers
+    ended: list[ImageError | None] = []
     for number in range(MOST + 5):
-        (outcome,) = one.bench.run(one.bench.delivery(shop, f"stranger_{number}"))
-        assert isinstance(outcome, MethodRequest)
-        one.writers.request(outcome, ended.append)
-    assert len(one.writers) == MOST
+        (request,) = house.missed(house.bench.delivery(shop, f"stranger_{number}"))
+        house.writers.request(request, ended.append)
+    assert len(house.writers) == MOST
     assert [type(error) for error in ended] == [GenerationBusy] * 5
 
 
-def test_offers_that_come_at_once_wait_for_their_trials(house):
-    one = house()
-    shop = make_shop(one)
-    ended = []
+def test_offers_that_come_at_once_wait_for_their_trials(build_house: BuildHouse) -> None:
+    house = build_house()
+    shop = make_shop(house)
+    ended: list[ImageError | None] = []
     for number in range(24):
         request = CreateMethod(id=1, target=shop, selector=f"m{number}", source=f"def m{number}(self):\n    return {number}\n")
-        work = Delivery(number + 1000, encode(request), "local", False, 0.0, 60.0)
-        (outcome,) = one.bench.run(work)
-        assert isinstance(outcome, MethodRequest)
-        one.writers.request(outcome, ended.append)
-    one.until(lambda: len(ended) == 24)
+        delivery = Delivery(number + 1000, encode(request), "local", False, 0.0, 60.0)
+        (missing,) = house.missed(delivery)
+        house.writers.request(missing, ended.append)
+    house.until(lambda: len(ended) == 24)
     assert ended == [None] * 24
-    assert one.send(shop, "m23") == 23
+    assert house.send(shop, "m23") == 23
 
 
-def test_a_large_result_is_weighed_and_not_kept_with_every_draft(house):
-    one = house(worth=["    return ['x' * 100000 for n in range(10)]"], drafts=3)
-    shop = make_shop(one)
-    assert len(one.send(shop, "worth")) == 10
+def test_a_large_result_is_weighed_and_not_kept_with_every_draft(build_house: BuildHouse) -> None:
+    house = build_house(worth=["    return ['x' * 100000 for n in range(10)]"], drafts=3)
+    shop = make_shop(house)
+    assert len(house.send(shop, "worth")) == 10
     (message,) = [
-        found for shard in one.image.shards("messages") for found in map(shard.own, shard.names()) if found.own("selector") == "worth"
+        message
+        for shard in house.image.shards("messages")
+        for message in map(shard.own, shard.names())
+        if message.own("selector") == "worth"
     ]
     assert message.own("drafts")[0]["trial"]["result"].endswith("bytes, too many to keep")
 
 
-def test_huge_examples_are_compared_and_refused_as_any_other(house):
-    one = house(worth=["    return 1"])
-    shop = make_shop(one)
-    assert one.send(shop, "worth", examples=[Example("x" * 100_000)] * 32).type == "Refused"
-    assert well(one, shop)
+def test_huge_examples_are_compared_and_refused_as_any_other(build_house: BuildHouse) -> None:
+    house = build_house(worth=["    return 1"])
+    shop = make_shop(house)
+    assert house.send(shop, "worth", examples=[Example("x" * 100_000)] * 32).type == "Refused"
+    assert well(house, shop)

@@ -1,5 +1,8 @@
 """What the writing of a method does to the image, one step at a time, each in a transaction of the test's."""
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -8,8 +11,8 @@ from tests.uvm.generation.played import request_for
 from tests.uvm.images import awakened
 from uvm.errors import NotAllowed, NotUnderstood
 from uvm.generation.claims import LostClaim
-from uvm.generation.events import Advance, Install
 from uvm.generation.installer import Installer
+from uvm.generation.instructions import Advance, Install
 from uvm.generation.stages import IllegalStage
 from uvm.image.image import Image
 from uvm.image.methods import quarantine
@@ -53,22 +56,22 @@ class Desk:
 
 
 @pytest.fixture
-def desk():
+def desk() -> Iterator[Any]:
     with awakened() as image:
         yield Desk(image)
 
 
-def test_method_proof_message_and_library_are_one_step(desk):
+def test_method_proof_message_and_library_are_one_step(desk: Any) -> None:
     oid = desk.tried()
     assert desk.installer.put(desk.order(oid)) is True
-    made = desk.shop.own("worth")
-    assert made.own("source") == SOURCE and made.own("proof") == {"mode": "base"}
+    installed = desk.shop.own("worth")
+    assert installed.own("source") == SOURCE and installed.own("proof") == {"mode": "base"}
     message = desk.image.at(Reference(oid))
-    assert message.own("stage") == "installed" and message.own("method") is made
+    assert message.own("stage") == "installed" and message.own("method") is installed
     assert desk.installer.from_library(desk.request) == (SOURCE, "brick", [])
 
 
-def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk):
+def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk: Any) -> None:
     desk.installer.put(desk.order(desk.tried()))
     assert desk.installer.claim(desk.request).state == "installed"
     quarantine(desk.shop.own("worth"), "no")
@@ -76,7 +79,7 @@ def test_what_is_out_of_use_is_not_in_the_library_and_fulfils_no_request(desk):
     assert desk.installer.claim(desk.request).state == "mine"
 
 
-def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_the_counters_do_not(desk):
+def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_the_counters_do_not(desk: Any) -> None:
     oid = desk.tried()
     desk.image.manager.commit()
     desk.image.manager.begin()
@@ -86,23 +89,24 @@ def test_an_object_that_has_changed_since_the_trial_stops_the_installation_and_t
     assert desk.installer.put(desk.order(oid, {genesis._p_oid: old})) is True
 
 
-def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk):
+def test_nobody_but_the_owner_advances_and_no_stage_is_left_out(desk: Any) -> None:
     oid = desk.installer.claim(desk.request).oid
     assert desk.of("uvm-2/1").claim(desk.request).state == "theirs"
-    for step in (
+    steps: tuple[Callable[[], object], ...] = (
         lambda: desk.of("uvm-2/1").advance(desk.step(oid, "reified", "reflected")),
         lambda: desk.of("uvm-2/1").renew(oid, "reified"),
         lambda: desk.of("uvm-2/1").back_to_trial(oid),
         lambda: desk.of("uvm-2/1").wait_for(oid, "k"),
         lambda: desk.installer.advance(desk.step(oid, "drafted", "audited")),
-    ):
+    )
+    for step in steps:
         with pytest.raises(LostClaim):
             step()
     with pytest.raises(IllegalStage):
         desk.installer.advance(desk.step(oid, "reified", "tried"))
 
 
-def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk):
+def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk: Any) -> None:
     genesis = desk.image.named("genesis_obj")
     request = msgspec.structs.replace(desk.request, receiver=genesis._p_oid, rights=frozenset())
     with pytest.raises(NotUnderstood):
@@ -110,7 +114,7 @@ def test_nothing_is_written_for_what_only_a_primordial_object_could_hold(desk):
     assert desk.installer.holder(msgspec.structs.replace(request, rights=frozenset({"policy"}))) == genesis._p_oid
 
 
-def test_a_method_takes_no_value_out_of_its_slot(desk):
+def test_a_method_takes_no_value_out_of_its_slot(desk: Any) -> None:
     oid = desk.tried()
     desk.shop.put("worth", 5)
     with pytest.raises(NotAllowed):

@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,6 +17,7 @@ from uvm.image.message_object import shape
 from uvm.image.methods import runs
 from uvm.language.audit import meaning
 from uvm.objects import KIND, UvmObject
+from uvm.trial.client import TrialServer
 
 VALUES = (1, 2, 3, 4)
 DIGEST = "c" * 64
@@ -23,29 +25,29 @@ MODEL = "0" * 64
 OBJECTS = 5
 
 
-def source(value):
+def source(value: int) -> str:
     return f"def worth(self):\n    return {value}\n"
 
 
 class Method:
     """A method object, as the model has it. `marked`: the revocation that keeps it may give it back."""
 
-    def __init__(self, value, author, shared):
+    def __init__(self, value: int, author: str, shared: bool) -> None:
         self.value, self.author, self.shared = value, author, shared
         self.quarantined = self.marked = False
 
     @property
-    def runs(self):
+    def runs(self) -> bool:
         return not self.quarantined
 
 
 class Library(RuleBasedStateMachine):
     """Objects of one shape, and one selector."""
 
-    trials = None
+    trials: TrialServer
 
     @initialize()
-    def awaken(self):
+    def awaken(self) -> None:
         self.opened = awakened()
         image = self.opened.__enter__()
         self.directory = tempfile.TemporaryDirectory()
@@ -62,84 +64,84 @@ class Library(RuleBasedStateMachine):
         bodies = {"worth": [f"    return {value}" for value in VALUES]}
         self.house = House(image, self.trials, bodies, home, drafts=len(VALUES))
         self.objects = [make_shop(self.house) for _ in range(3)]
-        self.slots = dict.fromkeys(range(3))
-        self.known = False
-        self.given = None
-        self.withdrawn = set()
+        self.slots: dict[int, Method | None] = dict.fromkeys(range(3))
+        self.in_library = False
+        self.published: Method | None = None
+        self.withdrawn: set[int] = set()
         self.revoked = False
-        self.methods = []
+        self.methods: list[Method] = []
 
-    def teardown(self):
+    def teardown(self) -> None:
         if hasattr(self, "opened"):
             self.opened.__exit__(None, None, None)
             self.directory.cleanup()
 
     # --- the model ---
 
-    def current(self):
-        return self.given if self.given is not None and self.given.runs else None
+    def current(self) -> Any:
+        return self.published if self.published is not None and self.published.runs else None
 
-    def made(self, value, author, shared):
+    def install(self, value: Any, author: Any, shared: Any) -> Any:
         self.methods.append(Method(value, author, shared))
         return self.methods[-1]
 
-    def publish(self, method):
-        self.known, self.given, method.shared = True, method, True
+    def publish(self, method: Any) -> None:
+        self.in_library, self.published, method.shared = True, method, True
         self.withdrawn.discard(method.value)
 
-    def withdraw(self, value):
-        if self.given is not None and self.given.value == value:
-            self.given = None
+    def withdraw(self, value: Any) -> None:
+        if self.published is not None and self.published.value == value:
+            self.published = None
         self.withdrawn.add(value)
 
     # --- what may happen ---
 
     @rule(number=st.integers(0, OBJECTS - 1))
-    def send(self, number):
+    def send(self, number: int) -> None:
         number %= len(self.objects)
-        held = self.slots[number]
+        method = self.slots[number]
         answer = self.house.send(self.objects[number], "worth")
-        if held is None or not held.runs:
-            held = self.current()
-            if held is None:
+        if method is None or not method.runs:
+            method = self.current()
+            if method is None:
                 left = [value for value in VALUES if value not in self.withdrawn]
                 if not left:
                     assert isinstance(answer, ImageError) and answer.type == "Refused"
                     return
-                held = self.made(left[0], "model" if self.revoked else "adapter", True)
-                self.publish(held)
-            self.slots[number] = held
-        assert answer == held.value
+                method = self.install(left[0], "model" if self.revoked else "adapter", True)
+                self.publish(method)
+            self.slots[number] = method
+        assert answer == method.value
 
     @rule(number=st.integers(0, OBJECTS - 1), value=st.sampled_from(VALUES), here=st.booleans())
-    def correct(self, number, value, here):
+    def correct(self, number: int, value: Any, here: Any) -> None:
         number %= len(self.objects)
-        held = self.slots[number]
-        told = offer(self.house, self.objects[number], "worth", source(value), here=here)
-        assert not isinstance(told, ImageError), told
-        if held is not None and held.shared and not here:
-            if held.value != value:
-                self.withdraw(held.value)
-            held.value, held.author, held.quarantined = value, "tool", False
-            self.publish(held)
+        method = self.slots[number]
+        answer = offer(self.house, self.objects[number], "worth", source(value), here=here)
+        assert not isinstance(answer, ImageError), answer
+        if method is not None and method.shared and not here:
+            if method.value != value:
+                self.withdraw(method.value)
+            method.value, method.author, method.quarantined = value, "tool", False
+            self.publish(method)
         else:
-            self.slots[number] = self.made(value, "tool", False)
-            if self.known and not here:
+            self.slots[number] = self.install(value, "tool", False)
+            if self.in_library and not here:
                 self.publish(self.slots[number])
 
     @rule(number=st.integers(0, OBJECTS - 1))
-    def remove(self, number):
+    def remove(self, number: int) -> None:
         number %= len(self.objects)
-        held = self.slots[number]
-        if held is None:
+        method = self.slots[number]
+        if method is None:
             return
         self.house.send(self.objects[number], "removeSlot_", "worth")
         self.slots[number] = None
-        if held.shared:
-            self.withdraw(held.value)
+        if method.shared:
+            self.withdraw(method.value)
 
     @rule(number=st.integers(0, OBJECTS - 1))
-    def clone(self, number):
+    def clone(self, number: int) -> None:
         if len(self.objects) < OBJECTS:
             number %= len(self.objects)
             self.slots[len(self.objects)] = self.slots[number]
@@ -147,7 +149,7 @@ class Library(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.revoked)
     @rule()
-    def revoke(self):
+    def revoke(self) -> None:
         answer = self.house.send("pLLM_obj", "revokeAuthor_", "adapter", DIGEST)
         assert not isinstance(answer, ImageError), answer
         self.revoked = True
@@ -157,7 +159,7 @@ class Library(RuleBasedStateMachine):
 
     @precondition(lambda self: self.revoked)
     @rule()
-    def restore(self):
+    def restore(self) -> None:
         answer = self.house.send("pLLM_obj", "restoreAuthor_", "adapter", DIGEST)
         assert not isinstance(answer, ImageError), answer
         self.revoked = False
@@ -170,32 +172,32 @@ class Library(RuleBasedStateMachine):
     # --- what must hold ---
 
     @invariant()
-    def agree(self):
+    def agree(self) -> None:
         if not hasattr(self, "house"):
             return
         image = self.house.image
 
-        def look():
+        def look() -> Any:
             slots = [image.at(reference).own("worth") for reference in self.objects]
             key = shape(image.at(self.objects[0]), "worth", 0, [])
-            given = library.current(image, key)
+            offered = library.current(image, key)
             values = [slot.own("source") if runs(slot) else None for slot in slots]
             identities = [id(slot) if isinstance(slot, UvmObject) else None for slot in slots]
-            return values, identities, given and given.own("source"), set(library.withdrawn(image, key))
+            return values, identities, offered and offered.own("source"), set(library.withdrawn(image, key))
 
-        values, identities, given, withdrawn = self.house.transactor.look(look)
-        held = [self.slots[number] for number in range(len(self.objects))]
-        assert values == [source(one.value) if one is not None and one.runs else None for one in held]
+        values, identities, offered, withdrawn = self.house.transactor.look(look)
+        methods = [self.slots[number] for number in range(len(self.objects))]
+        assert values == [source(method.value) if method is not None and method.runs else None for method in methods]
         current = self.current()
-        assert given == (source(current.value) if current is not None else None)
+        assert offered == (source(current.value) if current is not None else None)
         assert withdrawn == {meaning(source(value)) for value in self.withdrawn}
-        for number, one in enumerate(held):
-            same = [other for other in range(len(held)) if held[other] is one]
-            assert len({identities[other] for other in same}) == 1, f"{number} shares its method object"
+        for number, method in enumerate(methods):
+            same = [twin for twin in range(len(methods)) if methods[twin] is method]
+            assert len({identities[twin] for twin in same}) == 1, f"{number} shares its method object"
 
 
 @pytest.mark.parametrize("examples", [20])
-def test_any_series_leaves_lookup_and_library_as_a_plain_model_says(trials, examples):
+def test_any_series_leaves_lookup_and_library_as_a_plain_model_says(trials: TrialServer, examples: Any) -> None:
     Library.trials = trials
     run_state_machine_as_test(
         Library,

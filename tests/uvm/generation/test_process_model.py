@@ -12,25 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.uvm.generation.played import OK, Played, needs, request_for, thinks, unanswered, wrote
 from uvm.errors import ImageFull, KernelFault
-from uvm.generation import process
 from uvm.generation.events import (
-    ApplyRule,
-    AskWriter,
     Chosen,
     Claimed,
     ClaimLost,
-    DrawCommission,
-    Install,
-    KeepClauses,
+    GenerationEvent,
     LibraryFound,
-    LookUpLibrary,
     NeedProbed,
     ObjectsChanged,
     PersonaUnknown,
-    ProbeNeed,
-    ResolveNeed,
     RuleFailed,
-    TakeClaim,
     ThoughtAnswered,
     ThoughtUnanswered,
     TrialBusy,
@@ -38,7 +29,19 @@ from uvm.generation.events import (
     WriterFailed,
     WritingDelta,
 )
-from uvm.generation.process import AGAIN, NEEDS, RETRIALS
+from uvm.generation.generation import AGAIN, NEEDS, RETRIALS
+from uvm.generation.instructions import (
+    ApplyRule,
+    AskWriter,
+    DrawCommission,
+    Install,
+    KeepClauses,
+    LookUpLibrary,
+    ProbeNeed,
+    ResolveNeed,
+    TakeClaim,
+)
+from uvm.generation.process import requests
 from uvm.generation.stages import Claim, Draft
 from uvm.trial.protocol import TrialError, TrialOutcome
 
@@ -54,7 +57,7 @@ REFUSAL = {"type": "Refused", "message": "no", "remedy": "", "details": {}}
 class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.most = mock.patch.object(process, "MOST", MOST)
+        self.most = mock.patch.object(requests, "MOST", MOST)
         self.most.start()
         self.world = Played(drafts=DRAFTS)
 
@@ -74,24 +77,24 @@ class Model(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.world.passes(seconds)
 
-    @precondition(lambda self: self.world.asked)
+    @precondition(lambda self: self.world.pending)
     @rule(pick=picks)
     def go_well(self, pick: int) -> None:
-        order = self.world.asked[pick % len(self.world.asked)]
+        order = self.world.pending[pick % len(self.world.pending)]
         self.world.end(order, self.world.well(order))
 
-    @precondition(lambda self: self.world.asked)
-    @rule(pick=picks, way=picks, drafts=st.lists(st.sampled_from(BODIES), min_size=1, max_size=2))
-    def go_otherwise(self, pick: int, way: int, drafts: list[str]) -> None:
-        order = self.world.asked[pick % len(self.world.asked)]
+    @precondition(lambda self: self.world.pending)
+    @rule(pick=picks, which=picks, drafts=st.lists(st.sampled_from(BODIES), min_size=1, max_size=2))
+    def go_otherwise(self, pick: int, which: int, drafts: list[str]) -> None:
+        order = self.world.pending[pick % len(self.world.pending)]
         number = getattr(order, "generation", 0)
-        others = []
+        others: list[GenerationEvent] = []
         match order:
             case TakeClaim(request=request):
                 left = [Draft(source=f"def {request.selector}(self):\n{body}\n", persona="ann") for body in drafts]
                 claims = [("theirs", "drafted", []), ("installed", "installed", []), ("refused", "refused", []), ("mine", "drafted", left)]
                 oid = bytes(6) + number.to_bytes(2)
-                others = [Claimed(number, Claim(state, oid, stage, kept, REFUSAL)) for state, stage, kept in claims]
+                others = [Claimed(number, Claim(state, oid, stage, stored, REFUSAL)) for state, stage, stored in claims]
             case LookUpLibrary(request=request):
                 others = [LibraryFound(number, f"def {request.selector}(self):\n{drafts[0]}\n", "ann")]
             case DrawCommission():
@@ -106,7 +109,7 @@ class Model(RuleBasedStateMachine):
                 return
         wrong = [self.world.wrong(order, error) for error in (KernelFault("a fault"), ImageFull("no room"), None)]
         ways = [*others, *others, *wrong, *([] if isinstance(order, TakeClaim | KeepClauses) else [ClaimLost(number)])]
-        self.world.end(order, ways[way % len(ways)])
+        self.world.end(order, ways[which % len(ways)])
 
     @precondition(lambda self: self.world.questions)
     @rule(pick=picks, bodies=st.lists(st.sampled_from(BODIES), min_size=1, max_size=DRAFTS), well=st.booleans())
@@ -145,9 +148,9 @@ class Model(RuleBasedStateMachine):
     @rule(pick=picks)
     def lose(self, pick: int) -> None:
         """A renewal finds another owner."""
-        generations = self.world.process._by_number
-        held = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
-        mine = sorted(number for number in held if not generations[number].testing)
+        generations = self.world.process.registry.by_number
+        lasting = {order.generation for order in [*self.world.questions.values(), *self.world.trials.values()]}
+        mine = sorted(number for number in lasting if not generations[number].testing)
         if mine:
             self.world.happens(ClaimLost(mine[pick % len(mine)]))
 
@@ -155,18 +158,18 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_forgotten(self) -> None:
-        generations = self.world.process._by_number.values()
+        generations = self.world.process.registry.by_number.values()
         waiting = sorted(waiter for generation in generations for waiter in generation.waiters if isinstance(waiter, int))
         assert waiting == sorted(self.world.waiting)
 
     @invariant()
     def bounds_hold(self) -> None:
-        world, generations = self.world, self.world.process._by_number
-        assert len(generations) == len(world.process._by_key) <= MOST
+        world, generations = self.world, self.world.process.registry.by_number
+        assert len(generations) == len(world.process.registry.by_key) <= MOST
         running = {question for generation in generations.values() for question in generation.questions}
         assert set(world.questions) == running, "a question is asked for what goes on, and cancelled with it"
         assert set(world.trials) == {number for number, generation in generations.items() if generation.step == "trying"}
-        for number in world.seen:
+        for number in world.numbers:
             assert world.counts["DrawCommission", number] <= AGAIN + 1
             assert world.counts["AskWriter", number] <= (AGAIN + 1) * DRAFTS
             assert world.counts["ProbeNeed", number] <= NEEDS
@@ -188,7 +191,7 @@ class Model(RuleBasedStateMachine):
                     self.world.passes(1.0)
                 else:
                     break
-            assert not self.world.waiting and not self.world.process._by_key and not self.world.process._by_number
+            assert not self.world.waiting and not self.world.process.registry.by_key and not self.world.process.registry.by_number
         finally:
             self.most.stop()
 

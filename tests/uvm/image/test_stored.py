@@ -307,8 +307,8 @@ def offer(house: House, target, allowed):
             return Failed(error)
 
 
-def test_a_method_is_charged_to_who_had_it_written_and_none_is_begun_past_the_quota(house):
-    machine = house()
+def test_a_method_is_charged_to_who_had_it_written_and_none_is_begun_past_the_quota(build_house):
+    machine = build_house()
     shop = make_shop(machine)
     allowed = 20_000
     assert isinstance(offer(machine, shop, allowed), Answered)

@@ -208,59 +208,59 @@ def teach(image, *lessons, rounds=ENOUGH):
     image.manager.commit()
 
 
-def test_an_accepted_draft_a_removed_method_and_a_refusal_are_lessons(house):
-    one = house(worth=["    return self.cost"], broken=["    return self.cost / 0"])
-    shop = make_shop(one)
-    one.send(shop, "worth")
-    one.writers.tick(1e9)
-    assert learned(one.image) == 1
-    one.send(shop, "broken")
-    one.writers.tick(2e9)
-    assert learned(one.image) == 2
-    offer(one, shop, "worth", "def worth(self):\n    return self.cost * 2\n", session="t", seq=1)
-    one.writers.tick(3e9)
-    assert learned(one.image) == 3, "a tool has corrected the persona"
+def test_an_accepted_draft_a_removed_method_and_a_refusal_are_lessons(build_house):
+    house = build_house(worth=["    return self.cost"], broken=["    return self.cost / 0"])
+    shop = make_shop(house)
+    house.send(shop, "worth")
+    house.writers.tick(1e9)
+    assert learned(house.image) == 1
+    house.send(shop, "broken")
+    house.writers.tick(2e9)
+    assert learned(house.image) == 2
+    offer(house, shop, "worth", "def worth(self):\n    return self.cost * 2\n", session="t", seq=1)
+    house.writers.tick(3e9)
+    assert learned(house.image) == 3, "a tool has corrected the persona"
 
 
-def test_removing_a_generated_method_tells_who_wrote_it_and_for_what(house):
-    one = house(worth=["    return self.cost"])
-    shop = make_shop(one)
-    one.send(shop, "worth")
-    message = one.send(shop, "explain_", "worth")["proof"]["message"]
-    outcome = one.bench.send(shop, "removeSlot_", "worth")
+def test_removing_a_generated_method_tells_who_wrote_it_and_for_what(build_house):
+    house = build_house(worth=["    return self.cost"])
+    shop = make_shop(house)
+    house.send(shop, "worth")
+    message = house.send(shop, "explain_", "worth")["proof"]["message"]
+    outcome = house.bench.send(shop, "removeSlot_", "worth")
     assert [(str(Reference(oid)), author) for oid, author in outcome.taken_back] == [(message, "brick")]
-    one.bench.install("genesis_obj", "own_one", "def own_one(self):\n    return 1\n")
-    assert one.bench.send("genesis_obj", "removeSlot_", "own_one").taken_back == []
+    house.bench.install("genesis_obj", "own_one", "def own_one(self):\n    return 1\n")
+    assert house.bench.send("genesis_obj", "removeSlot_", "own_one").taken_back == []
 
 
-def test_before_the_router_knows_the_words_decide_and_afterwards_it_does_and_the_message_says_why(house):
-    one = house(**{"*": ["    return 1"]})
-    shop = make_shop(one)
-    one.send(shop, "total_view")
-    cold = plan_of(one, one.send(shop, "explain_", "total_view")["proof"]["message"])
+def test_before_the_router_knows_the_words_decide_and_afterwards_it_does_and_the_message_says_why(build_house):
+    house = build_house(**{"*": ["    return 1"]})
+    shop = make_shop(house)
+    house.send(shop, "total_view")
+    cold = plan_of(house, house.send(shop, "explain_", "total_view")["proof"]["message"])
     assert cold["personas"] == ["robin"] and cold["routed"] == []
-    teach(one.image, ("total_of_all", "alfred"), ("rename", "brick"))
-    one.send(shop, "total_of_all")
-    warm = plan_of(one, one.send(shop, "explain_", "total_of_all")["proof"]["message"])
+    teach(house.image, ("total_of_all", "alfred"), ("rename", "brick"))
+    house.send(shop, "total_of_all")
+    warm = plan_of(house, house.send(shop, "explain_", "total_of_all")["proof"]["message"])
     assert warm["personas"] == ["alfred"] and warm["routed"][0][0] == "alfred" and warm["routed"][0][1] > 0.9
 
 
-def test_an_unsure_router_lets_the_two_likeliest_personas_compete(house):
-    one = house(**{"*": ["    return 1"]})
-    shop = make_shop(one)
-    teach(one.image, ("peek", "robin"), ("peek", "babs"), ("rename", "brick"))
-    one.send(shop, "peek")
-    plan = plan_of(one, one.send(shop, "explain_", "peek")["proof"]["message"])
+def test_an_unsure_router_lets_the_two_likeliest_personas_compete(build_house):
+    house = build_house(**{"*": ["    return 1"]})
+    shop = make_shop(house)
+    teach(house.image, ("peek", "robin"), ("peek", "babs"), ("rename", "brick"))
+    house.send(shop, "peek")
+    plan = plan_of(house, house.send(shop, "explain_", "peek")["proof"]["message"])
     assert sorted(plan["personas"]) == ["babs", "robin"]
 
 
-def test_the_rule_in_the_image_is_replaced_by_a_message(house):
-    one = house(worth=["    return self.cost"])
-    shop = make_shop(one)
-    teach(one.image, ("worth", "robin"))
-    one.bench.install("pLLM_obj", "personasFor_", "def personasFor_(self, message):\n    return ['alfred']\n", 1)
-    one.send(shop, "worth")
-    assert one.send(shop, "explain_", "worth")["author"] == "alfred"
+def test_the_rule_in_the_image_is_replaced_by_a_message(build_house):
+    house = build_house(worth=["    return self.cost"])
+    shop = make_shop(house)
+    teach(house.image, ("worth", "robin"))
+    house.bench.install("pLLM_obj", "personasFor_", "def personasFor_(self, message):\n    return ['alfred']\n", 1)
+    house.send(shop, "worth")
+    assert house.send(shop, "explain_", "worth")["author"] == "alfred"
 
 
 def test_only_messages_are_routed():
@@ -272,13 +272,13 @@ def test_only_messages_are_routed():
 # --- what is asked of the model ----------------------------------------------------------------------------------------
 
 
-def test_questions_for_a_waiting_tool_are_interactive_and_the_images_own_are_background(house):
-    one = house(worth=["    return self.cost"], other=["    return self.cost"])
-    shop = make_shop(one)
+def test_questions_for_a_waiting_tool_are_interactive_and_the_images_own_are_background(build_house):
+    house = build_house(worth=["    return self.cost"], other=["    return self.cost"])
+    shop = make_shop(house)
     for selector, session in (("worth", "s1"), ("other", "heartbeat")):
-        (outcome,) = one.bench.run(one.bench.delivery(shop, selector, session=session, seq=1))
-        one.write(msgspec.structs.replace(outcome, session=session))
-    asked = [(generate.priority, generate.session, generate.logprobs) for generate in one.model.asked]
+        (outcome,) = house.bench.run(house.bench.delivery(shop, selector, session=session, seq=1))
+        house.write(msgspec.structs.replace(outcome, session=session))
+    asked = [(generate.priority, generate.session, generate.logprobs) for generate in house.model.asked]
     assert asked == [("interactive", "s1", True), ("background", "heartbeat", True)]
 
 

@@ -234,14 +234,14 @@ class TestMissing:
         assert {**plain.plan, "prompt": ""} == {**strange.plan, "prompt": ""}
         assert "name = ['name']" in strange.plan["prompt"] and strange.selector == "sing"
 
-    def test_its_method_is_written_tried_chosen_and_runs(self, house):
-        one = house(worth=["    return self.cost * self.clone"])
-        shop = make_shop(one)
+    def test_its_method_is_written_tried_chosen_and_runs(self, build_house):
+        house = build_house(worth=["    return self.cost * self.clone"])
+        shop = make_shop(house)
         for word in WORDS:
-            one.send(shop, MIRROR, "setSlot_value_", word, 3)
-        assert one.send(shop, "worth") == 12
-        assert one.stages() == ["reified", "reflected", "drafted", "audited", "tried", "installed"]
-        assert one.send(shop, MIRROR, "explain_", "worth")["author"] == "brick"
+            house.send(shop, MIRROR, "setSlot_value_", word, 3)
+        assert house.send(shop, "worth") == 12
+        assert house.stages() == ["reified", "reflected", "drafted", "audited", "tried", "installed"]
+        assert house.send(shop, MIRROR, "explain_", "worth")["author"] == "brick"
 
     def test_a_draft_is_not_led_to_send_what_is_data(self, bench):
         image = bench.image
@@ -258,12 +258,12 @@ class TestMissing:
             image.manager.abort()
         assert sent == [(True, False, True), (False, True, True)]
 
-    def test_a_tools_method_may_use_such_words(self, house):
-        one = house()
-        shop = make_shop(one)
+    def test_a_tools_method_may_use_such_words(self, build_house):
+        house = build_house()
+        shop = make_shop(house)
         source = "def found(self):\n    self.parents = ['Ann']\n    self.names = self.parents + ['Al']\n    return self.names\n"
-        assert offer(one, shop, "found", source)["proof"]["trial"]["result"] == ["Ann", "Al"]
-        assert one.send(shop, "found") == ["Ann", "Al"] == one.send(shop, "names")
+        assert offer(house, shop, "found", source)["proof"]["trial"]["result"] == ["Ann", "Al"]
+        assert house.send(shop, "found") == ["Ann", "Al"] == house.send(shop, "names")
 
     def test_a_method_does_not_take_a_data_slots_place(self, bench):
         request = CreateMethod(id=1, target=hidden(bench, ["names"]), selector="names", source="def names(self):\n    return 1\n")
@@ -357,10 +357,10 @@ class TestBrokenPolicy:
             ("chooseFrom_", "def chooseFrom_(self, candidates):\n    return 99\n", "Refused"),
         ],
     )
-    def test_a_plan_or_a_choice_that_is_none_is_blamed_on_who_made_it(self, house, selector, source, kind):
-        one = house(worth=["    return self.cost", "    return self.cost + 0"])
-        one.bench.install("pLLM_obj", selector, source, 1)
-        failed = one.send(make_shop(one), "worth")
+    def test_a_plan_or_a_choice_that_is_none_is_blamed_on_who_made_it(self, build_house, selector, source, kind):
+        house = build_house(worth=["    return self.cost", "    return self.cost + 0"])
+        house.bench.install("pLLM_obj", selector, source, 1)
+        failed = house.send(make_shop(house), "worth")
         assert isinstance(failed, ImageError) and failed.type == kind
         assert failed.message.startswith("worth ") and selector in failed.message
         assert (failed.details["selector"], failed.details["failed"]) == ("worth", selector)

@@ -1,7 +1,9 @@
 """Files of objects: by digest, once, on a real image server; left out, and found again in the image that has them."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,18 +25,18 @@ ADAPTER = hashlib.sha256(WEIGHTS + b"adapter").hexdigest()
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory):
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with running_server(tmp_path_factory.mktemp("here")) as here, running_server(tmp_path_factory.mktemp("there")) as there:
         yield here, there
 
 
 @pytest.fixture
-def worlds(servers):
+def worlds(servers: Any) -> Iterator[Any]:
     with awakened(servers[0].client(Database)) as here, awakened(servers[1].client(Database)) as there:
         yield World(here), World(there)
 
 
-def blob(image, content=WEIGHTS):
+def blob(image: Any, content: Any = WEIGHTS) -> Any:
     file_blob = Blob()
     image.connection.add(file_blob)
     with file_blob.open("w") as file:
@@ -42,7 +44,7 @@ def blob(image, content=WEIGHTS):
     return file_blob
 
 
-def adapter(world, content=WEIGHTS):
+def adapter(world: World, content: Any = WEIGHTS) -> Any:
     """An adapter as the kernel makes one, held by a persona."""
     digests = {"adapter_model.safetensors": hashlib.sha256(content).hexdigest()}
     return UvmObject(
@@ -56,28 +58,24 @@ def adapter(world, content=WEIGHTS):
     )
 
 
-def give(world, name, **slots):
-    world.image.manager.begin()
-    owner = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: factory(world) for slot, factory in slots.items()}})
-    for value in owner._slots.values():
-        if isinstance(value, UvmObject):
-            model_registry.enter(world.image, "adapter", value)
-    world.image.give_name(owner, name)
-    world.image.manager.commit()
+def give(world: World, name: str, **slots: Any) -> Any:
+    with world.changing():
+        owner = UvmObject({PARENTS: [world.image.named("traits_obj")], **{slot: factory(world) for slot, factory in slots.items()}})
+        for value in owner._slots.values():
+            if isinstance(value, UvmObject):
+                model_registry.enter(world.image, "adapter", value)
+        world.image.give_name(owner, name)
     return owner
 
 
-def bytes_of(world, name, slot):
-    world.image.manager.begin()
-    try:
+def bytes_of(world: World, name: str, slot: Any) -> Any:
+    with world.looking():
         stored = world.image.named(name).own(slot)
         with stored.open("r") as file:
             return file.read()
-    finally:
-        world.image.manager.abort()
 
 
-def exported_file(world, target):
+def exported_file(world: World, target: Any) -> Any:
     content, offset = b"", 0
     first = world.answer(Export(1, [target]))
     while True:
@@ -88,11 +86,11 @@ def exported_file(world, target):
         offset = answer.offset
 
 
-def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(worlds):
+def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(worlds: Any) -> None:
     here, there = worlds
-    shared = []
+    shared: list[Any] = []
 
-    def shared_blob(world):
+    def shared_blob(world: World) -> Any:
         shared.append(shared[0] if shared else blob(world.image))
         return shared[-1]
 
@@ -103,17 +101,16 @@ def test_a_file_goes_along_by_its_digest_and_is_one_file_for_all_who_have_it(wor
     there.limits = Limits(stored=100_000_000)
     there.answer(Import(id=1, upload=upload))
     assert bytes_of(there, "box", "weights") == WEIGHTS == bytes_of(there, "box", "again")
-    there.image.manager.begin()
-    box = there.image.named("box")
-    assert box.own("weights") is box.own("again")
-    assert box.own(CHARGED)["local"] > len(WEIGHTS)
-    there.image.manager.abort()
+    with there.looking():
+        box = there.image.named("box")
+        assert box.own("weights") is box.own("again")
+        assert box.own(CHARGED)["local"] > len(WEIGHTS)
     assert [msgspec.msgpack.decode(document)["slots"] for document in there.bundle("box").objects] == [
         {"weights": {"blob": DIGEST}, "again": {"blob": DIGEST}}
     ]
 
 
-def test_a_file_that_was_left_out_must_be_there(worlds):
+def test_a_file_that_was_left_out_must_be_there(worlds: Any) -> None:
     here, there = worlds
     give(here, "left", weights=lambda world: blob(world.image, b"left out"))
     bundle = here.bundle("left")
@@ -122,12 +119,11 @@ def test_a_file_that_was_left_out_must_be_there(worlds):
     give(there, "owner", file=lambda world: blob(world.image, b"left out"))
     there.answer(Import(id=1, bundle=encode(bundle)))
     assert bytes_of(there, "left", "weights") == b"left out"
-    there.image.manager.begin()
-    assert there.image.named("left").own("weights") is there.image.named("owner").own("file")
-    there.image.manager.abort()
+    with there.looking():
+        assert there.image.named("left").own("weights") is there.image.named("owner").own("file")
 
 
-def test_a_file_is_found_among_those_of_an_adapter(worlds):
+def test_a_file_is_found_among_those_of_an_adapter(worlds: Any) -> None:
     here, there = worlds
     give(there, "persona", adapter=lambda world: adapter(world, b"of an adapter"))
     give(here, "copy", weights=lambda world: blob(world.image, b"of an adapter"))
@@ -135,7 +131,7 @@ def test_a_file_is_found_among_those_of_an_adapter(worlds):
     assert bytes_of(there, "copy", "weights") == b"of an adapter"
 
 
-def test_an_adapter_is_named_by_its_digest_and_stays(worlds):
+def test_an_adapter_is_named_by_its_digest_and_stays(worlds: Any) -> None:
     here, there = worlds
     give(here, "dana", adapter=adapter)
     bundle = here.bundle("dana")
@@ -144,12 +140,11 @@ def test_an_adapter_is_named_by_its_digest_and_stays(worlds):
         there.answer(Import(id=1, bundle=encode(bundle), rename={"dana": "erin"}))
     assert caught.value.details["missing"] == [{"reference": f"adapter {ADAPTER}", "from": ["dana"]}]
     here.answer(Import(id=1, bundle=encode(bundle), rename={"dana": "erin"}))
-    here.image.manager.begin()
-    assert here.image.named("erin").own("adapter") is here.image.named("dana").own("adapter")
-    here.image.manager.abort()
+    with here.looking():
+        assert here.image.named("erin").own("adapter") is here.image.named("dana").own("adapter")
 
 
-def test_a_file_with_another_digest_changes_nothing_and_leaves_nothing(worlds, servers):
+def test_a_file_with_another_digest_changes_nothing_and_leaves_nothing(worlds: Any, servers: Any) -> None:
     here, there = worlds
     give(here, "false", weights=lambda world: blob(world.image))
     upload = there.upload(WEIGHTS[:-1] + b"!", DIGEST, there.upload(encode(here.bundle("false"))))
@@ -162,11 +157,11 @@ def test_a_file_with_another_digest_changes_nothing_and_leaves_nothing(worlds, s
         there.do("false", "slotNames")
 
 
-def files(server) -> set[Path]:
+def files(server: Any) -> set[Path]:
     return {path for path in server.home.blobs.rglob("*") if path.is_file()}
 
 
-def test_files_count_as_what_a_message_stores(worlds):
+def test_files_count_as_what_a_message_stores(worlds: Any) -> None:
     here, there = worlds
     give(here, "heavy", weights=lambda world: blob(world.image))
     bundle = encode(here.bundle("heavy"))

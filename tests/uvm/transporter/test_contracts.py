@@ -1,15 +1,19 @@
 """Methods with examples come in when they hold, all of them before the one commit, and none of the import does when one does not."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
 import pytest
 
 from tests.uvm.images import awakened
-from tests.uvm.transporter.world import World, changed
+from tests.uvm.transporter.world import World, changed, refused
 from uvm import errors
 from uvm.image import contract
 from uvm.protocol import Bundle, Example, Import, MethodDocument, encode
 from uvm.rights import Limits
 from uvm.transporter import contracts
+from uvm.transporter.contracts import ImportTest, ImportVerdict
 from uvm.trial.protocol import NeededThought
 
 TWICE = "def twice_(self, a):\n    return a * 2\n"
@@ -17,56 +21,36 @@ TOTAL = "def total(self):\n    return self.twice_(self.price)\n"
 
 
 @pytest.fixture
-def world(trials):
-    with awakened() as image:
-        yield World(image, trials=trials)
-
-
-@pytest.fixture
-def bundle():
+def bundle() -> Iterator[Any]:
     """A shop with a price, a method with examples that sends another one of its own, and a clone that inherits them."""
     with awakened() as image:
-        other = World(image)
-        shop = other.do("genesis_obj", "clone")
-        other.do(shop, "nameAs_", "shop")
-        other.do("shop", "setSlot_value_", "price", 3)
-        other.install("shop", "twice_", TWICE, 1, policy=False)
-        other.install("shop", "total", TOTAL, policy=False)
-        heir = other.do("shop", "clone")
-        other.do(heir, "nameAs_", "stall")
-        other.do("stall", "setSlot_value_", "rent", 4)
-        keep(other, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
-        yield other.bundle()
+        source_world = World(image)
+        source_world.clone("genesis_obj", "shop", price=3)
+        source_world.install("shop", "twice_", TWICE, 1, policy=False)
+        source_world.install("shop", "total", TOTAL, policy=False)
+        source_world.clone("shop", "stall", rent=4)
+        keep(source_world, "shop", "total", Example(result=6), Example(result=10, slots={"price": 5}))
+        yield source_world.bundle()
 
 
-def keep(world, name, selector, *examples):
-    world.image.manager.begin()
-    receiver = world.image.target(name)
-    method = receiver.lookup(selector)
-    contract.keep(method, [contract.clause(receiver, example) for example in examples], world.image.visible)
-    world.image.manager.commit()
+def keep(world: World, name: str, selector: str, *examples: Any) -> None:
+    with world.changing():
+        receiver = world.image.target(name)
+        method = receiver.lookup(selector)
+        contract.keep(method, [contract.clause(receiver, example) for example in examples], world.image.visible)
 
 
-def with_source(bundle, key, selector, source, **fields):
+def with_source(bundle: Bundle, key: str, selector: str, source: str, **fields: Any) -> Any:
     document = next(document for document in map(msgspec.msgpack.decode, bundle.objects) if document["key"] == key)
     document = msgspec.convert(document["methods"], dict[str, MethodDocument])
     return changed(bundle, key, methods={**document, selector: msgspec.structs.replace(document[selector], source=source, **fields)})
 
 
-def refused(world, bundle, **options):
-    """The error of an import that must leave everything as it was."""
-    before, newest = world.picture(), world.image.database.storage.lastTransaction()
-    with pytest.raises((errors.ImageError, errors.AttemptEnded)) as caught:
-        world.take_in(bundle, **options)
-    assert world.picture() == before and world.image.database.storage.lastTransaction() == newest
-    return caught.value
-
-
-def test_methods_are_held_against_their_examples_before_they_come_in(world, bundle):
-    newest = world.image.database.storage.lastTransaction()
+def test_methods_are_held_against_their_examples_before_they_come_in(world: World, bundle: Bundle) -> None:
+    before = world.stored()
     preview = world.take_in(bundle, preview=True)
     assert (preview["held"], preview["untested"]) == (1, 1)
-    assert world.image.database.storage.lastTransaction() == newest
+    assert world.stored() == before
     answer = world.take_in(bundle)
     assert (answer["methods"], answer["held"], answer["untested"], answer["out_of_use"]) == (2, 1, 1, 0)
     assert {claim["selector"]: claim["examples"] for claim in answer["claims"]} == {"twice_": 0, "total": 2}
@@ -75,7 +59,7 @@ def test_methods_are_held_against_their_examples_before_they_come_in(world, bund
     assert world.do("shop", "explain_", "twice_")["proof"]["trial"] == "not tried in this image"
 
 
-def test_nothing_comes_in_where_one_does_not_hold_and_each_is_named(world, bundle):
+def test_nothing_comes_in_where_one_does_not_hold_and_each_is_named(world: World, bundle: Bundle) -> None:
     wrong = with_source(bundle, "shop", "total", "def total(self):\n    return self.price\n")
     error = refused(world, wrong)
     assert isinstance(error, errors.ExampleFailed)
@@ -92,23 +76,23 @@ def test_nothing_comes_in_where_one_does_not_hold_and_each_is_named(world, bundl
         ("def total(self):\n    while True:\n        self.price = self.price + 0\n", "TicksSpent"),
     ],
 )
-def test_a_method_that_cannot_be_tried_to_its_end_does_not_hold(world, bundle, source, why):
+def test_a_method_that_cannot_be_tried_to_its_end_does_not_hold(world: World, bundle: Bundle, source: str, why: str) -> None:
     world.limits = Limits(ticks=20_000)
     assert why in refused(world, with_source(bundle, "shop", "total", source)).details["failed"][0]["why"]
 
 
-def test_what_breaks_a_method_that_another_one_needs_is_found(world, bundle):
+def test_what_breaks_a_method_that_another_one_needs_is_found(world: World, bundle: Bundle) -> None:
     error = refused(world, with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return a\n"))
-    assert [one["selector"] for one in error.details["failed"]] == ["total"]
+    assert [failure["selector"] for failure in error.details["failed"]] == ["total"]
 
 
-def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
+def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world: World, bundle: Bundle) -> None:
     """`twice_` is the shop's; its example names a slot that the stall alone has."""
     document = with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return a + self.rent\n")
-    documents = {one["key"]: one for one in map(msgspec.msgpack.decode, document.objects)}
+    documents = {document["key"]: document for document in map(msgspec.msgpack.decode, document.objects)}
     methods = msgspec.convert(documents["shop"]["methods"], dict[str, MethodDocument])
-    kept = {"next": 2, "kept": [{"number": 1, "args": [1], "result": 8, "slots": {"rent": 7}}]}
-    methods = {"twice_": msgspec.structs.replace(methods["twice_"], examples=kept)}
+    record = {"next": 2, "kept": [{"number": 1, "args": [1], "result": 8, "slots": {"rent": 7}}]}
+    methods = {"twice_": msgspec.structs.replace(methods["twice_"], examples=record)}
     for key in ("shop", "stall"):
         slots = {name: tree for name, tree in documents[key]["slots"].items() if name != "total"}
         document = changed(document, key, slots=slots, **({"methods": methods} if key == "shop" else {}))
@@ -116,17 +100,15 @@ def test_an_example_that_was_given_for_an_heir_is_tried_on_it(world, bundle):
     assert world.do("stall", "twice_", 1) == 5
 
 
-def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world, bundle):
+def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world: World, bundle: Bundle) -> None:
     """The item is only being made while its method is tried, and means the same in the example."""
     with awakened() as image:
-        other = World(image)
-        shop, item = other.do("genesis_obj", "clone"), other.do("genesis_obj", "clone")
-        other.do(shop, "nameAs_", "shop")
-        other.do(item, "setSlot_value_", "price", 5)
-        other.do("shop", "setSlot_value_", "items", [item])
-        other.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
-        keep(other, "shop", "dearest", Example(result=item))
-        bundle = other.bundle()
+        source_world = World(image)
+        bolt = source_world.clone("genesis_obj", price=5)
+        source_world.clone("genesis_obj", "shop", items=[bolt])
+        source_world.install("shop", "dearest", "def dearest(self):\n    return self.items[0]\n", policy=False)
+        keep(source_world, "shop", "dearest", Example(result=bolt))
+        bundle = source_world.bundle()
     assert world.take_in(bundle)["held"] == 1
     assert world.do("shop", "dearest") == world.do("shop", "items")[0]
     wrong = with_source(bundle, "shop", "dearest", "def dearest(self):\n    return self\n")
@@ -138,25 +120,27 @@ def test_an_example_that_refers_to_what_comes_in_with_it_is_tried_on_that(world,
 
 
 @pytest.mark.parametrize("examples", ["text", {"kept": [1]}, {"next": 2, "kept": [{"number": 1, "result": 1, "nonsense": 2}]}])
-def test_what_is_no_example_is_refused_and_not_passed_over(world, bundle, examples):
+def test_what_is_no_example_is_refused_and_not_passed_over(world: World, bundle: Bundle, examples: Any) -> None:
     document = with_source(bundle, "shop", "total", TOTAL, examples=examples)
     assert isinstance(refused(world, document), errors.BadExport)
 
 
-def test_a_method_has_to_satisfy_what_the_one_that_it_replaces_had_to(world, bundle):
+def test_a_method_has_to_satisfy_what_the_one_that_it_replaces_had_to(world: World, bundle: Bundle) -> None:
     world.take_in(bundle)
     keep(world, "shop", "twice_", Example(result=8, args=[4]))
     worse = with_source(bundle, "shop", "twice_", "def twice_(self, a):\n    return 6 if a == 3 else 10\n")
     failed = refused(world, worse, replace=True).details["failed"]
-    assert [one["selector"] for one in failed] == ["twice_"] and "kept example 1" in failed[0]["why"]
+    assert [failure["selector"] for failure in failed] == ["twice_"] and "kept example 1" in failed[0]["why"]
     # What the image has already is not tried again.
     assert world.take_in(world.bundle(), replace=True)["held"] == 0
 
 
-def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(world, bundle, monkeypatch):
+def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(
+    world: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = World.test
 
-    def tries(self, test, delivery):
+    def tries(self: Any, test: Any, delivery: Any) -> Any:
         verdict = tried(self, test, delivery)
         if len(self.tested) == 1:
             self.do("traits_obj", "setSlot_value_", "something", 1)
@@ -168,45 +152,46 @@ def test_methods_are_tested_again_where_what_they_read_has_changed_meanwhile(wor
     assert len(world.tested) == 2
 
 
-def test_a_verdict_is_of_its_bundle_alone(world, bundle):
-    other = Bundle(bundle.image, bundle.tid, bundle.roots, bundle.objects[:1])
-    assert contracts.digest_of(encode(bundle)) != contracts.digest_of(encode(other))
-    world.image.manager.begin()
-    verdict = contracts.ImportVerdict(contracts.digest_of(encode(bundle)), {})
-    assert contracts.stands(world.image, verdict, contracts.digest_of(encode(bundle)))
-    assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(other)))
-    assert not contracts.stands(world.image, None, contracts.digest_of(encode(bundle)))
-    world.image.manager.abort()
+def test_a_verdict_is_of_its_bundle_alone(world: World, bundle: Bundle) -> None:
+    source_world = Bundle(bundle.image, bundle.tid, bundle.roots, bundle.objects[:1])
+    assert contracts.digest_of(encode(bundle)) != contracts.digest_of(encode(source_world))
+    with world.looking():
+        verdict = ImportVerdict(contracts.digest_of(encode(bundle)), {})
+        assert contracts.stands(world.image, verdict, contracts.digest_of(encode(bundle)))
+        assert not contracts.stands(world.image, verdict, contracts.digest_of(encode(source_world)))
+        assert not contracts.stands(world.image, None, contracts.digest_of(encode(bundle)))
 
 
-def test_more_methods_with_examples_than_an_import_may_bring_are_refused(world, bundle, monkeypatch):
+def test_more_methods_with_examples_than_an_import_may_bring_are_refused(
+    world: World, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(contracts, "MOST", 0)
     assert isinstance(refused(world, bundle), errors.QuotaExceeded)
 
 
-def test_what_a_method_asks_the_model_is_asked_first_and_all_other_trials_end(world, bundle):
+def test_what_a_method_asks_the_model_is_asked_first_and_all_other_trials_end(world: World, bundle: Bundle) -> None:
     """The machine asks, and the import is tested again with the answer."""
-    world.image.manager.begin()
-    mind = world.image.reference(world.image.named("pLLM_obj"))
-    world.image.manager.abort()
+    with world.looking():
+        mind = world.image.reference(world.image.named("pLLM_obj"))
     asking = "def twice_(self, a):\n    return self.mind.infer_('what is it?')\n"
-    kept = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
+    record = {"next": 2, "kept": [{"number": 1, "args": [1], "result": "six"}]}
     slots = {"twice_": {"method": ["shop", "twice_"]}, "mind": {"ref": "pLLM_obj"}}
-    methods = {"twice_": MethodDocument(selector="twice_", source=asking, positional=1, examples=kept)}
+    methods = {"twice_": MethodDocument(selector="twice_", source=asking, positional=1, examples=record)}
     document = changed(changed(bundle, "shop", slots=slots, methods=methods), "stall", slots={"price": 3})
     delivery = world.delivery("shop", "total")
     delivery.request = Import(id=1, bundle=encode(document))
     (outcome,) = world.run(delivery)
+    assert isinstance(outcome, ImportTest)
     thought = world.test(outcome, delivery)
     assert isinstance(thought, NeededThought) and thought.persona == mind and thought.prompt == "what is it?"
-    assert not len(world.tests)
+    assert world.tests is not None and not len(world.tests)
     delivery.thoughts[thought.key] = "six"
-    assert isinstance(world.test(outcome, delivery), contracts.ImportVerdict)
+    assert isinstance(world.test(outcome, delivery), ImportVerdict)
     delivery.thoughts[thought.key] = "seven"
     assert isinstance(world.test(outcome, delivery), errors.ExampleFailed)
 
 
-def test_an_import_whose_time_is_over_ends(world, bundle):
+def test_an_import_whose_time_is_over_ends(world: World, bundle: Bundle) -> None:
     world.take_in(bundle)
     (test,) = world.tested
     late = world.delivery("shop", "total")

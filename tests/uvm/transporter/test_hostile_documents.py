@@ -1,5 +1,6 @@
 """Whatever stands in a bundle is answered with an error of its own kind, or comes in whole; it is never a fault of ours."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -54,7 +55,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def world():
+def world() -> Iterator[Any]:
     with awakened() as image:
         yield World(image)
 

@@ -3,6 +3,8 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,36 +16,37 @@ from tests.uvm.transporter.world import World, changed
 from tests.zeo_server.server import ROOT, running_server
 from uvm.image.image import Database
 from uvm.machine.delivery import Answered
-from uvm.protocol import Import, decode_document, encode
+from uvm.protocol import Bundle, Import, decode_document, encode
+from uvm.trial.client import TrialServer
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with running_server(tmp_path_factory.mktemp("home")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def bundle():
+def bundle() -> Iterator[Any]:
     with awakened() as image:
         world = World(image)
-        shop = world.do("genesis_obj", "clone")
-        world.do(shop, "nameAs_", "shop")
-        world.do(shop, "setSlot_value_", "items", [world.do("genesis_obj", "clone") for _ in range(4)])
+        world.clone("genesis_obj", "shop", items=[world.clone("genesis_obj") for _ in range(4)])
         world.install("shop", "twice_", "def twice_(self, a):\n    return a * 2\n", 1)
         yield world.bundle()
 
 
 @pytest.fixture(scope="module")
-def bundle_with_examples(bundle):
-    documents = [decode_document(data) for data in bundle.objects]
-    kept = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4}]}
-    methods = {"twice_": msgspec.structs.replace(documents[0].methods["twice_"], examples=kept)}
+def bundle_with_examples(bundle: Bundle) -> Any:
+    documents = [decode_document(packed) for packed in bundle.objects]
+    record = {"next": 2, "kept": [{"number": 1, "args": [2], "result": 4}]}
+    methods = {"twice_": msgspec.structs.replace(documents[0].methods["twice_"], examples=record)}
     return changed(bundle, "shop", methods=methods)
 
 
 @pytest.mark.parametrize("point", [*POINTS, TESTING])
-def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, bundle_with_examples, trials, point):
+def test_a_process_that_is_killed_leaves_before_or_after(
+    server: Any, bundle: Bundle, bundle_with_examples: Any, trials: TrialServer, point: Any
+) -> None:
     bundle = bundle_with_examples if point == TESTING else bundle
     with awakened(Database(ZEO.client(server.address, wait_timeout=10, server_sync=True))) as image:
         world = World(image, trials=trials)
@@ -67,10 +70,7 @@ def test_a_process_that_is_killed_leaves_before_or_after(server, bundle, bundle_
         assert not holds_upload(world, upload)
 
 
-def holds_upload(world, upload):
+def holds_upload(world: World, upload: Any) -> Any:
     """Whether the nursery holds the upload."""
-    world.image.manager.begin()
-    try:
+    with world.looking():
         return upload.oid.hex() in world.image.shard("nursery", upload.oid.hex()).names()
-    finally:
-        world.image.manager.abort()

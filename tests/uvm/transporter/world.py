@@ -2,10 +2,13 @@
 
 import select
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import msgspec
+import pytest
 
 from deploy.settings import Settings
 from tests.uvm.images import Bench
@@ -89,6 +92,35 @@ class World(Bench):
         assert isinstance(outcome, Answered)
         return decode_value(outcome.result)
 
+    def clone(self, parent: Any, name: str = "", **slots: Any) -> Any:
+        """A clone of an object, with a name and slots, each by a message."""
+        clone = self.do(parent, "clone")
+        if name:
+            self.do(clone, "nameAs_", name)
+        for slot, value in slots.items():
+            self.do(clone, "setSlot_value_", slot, value)
+        return clone
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """A transaction of the test's own, which is committed."""
+        self.image.manager.begin()
+        yield
+        self.image.manager.commit()
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """A transaction of the test's own, of which nothing lasts."""
+        self.image.manager.begin()
+        try:
+            yield
+        finally:
+            self.image.manager.abort()
+
+    def stored(self) -> tuple[dict[str, Any], bytes]:
+        """Everything that can be reached from the names, and the newest transaction: equal where nothing was changed."""
+        return self.picture(), self.image.database.storage.lastTransaction()
+
     def export(self, *targets: Any, **fields: Any) -> tuple[Exported, list[ObjectDocument]]:
         """All parts of an export, put together."""
         documents: list[bytes] = []
@@ -124,11 +156,17 @@ class World(Bench):
 
     def picture(self, *roots: Any) -> dict[str, Any]:
         """Everything that can be reached from the names, or from some roots, without a trace of which image it is in."""
-        self.image.manager.begin()
-        try:
+        with self.looking():
             return picture(self.image, [self.image.target(root) for root in roots])
-        finally:
-            self.image.manager.abort()
+
+
+def refused(world: World, bundle: Bundle, **options: Any) -> Any:
+    """The error of an import that must leave everything as it was."""
+    before = world.stored()
+    with pytest.raises((ImageError, AttemptEnded)) as caught:
+        world.take_in(bundle, **options)
+    assert world.stored() == before
+    return caught.value
 
 
 def changed(bundle: Bundle, key: str, **fields: Any) -> Bundle:
@@ -142,7 +180,7 @@ def changed(bundle: Bundle, key: str, **fields: Any) -> Bundle:
 
 def picture(image: Image, roots: list[UvmObject]) -> dict[str, Any]:
     """A graph of objects in which each is numbered by the order in which it is met: equal for graphs that are the same but for identity."""
-    primordial = {image.names[name]._p_oid: name for name in image.root["primordial"]}
+    primordial: dict[bytes, str] = {image.names[name]._p_oid: name for name in image.root["primordial"]}
     numbers: dict[bytes, str] = {}
     pictures: dict[str, Any] = {}
     pending = list(roots) or [owner for name, owner in image.names.items() if name not in image.root["primordial"]]

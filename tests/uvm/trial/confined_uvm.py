@@ -27,8 +27,8 @@ def main() -> None:
     alive = server.alive()
     server.stop()
     layers = [layer.name for layer in outcomes[0].layers if layer.in_force]
-    told = {"results": [one.result for one in outcomes], "layers": layers, "alive": alive}
-    sys.stdout.write(msgspec.json.encode(told).decode())
+    report = {"results": [outcome.result for outcome in outcomes], "layers": layers, "alive": alive}
+    sys.stdout.write(msgspec.json.encode(report).decode())
 
 
 if __name__ == "__main__":

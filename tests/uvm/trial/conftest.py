@@ -15,7 +15,9 @@ from deploy.settings import TrialSettings, load
 from uvm.awakening.awakening import awaken
 from uvm.image.image import Database, Image
 from uvm.objects import PARENTS, UvmObject
-from uvm.trial.client import Load, Trial, TrialOutcome, TrialRequest, TrialServer, loader
+from uvm.trial.client import TrialServer, loader
+from uvm.trial.protocol import TrialOutcome, TrialRequest
+from uvm.trial.trial import Load, Trial
 
 DEADLINE_S = 60.0
 
@@ -36,31 +38,31 @@ def finish(trial: Trial, until: Callable[[], bool] = lambda: False) -> TrialOutc
 
 
 class World:
-    """An awakened image with a shop of things in it."""
+    """An awakened image with a shop and a buyer in it."""
 
     def __init__(self, directory: Path) -> None:
         self.storage = FileStorage(str(directory / "image.fs"))
         self.image = Image(Database(self.storage))
         awaken(self.image, load({"BATOS_HOME": str(directory)}, directory), None, None, lambda *_: None)
         self.image.manager.begin()
-        self.thing = self.new(price=3.5, quantity=2, tags=["red"], stock={"a": 1})
-        self.other = self.new(price=10.0, label="other")
-        self.thing.put("friend", self.other)
+        self.shop = self.new(price=3.5, quantity=2, tags=["red"], stock={"a": 1})
+        self.buyer = self.new(price=10.0, label="other")
+        self.shop.put("friend", self.buyer)
         self.image.manager.commit()
         self.image.manager.begin()
 
     def new(self, **slots: Any) -> UvmObject:
         """An object with the parents of genesis_obj, in the open transaction."""
-        one = UvmObject({PARENTS: self.image.named("genesis_obj").parents(), **slots})
-        self.image.reference(one)
-        return one
+        target = UvmObject({PARENTS: self.image.named("genesis_obj").parents(), **slots})
+        self.image.reference(target)
+        return target
 
     def request(self, source: str, *args: Any, selector: str = "", **changes: Any) -> TrialRequest:
-        """A trial of `source` on the thing, with plenty of everything."""
+        """A trial of `source` on the shop, with plenty of everything."""
         request = TrialRequest(
             tid=self.storage.lastTransaction(),
-            receiver=self.thing._p_oid,
-            holder=self.thing._p_oid,
+            receiver=self.shop._p_oid,
+            holder=self.shop._p_oid,
             selector=selector or source.partition("def ")[2].partition("(")[0],
             source=source,
             positional=len(args),
@@ -114,5 +116,5 @@ def servers() -> Iterator[Callable[..., TrialServer]]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.stop()
+    for server in started:
+        server.stop()

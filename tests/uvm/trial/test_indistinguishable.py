@@ -43,9 +43,9 @@ ARGUMENTS = {
 """What each primitive is called with; one that is not here is called without arguments."""
 
 
-def needed(primitive: str, given: str) -> str:
+def needed(primitive: str, argument: str) -> str:
     """What an object must understand besides the primitive, so that nothing is missed."""
-    return given if primitive == "slot_" else f"'{primitive}'"
+    return argument if primitive == "slot_" else f"'{primitive}'"
 
 
 ENDING = {"decline_", "infer_"}
@@ -79,30 +79,30 @@ class Both:
         image.manager.begin()
         shop = image.at(self.shop)
         message = image.shard("messages", self.key).own(self.key)
-        other = UvmObject({PARENTS: shop.parents(), "cost": 1.5, "label": "other"})
+        neighbour = UvmObject({PARENTS: shop.parents(), "cost": 1.5, "label": "other"})
         named = [image.named(name) for name in image.root["primordial"]]
-        shop.put("other", other)
+        shop.put("other", neighbour)
         shop.put("shelf", {"a": [1, "b", 2.5], "b": {"c": None}, "d": "a text", "e": True})
         shop.put("genesis", image.named("genesis_obj"))
-        shop.put("things", [*named, message, shop.own("worth"), image.root["codex"], other, UvmObject({PARENTS: [message], "x": 1})])
+        shop.put("things", [*named, message, shop.own("worth"), image.root["codex"], neighbour, UvmObject({PARENTS: [message], "x": 1})])
         image.manager.commit()
-        for one in ("shop", "other"):
+        for name, target in (("shop", shop), ("other", neighbour)):
             image.manager.begin()
-            image.give_name(shop if one == "shop" else other, one)
+            image.give_name(target, name)
             image.manager.commit()
-            self.house.bench.install(one, "doesNotUnderstand_", STRANGER, 1)
+            self.house.bench.install(name, "doesNotUnderstand_", STRANGER, 1)
 
     def tell(self, selector: str, source: str) -> tuple[Any, Any]:
         """What the method answers in its trial, and in service right after its installation."""
         self.number += 1
         request = CreateMethod(id=1, target=self.shop, selector=selector, source=source, session="t", seq=self.number)
-        work = Delivery(1, encode(request), "local", False, 0.0, 60.0)
-        work.now = NOW
-        (outcome,) = self.house.bench.run(work)
+        delivery = Delivery(1, encode(request), "local", False, 0.0, 60.0)
+        delivery.now = NOW
+        (outcome,) = self.house.bench.run(delivery)
         assert isinstance(outcome, MethodRequest)
         self.key = outcome.key
         self.house.write(outcome)
-        (outcome,) = self.house.bench.run(work)
+        (outcome,) = self.house.bench.run(delivery)
         if isinstance(outcome, Failed):
             raise outcome.error
         assert isinstance(outcome, Answered)
@@ -126,10 +126,10 @@ def test_every_primitive_on_every_object_that_can_be_reached(both: Both, primiti
     selector = f"watch_{primitive}"
     calls = [
         f"        answer = None\n        try:\n"
-        f"            if one.respondsTo_('{primitive}') and one.respondsTo_({needed(primitive, given)}):\n"
-        f"                answer = one.{primitive}({given})\n            seen.append(f'{{answer!r}}')\n"
+        f"            if one.respondsTo_('{primitive}') and one.respondsTo_({needed(primitive, argument)}):\n"
+        f"                answer = one.{primitive}({argument})\n            seen.append(f'{{answer!r}}')\n"
         f"        except Exception as error:\n            seen.append(f'{{error}}')\n"
-        for given in ARGUMENTS.get(primitive, [""])
+        for argument in ARGUMENTS.get(primitive, [""])
     ]
     in_trial, in_service = both.tell(selector, WATCH.replace("CALLS", "".join(calls)).replace("SELECTOR", selector))
     assert in_trial == in_service

@@ -20,8 +20,9 @@ from deploy.settings import TrialSettings
 from tests.uvm.trial.conftest import World, finish
 from uvm.image.image import KERNEL_ROOTS
 from uvm.protocol import Example
-from uvm.trial.client import MOST, Trial, TrialServer, TrialUnavailable, loader
+from uvm.trial.client import MOST, TrialServer, TrialUnavailable, loader
 from uvm.trial.protocol import LONGEST_HEARD, Ask, Confined, Frames, Record, TrialOutcome, TrialRequest, framed, said_to_child
+from uvm.trial.trial import Trial
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 LOOP = "def loop(self):\n    while True:\n        pass\n"
@@ -86,7 +87,7 @@ def test_the_budget_of_records_ends_a_trial(world: World, servers: Callable[...,
 
 
 def test_the_budget_of_bytes_ends_a_trial(world: World, servers: Callable[..., TrialServer]) -> None:
-    world.thing.put("text", "x" * 1_500_000)
+    world.shop.put("text", "x" * 1_500_000)
     world.image.manager.commit()
     world.image.manager.begin()
     outcome = world.run(servers(read_mb=1), world.request(TOTAL))
@@ -94,7 +95,7 @@ def test_the_budget_of_bytes_ends_a_trial(world: World, servers: Callable[..., T
 
 
 def test_a_result_that_is_too_long_is_a_failure(world: World, server: TrialServer) -> None:
-    world.thing.put("text", "x" * 3_000_000)
+    world.shop.put("text", "x" * 3_000_000)
     world.image.manager.commit()
     world.image.manager.begin()
     outcome = world.run(server, world.request("def double(self):\n    return [self.text, self.text]\n", ticks=AGES))
@@ -103,7 +104,7 @@ def test_a_result_that_is_too_long_is_a_failure(world: World, server: TrialServe
 
 
 def test_records_larger_than_a_socket_holds_arrive_whole(world: World, server: TrialServer) -> None:
-    world.thing.put("text", "x" * 3_000_000)
+    world.shop.put("text", "x" * 3_000_000)
     world.image.manager.commit()
     world.image.manager.begin()
     request = world.request("def size(self):\n    return len(self.text)\n", ticks=AGES, thoughts={"long": "y" * 3_000_000})
@@ -115,16 +116,16 @@ def test_a_child_is_confined_and_holds_one_socket(world: World, server: TrialSer
     entries = {entry.name: str(entry.readlink()) for entry in Path(f"/proc/{child.pid}/fd").iterdir()}
     assert [entries.pop(number) for number in ("0", "1", "2")] == ["/dev/null"] * 3
     assert [target.partition(":")[0] for target in entries.values()] == ["socket"]
-    told = dict(line.split(":", 1) for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{child.pid}/status").read_text().splitlines())
     outcome = finish(trial)
     assert outcome.result == 7.0
     expected = available()
     assert [(layer.name, layer.in_force) for layer in outcome.layers] == [(layer.name, layer.in_force) for layer in expected]
     assert outcome.fully_confined == sufficient(expected)
     if next(layer for layer in outcome.layers if layer.name == "system calls").in_force:
-        assert told["Seccomp"].strip() == "2"
+        assert status["Seccomp"].strip() == "2"
     if os.getuid() == 0 and next(layer for layer in outcome.layers if layer.name == "user").in_force:
-        assert set(told["Uid"].split()) != {"0"}
+        assert set(status["Uid"].split()) != {"0"}
 
 
 def test_time_in_which_the_uvm_does_not_look_is_not_the_childs(world: World, servers: Callable[..., TrialServer]) -> None:
@@ -199,10 +200,10 @@ def test_a_confined_uvm_can_hold_trials(tmp_path: Path) -> None:
         [sys.executable, "-m", "tests.uvm.trial.confined_uvm", str(tmp_path)], capture_output=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr.decode()
-    told = msgspec.json.decode(done.stdout)
-    assert told["results"] == [3.5, 3.5]
-    assert told["alive"]
-    assert set(told["layers"]) >= {layer.name for layer in available() if layer.required and layer.in_force}
+    status = msgspec.json.decode(done.stdout)
+    assert status["results"] == [3.5, 3.5]
+    assert status["alive"]
+    assert set(status["layers"]) >= {layer.name for layer in available() if layer.required and layer.in_force}
 
 
 def test_an_error_of_the_database_cancels_the_trial(world: World, server: TrialServer) -> None:
@@ -248,7 +249,7 @@ def impostor(world: World) -> Iterator[Impostor]:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "words",
     [
         b"\0\0\0\x05hello",
         b"\xff\xff\xff\xff",
@@ -262,8 +263,8 @@ def impostor(world: World) -> Iterator[Impostor]:
         framed(CONFINED) + framed(TrialOutcome(kind="ok", result=msgspec.msgpack.Ext(7, b"x"))),
     ],
 )
-def test_what_breaks_the_protocol_ends_the_trial(impostor: Impostor, said: bytes) -> None:
-    impostor.child.sendall(said)
+def test_what_breaks_the_protocol_ends_the_trial(impostor: Impostor, words: bytes) -> None:
+    impostor.child.sendall(words)
     outcome = finish(impostor.trial)
     assert outcome.kind == "killed"
     assert outcome.killed_by.startswith("a violation of the protocol"), outcome.killed_by
@@ -287,17 +288,17 @@ def test_an_end_without_a_word_is_told(impostor: Impostor) -> None:
 
 def test_a_child_is_given_no_book_of_the_kernel(world: World, impostor: Impostor) -> None:
     root = world.image.root
-    books = [one for name in KERNEL_ROOTS for one in (root[name], root[name].own("0"))]
-    asked = [*books, root["codex"], world.thing, world.image.named("traits_obj").own("clone"), root["names"]]
+    books = [target for name in KERNEL_ROOTS for target in (root[name], root[name].own("0"))]
+    targets = [*books, root["codex"], world.shop, world.image.named("traits_obj").own("clone"), root["names"]]
     impostor.child.sendall(framed(CONFINED))
     frames, heard = Frames(LONGEST_HEARD), list[Record]()
-    for number, one in enumerate(asked, 1):
-        impostor.child.sendall(framed(Ask(one._p_oid)))
+    for number, target in enumerate(targets, 1):
+        impostor.child.sendall(framed(Ask(target._p_oid)))
         assert eventually(lambda: bool(select.select([impostor.trial], [], [], 0)[0]))
         impostor.trial.on_readable()
         while len(heard) < number:
-            said = [said_to_child(frame) for frame in frames.feed(impostor.child.recv(1 << 20))]
-            heard += [record for record in said if isinstance(record, Record)]
+            messages = [said_to_child(frame) for frame in frames.feed(impostor.child.recv(1 << 20))]
+            heard += [record for record in messages if isinstance(record, Record)]
     impostor.trial.cancel()
-    given = [record.data is not None for record in heard]
-    assert given == [False] * len(books) + [True] * 4
+    served = [record.data is not None for record in heard]
+    assert served == [False] * len(books) + [True] * 4

@@ -7,7 +7,8 @@ from ZODB.serialize import ObjectWriter
 from tests.uvm.trial.conftest import World
 from uvm.objects import PARENTS, Counter, UvmObject
 from uvm.protocol import Example, Reference
-from uvm.trial.client import Effect, TrialServer
+from uvm.trial.client import TrialServer
+from uvm.trial.protocol import Effect
 
 TOTAL = "def total(self):\n    return self.price * self.quantity\n"
 
@@ -29,40 +30,40 @@ def test_exact_effects_of_assignments_of_a_removal_and_of_a_change_elsewhere(wor
     return self
 """
     outcome = world.run(server, world.request(source, 1))
-    thing, other = Reference(world.thing._p_oid), Reference(world.other._p_oid)
+    shop, buyer = Reference(world.shop._p_oid), Reference(world.buyer._p_oid)
     assert outcome.kind == "ok", outcome.error
-    assert outcome.result == thing
+    assert outcome.result == shop
     assert outcome.amnesia == []
     assert outcome.effects == [
-        Effect(thing, "quantity", 2, 1),
-        Effect(thing, "sold", UNSET, 1),
-        Effect(thing, "stock", {"a": 1}, UNSET),
-        Effect(other, "label", "other", "buyer"),
+        Effect(shop, "quantity", 2, 1),
+        Effect(shop, "sold", UNSET, 1),
+        Effect(shop, "stock", {"a": 1}, UNSET),
+        Effect(buyer, "label", "other", "buyer"),
     ]
 
 
 def test_an_in_place_change_without_the_flag_is_reported_as_amnesia(world: World, server: TrialServer) -> None:
     source = "def tag(self, a):\n    self.tags.append(a)\n    return len(self.tags)\n"
     outcome = world.run(server, world.request(source, "new"))
-    thing = Reference(world.thing._p_oid)
+    shop = Reference(world.shop._p_oid)
     assert (outcome.kind, outcome.result) == ("ok", 2), outcome.error
-    assert outcome.amnesia == [f"{thing}.tags"]
-    assert outcome.effects == [Effect(thing, "tags", ["red"], ["red", "new"])]
+    assert outcome.amnesia == [f"{shop}.tags"]
+    assert outcome.effects == [Effect(shop, "tags", ["red"], ["red", "new"])]
 
 
 def test_an_in_place_change_with_the_flag_is_no_amnesia(world: World, server: TrialServer) -> None:
     source = "def tag(self, a):\n    self.tags.append(a)\n    self.stock[a] = 4\n    self._p_changed = True\n"
     outcome = world.run(server, world.request(source, "new"))
-    thing = Reference(world.thing._p_oid)
+    shop = Reference(world.shop._p_oid)
     assert (outcome.kind, outcome.amnesia) == ("ok", []), outcome.error
-    assert sorted(outcome.effects, key=lambda one: one.slot) == [
-        Effect(thing, "stock", {"a": 1}, {"a": 1, "new": 4}),
-        Effect(thing, "tags", ["red"], ["red", "new"]),
+    assert sorted(outcome.effects, key=lambda effect: effect.slot) == [
+        Effect(shop, "stock", {"a": 1}, {"a": 1, "new": 4}),
+        Effect(shop, "tags", ["red"], ["red", "new"]),
     ]
 
 
 def test_a_large_slot_may_change_and_is_told_by_its_digest(world: World, server: TrialServer) -> None:
-    world.thing.put("text", "x" * 3_000_000)
+    world.shop.put("text", "x" * 3_000_000)
     world.image.manager.commit()
     world.image.manager.begin()
     outcome = world.run(server, world.request("def grow(self):\n    self.text = self.text + '!'\n    return 1\n", ticks=1_000_000))
@@ -72,12 +73,12 @@ def test_a_large_slot_may_change_and_is_told_by_its_digest(world: World, server:
 
 
 def test_the_flag_on_one_object_does_not_save_a_change_inside_another(world: World, server: TrialServer) -> None:
-    world.other.put("notes", [])
+    world.buyer.put("notes", [])
     world.image.manager.commit()
     world.image.manager.begin()
     source = "def note(self, a):\n    self.friend.notes.append(a)\n    self._p_changed = True\n"
     outcome = world.run(server, world.request(source, "x"))
-    assert outcome.amnesia == [f"{Reference(world.other._p_oid)}.notes"], outcome.error
+    assert outcome.amnesia == [f"{Reference(world.buyer._p_oid)}.notes"], outcome.error
 
 
 def test_what_was_made_is_counted_and_equal_drafts_make_equal_references(world: World, server: TrialServer) -> None:
@@ -88,7 +89,7 @@ def test_what_was_made_is_counted_and_equal_drafts_make_equal_references(world: 
     assert (first.kind, first.made) == ("ok", 2), first.error
     assert first.result == second.result == different.result
     assert first.made_digest == second.made_digest != different.made_digest
-    assert [effect.slot for effect in first.effects if effect.object == Reference(world.thing._p_oid)] == []
+    assert [effect.slot for effect in first.effects if effect.object == Reference(world.shop._p_oid)] == []
 
 
 def test_a_failure_names_type_message_and_line(world: World, server: TrialServer) -> None:
@@ -119,9 +120,9 @@ def test_an_unmet_message_inside_is_a_need(world: World, server: TrialServer) ->
     outcome = world.run(server, world.request(source))
     assert outcome.kind == "need", outcome.error
     assert outcome.need is not None
-    assert outcome.need.receiver == Reference(world.other._p_oid)
+    assert outcome.need.receiver == Reference(world.buyer._p_oid)
     assert (outcome.need.selector, outcome.need.args) == ("discount", [3.5])
-    assert outcome.need.kwargs == {"extra": Reference(world.thing._p_oid)}
+    assert outcome.need.kwargs == {"extra": Reference(world.shop._p_oid)}
     assert not outcome.need.made
 
 
@@ -146,10 +147,10 @@ def test_a_draft_that_sends_itself_on_to_a_stranger_fails(world: World, server: 
 def test_a_thought_is_asked_for_once_and_then_remembered(world: World, server: TrialServer) -> None:
     source = "def think(self, a):\n    return a.infer_('why?', 16)\n"
     persona = Reference(world.image.named("robin")._p_oid)
-    asked = world.run(server, world.request(source, persona)).thought
-    assert asked is not None
-    assert (asked.persona, asked.prompt, asked.max_tokens) == (persona, "why?", 16)
-    outcome = world.run(server, world.request(source, persona, thoughts={asked.key: "because"}))
+    thought = world.run(server, world.request(source, persona)).thought
+    assert thought is not None
+    assert (thought.persona, thought.prompt, thought.max_tokens) == (persona, "why?", 16)
+    outcome = world.run(server, world.request(source, persona, thoughts={thought.key: "because"}))
     assert (outcome.kind, outcome.result) == ("ok", "because")
 
 
@@ -193,7 +194,7 @@ def test_an_example_says_what_the_receiver_was_before_and_what_changed(world: Wo
         "example 3: quantity must not change, and became 10; tags must not change, and became ['red', 'sold']",
         "example 4: price must become 3, and did not change",
     ]
-    assert world.thing.own("quantity") == 2
+    assert world.shop.own("quantity") == 2
 
 
 def test_an_example_says_which_error_a_call_ends_in(world: World, server: TrialServer) -> None:
@@ -212,7 +213,7 @@ def test_a_message_that_is_expected_to_fail_may(world: World, server: TrialServe
 
 
 def test_slots_that_merge_go_on_to_merge_in_an_example(world: World, server: TrialServer) -> None:
-    world.thing.put("hits", Counter(4))
+    world.shop.put("hits", Counter(4))
     world.image.manager.commit()
     world.image.manager.begin()
     source = "def hit(self):\n    self.hits.add(1)\n    self._p_changed = True\n    return self.hits.value()\n"
@@ -227,36 +228,36 @@ def test_only_the_examples_are_run_where_there_is_no_message(world: World, serve
 
 
 def test_records_of_the_attempt_hide_those_of_the_database(world: World, server: TrialServer) -> None:
-    changed = UvmObject({**world.thing._slots, "price": 100.0})
-    made = UvmObject({PARENTS: [world.thing], "price": 1.0})
-    world.image.connection.add(made)
-    overlay = {world.thing._p_oid: ObjectWriter(world.thing).serialize(changed), made._p_oid: ObjectWriter(made).serialize(made)}
+    changed = UvmObject({**world.shop._slots, "price": 100.0})
+    child = UvmObject({PARENTS: [world.shop], "price": 1.0})
+    world.image.connection.add(child)
+    overlay = {world.shop._p_oid: ObjectWriter(world.shop).serialize(changed), child._p_oid: ObjectWriter(child).serialize(child)}
     outcome = world.run(server, world.request(TOTAL, overlay=overlay))
     assert outcome.result == 200.0
-    outcome = world.run(server, world.request(TOTAL, overlay=overlay, receiver=made._p_oid))
+    outcome = world.run(server, world.request(TOTAL, overlay=overlay, receiver=child._p_oid))
     assert outcome.result == 2.0
-    assert world.thing._p_oid not in outcome.read
+    assert world.shop._p_oid not in outcome.read
 
 
 def test_what_was_read_is_told_with_its_transactions_and_nothing_later_is_seen(world: World, server: TrialServer) -> None:
     request = world.request(TOTAL)
-    world.thing.put("price", 1000.0)
+    world.shop.put("price", 1000.0)
     world.image.manager.commit()
     world.image.manager.begin()
     outcome = world.run(server, request)
     assert outcome.result == 7.0
-    assert outcome.read[world.thing._p_oid] == request.tid
-    assert world.other._p_oid not in outcome.read
+    assert outcome.read[world.shop._p_oid] == request.tid
+    assert world.buyer._p_oid not in outcome.read
 
 
 def test_a_method_is_replaced_for_the_trial_only(world: World, server: TrialServer) -> None:
     assert world.run(server, world.request("def total(self):\n    return 1\n")).result == 1
     assert world.run(server, world.request(TOTAL)).result == 7.0
-    assert world.thing.own("total") is not None
-    assert "total" not in world.thing.names()
+    assert world.shop.own("total") is not None
+    assert "total" not in world.shop.names()
 
 
 def test_arguments_cross_as_wire_values(world: World, server: TrialServer) -> None:
     source = "def pick(self, a, b=1):\n    return [a['who'].price, b]\n"
-    request = world.request(source, {"who": Reference(world.other._p_oid)}, kwargs={"b": "é"})
+    request = world.request(source, {"who": Reference(world.buyer._p_oid)}, kwargs={"b": "é"})
     assert world.run(server, request).result == [10.0, "é"]

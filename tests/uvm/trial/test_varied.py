@@ -6,7 +6,8 @@ from msgspec.structs import replace
 
 from tests.uvm.trial.conftest import World
 from uvm.protocol import Reference
-from uvm.trial.client import TrialOutcome, TrialServer
+from uvm.trial.client import TrialServer
+from uvm.trial.protocol import TrialOutcome
 
 SUM = "def total(self):\n    return self.price * self.quantity\n"
 
@@ -24,10 +25,10 @@ def digests(outcome: TrialOutcome) -> list[str]:
 def test_drafts_that_mean_the_same_do_the_same_on_every_copy_and_others_do_not(world: World, server: TrialServer) -> None:
     same = "def total(self):\n    result = 0.0\n    for n in range(self.quantity):\n        result += self.price\n    return result\n"
     lucky = "def total(self):\n    return self.price + self.price\n"  # the quantity is 2
-    first, second, other = (varied(world, server, source) for source in (SUM, same, lucky))
-    assert first.result == second.result == other.result == 7.0
+    first, second, third = (varied(world, server, source) for source in (SUM, same, lucky))
+    assert first.result == second.result == third.result == 7.0
     assert digests(first) == digests(second) and len(first.varied) == 8
-    assert sum(a != b for a, b in zip(digests(first), digests(other), strict=True)) >= 4
+    assert sum(a != b for a, b in zip(digests(first), digests(third), strict=True)) >= 4
     run = next(run for run in first.varied if run.told)
     assert run.result == run.slots["price"] * run.slots["quantity"] and run.changed == {} and type(run.slots["price"]) is float
 
@@ -38,8 +39,8 @@ def test_what_a_run_changes_belongs_to_what_it_does_and_nothing_of_it_stays(worl
     outcome = varied(world, server, source, "new")
     silent = varied(world, server, "def tag(self, a):\n    return len(self.tags) + 1\n", "new")
     assert not set(digests(outcome)) & set(digests(silent))
-    told = [run for run in outcome.varied if run.told]
-    assert all(run.changed == {"tags": [*run.slots["tags"], run.args[0]]} and run.result == len(run.changed["tags"]) for run in told)
+    whole = [run for run in outcome.varied if run.told]
+    assert all(run.changed == {"tags": [*run.slots["tags"], run.args[0]]} and run.result == len(run.changed["tags"]) for run in whole)
     assert [effect.slot for effect in outcome.effects] == ["tags"] and world.digest() == before
 
 
@@ -51,7 +52,7 @@ def test_other_objects_that_the_draft_looked_at_are_changed_in_some_copies(world
 
 def test_failures_are_told_by_their_type_and_do_not_fail_the_draft(world: World, server: TrialServer) -> None:
     source = "def risky(self):\n    return 10 / self.quantity + self.tags[0].nothing_at_all()\n"
-    world.thing.put("tags", [world.other])
+    world.shop.put("tags", [world.buyer])
     world.image.manager.commit()
     world.image.manager.begin()
     failing = varied(world, server, "def risky(self):\n    return 10 % self.quantity\n", selector="risky")
@@ -61,7 +62,7 @@ def test_failures_are_told_by_their_type_and_do_not_fail_the_draft(world: World,
 
 
 def test_runs_are_bounded_in_work_and_cost_little(world: World, server: TrialServer) -> None:
-    world.thing.put("quantity", 90_000)
+    world.shop.put("quantity", 90_000)
     world.image.manager.commit()
     world.image.manager.begin()
     source = "def long(self):\n    total = 0\n    for n in range(self.quantity):\n        total += n\n    return total\n"
@@ -76,4 +77,4 @@ def test_runs_are_bounded_in_work_and_cost_little(world: World, server: TrialSer
 def test_no_runs_where_none_are_asked_for_or_the_draft_is_not_fit(world: World, server: TrialServer) -> None:
     assert not world.run(server, world.request(SUM)).varied
     assert not world.run(server, replace(world.request("def total(self):\n    self.tags.append(1)\n"), varied=8)).varied
-    assert Reference(world.thing._p_oid)
+    assert Reference(world.shop._p_oid)
