@@ -36,7 +36,7 @@ _SILENCE_S: Final = 2.0
 log = structlog.get_logger()
 
 
-class Demand:
+class ModelWatch:
     """Whether somebody waits for the model, as the inference worker says; asked anew at each look, without waiting for the answer."""
 
     def __init__(self, endpoint: str) -> None:
@@ -165,7 +165,7 @@ def main() -> int:
     Spool(configuration.home).ensure()
     stop = Stop()
     confinement.enter("forge", profiles.forge_profile(configuration), configuration.home.run)
-    forge, waiting = Forge(configuration), Demand(configuration.inference_endpoint)
+    forge, waiting = Forge(configuration), ModelWatch(configuration.inference_endpoint)
     poller = zmq.Poller()
     poller.register(stop.fileno(), zmq.POLLIN)
     try:
