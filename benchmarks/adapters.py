@@ -45,8 +45,8 @@ _LORA: dict[str, Literal["none", "auto", "python", "stock"]] = {"base": "none", 
 class Bench:
     """The home with the model and its adapters, and the contestants that are up, which `held` ends."""
 
-    def __init__(self, home: Path, count: int, names: set[str], held: contextlib.ExitStack) -> None:
-        self._home, self._names, self._held = home, names, held
+    def __init__(self, home: Path, count: int, names: set[str], resources: contextlib.ExitStack) -> None:
+        self._home, self._names, self._resources = home, names, resources
         self._base = files.read(converted_model())
         self.model = files.put(self._base.path, home / "models")
         (home / "adapters").mkdir()
@@ -74,14 +74,14 @@ class Bench:
                 warm=max(len(self.adapters), switching.SLOTS) if name == "stock" else 0,
             )
             self._engines[name] = EngineProcess(specification, directory)
-            self._held.callback(self._engines[name].end)
+            self._resources.callback(self._engines[name].end)
         for name in fresh:
             self._engines[name].wait_ready()
             say(f"{name} is up: {self._engines[name].operations or 'no LoRA'}")
         for name in fresh:
             self._engines[name].freeze()
-        if gone := [name for name in names if name not in self._engines]:
-            raise ContestantFailed(f"{', '.join(gone)} did not start, or has ended")
+        if ended := [name for name in names if name not in self._engines]:
+            raise ContestantFailed(f"{', '.join(ended)} did not start, or has ended")
         return [self._engines[name] for name in names]
 
     def end_engines(self, *names: str) -> None:
@@ -106,9 +106,9 @@ class Bench:
             worker.end()
 
     def _adapter(self, number: int) -> str:
-        made = files.random_adapter(self._home / "made", self._base, seed=number, scale=_SCALE, rank=RANK, modules=MODULES)
-        digest = directory_digest(made)
-        made.rename(self._home / "adapters" / digest)
+        directory = files.random_adapter(self._home / "made", self._base, seed=number, scale=_SCALE, rank=RANK, modules=MODULES)
+        digest = directory_digest(directory)
+        directory.rename(self._home / "adapters" / digest)
         return digest
 
     def _base_bytes(self) -> int:
@@ -201,9 +201,9 @@ def main() -> int:
     count = max(crowd.ADAPTERS if "crowd" in groups else 0, _FEW + switching.adapters_needed(3) if "switching" in groups else _FEW)
     rows: list[Row] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="batos-bench-") as directory, contextlib.ExitStack() as held:
+        with tempfile.TemporaryDirectory(prefix="batos-bench-") as directory, contextlib.ExitStack() as resources:
             names = {"stock"} | ({"base", "ours"} if {"engines", "outputs"} & set(groups) else set())
-            bench = Bench(Path(directory), count, names, held)
+            bench = Bench(Path(directory), count, names, resources)
             say(f"{count} adapters of rank {RANK} are made")
             for group in groups:
                 rows += measured(group, bench, options.quick, options.seed)

@@ -103,8 +103,8 @@ def main() -> None:
         endpoint, bridge = service.configuration.bridge_endpoint, service.bridge.pid
         measured = {f"in flight {n}": pipelined(endpoint, bridge, n, seconds) for n in (1, 64, 512)}
         measured["in flight 64, no session"] = pipelined(endpoint, bridge, 64, seconds, numbered=False)
-        for found in measured.values():
-            found["floors"] = round(found["cpu_us"] / least["cpu_us"], 2)
+        for figures in measured.values():
+            figures["floors"] = round(figures["cpu_us"] / least["cpu_us"], 2)
         print(json.dumps({"floor, in flight 64": least, **measured, "one client": one_client(service, seconds)}, indent=1))
 
 

@@ -45,11 +45,11 @@ def opening(directory: Path, index: Path) -> float:
 def listing(directory: Path) -> float:
     """Seconds to list the directory and keep the digests as bytes."""
     began = time.perf_counter()
-    with os.scandir(directory) as found:
-        kept = {bytes.fromhex(entry.name) for entry in found if re.fullmatch("[0-9a-f]{64}", entry.name)}
+    with os.scandir(directory) as entries:
+        digests = {bytes.fromhex(entry.name) for entry in entries if re.fullmatch("[0-9a-f]{64}", entry.name)}
     seconds = time.perf_counter() - began
-    if len(kept) != COUNT:
-        raise RuntimeError(f"{len(kept)} directories are there instead of {COUNT}")
+    if len(digests) != COUNT:
+        raise RuntimeError(f"{len(digests)} directories are there instead of {COUNT}")
     return seconds
 
 
@@ -57,11 +57,11 @@ def memory(directory: Path, index: Path) -> int:
     """Bytes that an open catalogue holds."""
     tracemalloc.start()
     catalogue = Catalogue.open(directory, index)
-    held = tracemalloc.get_traced_memory()[0]
+    octets = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     if len(catalogue) != COUNT:
         raise RuntimeError(f"the catalogue has {len(catalogue)} adapters instead of {COUNT}")
-    return held
+    return octets
 
 
 def main() -> None:
@@ -78,9 +78,12 @@ def main() -> None:
         floor = min(listing(directory) for _ in range(ROUNDS))
         cold = opening(directory, index)
         warm = sorted(opening(directory, index) for _ in range(ROUNDS))[ROUNDS // 2]
-        held, raw, saved = memory(directory, index), COUNT * RAW, index.stat().st_size
+        octets, raw, saved = memory(directory, index), COUNT * RAW, index.stat().st_size
         print(f"{COUNT:,} adapters registered")
-        print(f"memory  {held / 1e6:8.2f} MB, {held / raw:5.1f} × the raw bytes of digests and sizes ({held / COUNT:.0f} bytes an adapter)")
+        print(
+            f"memory  {octets / 1e6:8.2f} MB, {octets / raw:5.1f} × the raw bytes of digests and sizes"
+            f" ({octets / COUNT:.0f} bytes an adapter)"
+        )
         print(f"index   {saved / 1e6:8.2f} MB, {saved / raw:5.1f} × the raw bytes")
         print(f"cold    {cold:8.3f} s,  {cold / floor:5.1f} × listing the directory")
         print(f"warm    {warm:8.3f} s,  {warm / floor:5.1f} × listing the directory, {cold / warm:.0f} × faster than cold")

@@ -116,8 +116,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.environ.update({"BATOS_HOME": str(Path(name) / "var"), "BATOS_METRICS_BASE_PORT": "0"})
         configuration = load()
-        wanted = ("image", "bridge", "uvm-1")
-        service.start(configuration, [one for one in supervision.programs(configuration) if one.name in wanted])
+        needed = ("image", "bridge", "uvm-1")
+        service.start(configuration, [program for program in supervision.programs(configuration) if program.name in needed])
         try:
             subprocess.run([sys.executable, "-m", "uvm.awakening"], check=True, timeout=120, stdout=subprocess.DEVNULL)
             tool = Tool(configuration)

@@ -89,8 +89,8 @@ def _print(figures: dict[tuple[str, str], Figures]) -> None:
     table = Table(title=f"{_TOKENS} tokens, greedy", box=None)
     for heading in ("", "", "first token, ms", "tokens/s, 1 stream", f"tokens/s, {_STREAMS} streams"):
         table.add_column(heading)
-    for (row, name), seen in figures.items():
-        table.add_row(row, name, _shown(seen.first_s, 1000), _shown(seen.alone), _shown(seen.together))
+    for (row, name), measured in figures.items():
+        table.add_row(row, name, _shown(measured.first_s, 1000), _shown(measured.alone), _shown(measured.together))
     Console(width=120).print(table)
 
 

@@ -120,20 +120,20 @@ def main() -> None:
         environment = {"BATOS_HOME": f"{name}/var", "BATOS_METRICS_BASE_PORT": "0"}
         os.environ.update(environment)
         configuration = load()
-        wanted = ("image", "bridge", "uvm-1", "uvm-2")
-        service.start(configuration, [one for one in supervision.programs(configuration) if one.name in wanted])
+        needed = ("image", "bridge", "uvm-1", "uvm-2")
+        service.start(configuration, [program for program in supervision.programs(configuration) if program.name in needed])
         try:
             awaken(configuration, environment)
             with Client(configuration=configuration, connect_timeout=60) as client:
                 for uvm in ("uvm-1", "uvm-2"):
                     client.send("genesis_obj", "name", via=uvm, deadline=60)
-                thing: Any = client.send("genesis_obj", "clone")
-                client.create_method(thing, "spin", SLOW)
+                spinner: Any = client.send("genesis_obj", "clone")
+                client.create_method(spinner, "spin", SLOW)
                 began = time.perf_counter()
-                client.send(thing, "spin")
+                client.send(spinner, "spin")
                 slow_s = time.perf_counter() - began
             floods = {
-                f"32 connections, {slow_s:.1f} s a message": (32, 1, encode(Send(id=1, target=thing, selector="spin"))),
+                f"32 connections, {slow_s:.1f} s a message": (32, 1, encode(Send(id=1, target=spinner, selector="spin"))),
                 "10,200 messages at once": (1, 10_200, encode(Send(id=1, target="genesis_obj", selector="name"))),
                 "65 connections, 3.9 MB a message": (
                     65, 1, encode(Send(id=1, target="genesis_obj", selector="respondsTo_", args=["q" * 3_900_000]))

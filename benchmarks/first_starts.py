@@ -44,13 +44,13 @@ def start(number: int, root: Path) -> str:
     server = run("-m", "zeo_server")
     others = [run("-c", WAITS), run("-c", WAITS), run("-m", "uvm.awakening"), run("-m", "uvm.awakening")]
     try:
-        failed = [one.args for one in others if one.wait(LIMIT_S) != 0]
+        failed = [process.args for process in others if process.wait(LIMIT_S) != 0]
         lives = server.poll() is None
     finally:
-        for one in (*others, server):
-            if one.poll() is None:
-                one.terminate()
-                one.wait(LIMIT_S)
+        for process in (*others, server):
+            if process.poll() is None:
+                process.terminate()
+                process.wait(LIMIT_S)
         log.close()
     checked = look(home)
     wrong = [str(arguments) for arguments in failed] + [problem.what for problem in checked.problems]
@@ -67,13 +67,13 @@ def spin() -> None:
 def main() -> None:
     homes, at_once = (int(sys.argv[1]) if len(sys.argv) > 1 else 20), (int(sys.argv[2]) if len(sys.argv) > 2 else 4)
     load = [multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)]
-    for one in load:
-        one.start()
+    for spinner in load:
+        spinner.start()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor(at_once) as pool:
         wrong = [text for text in pool.map(lambda number: start(number, Path(root)), range(homes)) if text]
-    for one in load:
-        one.kill()
+    for spinner in load:
+        spinner.kill()
     for text in wrong:
         print(text)
     print(f"{homes - len(wrong)} of {homes} first starts well, {at_once} at a time, {time.monotonic() - began:.0f} s")

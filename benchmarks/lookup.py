@@ -41,18 +41,18 @@ class Recursive(Persistent):
 
 def chain(depth: int) -> UvmObject:
     """An object whose ancestor of that depth has the slot."""
-    one = UvmObject({"answer": 1})
+    descendant = UvmObject({"answer": 1})
     for _ in range(depth):
-        one = UvmObject({PARENTS: [one]})
-    return one
+        descendant = UvmObject({PARENTS: [descendant]})
+    return descendant
 
 
 def peer_chain(depth: int) -> Recursive:
     """The same with the peer."""
-    one = Recursive(answer=1)
+    descendant = Recursive(answer=1)
     for _ in range(depth):
-        one = Recursive(parents=[one])
-    return one
+        descendant = Recursive(parents=[descendant])
+    return descendant
 
 
 def best(function: Any, number: int = 100_000) -> float:
@@ -67,8 +67,8 @@ def main() -> None:
     print(f"plain method call: {floor * 1e9:.0f} ns (1.0)")
     print(f"{'depth':>5} {'ours':>8} {'peer':>8}")
     for depth in (0, 1, 4, 8):
-        mine, other = chain(depth), peer_chain(depth)
-        ours, theirs = best(partial(mine.lookup, "answer")), best(partial(getattr, other, "answer"), 20_000)
+        mine, theirs_chain = chain(depth), peer_chain(depth)
+        ours, theirs = best(partial(mine.lookup, "answer")), best(partial(getattr, theirs_chain, "answer"), 20_000)
         print(f"{depth:>5} {ours / floor:>8.1f} {theirs / floor:>8.1f}")
 
 

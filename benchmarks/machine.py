@@ -53,7 +53,7 @@ class Bridge:
         self._socket.bind(endpoint)
         self._peer = b""
         self._pid = 0
-        self._given = 0
+        self._delivered = 0
 
     def close(self) -> None:
         self._socket.close()
@@ -81,25 +81,25 @@ class Bridge:
         return (self._spent() - before) / messages
 
     def _run(self, make: Make, messages: int) -> None:
-        given = ended = 0
+        delivered = ended = 0
         while ended < messages:
-            while given < messages and given - ended < IN_FLIGHT:
+            while delivered < messages and delivered - ended < IN_FLIGHT:
                 self._give(make)
-                given += 1
+                delivered += 1
             ended += self._hear() is not None
 
     def _give(self, make: Make) -> None:
-        self._given += 1
-        self._socket.send_multipart([self._peer, wire.encode(wire.Deliver(self._given, encode(make(self._given)), "local"))])
+        self._delivered += 1
+        self._socket.send_multipart([self._peer, wire.encode(wire.Deliver(self._delivered, encode(make(self._delivered)), "local"))])
 
     def _hear(self) -> wire.Done | None:
         if not self._socket.poll(60_000):
             raise RuntimeError("the UVM does not answer")
         self._peer, frame = self._socket.recv_multipart()
-        said = wire.decode_from_uvm(frame)
-        if isinstance(said, wire.Ready):
-            self._pid = said.pid
-        return said if isinstance(said, wire.Done) else None
+        report = wire.decode_from_uvm(frame)
+        if isinstance(report, wire.Ready):
+            self._pid = report.pid
+        return report if isinstance(report, wire.Done) else None
 
     def _spent(self) -> float:
         user, system = Path(f"/proc/{self._pid}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
@@ -133,22 +133,22 @@ def main() -> None:
         configuration = load()
         base = floor(context, Path(name), messages)
         print(f"{'an echo':<22}{1e6 * base:>8.1f} µs (1.0)", flush=True)
-        programs = {one.name: one for one in supervision.programs(configuration)}
+        programs = {program.name: program for program in supervision.programs(configuration)}
         bridge: Bridge | None = None
         service.start(configuration, [programs["image"], programs["uvm-1"]])
         try:
             subprocess.run([sys.executable, "-m", "uvm.awakening"], check=True, timeout=120, stdout=subprocess.DEVNULL)
             bridge = Bridge(context, configuration.uvms_endpoint)
             bridge.meet()
-            ones = [bridge.send(lambda number: Send(id=number, target="genesis_obj", selector="clone")) for _ in range(IN_FLIGHT)]
+            clones = [bridge.send(lambda number: Send(id=number, target="genesis_obj", selector="clone")) for _ in range(IN_FLIGHT)]
 
             def write(number: int) -> Send:
-                return Send(id=number, target=ones[number % IN_FLIGHT], selector="setSlot_value_", args=["n", number])
+                return Send(id=number, target=clones[number % IN_FLIGHT], selector="setSlot_value_", args=["n", number])
 
             def once(number: int) -> Send:
                 return Send(
                     id=number,
-                    target=ones[number % IN_FLIGHT],
+                    target=clones[number % IN_FLIGHT],
                     selector="setSlot_value_",
                     args=["n", number],
                     session="bench",

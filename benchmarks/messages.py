@@ -96,24 +96,24 @@ def main() -> None:
         configuration = load()
         base = floor(directory)
         print(f"ROUTER echo, one hop: {base:,.0f} messages/s (1.0)")
-        wanted = ("image", "bridge", "uvm-1", "uvm-2")
-        service.start(configuration, [one for one in supervision.programs(configuration) if one.name in wanted])
+        needed = ("image", "bridge", "uvm-1", "uvm-2")
+        service.start(configuration, [program for program in supervision.programs(configuration) if program.name in needed])
         try:
             awaken(configuration, environment)
             with Client(configuration=configuration, connect_timeout=60) as client:
                 for uvm in ("uvm-1", "uvm-2"):
                     client.send("genesis_obj", "name", via=uvm, deadline=60)
-                ones = [client.send("genesis_obj", "clone") for _ in range(IN_FLIGHT)]
+                clones = [client.send("genesis_obj", "clone") for _ in range(IN_FLIGHT)]
             endpoint = configuration.bridge_endpoint
             rows = {
                 "read a slot": lambda number: encode(Send(id=number, target="genesis_obj", selector="name")),
                 "write a slot": lambda number: encode(
-                    Send(id=number, target=ones[number % IN_FLIGHT], selector="setSlot_value_", args=["n", number])
+                    Send(id=number, target=clones[number % IN_FLIGHT], selector="setSlot_value_", args=["n", number])
                 ),
                 "write, exactly once": lambda number: encode(
                     Send(
                         id=number,
-                        target=ones[number % IN_FLIGHT],
+                        target=clones[number % IN_FLIGHT],
                         selector="setSlot_value_",
                         args=["n", number],
                         session="bench",
@@ -124,10 +124,10 @@ def main() -> None:
             }
             for label, make in rows.items():
                 before = commits(configuration)
-                found = rate(endpoint, make)
-                made = commits(configuration) - before
-                each = f"   {found * SECONDS / made:.1f} messages a commit" if "write" in label else ""
-                print(f"{label:<20} {found:>8,.0f} messages/s ({found / base:.3f}){each}")
+                messages_s = rate(endpoint, make)
+                committed = commits(configuration) - before
+                share = f"   {messages_s * SECONDS / committed:.1f} messages a commit" if "write" in label else ""
+                print(f"{label:<20} {messages_s:>8,.0f} messages/s ({messages_s / base:.3f}){share}")
         finally:
             service.stop(configuration, 60)
 

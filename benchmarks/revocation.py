@@ -35,11 +35,11 @@ def write_methods(configuration: Configuration, digest: str, number: int) -> Non
         traits = image.named("traits_obj")
         for count in range(begin, min(number, begin + PORTION)):
             proof = {"mode": "adapter", "adapter": f"covenant@{digest}", "prompt": "x" * PROOF, "message": ""}
-            made = method("worth", f"def worth(self):\n    return {count}\n", 0, "brick", proof)
+            written = method("worth", f"def worth(self):\n    return {count}\n", 0, "brick", proof)
             holder = UvmObject({PARENTS: [traits]})
             image.give_name(holder, f"{digest[:6]}-{count}")
-            install(holder, made)
-            authors.enter(image, made, image.reference(holder).oid)
+            install(holder, written)
+            authors.enter(image, written, image.reference(holder).oid)
         image.manager.commit()
     image.close()
 
@@ -88,8 +88,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.environ.update({"BATOS_HOME": str(Path(name) / "var"), "BATOS_METRICS_BASE_PORT": "0"})
         configuration = load()
-        wanted = ("image", "bridge", "uvm-1", "uvm-2")
-        service.start(configuration, [one for one in supervision.programs(configuration) if one.name in wanted])
+        needed = ("image", "bridge", "uvm-1", "uvm-2")
+        service.start(configuration, [program for program in supervision.programs(configuration) if program.name in needed])
         try:
             subprocess.run([sys.executable, "-m", "uvm.awakening"], check=True, timeout=120, stdout=subprocess.DEVNULL)
             with Client(configuration=configuration) as client:

@@ -71,11 +71,11 @@ def installed_rule() -> Callable[[str, list[tuple[str, float]]], list[str]]:
     scope: dict[str, Any] = {}
     exec((PRIMORDIAL / "pLLM_obj" / "personasFor_.method").read_text(), scope)
 
-    def asked(selector: str, answer: list[tuple[str, float]]) -> list[str]:
+    def rule(selector: str, answer: list[tuple[str, float]]) -> list[str]:
         personas: list[str] = scope["personasFor_"](SimpleNamespace(routed_=lambda _: answer), SimpleNamespace(selector=selector))
         return personas
 
-    return asked
+    return rule
 
 
 RULE = installed_rule()
@@ -83,37 +83,37 @@ RULE = installed_rule()
 
 def taught(stream: Sequence[Sample]) -> UvmObject:
     """A router that was told the label of each message."""
-    known = router.new(PERSONAS)
+    learner = router.new(PERSONAS)
     for facts, persona in stream:
-        learn(known, facts, [persona], True)
-    return known
+        learn(learner, facts, [persona], True)
+    return learner
 
 
 def lived(stream: Sequence[Sample]) -> UvmObject:
     """A router that saw only what became of the drafts of the personas that its image asked."""
-    known = router.new(PERSONAS)
+    learner = router.new(PERSONAS)
     for facts, persona in stream:
-        asked = RULE(facts.selector, ranked(known, facts))
-        learn(known, facts, [persona] if persona in asked else asked, persona in asked)
-    return known
+        personas = RULE(facts.selector, ranked(learner, facts))
+        learn(learner, facts, [persona] if persona in personas else personas, persona in personas)
+    return learner
 
 
-def accuracy(known: UvmObject, samples: Sequence[Sample]) -> float:
+def accuracy(learner: UvmObject, samples: Sequence[Sample]) -> float:
     """How often the likeliest persona is the label."""
-    vectors = weights(known)
+    vectors = weights(learner)
     right = 0
     for facts, persona in samples:
         chances = probabilities(vectors, features(facts))
-        right += max(chances, key=lambda one: chances[one]) == persona
+        right += max(chances, key=lambda name: chances[name]) == persona
     return right / len(samples)
 
 
-def rule_accuracy(known: UvmObject, samples: Sequence[Sample]) -> tuple[float, float, float]:
+def rule_accuracy(learner: UvmObject, samples: Sequence[Sample]) -> tuple[float, float, float]:
     """With the installed rule: how often the first persona asked is the label, how often one of them is, and how many are asked."""
-    asked = [(RULE(facts.selector, ranked(known, facts)), persona) for facts, persona in samples]
-    first = sum(personas[0] == persona for personas, persona in asked)
-    among = sum(persona in personas for personas, persona in asked)
-    return first / len(samples), among / len(samples), sum(len(personas) for personas, _ in asked) / len(samples)
+    choices = [(RULE(facts.selector, ranked(learner, facts)), persona) for facts, persona in samples]
+    first = sum(personas[0] == persona for personas, persona in choices)
+    among = sum(persona in personas for personas, persona in choices)
+    return first / len(samples), among / len(samples), sum(len(personas) for personas, _ in choices) / len(samples)
 
 
 def row(name: str, *columns: str) -> None:
@@ -123,13 +123,13 @@ def row(name: str, *columns: str) -> None:
 
 def main() -> None:
     """Print the tables."""
-    stream = [sample(one) for one in tasks(1, STREAM, "train")]
-    words = [sample(one) for one in tasks(2, HELD_OUT, "test")]
+    stream = [sample(task) for task in tasks(1, STREAM, "train")]
+    words = [sample(task) for task in tasks(2, HELD_OUT, "test")]
     share = Counter(persona for _, persona in words)
     print(f"{len(FAMILIES)} families; labels of the held-out messages: " + ", ".join(f"{name} {share[name]}" for name in PERSONAS))
     constant = max(share, key=lambda name: share[name])
     empty = router.new(PERSONAS)
-    told, own = taught(stream), lived(stream)
+    labelled, own = taught(stream), lived(stream)
     families = [unseen_families(split) for split in range(SPLITS)]
 
     def mean(figures: Sequence[float]) -> str:
@@ -139,24 +139,24 @@ def main() -> None:
     row(
         f"always one persona (the best one, {constant})",
         mean([share[constant] / len(words)]),
-        mean([max(sum(persona == name for _, persona in held) for name in PERSONAS) / len(held) for _, _, held in families]),
+        mean([max(sum(persona == name for _, persona in unseen) for name in PERSONAS) / len(unseen) for _, _, unseen in families]),
     )
-    row("the rule of words", mean([rule_accuracy(empty, words)[0]]), mean([rule_accuracy(empty, held)[0] for *_, held in families]))
-    row("router, told the label", mean([accuracy(told, words)]), mean([accuracy(one, held) for one, _, held in families]))
-    row("router, from its own drafts", mean([accuracy(own, words)]), mean([accuracy(one, held) for _, one, held in families]))
-    held_rule = [rule_accuracy(one, held) for _, one, held in families]
+    row("the rule of words", mean([rule_accuracy(empty, words)[0]]), mean([rule_accuracy(empty, unseen)[0] for *_, unseen in families]))
+    row("router, told the label", mean([accuracy(labelled, words)]), mean([accuracy(learner, unseen) for learner, _, unseen in families]))
+    row("router, from its own drafts", mean([accuracy(own, words)]), mean([accuracy(learner, unseen) for _, learner, unseen in families]))
+    held_rule = [rule_accuracy(learner, unseen) for _, learner, unseen in families]
     first, among, many = rule_accuracy(own, words)
-    row("installed rule, own drafts: first asked", mean([first]), mean([one[0] for one in held_rule]))
-    row("installed rule, own drafts: one of those asked", mean([among]), mean([one[1] for one in held_rule]))
-    row("personas asked", f"{many:.2f}", f"{sum(one[2] for one in held_rule) / SPLITS:.2f}")
+    row("installed rule, own drafts: first asked", mean([first]), mean([figures[0] for figures in held_rule]))
+    row("installed rule, own drafts: one of those asked", mean([among]), mean([figures[1] for figures in held_rule]))
+    row("personas asked", f"{many:.2f}", f"{sum(figures[2] for figures in held_rule) / SPLITS:.2f}")
     print()
     row("messages learned from", *(str(count) for count in CURVE))
     row("told the label, unseen words", *(mean([accuracy(taught(stream[:count]), words)]) for count in CURVE))
     grown = [lived(stream[:count]) for count in CURVE]
-    row("from its own drafts, unseen words", *(mean([accuracy(one, words)]) for one in grown))
-    row("installed rule, one of those asked", *(mean([rule_accuracy(one, words)[1]]) for one in grown))
+    row("from its own drafts, unseen words", *(mean([accuracy(learner, words)]) for learner in grown))
+    row("installed rule, one of those asked", *(mean([rule_accuracy(learner, words)[1]]) for learner in grown))
     print()
-    cost(told, words)
+    cost(labelled, words)
     peer(stream, words)
 
 
@@ -166,38 +166,38 @@ def unseen_families(split: int) -> tuple[UvmObject, UvmObject, list[Sample]]:
     for persona in PERSONAS:
         mine = [family for family in sorted(FAMILIES) if label(family) == persona]
         out |= set(rng.sample(mine, max(1, len(mine) // 5)))
-    stream = [sample(one) for one in tasks(100 + split, STREAM, "train") if one.family not in out]
-    held = [sample(one) for one in tasks(200 + split, 2 * STREAM, "test") if one.family in out]
-    return taught(stream), lived(stream), held
+    stream = [sample(task) for task in tasks(100 + split, STREAM, "train") if task.family not in out]
+    unseen = [sample(task) for task in tasks(200 + split, 2 * STREAM, "test") if task.family in out]
+    return taught(stream), lived(stream), unseen
 
 
-def cost(known: UvmObject, samples: Sequence[Sample]) -> None:
+def cost(learner: UvmObject, samples: Sequence[Sample]) -> None:
     """Time of a decision and of a lesson, and size of the record."""
     decisions, lessons = [], []
     for facts, persona in samples:
         began = time.thread_time()
-        ranked(known, facts)
+        ranked(learner, facts)
         decided = time.thread_time()
-        learn(known, facts, [persona], True)
+        learn(learner, facts, [persona], True)
         decisions.append(decided - began)
         lessons.append(time.thread_time() - decided)
     print("processor time:")
-    measured = {"a decision": decisions, "a lesson": lessons, "unpacking the state after a lesson elsewhere": unpacking(known)}
+    measured = {"a decision": decisions, "a lesson": lessons, "unpacking the state after a lesson elsewhere": unpacking(learner)}
     for name, seconds in measured.items():
         ordered = sorted(seconds)
         print(f"  {name}: median {ordered[len(ordered) // 2] * 1e6:.0f} µs, p99 {ordered[len(ordered) * 99 // 100] * 1e6:.0f} µs")
-    record = ObjectWriter().serialize(known)
-    print(f"state: {len(record):,} bytes after {STREAM + len(samples):,} lessons, {len(weights(known))} personas")
+    record = ObjectWriter().serialize(learner)
+    print(f"state: {len(record):,} bytes after {STREAM + len(samples):,} lessons, {len(weights(learner))} personas")
 
 
-def unpacking(known: UvmObject) -> list[float]:
+def unpacking(learner: UvmObject) -> list[float]:
     """Seconds to read all weights from a record, many times."""
-    packed = [vector.__getstate__() for vector in weights(known).values()]
+    packed = [vector.__getstate__() for vector in weights(learner).values()]
     vector, seconds = MergingVector(router.WIDTH), []
     for _ in range(500):
         began = time.thread_time()
-        for one in packed:
-            vector.__setstate__(one)
+        for state in packed:
+            vector.__setstate__(state)
         seconds.append(time.thread_time() - began)
     return seconds
 
@@ -216,16 +216,16 @@ def peer(stream: Sequence[Sample], samples: Sequence[Sample]) -> None:
         print("scikit-learn is not installed: no comparison with it")
         return
     command = [sys.executable, "-c", PEER_COST.format(imports="import sklearn.linear_model")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    loading, more, before = map(float, told.stdout.split())
+    importing = subprocess.run(command, capture_output=True, text=True, check=True)
+    loading, more, before = map(float, importing.stdout.split())
     print(f"importing scikit-learn into a UVM's process: {loading:.2f} s of processor time, {more:.0f} MiB beside {before:.0f} MiB")
     import numpy
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import SGDClassifier
 
     def matrix(facts: Facts) -> Any:
-        found = features(facts)
-        return csr_matrix((list(found.values()), ([0] * len(found), list(found))), shape=(1, router.WIDTH))
+        present = features(facts)
+        return csr_matrix((list(present.values()), ([0] * len(present), list(present))), shape=(1, router.WIDTH))
 
     model = SGDClassifier(loss="log_loss", learning_rate="constant", eta0=router.RATE, alpha=0.0)
     for facts, persona in stream:
@@ -233,9 +233,9 @@ def peer(stream: Sequence[Sample], samples: Sequence[Sample]) -> None:
     right, seconds = 0, []
     for facts, persona in samples:
         began = time.thread_time()
-        found = model.predict_proba(matrix(facts))[0]
+        chances = model.predict_proba(matrix(facts))[0]
         seconds.append(time.thread_time() - began)
-        right += str(model.classes_[int(numpy.argmax(found))]) == persona
+        right += str(model.classes_[int(numpy.argmax(chances))]) == persona
     median = sorted(seconds)[len(seconds) // 2] * 1e6
     print(f"scikit-learn's SGDClassifier, told the label, unseen words: {100 * right / len(samples):.1f} %, {median:.0f} µs a decision")
     error = math.sqrt(0.25 / len(samples))

@@ -52,31 +52,35 @@ def plans() -> Iterable[list[str]]:
         for vram in (6.9 * GB / GIB, 6.9):
             for rank in (16, 8):
                 settings = seed_settings(64, rank, vram_gib=vram, quantization=quantization)
-                told = f"{vram * GIB / GB:.1f} GB"
+                label = f"{vram * GIB / GB:.1f} GB"
                 try:
                     plan = gpu_memory_plan(settings, model)
                 except EngineStartFailed:
-                    yield [name, told, str(rank), "", "", "does not fit", ""]
+                    yield [name, label, str(rank), "", "", "does not fit", ""]
                     continue
                 sizes = [f"{size / GB:.2f} GB" for size in (plan.weights, plan.overhead)]
-                yield [name, told, str(rank), *sizes, str(plan.slots), f"{plan.tokens:,}"]
+                yield [name, label, str(rank), *sizes, str(plan.slots), f"{plan.tokens:,}"]
 
 
-def found(one: Outcome) -> list[str]:
-    return [f"{one.found('hot'):.0%}", f"{one.found('hot', 'warm'):.0%}"]
+def hot_and_warm(outcome: Outcome) -> list[str]:
+    return [f"{outcome.arrival_share('hot'):.0%}", f"{outcome.arrival_share('hot', 'warm'):.0%}"]
 
 
-def firsts(one: Outcome) -> list[str]:
-    return [seconds(one.first_token["p50"]), seconds(one.first_token["p99"]), seconds(one.first_token_p99.get("interactive", 0.0))]
+def firsts(outcome: Outcome) -> list[str]:
+    return [
+        seconds(outcome.first_token["p50"]),
+        seconds(outcome.first_token["p99"]),
+        seconds(outcome.first_token_p99.get("interactive", 0.0)),
+    ]
 
 
 def by_adapters() -> Iterable[list[str]]:
     for adapters in (100, 1000, 10_000):
         trace = drawn(adapters)
         for policy in POLICIES:
-            one = simulate(trace, SEED, policy, SKIP_S)
-            stood_still = [f"{one.stall_total_s / one.seconds:.1%}", seconds(one.stall_longest_s)]
-            yield [f"{adapters:,}", policy, *found(one), *firsts(one), *stood_still]
+            outcome = simulate(trace, SEED, policy, SKIP_S)
+            stood_still = [f"{outcome.stall_total_s / outcome.seconds:.1%}", seconds(outcome.stall_longest_s)]
+            yield [f"{adapters:,}", policy, *hot_and_warm(outcome), *firsts(outcome), *stood_still]
 
 
 def by_slots() -> Iterable[list[str]]:
@@ -84,8 +88,8 @@ def by_slots() -> Iterable[list[str]]:
         machine = gpu_machine(f"{slots} slots", "", PACKED, seed_settings(slots, rank))
         for rate, prompt_tokens in ((2.0, 60), (1.0, 600)):
             trace = drawn(rate=rate, prompt_tokens=prompt_tokens)
-            told = [simulate(trace, machine, policy, SKIP_S) for policy in ("stock", OURS)]
-            cells = [cell for one in told for cell in (found(one)[0], *firsts(one)[1:])]
+            outcomes = [simulate(trace, machine, policy, SKIP_S) for policy in ("stock", OURS)]
+            cells = [cell for outcome in outcomes for cell in (hot_and_warm(outcome)[0], *firsts(outcome)[1:])]
             yield [str(machine.slots), str(rank), f"{machine.kv_tokens:,}", f"{rate:g} of {prompt_tokens}", *cells]
 
 
@@ -102,15 +106,15 @@ def what_limits() -> Iterable[list[str]]:
     }
     trace = drawn(10_000)
     for name, machine in variants.items():
-        one = simulate(trace, machine, OURS, SKIP_S)
-        yield [name, *found(one), *firsts(one), f"{one.busy:.0%}"]
+        outcome = simulate(trace, machine, OURS, SKIP_S)
+        yield [name, *hot_and_warm(outcome), *firsts(outcome), f"{outcome.busy:.0%}"]
 
 
 def main() -> int:
     first = ["first token p50", "p99", "p99, a person waiting"]
     table(["model", "VRAM", "rank", "weights", "framework", "slots at most", "tokens of KV cache then"], plans())
     table(["adapters", "policy", "hot", "hot or warm", *first, "engine stood still", "longest"], by_adapters())
-    both = [f"{name}: {what}" for name in ("stock", OURS) for what in ("hot", "p99", "p99, a person")]
+    both = [f"{name}: {figure}" for name in ("stock", OURS) for figure in ("hot", "p99", "p99, a person")]
     table(["slots", "rank", "tokens of KV cache", "requests/s, prompt", *both], by_slots())
     table(["10,000 adapters", "hot", "hot or warm", *first, "engine busy"], what_limits())
     return 0

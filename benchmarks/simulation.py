@@ -70,24 +70,26 @@ class Bench:
         """Seconds of a decode step with a stream for each of these."""
         steps = []
         for _ in range(rounds):
-            for told in self.together([self.request(adapter=adapter) for adapter in adapters]):
-                tokens = told.outputs[0].tokens
+            for completed in self.together([self.request(adapter=adapter) for adapter in adapters]):
+                tokens = completed.outputs[0].tokens
                 if tokens > 1:
-                    steps.append((told.queued_s + told.engine_s - told.first_token_s) / (tokens - 1))
+                    steps.append((completed.queued_s + completed.engine_s - completed.first_token_s) / (tokens - 1))
         return statistics.median(steps)
 
     def first_s(self, words: int, adapter: str | None = None, rounds: int = 5) -> tuple[float, float]:
         """Median seconds to the first token, and mean tokens of the prompt."""
-        told = [self.together([self.request(tokens=2, words=words, adapter=adapter)])[0] for _ in range(rounds)]
-        return statistics.median(one.first_token_s for one in told), statistics.mean(one.prompt_tokens for one in told)
+        completed = [self.together([self.request(tokens=2, words=words, adapter=adapter)])[0] for _ in range(rounds)]
+        return statistics.median(completed.first_token_s for completed in completed), statistics.mean(
+            completed.prompt_tokens for completed in completed
+        )
 
     def tiers(self) -> Adapters:
         """The worker's own account. Raises RuntimeError."""
         self.client.send(AskAdapters(id=f"a{self._count}", limit=100))
-        told, _ = self.client.finish(f"a{self._count}", _ANSWER_S)
-        if not isinstance(told, Adapters):
-            raise RuntimeError(f"asked for adapters, the worker answered {told}")
-        return told
+        listing, _ = self.client.finish(f"a{self._count}", _ANSWER_S)
+        if not isinstance(listing, Adapters):
+            raise RuntimeError(f"asked for adapters, the worker answered {listing}")
+        return listing
 
 
 @contextlib.contextmanager
@@ -108,20 +110,20 @@ def bench(home: Path, count: int, seed: int, trace: Path | None = None, **settin
     with running_worker(home, *arguments, **options) as worker, worker.client() as client:
         client.send(Warm(id="warm", model=model))
         client.finish("warm", _START_S)
-        one = Bench(client, model, adapters)
+        worker_bench = Bench(client, model, adapters)
         # What is done for the first time takes longer: not part of any figure.
-        one.together([one.request() for _ in range(2)])
-        yield one
+        worker_bench.together([worker_bench.request() for _ in range(2)])
+        yield worker_bench
         worker.terminate(30)
 
 
-def loads(one: Bench) -> SimulatedMachine:
+def loads(worker_bench: Bench) -> SimulatedMachine:
     """The sizes and speeds of loads, on a worker that has loaded nothing yet; all other costs are 0."""
-    for adapter in one.adapters:
+    for adapter in worker_bench.adapters:
         # One after the other, with nobody else: a load is then all that a first token waits for.
-        one.together([one.request(tokens=2, adapter=adapter)])
-    tiers = {tier.name: tier for tier in one.tiers().tiers}
-    size = tiers["warm"].used // len(one.adapters)
+        worker_bench.together([worker_bench.request(tokens=2, adapter=adapter)])
+    tiers = {tier.name: tier for tier in worker_bench.tiers().tiers}
+    size = tiers["warm"].used // len(worker_bench.adapters)
     return SimulatedMachine(
         name="measured",
         step_s=0.0,
@@ -135,14 +137,14 @@ def loads(one: Bench) -> SimulatedMachine:
     )
 
 
-def steps(one: Bench) -> dict[str, float]:
+def steps(worker_bench: Bench) -> dict[str, float]:
     """What steps cost, seconds: each cost from the runs that differ in it alone."""
-    base, eight = one.step_s([None]), one.step_s([None] * 8)
-    short_s, short = one.first_s(10)
-    long_s, long = one.first_s(60)
-    first, *_ = hot = one.adapters[-SLOTS:]
-    shared, mixed = one.step_s([first] * SLOTS), one.step_s(list(hot))
-    adapted_s, _ = one.first_s(60, adapter=first)
+    base, eight = worker_bench.step_s([None]), worker_bench.step_s([None] * 8)
+    short_s, short = worker_bench.first_s(10)
+    long_s, long = worker_bench.first_s(60)
+    first, *_ = hot = worker_bench.adapters[-SLOTS:]
+    shared, mixed = worker_bench.step_s([first] * SLOTS), worker_bench.step_s(list(hot))
+    adapted_s, _ = worker_bench.first_s(60, adapter=first)
     stream = max(0.0, (eight - base) / 7)
     adapter = max(0.0, (mixed - shared) / (SLOTS - 1))
     prefill = max(0.0, (long_s - short_s) / (long - short))
@@ -162,23 +164,23 @@ def steps(one: Bench) -> dict[str, float]:
 
 def machine_of(loaded: SimulatedMachine, measured: list[dict[str, float]]) -> SimulatedMachine:
     """The machine with the means of the costs measured: the load of a shared machine changes meanwhile."""
-    mean = {name: statistics.mean(one[name] for one in measured) for name in measured[0]}
+    mean = {name: statistics.mean(costs[name] for costs in measured) for name in measured[0]}
     lora = LoraCost(**{name: mean.pop(f"lora_{name}") for name in ("step_s", "adapter_s", "token_s")})
     return msgspec.structs.replace(loaded, lora=lora, stock_lora=HERE.stock_lora, start_s=HERE.start_s, **mean)
 
 
-def play(one: Bench, drawn: Trace) -> None:
+def play(worker_bench: Bench, drawn: Trace) -> None:
     """Send each request when it is due; wait for all answers."""
     sent, began = [], time.monotonic()
-    names = dict(zip(drawn.adapters, one.adapters, strict=True))
+    names = dict(zip(drawn.adapters, worker_bench.adapters, strict=True))
     for record in drawn.records:
         time.sleep(max(0.0, began + record.at - time.monotonic()))
         adapter = names[record.adapter] if record.adapter else None
-        request = one.request(tokens=record.tokens, adapter=adapter, session=record.session)
-        one.client.send(request)
+        request = worker_bench.request(tokens=record.tokens, adapter=adapter, session=record.session)
+        worker_bench.client.send(request)
         sent.append(request.id)
     for name in sent:
-        answer, _ = one.client.finish(name, _ANSWER_S)
+        answer, _ = worker_bench.client.finish(name, _ANSWER_S)
         if not isinstance(answer, Completed):
             raise RuntimeError(f"request {name} of the trace failed: {answer}")
 
@@ -196,12 +198,12 @@ def main() -> int:
         )
     )
     with tempfile.TemporaryDirectory(prefix="batos-") as directory:
-        with bench(Path(directory) / "measured", SLOTS, 100) as one:
-            loaded, before = loads(one), steps(one)
+        with bench(Path(directory) / "measured", SLOTS, 100) as measured:
+            loaded, before = loads(measured), steps(measured)
         file = Path(directory) / "trace.jsonl"
-        with bench(Path(directory) / "played", ADAPTERS, 200, file, ram_gib=loaded.ram / 2**30) as one:
-            play(one, drawn)
-            after = steps(one)
+        with bench(Path(directory) / "played", ADAPTERS, 200, file, ram_gib=loaded.ram / 2**30) as measured:
+            play(measured, drawn)
+            after = steps(measured)
         # Without what was measured, and with the bytes in RAM, where the worker records those of the file.
         sessions = {record.session for record in drawn.records}
         records = [msgspec.structs.replace(record, size=0) for record in read_trace(file).records if record.session in sessions]
@@ -211,17 +213,17 @@ def main() -> int:
         raise RuntimeError("the worker recorded no first token; nothing can be compared")
     if options.machine_out:
         options.machine_out.write_bytes(msgspec.json.format(msgspec.json.encode(machine), indent=2))
-    told = report(real, simulated)
+    comparison = report(real, simulated)
     modes = Counter(record.mode for record in records)
     if options.json:
-        print(json.dumps({"machine": msgspec.to_builtins(machine), "before": before, "after": after, "modes": modes, **told}))
+        print(json.dumps({"machine": msgspec.to_builtins(machine), "before": before, "after": after, "modes": modes, **comparison}))
     else:
         console = results.console()
         console.print(show.table([real, simulated]))
         for name in before:
             print(f"{name}: {before[name] * 1000:.2f} ms before the trace, {after[name] * 1000:.2f} ms after it")
         print(f"read {size_s(machine, machine.read)}, commit {size_s(machine, machine.commit)}; computed as {dict(modes)}")
-        print("simulated ÷ recorded:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in told["ratios"].items()))
+        print("simulated ÷ recorded:", ", ".join(f"{name} {ratio:.2f}" for name, ratio in comparison["ratios"].items()))
     return 0
 
 
@@ -233,7 +235,7 @@ def report(real: Outcome, simulated: Outcome) -> dict[str, dict[str, float]]:
     """Both, and how they compare: times as ratios, shares of requests as they are."""
     ratios = {f"first token {name}": simulated.first_token[name] / real.first_token[name] for name in ("mean", "p50", "p90", "p99")}
     both = {"recorded": real, "simulated": simulated}
-    shares = {f"{name} {tier}": one.found(tier) for name, one in both.items() for tier in ("hot", "warm", "cold")}
+    shares = {f"{name} {tier}": outcome.arrival_share(tier) for name, outcome in both.items() for tier in ("hot", "warm", "cold")}
     return {"ratios": ratios, "found": shares}
 
 

@@ -118,6 +118,17 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
         float,
         Meta(gt=0, le=1, description="how likely an installed method may be wrong, unless a message says; 1: the best one is installed"),
     ] = 0.15
+    grammar: Annotated[
+        Literal["auto", "listed", "free", "none"],
+        Meta(
+            description="what holds a draft while it is written: the grammar with listed local names, with any, or the audit alone; auto: "
+            "listed for a small model or an adapter, none for a larger model with a chat template, else free"
+        ),
+    ] = "auto"
+    chat: Annotated[
+        Literal["auto", "on", "off"],
+        Meta(description="ask with the model's chat template, where it has one; auto: of larger models without an adapter"),
+    ] = "auto"
     depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
     generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
     memory_mb: Annotated[Megabytes, Meta(description="address space of a UVM beyond what it has at its start, MB")] = 4096

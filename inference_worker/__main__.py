@@ -30,19 +30,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve until SIGTERM or SIGINT. Exit status 0 after an orderly end, 2 when the configuration cannot be used, 3 when the engine's
     libraries did not load, which only another process can try again."""
     options = _parse(arguments)
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as resources:
         try:
             configuration = settings.load()
             make = _maker(options, configuration)
             configuration.home.ensure()
             configuration.home.ensure_scratch()
-            held.enter_context(_alone(configuration.home.inference_run))
-            trace = held.enter_context(options.trace.open("ab")) if options.trace is not None else None
+            resources.enter_context(_alone(configuration.home.inference_run))
+            trace = resources.enter_context(options.trace.open("ab")) if options.trace is not None else None
         except (settings.SettingsError, msgspec.DecodeError, OSError) as error:
             sys.stderr.write(f"inference worker: {error}\n")
             return 2
         log = logs.start("inference", configuration.settings.logs.level)
-        stop = held.enter_context(process.Stop())
+        stop = resources.enter_context(process.Stop())
         exporter = metrics.listen("inference", configuration.settings.metrics.base_port, 2, configuration.home.run)
         _confine(configuration)
         exporter.start()

@@ -49,14 +49,14 @@ class TierCollector(Collector):
         for tier in statistics.tiers:
             adapters.add_metric([tier.name], tier.adapters)
             used.add_metric([tier.name], tier.used)
-            arrivals.add_metric([tier.name], tier.found)
+            arrivals.add_metric([tier.name], tier.arrivals)
         prefetches = CounterMetricFamily(
             "batos_inference_tier_prefetches", "Moves begun before a request asked, by whether one then found them", labels=["used"]
         )
         prefetches.add_metric(["yes"], statistics.prefetched_used)
         prefetches.add_metric(["no"], max(0, statistics.prefetched - statistics.prefetched_used))
-        kept = GaugeMetricFamily("batos_inference_tier_quarantined", "Directories of adapters in quarantine", value=quarantined)
-        yield from (adapters, used, arrivals, prefetches, kept)
+        quarantine = GaugeMetricFamily("batos_inference_tier_quarantined", "Directories of adapters in quarantine", value=quarantined)
+        yield from (adapters, used, arrivals, prefetches, quarantine)
 
 
 TIERS = TierCollector()

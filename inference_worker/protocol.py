@@ -27,7 +27,8 @@ class Generate(Struct, tag_field="op", tag="Generate", frozen=True, kw_only=True
 
     `adapter` is the digest of a LoRA adapter, `adapter_name` the name shown in logs (identity is the digest). `grammar`
     is EBNF (root rule `root`); every output then is a sentence of it. `chat` wraps the prompt in the model's chat
-    template. `stream` asks for Delta messages. `logprobs` asks for the log probability of each token written.
+    template, as the message of a user, after one of the system where `system` has a text. `stream` asks for Delta messages.
+    `logprobs` asks for the log probability of each token written.
     `deadline_ms` counts from arrival; a request that is sent again, under its id and with whatever time is left, is the first one still.
     `priority`: interactive when a person waits, background when nobody does.
     `session` names whose sequence of adapters the request belongs to; the scheduler learns what comes next in it.
@@ -43,6 +44,7 @@ class Generate(Struct, tag_field="op", tag="Generate", frozen=True, kw_only=True
     grammar: Annotated[str, Meta(max_length=200_000)] = ""
     stop: Annotated[list[str], Meta(max_length=16)] = []
     chat: bool = False
+    system: Annotated[str, Meta(max_length=65_536)] = ""
     stream: bool = False
     logprobs: bool = False
     priority: Literal["interactive", "normal", "background"] = "normal"

@@ -44,8 +44,8 @@ FLOORS = {
     "ui_client": (
         "client",
         "report values morphs connection child story",
-        "terminal steps checks explanation export_files progress recovery model_choice imports",
-        "window startup wherefore",
+        "terminal steps checks choices explanation export_files progress recovery model_choice imports",
+        "message_arguments window startup wherefore",
         "evaluation",
         "commands",
         "cli",
@@ -129,6 +129,7 @@ def test_the_tier_scheduler_decides_without_clock_socket_file_or_engine():
 
 CORE = (
     *("events", "instructions", "generation", "request", "stages", "questions", "verdicts", "decision", "features", "naming", "lexicon"),
+    *("manner", "answers"),
     *(f"process/{path.stem}" for path in sorted((ROOT / "uvm" / "generation" / "process").glob("*.py"))),
 )
 CORE_MAY = (

@@ -94,8 +94,8 @@ def _packages(configuration: Configuration) -> Iterator[Check]:
     for package in _HARMFUL:
         version = _version(package)
         if version and "cpu" in (_version("torch") or "") and "cpu" not in version:
-            seen = f"{version}: a CUDA build beside a CPU torch, which breaks transformers"
-            yield Check(package, False, False, seen, f"pip uninstall {package}")
+            finding = f"{version}: a CUDA build beside a CPU torch, which breaks transformers"
+            yield Check(package, False, False, finding, f"pip uninstall {package}")
 
 
 def _places(configuration: Configuration) -> Iterator[Check]:
@@ -156,8 +156,8 @@ def _endpoint(configuration: Configuration) -> Iterator[Check]:
     remedy = "" if there else f"it serves no {settings.endpoint_model!r}; name one of these in inference.endpoint_model"
     yield Check("model's endpoint", there, True, server.shown(f"{server.base} serves {', '.join(names) or 'no model'}"), remedy)
     if server.is_open:
-        seen = f"{server.base}: prompts{', drafts and the key' if server.key else ' and drafts'} cross the network unencrypted"
-        yield Check("way to the endpoint", False, False, seen, "use https, or a network that you trust")
+        finding = f"{server.base}: prompts{', drafts and the key' if server.key else ' and drafts'} cross the network unencrypted"
+        yield Check("way to the endpoint", False, False, finding, "use https, or a network that you trust")
 
 
 def _confinement(configuration: Configuration) -> Iterator[Check]:
@@ -172,14 +172,14 @@ def _confinement(configuration: Configuration) -> Iterator[Check]:
 
 
 def _confined(process: inspection.ConfinedProcess) -> Check:
-    held = ", ".join(f"{layer.name} ({layer.reason})" for layer in process.layers if layer.in_force)
+    in_force = ", ".join(f"{layer.name} ({layer.reason})" for layer in process.layers if layer.in_force)
     lacking = [f"{layer.name} ({layer.reason})" for layer in process.lacking]
     well = not process.untrue and not any(layer.required for layer in process.lacking)
-    seen = f"pid {process.pid}, uid {process.uid}: {held}" + (f"; without {', '.join(lacking)}" if lacking else "")
+    finding = f"pid {process.pid}, uid {process.uid}: {in_force}" + (f"; without {', '.join(lacking)}" if lacking else "")
     remedy = "" if well else "docs/security.md says what each layer holds"
     if process.untrue:
         remedy = f"the kernel says otherwise: {', '.join(process.untrue)}; restart it"
-    return Check(f"{process.process} is confined", well, False, seen, remedy)
+    return Check(f"{process.process} is confined", well, False, finding, remedy)
 
 
 def _confinement_remedy(generation: str) -> str:
@@ -194,8 +194,8 @@ def _machine(configuration: Configuration) -> Iterator[Check]:
     yield from _data_type(configuration)
     memory = _available_mb()
     enough = memory is None or memory >= _MEMORY_MB
-    seen = "unknown" if memory is None else f"{memory} MB available"
-    yield Check("memory", enough, True, seen, "" if enough else f"the default model and the service need {_MEMORY_MB} MB")
+    finding = "unknown" if memory is None else f"{memory} MB available"
+    yield Check("memory", enough, True, finding, "" if enough else f"the default model and the service need {_MEMORY_MB} MB")
     shm = Path("/dev/shm")
     free = shutil.disk_usage(shm).free // 1_000_000 if shm.is_dir() else 0
     remedy = "" if free >= _SHM_MB else f"the engine wants {_SHM_MB} MB there"

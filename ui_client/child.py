@@ -99,13 +99,13 @@ def tail(log: Path, since: int = 0, lines: int = _TAIL_LINES) -> str:
         return ""
 
 
-def in_background(work: Callable[[], Result], on_tick: Callable[[], None]) -> Result:
-    """Run `work`, which has a deadline of its own, on a thread, and `on_tick` meanwhile; what it returns or raises."""
+def in_background(call: Callable[[], Result], on_tick: Callable[[], None]) -> Result:
+    """Run `call`, which has a deadline of its own, on a thread, and `on_tick` meanwhile; what it returns or raises."""
     future: Future[Result] = Future()
 
     def run() -> None:
         try:
-            future.set_result(work())
+            future.set_result(call())
         except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
             future.set_exception(error)
 

@@ -71,7 +71,7 @@ def _fact(value: object, names: Mapping[Any, str] | None) -> Text:
     if not isinstance(value, Mapping):
         return Text(values.show(value, names))
     return Text(
-        "\n".join(f"{values.show(key)} {values.show(item, names)}" for key, item in value.items() if item not in (None, "", [], {}))
+        "\n".join(f"{values.show(key)} {values.show(entry, names)}" for key, entry in value.items() if entry not in (None, "", [], {}))
     )
 
 

@@ -147,10 +147,10 @@ class ExportWriter:
         staging = target.with_name(f".{digest}")
         with staging.open("wb") as file:
             yield file
-        if (seen := _digest(staging)) != digest:
+        if (actual := _digest(staging)) != digest:
             staging.unlink()
             raise Failure(
-                "BrokenExport", f"the file {digest} came with the digest {seen}", "export again; batos image verify checks the image"
+                "BrokenExport", f"the file {digest} came with the digest {actual}", "export again; batos image verify checks the image"
             )
         staging.replace(target)
 
@@ -165,18 +165,18 @@ class ExportWriter:
         files = dict(sorted(self._files.items()))
         self._write_manifest(ExportManifest(FORMAT, image, tid.hex(), roots, sorted(without), listed, files))
 
-    def _put(self, path: str, data: bytes) -> None:
+    def _put(self, path: str, content: bytes) -> None:
         if path in self._files:
             raise Failure("BrokenExport", f"two things would be written to {path}", "please report it")
         target = self._directory / path
-        self._files[path] = hashlib.sha256(data).hexdigest()
-        if not target.is_file() or target.read_bytes() != data:
+        self._files[path] = hashlib.sha256(content).hexdigest()
+        if not target.is_file() or target.read_bytes() != content:
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(data)
+            target.write_bytes(content)
 
     def _write_manifest(self, manifest: ExportManifest) -> None:
-        told = msgspec.to_builtins(manifest)
-        fields = {name: value for name, value in told.items() if value or name not in ("unfinished", "weights")}
+        encoded = msgspec.to_builtins(manifest)
+        fields = {name: value for name, value in encoded.items() if value or name not in ("unfinished", "weights")}
         staging = self._directory / f".{MANIFEST}"
         with staging.open("wb") as file:
             file.write(_json(fields))
@@ -255,10 +255,10 @@ def file_name(text: str) -> str:
     return name
 
 
-def _compare(directory: Path, listed: dict[str, str], seen: dict[str, str]) -> None:
-    lost = sorted(set(listed) - set(seen))
-    more = sorted(set(seen) - set(listed))
-    altered = sorted(path for path in set(listed) & set(seen) if listed[path] != seen[path])
+def _compare(directory: Path, listed: dict[str, str], actual: dict[str, str]) -> None:
+    lost = sorted(set(listed) - set(actual))
+    more = sorted(set(actual) - set(listed))
+    altered = sorted(path for path in set(listed) & set(actual) if listed[path] != actual[path])
     if lost:
         raise Failure(
             "BrokenExport",

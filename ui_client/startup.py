@@ -167,29 +167,29 @@ def _wait_for_socket(configuration: Configuration, steps: Steps, step: RunningSt
 
 
 def _wait_for_uvms(configuration: Configuration, steps: Steps, step: RunningStep) -> int:
-    wanted = configuration.settings.uvm.processes
+    expected = configuration.settings.uvm.processes
     alive = 0
 
     def answer() -> bool:
         nonlocal alive
-        for program in ("bridge", *(f"uvm-{number}" for number in range(1, wanted + 1))):
+        for program in ("bridge", *(f"uvm-{number}" for number in range(1, expected + 1))):
             _fail_if_dead(configuration, program, states=("FATAL",))
         try:
             with Client(configuration=configuration) as client:
                 alive = len(client.status()["uvms"])
         except ClientError:
             alive = 0
-        return alive >= wanted
+        return alive >= expected
 
     def settled() -> bool:
         # supervisord calls a program RUNNING once it has lived for a moment; until then `batos status` would call it unwell.
         return all(status.state != "STARTING" for status in service.statuses(configuration))
 
-    if child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {wanted}")):
+    if child.wait_until(answer, ANSWERS_DEADLINE_S, lambda: steps.tick(step, f"{alive} of {expected}")):
         child.wait_until(settled, QUICK_DEADLINE_S, lambda: steps.tick(step))
     else:
         suspect = f"uvm-{alive + 1}" if alive else "uvm-1"
-        raise _not_there(configuration, suspect, f"{alive} of {wanted} UVMs answer after {ANSWERS_DEADLINE_S:.0f} s")
+        raise _not_there(configuration, suspect, f"{alive} of {expected} UVMs answer after {ANSWERS_DEADLINE_S:.0f} s")
     return alive
 
 

@@ -32,7 +32,7 @@ class Story:
     def __init__(self, selector: str) -> None:
         self._selectors = {selector}
         self._began: float | None = None
-        self._told: set[tuple[Any, str]] = set()
+        self._reported: set[tuple[Any, str]] = set()
         self._open: dict[Any, Progress] = {}
         self.lines: list[Line] = []
         self.installed: list[Progress] = []
@@ -55,9 +55,9 @@ class Story:
         else:
             self._open[event.message] = event
         key = (event.message, event.stage)
-        if event.stage == "drafting" or key in self._told:
+        if event.stage == "drafting" or key in self._reported:
             return None
-        self._told.add(key)
+        self._reported.add(key)
         if event.stage == "installed":
             self.installed.append(event)
         line = Line(event.selector, event.stage, describe(event.detail), now - self._began)
@@ -89,8 +89,8 @@ def describe(detail: Mapping[str, Any]) -> str:
     parts = []
     for key, value in detail.items():
         if isinstance(value, list | tuple):
-            nested = any(isinstance(item, Mapping | list) for item in value)
-            text = str(len(value)) if nested else ", ".join(values.show(item) for item in value)
+            nested = any(isinstance(element, Mapping | list) for element in value)
+            text = str(len(value)) if nested else ", ".join(values.show(element) for element in value)
         elif isinstance(value, Mapping):
             text = describe(value)
         elif isinstance(value, float):

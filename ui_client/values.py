@@ -37,9 +37,9 @@ def to_json(value: object) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {"number": str(value)}
     if isinstance(value, Mapping):
-        return {key if isinstance(key, str) else str(key): to_json(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else str(key): to_json(element) for key, element in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [to_json(item) for item in value]
+        return [to_json(element) for element in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, msgspec.Struct):
@@ -65,12 +65,12 @@ def from_json(value: Any) -> Any:
     """The value that parsed JSON stands for. Raises BadArgument."""
     if isinstance(value, dict):
         if len(value) == 1:
-            ((key, item),) = value.items()
-            if key in _SPECIAL and isinstance(item, str):
-                return _SPECIAL[key](item)
-        return {key: from_json(item) for key, item in value.items()}
+            ((key, element),) = value.items()
+            if key in _SPECIAL and isinstance(element, str):
+                return _SPECIAL[key](element)
+        return {key: from_json(element) for key, element in value.items()}
     if isinstance(value, list):
-        return [from_json(item) for item in value]
+        return [from_json(element) for element in value]
     if isinstance(value, int) and not -(2**63) <= value < 2**64:
         raise BadArgument(f"the integer {str(value)[:30]}… has more than 64 bits; send it as a text")
     return value
@@ -100,10 +100,10 @@ def _literal(value: object, names: Mapping[Reference, str], depth: int) -> str:
     if isinstance(value, bytes | bytearray | memoryview):
         return f"<{len(value)} bytes>"
     if isinstance(value, Mapping):
-        pairs = ((_literal(key, names, depth + 1), _literal(item, names, depth + 1)) for key, item in value.items())
-        return "{" + ", ".join(f"{key}: {item}" for key, item in pairs) + "}"
+        pairs = ((_literal(key, names, depth + 1), _literal(element, names, depth + 1)) for key, element in value.items())
+        return "{" + ", ".join(f"{key}: {element}" for key, element in pairs) + "}"
     if isinstance(value, list | tuple | set | frozenset):
-        return "[" + ", ".join(_literal(item, names, depth + 1) for item in value) + "]"
+        return "[" + ", ".join(_literal(element, names, depth + 1) for element in value) + "]"
     return showable(repr(value))
 
 

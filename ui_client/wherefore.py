@@ -35,13 +35,15 @@ _WORDS = {
 def choices_of(message: object) -> list[Mapping[str, Any]]:
     """What the refusal of a message offers to choose from."""
     details = _map(_map(_map(message).get("refusal")).get("details"))
-    return [one for one in _list(details.get("choices")) if isinstance(one, Mapping) and isinstance(one.get("example"), Mapping)]
+    return [
+        choice for choice in _list(details.get("choices")) if isinstance(choice, Mapping) and isinstance(choice.get("example"), Mapping)
+    ]
 
 
-def render(told: Mapping[str, Any], target: str) -> RenderableType:
+def render(facts: Mapping[str, Any], target: str) -> RenderableType:
     """The page."""
-    method, message = _map(told.get("method")), _map(told.get("message"))
-    selector = str(told.get("selector", ""))
+    method, message = _map(facts.get("method")), _map(facts.get("message"))
+    selector = str(facts.get("selector", ""))
     refusal = _map(message.get("refusal")) if message.get("stage") == "refused" else {}
     parts: list[RenderableType] = []
     if method:
@@ -68,8 +70,8 @@ def _of_method(method: Mapping[str, Any], selector: str) -> Iterator[RenderableT
 def _of_refusal(message: Mapping[str, Any], refusal: Mapping[str, Any], target: str, selector: str) -> Iterator[RenderableType]:
     details = _map(refusal.get("details"))
     yield Text(values.showable(f"refused: {refusal.get('message')}"), style="red")
-    told = {"prompt": _map(message.get("plan")).get("prompt"), "drafts": message.get("drafts"), "decision": details.get("decision")}
-    yield from _of_drafts(told, message.get("examples"))
+    proof = {"prompt": _map(message.get("plan")).get("prompt"), "drafts": message.get("drafts"), "decision": details.get("decision")}
+    yield from _of_drafts(proof, message.get("examples"))
     offered = choices_of(message)
     for number, choice in enumerate(offered, 1):
         example = values.show(choice["example"])
@@ -84,14 +86,14 @@ def _of_drafts(proof: Mapping[str, Any], examples: object) -> Iterator[Renderabl
     """What was asked, what was written, and what decided it."""
     if isinstance(prompt := proof.get("prompt"), str) and prompt:
         yield Panel(Text(values.showable(prompt).rstrip()), title="prompt", expand=False)
-    drafts = [one for one in _list(proof.get("drafts")) if isinstance(one, Mapping)]
+    drafts = [entry for entry in _list(proof.get("drafts")) if isinstance(entry, Mapping)]
     decision = _map(proof.get("decision"))
     if drafts:
         voices = ", ".join(dict.fromkeys(str(draft.get("persona")) for draft in drafts if draft.get("persona")))
         number = sum(draft["times"] if isinstance(draft.get("times"), int) else 1 for draft in drafts)
         yield _line(f"{number} drafts{f' by {voices}' if voices else ''}:")
         yield from (_line(f"  {text}") for text in _grouped(drafts))
-    lines = [one.get("line") if isinstance(one, Mapping) else one for one in _list(examples)]
+    lines = [entry.get("line") if isinstance(entry, Mapping) else entry for entry in _list(examples)]
     if lines:
         yield _line("examples:")
         yield from (_line(f"  {values.showable(str(line))}") for line in lines)
@@ -105,12 +107,18 @@ def _grouped(drafts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for draft in drafts:
         outcome = str(draft.get("outcome", ""))
         groups.setdefault(str(draft.get("group")) if outcome == "ok" else outcome, []).append(draft)
-    counted = [(sum(one["times"] if isinstance(one.get("times"), int) else 1 for one in members), members) for members in groups.values()]
+    counted = [
+        (sum(draft["times"] if isinstance(draft.get("times"), int) else 1 for draft in members), members) for members in groups.values()
+    ]
     for number, members in sorted(counted, key=lambda pair: -pair[0]):
         first = members[0]
         if first.get("outcome") == "ok":
             trial = _map(first.get("trial"))
-            changed = [f"{one[1]}={values.show(one[3])}" for one in _list(trial.get("effects")) if isinstance(one, list) and len(one) == 4]
+            changed = [
+                f"{effect[1]}={values.show(effect[3])}"
+                for effect in _list(trial.get("effects"))
+                if isinstance(effect, list) and len(effect) == 4
+            ]
             after = f", then {', '.join(changed)}" if changed else ""
             yield f"{number} × {values.show(trial.get('result'))}{after}    {_body(first)}"
         else:
@@ -126,15 +134,15 @@ def _body(draft: Mapping[str, Any]) -> str:
 def _of_decision(decision: Mapping[str, Any]) -> Iterator[RenderableType]:
     confidence, threshold, risk = (decision.get(name) for name in ("confidence", "threshold", "risk"))
     if isinstance(confidence, int | float):
-        asked = f"; a risk of {risk:.0%} asks for {_asked(threshold)}" if isinstance(risk, int | float) else ""
-        yield _line(f"right with a probability of {confidence:.0%}{asked}")
+        demand = f"; a risk of {risk:.0%} asks for {_threshold_text(threshold)}" if isinstance(risk, int | float) else ""
+        yield _line(f"right with a probability of {confidence:.0%}{demand}")
     for name, value in _map(decision.get("features")).items():
         text, silent = _WORDS.get(name, ("", 0.0))
         if text and isinstance(value, int | float) and value != silent:
             yield _line(f"  {text.format(value)}")
 
 
-def _asked(threshold: object) -> str:
+def _threshold_text(threshold: object) -> str:
     if not isinstance(threshold, int | float):
         return "nothing"
     return f"{threshold:.0%}" if threshold <= 1 else "more than any draft has"

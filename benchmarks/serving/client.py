@@ -15,7 +15,7 @@ from typing import Any
 import zmq
 
 from benchmarks.serving.process import ROOT, ContestantFailed, Used, succeeded
-from benchmarks.serving.wire import NO_ADAPTER, Ask, Told
+from benchmarks.serving.wire import NO_ADAPTER, Ask, Transcript
 from deploy.process import die_with_parent
 from inference_worker import protocol
 from inference_worker.protocol import AskAdapters, AskHealth, Completed, Delta, Generate, Health, Warm
@@ -55,9 +55,9 @@ class Worker:
         if not isinstance(answer, Health):
             raise ContestantFailed(f"worker: {answer}")
 
-    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Told]:
+    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Transcript]:
         if one_by_one:
-            return succeeded("worker", [told for ask in asks for told in _Load([ask]).run(self, timeout_s)])
+            return succeeded("worker", [transcript for ask in asks for transcript in _Load([ask]).run(self, timeout_s)])
         return succeeded("worker", _Load(asks).run(self, timeout_s))
 
     def tiers(self) -> protocol.Adapters:
@@ -128,13 +128,13 @@ class _Load:
     def __init__(self, asks: list[Ask]) -> None:
         self._asks = asks
         self._times: list[list[float]] = [[] for _ in asks]
-        self._told: list[Told | None] = [None] * len(asks)
+        self._transcripts: list[Transcript | None] = [None] * len(asks)
         self._due = sorted(range(len(asks)), key=lambda index: asks[index].at_s, reverse=True)
         self._names: dict[str, int] = {}
 
-    def run(self, worker: Worker, timeout_s: float) -> list[Told]:
+    def run(self, worker: Worker, timeout_s: float) -> list[Transcript]:
         began = time.perf_counter()
-        while (now := time.perf_counter() - began) < timeout_s and None in self._told:
+        while (now := time.perf_counter() - began) < timeout_s and None in self._transcripts:
             if self._due and self._asks[self._due[-1]].at_s <= now:
                 index = self._due.pop()
                 self._names[worker.begin(self._asks[index])] = index
@@ -143,8 +143,8 @@ class _Load:
             answer = worker.next_answer(min(until, timeout_s) - now)
             if answer is not None:
                 self._came(answer, time.perf_counter() - began)
-        late = Told(error=f"no answer within {timeout_s:.0f} s")
-        return [told or late for told in self._told]
+        late = Transcript(error=f"no answer within {timeout_s:.0f} s")
+        return [transcript or late for transcript in self._transcripts]
 
     def _came(self, answer: protocol.Answer, at_s: float) -> None:
         index = self._names.get(answer.id)
@@ -155,13 +155,13 @@ class _Load:
         elif isinstance(answer, Completed):
             # An output whose tokens make no text (half of a character) is first seen when it is complete.
             times = self._times[index] or [at_s]
-            self._told[index] = Told(
+            self._transcripts[index] = Transcript(
                 first_s=times[0] - self._asks[index].at_s,
                 times_s=times,
                 counts=[1] * len(times),
                 prompt_tokens=answer.prompt_tokens,
-                found=answer.found,
+                arrival_tier=answer.found,
                 mode=answer.mode,
             )
         else:
-            self._told[index] = Told(error=str(answer))
+            self._transcripts[index] = Transcript(error=str(answer))

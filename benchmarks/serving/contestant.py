@@ -18,7 +18,21 @@ import zmq
 import zmq.asyncio
 from msgspec import Struct
 
-from benchmarks.serving.wire import NO_ADAPTER, Ask, Call, Called, End, Failure, Play, Played, Ready, Report, Told, decode_command, encode
+from benchmarks.serving.wire import (
+    NO_ADAPTER,
+    Ask,
+    Call,
+    Called,
+    End,
+    Failure,
+    Play,
+    Played,
+    Ready,
+    Report,
+    Transcript,
+    decode_command,
+    encode,
+)
 from deploy import logs
 from deploy.data_type import settled
 from deploy.settings import DataTypeName, InferenceSettings
@@ -77,9 +91,9 @@ class Contestant:
         if self._specification.lora != "stock":
             await self._llm.collective_rpc("tier_share_threads", timeout=_CALL_S)
         adapters = range(min(self._specification.slots, len(self._specification.adapters))) if self._lora else [NO_ADAPTER]
-        for one in await self._play(Play([Ask(prompt="def", tokens=1, adapter=adapter) for adapter in adapters], one_by_one=True)):
-            if one.error:
-                raise RuntimeError(one.error)
+        for transcript in await self._play(Play([Ask(prompt="def", tokens=1, adapter=adapter) for adapter in adapters], one_by_one=True)):
+            if transcript.error:
+                raise RuntimeError(transcript.error)
         if not self._lora:
             return Ready("")
         operations = await self._llm.collective_rpc("bench_operations", timeout=_CALL_S)
@@ -98,13 +112,13 @@ class Contestant:
     def _lora(self) -> bool:
         return self._specification.lora != "none"
 
-    async def _play(self, load: Play) -> list[Told]:
+    async def _play(self, load: Play) -> list[Transcript]:
         began = time.perf_counter()
         if load.one_by_one:
-            return [await self._one(ask, began, time.perf_counter() - began) for ask in load.asks]
-        return list(await asyncio.gather(*(self._one(ask, began, ask.at_s) for ask in load.asks)))
+            return [await self._answer(ask, began, time.perf_counter() - began) for ask in load.asks]
+        return list(await asyncio.gather(*(self._answer(ask, began, ask.at_s) for ask in load.asks)))
 
-    async def _one(self, ask: Ask, began: float, due_s: float) -> Told:
+    async def _answer(self, ask: Ask, began: float, due_s: float) -> Transcript:
         await asyncio.sleep(max(0.0, began + due_s - time.perf_counter()))
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
@@ -138,7 +152,7 @@ class Contestant:
             error = f"{type(failure).__name__}: {failure}"
         if not times and not error:
             error = "no token came"
-        return Told(
+        return Transcript(
             first_s=times[0] - due_s if times else math.inf,
             times_s=times,
             counts=counts,

@@ -6,7 +6,7 @@ import random
 import statistics
 from collections.abc import Iterator, Sequence
 
-from benchmarks.serving.wire import NO_ADAPTER, Ask, Told
+from benchmarks.serving.wire import NO_ADAPTER, Ask, Transcript
 
 SHORT = 20
 """Tokens of a short prompt."""
@@ -51,19 +51,21 @@ def zipf(unique: Numbers, count: int, adapters: int, rate: float, tokens: int, s
     return asks
 
 
-def decode_rate(told: Sequence[Told]) -> float:
+def decode_rate(transcripts: Sequence[Transcript]) -> float:
     """Tokens a second while all streams decode: between the last first token and the first last one."""
-    begin, end = max(one.times_s[0] for one in told), min(one.times_s[-1] for one in told)
-    count = sum(many for one in told for at_s, many in zip(one.times_s, one.counts, strict=True) if begin < at_s <= end)
+    begin, end = max(transcript.times_s[0] for transcript in transcripts), min(transcript.times_s[-1] for transcript in transcripts)
+    count = sum(
+        many for transcript in transcripts for at_s, many in zip(transcript.times_s, transcript.counts, strict=True) if begin < at_s <= end
+    )
     return count / (end - begin) if end > begin else math.nan
 
 
-def steps(told: Sequence[Told]) -> list[tuple[float, float]]:
+def steps(transcripts: Sequence[Transcript]) -> list[tuple[float, float]]:
     """(when it ended, how long it took) of each step in which one of these streams wrote something, seconds.
 
     Pieces of text that come within half a millisecond are of one step.
     """
-    times = sorted(at_s for one in told for at_s in one.times_s)
+    times = sorted(at_s for transcript in transcripts for at_s in transcript.times_s)
     merged = [late for early, late in itertools.pairwise([-math.inf, *times]) if late - early > 0.0005]
     return [(late, late - early) for early, late in itertools.pairwise(merged)]
 

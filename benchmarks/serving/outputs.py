@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.serving import loads
 from benchmarks.serving.process import EngineProcess
 from benchmarks.serving.table import Row
-from benchmarks.serving.wire import Ask, Told
+from benchmarks.serving.wire import Ask, Transcript
 
 _TEXTS = (
     "The capital of France is",
@@ -30,33 +30,33 @@ def same_outputs(base: EngineProcess, stock: EngineProcess, ours: EngineProcess,
     """Each prompt alone, with an adapter; then prompts without adapter beside others with one."""
     texts = _TEXTS[:prompts]
     alone = [Ask(prompt=text, tokens=_TOKENS, adapter=index % adapters, alternatives=True) for index, text in enumerate(texts)]
-    told = {player.name: _awake(player, alone, one_by_one=True) for player in (stock, ours)}
+    transcripts = {player.name: _awake(player, alone, one_by_one=True) for player in (stock, ours)}
     plain = [Ask(prompt=text, tokens=_TOKENS, alternatives=True) for text in _TEXTS[:4]]
     beside = [Ask(prompt=text, tokens=_TOKENS, adapter=index % adapters) for index, text in enumerate(_TEXTS[4:])]
     without = _awake(base, plain)
     mixed = {player.name: _awake(player, [*plain, *beside])[: len(plain)] for player in (stock, ours)}
     return [
-        _agreement("same greedy tokens as stock, one adapter alone", {"ours": told["ours"]}, told["stock"], "stock's"),
+        _agreement("same greedy tokens as stock, one adapter alone", {"ours": transcripts["ours"]}, transcripts["stock"], "stock's"),
         _agreement("requests without adapter in a mixed batch: base's tokens", mixed, without, "base's"),
     ]
 
 
-def _awake(player: EngineProcess, asks: list[Ask], one_by_one: bool = False) -> list[Told]:
+def _awake(player: EngineProcess, asks: list[Ask], one_by_one: bool = False) -> list[Transcript]:
     with player.awake():
         return player.play(asks, one_by_one)
 
 
-def _agreement(name: str, told: dict[str, list[Told]], reference: Sequence[Told], whose: str) -> Row:
+def _agreement(name: str, transcripts: dict[str, list[Transcript]], reference: Sequence[Transcript], whose: str) -> Row:
     cells: dict[str, str] = {}
     margins: dict[str, list[float]] = {}
-    for contestant, mine in told.items():
+    for contestant, mine in transcripts.items():
         differences = [_first_difference(theirs, own) for theirs, own in zip(reference, mine, strict=True)]
         margins[contestant] = [theirs.margins[at] for theirs, at in zip(reference, differences, strict=True) if at is not None]
         cells[contestant] = f"{differences.count(None)} of {len(mine)} outputs equal"
     shown = {
-        contestant: f"{contestant}: {whose} lead at the first difference {loads.median(found):.2g} (largest {max(found):.2g}) nats"
-        for contestant, found in margins.items()
-        if found
+        contestant: f"{contestant}: {whose} lead at the first difference {loads.median(leads):.2g} (largest {max(leads):.2g}) nats"
+        for contestant, leads in margins.items()
+        if leads
     }
     return Row(
         name=name,
@@ -65,7 +65,10 @@ def _agreement(name: str, told: dict[str, list[Told]], reference: Sequence[Told]
         goal="all, near ties apart",
         met=all(margin <= _TIE for margin in margins["ours"]),
         note="; ".join(shown.values()) or f"{_TOKENS} tokens each",
-        raw={"tokens": {contestant: [one.tokens for one in mine] for contestant, mine in told.items()}, "margins": margins},
+        raw={
+            "tokens": {contestant: [transcript.tokens for transcript in mine] for contestant, mine in transcripts.items()},
+            "margins": margins,
+        },
     )
 
 
@@ -73,8 +76,8 @@ _TIE = 0.25
 """Two units in the last place of a bfloat16 logit between 16 and 32, one for each of the two: a smaller lead is a tie to the engine."""
 
 
-def _first_difference(reference: Told, other: Told) -> int | None:
-    for index, (one, two) in enumerate(zip(reference.tokens, other.tokens, strict=False)):
-        if one != two:
+def _first_difference(reference: Transcript, compared: Transcript) -> int | None:
+    for index, (mine, theirs) in enumerate(zip(reference.tokens, compared.tokens, strict=False)):
+        if mine != theirs:
             return index
     return None

@@ -15,7 +15,7 @@ import psutil
 import zmq
 
 from benchmarks.serving.contestant import Specification
-from benchmarks.serving.wire import Ask, Call, Called, Command, End, Failure, Play, Played, Ready, Report, Told, decode_report, encode
+from benchmarks.serving.wire import Ask, Call, Called, Command, End, Failure, Play, Played, Ready, Report, Transcript, decode_report, encode
 from deploy.process import die_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ class Player(Protocol):
 
     name: str
 
-    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Told]:
+    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Transcript]:
         """How each request went, in order. Raises ContestantFailed when one fails, or nothing comes in time."""
 
 
@@ -69,11 +69,11 @@ class EngineProcess:
             raise ContestantFailed(f"{self.name}: {report}")
         self.operations = report.operations
 
-    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Told]:
+    def play(self, asks: list[Ask], one_by_one: bool = False, timeout_s: float = 120.0) -> list[Transcript]:
         report = self._ask(Play(asks, one_by_one), timeout_s)
         if not isinstance(report, Played):
             raise ContestantFailed(f"{self.name}: {report}")
-        return succeeded(self.name, report.told)
+        return succeeded(self.name, report.transcripts)
 
     def call(self, method: str, *arguments: str | int | float | bool) -> str:
         """The worker extension's answer, as text."""
@@ -116,8 +116,8 @@ class EngineProcess:
             return
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(self._process.pid)
-            for one in [process, *process.children(recursive=True)]:
-                one.send_signal(number)
+            for member in [process, *process.children(recursive=True)]:
+                member.send_signal(number)
 
     def _ask(self, command: Command, timeout_s: float) -> Report:
         try:
@@ -165,9 +165,9 @@ class Used(msgspec.Struct, frozen=True):
         return cls(cpu, memory)
 
 
-def succeeded(name: str, told: list[Told]) -> list[Told]:
+def succeeded(name: str, transcripts: list[Transcript]) -> list[Transcript]:
     """All of them. Raises ContestantFailed when one has failed."""
-    failed = [one.error for one in told if one.error]
+    failed = [transcript.error for transcript in transcripts if transcript.error]
     if failed:
-        raise ContestantFailed(f"{name}: {len(failed)} of {len(told)} requests failed: {failed[0]}")
-    return told
+        raise ContestantFailed(f"{name}: {len(failed)} of {len(transcripts)} requests failed: {failed[0]}")
+    return transcripts

@@ -13,7 +13,7 @@ from benchmarks.serving import loads
 from benchmarks.serving.process import ContestantFailed, EngineProcess
 from benchmarks.serving.progress import say
 from benchmarks.serving.table import Row, ratio_row
-from benchmarks.serving.wire import NO_ADAPTER, Ask, Told
+from benchmarks.serving.wire import NO_ADAPTER, Ask, Transcript
 
 _LONG = 512
 
@@ -30,7 +30,7 @@ class Comparison(Struct, frozen=True):
     better: str
     goal: float
     load: Callable[[loads.Numbers, bool], list[Ask]]
-    figure: Callable[[Sequence[Told]], float]
+    figure: Callable[[Sequence[Transcript]], float]
     one_by_one: bool = False
     merged: bool = False
     heavy: bool = False
@@ -45,8 +45,8 @@ def _first(count: int, tokens: int) -> Callable[[loads.Numbers, bool], list[Ask]
     return lambda unique, lora: loads.first_tokens(unique, count, tokens, 0 if lora else NO_ADAPTER)
 
 
-def _first_s(told: Sequence[Told]) -> float:
-    return loads.median([one.first_s for one in told])
+def _first_s(transcripts: Sequence[Transcript]) -> float:
+    return loads.median([transcript.first_s for transcript in transcripts])
 
 
 COMPARISONS = (
@@ -71,7 +71,7 @@ def compare(
     comparisons: Sequence[Comparison], contestants: Sequence[EngineProcess], rounds: int, merging: "Merging | None", seed: int
 ) -> list[Row]:
     """Play every comparison `rounds` times with everybody, in an order that rotates; a round before is not counted."""
-    values: dict[str, dict[str, list[float]]] = {one.key: {player.name: [] for player in contestants} for one in comparisons}
+    values: dict[str, dict[str, list[float]]] = {compared.key: {player.name: [] for player in contestants} for compared in comparisons}
     failures: dict[tuple[str, str], str] = {}
     for number in range(rounds + 1):
         for comparison in comparisons:

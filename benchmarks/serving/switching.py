@@ -15,7 +15,7 @@ from benchmarks.serving.client import Worker
 from benchmarks.serving.process import ContestantFailed, EngineProcess
 from benchmarks.serving.progress import say
 from benchmarks.serving.table import Row
-from benchmarks.serving.wire import Ask, Told
+from benchmarks.serving.wire import Ask, Transcript
 
 SLOTS = 4
 SET = 2 * SLOTS
@@ -52,26 +52,28 @@ def plan(first: int) -> list[tuple[str, int]]:
 
 
 def stock_switches(stock: EngineProcess, unique: loads.Numbers, first: int, rounds: int) -> Switches:
-    found: dict[str, list[float]] = {}
+    by_place: dict[str, list[float]] = {}
     with stock.awake():
         for number in range(rounds):
             order = plan(first + number * SET)
-            told = stock.play([_ask(unique, adapter) for _, adapter in order], one_by_one=True)
-            for (place, _), one in zip(order, told, strict=True):
-                found.setdefault(place, []).append(one.first_s)
-    return Switches(found)
+            transcripts = stock.play([_ask(unique, adapter) for _, adapter in order], one_by_one=True)
+            for (place, _), transcript in zip(order, transcripts, strict=True):
+                by_place.setdefault(place, []).append(transcript.first_s)
+    return Switches(by_place)
 
 
 def worker_switches(worker: Worker, unique: loads.Numbers, first: int, rounds: int) -> Switches:
-    found: dict[str, list[float]] = {}
+    by_place: dict[str, list[float]] = {}
     for number in range(rounds):
         order = plan(first + number * SET)
-        told = worker.play([_ask(unique, adapter) for _, adapter in order], one_by_one=True)
+        transcripts = worker.play([_ask(unique, adapter) for _, adapter in order], one_by_one=True)
         before = None
-        for (_, adapter), one in zip(order, told, strict=True):
-            found.setdefault("same" if adapter == before and one.found == "hot" else one.found, []).append(one.first_s)
+        for (_, adapter), transcript in zip(order, transcripts, strict=True):
+            by_place.setdefault("same" if adapter == before and transcript.arrival_tier == "hot" else transcript.arrival_tier, []).append(
+                transcript.first_s
+            )
             before = adapter
-    return Switches(found)
+    return Switches(by_place)
 
 
 class Prefetched(Struct, frozen=True):
@@ -86,12 +88,12 @@ def prefetched(worker: Worker, unique: loads.Numbers, first: int, passes: int) -
     cycle = [_ask(unique, first + number, session="bench") for _ in range(3) for number in range(CYCLE)]
     worker.play(cycle, one_by_one=True)
     before = _entered_warm(worker)
-    found: dict[str, list[float]] = {}
+    by_place: dict[str, list[float]] = {}
     for _ in range(passes):
         paced = [_ask(unique, first + number, session="bench", at_s=(number + 1) * _PACE_S) for number in range(CYCLE)]
-        for one in worker.play(paced):
-            found.setdefault(one.found, []).append(one.first_s)
-    return Prefetched(found, _entered_warm(worker) - before)
+        for transcript in worker.play(paced):
+            by_place.setdefault(transcript.arrival_tier, []).append(transcript.first_s)
+    return Prefetched(by_place, _entered_warm(worker) - before)
 
 
 class Stall(Struct, frozen=True):
@@ -124,10 +126,10 @@ def stall(player: EngineProcess | Worker, unique: loads.Numbers, newcomers: Sequ
             )
             for index, adapter in enumerate(adapters)
         ]
-        told = player.play([*background, *arriving])[: len(background)]
-        taken = [step for step in loads.steps(told) if step[0] <= _all_decode_until(told)]
-        usual += [seconds for at_s, seconds in taken if _all_decode_from(told) < at_s <= _FIRST_NEWCOMER_S]
-        after = [seconds for at_s, seconds in taken if at_s > _FIRST_NEWCOMER_S]
+        transcripts = player.play([*background, *arriving])[: len(background)]
+        decoding = [step for step in loads.steps(transcripts) if step[0] <= _all_decode_until(transcripts)]
+        usual += [seconds for at_s, seconds in decoding if _all_decode_from(transcripts) < at_s <= _FIRST_NEWCOMER_S]
+        after = [seconds for at_s, seconds in decoding if at_s > _FIRST_NEWCOMER_S]
         if not after:
             raise ContestantFailed(f"{player.name}: its streams ended before the first newcomer came")
         longest.append(max(after))
@@ -184,12 +186,12 @@ def _entered_warm(worker: Worker) -> int:
     return next(tier.entered for tier in worker.tiers().tiers if tier.name == "warm")
 
 
-def _all_decode_from(told: Sequence[Told]) -> float:
-    return max(one.times_s[0] for one in told)
+def _all_decode_from(transcripts: Sequence[Transcript]) -> float:
+    return max(transcript.times_s[0] for transcript in transcripts)
 
 
-def _all_decode_until(told: Sequence[Told]) -> float:
-    return min(one.times_s[-1] for one in told)
+def _all_decode_until(transcripts: Sequence[Transcript]) -> float:
+    return min(transcript.times_s[-1] for transcript in transcripts)
 
 
 def _switch(place: str, theirs: Switches, mine: Switches, allowed_steps: float | None, step_s: float) -> Row:
@@ -227,8 +229,8 @@ def _hidden(learned: Prefetched, mine: Switches, step_s: float) -> Row:
 
 def _stalls(loading: dict[str, Stall], control: dict[str, Stall]) -> Row:
     mine = loading["ours"]
-    cells = {name: f"{one.stall_s * 1000:.0f} ms = {one.stall_s / one.step_s:.1f} steps" for name, one in loading.items()}
-    without = {name: f"{one.stall_s * 1000:.0f} ms" for name, one in control.items()}
+    cells = {name: f"{figures.stall_s * 1000:.0f} ms = {figures.stall_s / figures.step_s:.1f} steps" for name, figures in loading.items()}
+    without = {name: f"{figures.stall_s * 1000:.0f} ms" for name, figures in control.items()}
     return Row(
         name="longest stall of 3 other streams while cold adapters load",
         stock=cells["stock"],

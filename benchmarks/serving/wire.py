@@ -1,7 +1,7 @@
 """What the benchmark and its contestants say to each other: one MessagePack map a message, over a ZeroMQ PAIR socket.
 
 The benchmark sends a `Command`, the contestant answers it by one `Report`. A load is a list of `Ask`; how each went is a
-`Told`. The same structs describe a load for the worker, which is reached by its own protocol instead (`client.py`).
+`Transcript`. The same structs describe a load for the worker, which is reached by its own protocol instead (`client.py`).
 """
 
 import msgspec
@@ -26,11 +26,11 @@ class Ask(Struct, frozen=True, kw_only=True):
     session: str = ""
 
 
-class Told(Struct, frozen=True, kw_only=True):
+class Transcript(Struct, frozen=True, kw_only=True):
     """How one request went. `times_s`: when each piece of text came, seconds after the load began; `counts`: its tokens.
 
     `first_s`: seconds from the moment the request was due to arrive to its first token. `margins`: natural logarithm of the
-    ratio between the likeliest token's probability and the next one's, for each step (with `alternatives`). `found` and
+    ratio between the likeliest token's probability and the next one's, for each step (with `alternatives`). `arrival_tier` and
     `mode` are the worker's own words. `error` is empty when it succeeded.
     """
 
@@ -40,7 +40,7 @@ class Told(Struct, frozen=True, kw_only=True):
     tokens: list[int] = []
     prompt_tokens: int = 0
     margins: list[float] = []
-    found: str = ""
+    arrival_tier: str = ""
     mode: str = ""
     error: str = ""
 
@@ -72,7 +72,7 @@ class Ready(Struct, tag=True, frozen=True):
 class Played(Struct, tag=True, frozen=True):
     """How the requests of a load went, in their order."""
 
-    told: list[Told]
+    transcripts: list[Transcript]
 
 
 class Called(Struct, tag=True, frozen=True):

@@ -175,8 +175,8 @@ class Catalogue:
                 self._drop(key)
             raise
         # Files that changed while they were read were not those that were checked.
-        if not verified and before is not None and before == file_identity(path) and (seen := _look(path)) is not None:
-            self._set(key, _Entry(seen.size, adapter.rank, seen.fetched, before))
+        if not verified and before is not None and before == file_identity(path) and (current := _look(path)) is not None:
+            self._set(key, _Entry(current.size, adapter.rank, current.fetched, before))
         return adapter
 
     def delete(self, digest: str) -> bool:

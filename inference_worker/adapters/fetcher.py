@@ -133,7 +133,7 @@ class Fetcher:
         """Offers as the peers make them; why others made none is added to `reasons`."""
         asking = [asyncio.create_task(self._offer(address, digest)) for address in self._peers]
 
-        async def made() -> AsyncIterator[Offer]:
+        async def answers() -> AsyncIterator[Offer]:
             for answered in asyncio.as_completed(asking):
                 try:
                     yield await answered
@@ -141,7 +141,7 @@ class Fetcher:
                     reasons.append(str(error))
 
         try:
-            yield made()
+            yield answers()
         finally:
             for task in asking:
                 task.cancel()
@@ -304,10 +304,10 @@ def _make_room(staging: Path, offer: Offer) -> None:
     staging.mkdir(mode=0o755)
 
 
-def _write_at(file: Path, offset: int, data: bytes) -> None:
+def _write_at(file: Path, offset: int, content: bytes) -> None:
     with file.open("r+b") as stream:
         stream.seek(offset)
-        stream.write(data)
+        stream.write(content)
 
 
 def _place(staging: Path, target: Path, offer: Offer) -> None:

@@ -67,7 +67,7 @@ def parse_header(file: str, text: bytes, size: int) -> dict[str, Tensor]:
 def check_layout(file: str, tensors: Mapping[str, Tensor], header_end: int, size: int) -> None:
     """That the tensors fill the file from the header's end: no gap, no overlap, nothing behind. Raises ValueError."""
     reached, before = header_end, "the header"
-    for name, tensor in sorted(tensors.items(), key=lambda item: item[1].begin):
+    for name, tensor in sorted(tensors.items(), key=lambda entry: entry[1].begin):
         if tensor.begin != reached:
             fault = "overlaps" if tensor.begin < reached else "leaves a gap after"
             raise ValueError(f"{file}: {name} begins at {tensor.begin} and {fault} {before}, which ends at {reached}")

@@ -55,9 +55,9 @@ class OneServer(AbstractResolver):
         """Raises OSError, also for the name of another host."""
         if (host, port) != (self._host, self._port):
             raise PermissionError(f"{host}:{port} is not {self._host}:{self._port}, and is not asked")
-        found = await self._resolver.resolve(host, port, family)
-        self._addresses = {each["host"] for each in found}
-        return found
+        results = await self._resolver.resolve(host, port, family)
+        self._addresses = {result["host"] for result in results}
+        return results
 
     async def close(self) -> None:
         await self._resolver.close()
@@ -127,10 +127,10 @@ class EndpointClient:
                 field, _, value = line.strip().partition(b":")
                 if field != b"data":
                     continue  # comments keep the connection alive
-                if (data := value.strip()) == _DONE:
+                if (payload := value.strip()) == _DONE:
                     return
                 try:
-                    event = openai_wire.step(data)
+                    event = openai_wire.step(payload)
                 except openai_wire.Malformed as error:
                     raise self._strange(str(error)) from error
                 finished = finished or bool(event.finish)

@@ -68,7 +68,7 @@ class EndpointEngine(Engine):
         self._is_vllm = settings.endpoint_dialect == "vllm"
         self._has_priorities = self._is_vllm
         self._client: EndpointClient | None = None
-        self._gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._model = ""
         self._is_same_model = False
         # By this engine, which unloads them again. Another worker may have loaded others.
@@ -120,13 +120,13 @@ class EndpointEngine(Engine):
             raise EndpointFailed(reason) if self._streams else self._mark_dead(reason) from error
 
     async def died(self) -> str:
-        return await asyncio.shield(self._gone)
+        return await asyncio.shield(self._death)
 
     async def stop(self) -> None:
         client, self._client = self._client, None
         if client is None:
             return
-        if not self._gone.done():
+        if not self._death.done():
             # One that is gone has forgotten them.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STOP_S):
@@ -136,8 +136,8 @@ class EndpointEngine(Engine):
         await client.close()
 
     def _mark_dead(self, reason: str) -> EngineDied:
-        if not self._gone.done():
-            self._gone.set_result(reason)
+        if not self._death.done():
+            self._death.set_result(reason)
         return EngineDied(reason)
 
     # --- adapters -----------------------------------------------------------------------------------------------------
@@ -325,8 +325,8 @@ class EndpointEngine(Engine):
         """The server has no such model any more, or takes no such request."""
         try:
             names = [card.id for card in await self._alive().models()]
-        except (Unreachable, Broken, Complaint) as gone:
-            return self._mark_dead(f"{self._server.base} answers 404: {error}; and now it does not answer: {gone}")
+        except (Unreachable, Broken, Complaint) as silence:
+            return self._mark_dead(f"{self._server.base} answers 404: {error}; and now it does not answer: {silence}")
         if name not in names:
             return self._mark_dead(f"{self._server.base} serves no {name!r} any more: {error}")
         return EndpointFailed(

@@ -77,12 +77,12 @@ class TierExtension(ThreadsExtension):
         threads = self._tier_threads.state() if self._tier_threads is not None else {}
         return self._tier_answer(lambda shelf: shelf.state() | {"threads": threads})
 
-    def _tier_answer(self, work: Callable[["HotAdapters"], dict[str, Any]]) -> dict[str, Any]:
+    def _tier_answer(self, operation: Callable[["HotAdapters"], dict[str, Any]]) -> dict[str, Any]:
         try:
             if self._tier_shelf is None:
                 self._tier_shelf = HotAdapters(self.model_runner.lora_manager)
                 settle()
-            return work(self._tier_shelf)
+            return operation(self._tier_shelf)
         except Exception as error:  # noqa: BLE001 - it is answered: raised, it could end the engine
             return {"error": f"{type(error).__name__}: {error}"}
 
@@ -175,15 +175,15 @@ class Reader:
         self._parse = parse
         self._queue: queue.Queue[tuple[int, str, str]] = queue.Queue(QUEUE)
         self._lock = threading.Lock()
-        self._wanted: set[int] = set()
+        self._requested: set[int] = set()
         self._parsed: dict[int, Any] = {}
         self._thread: threading.Thread | None = None
 
     def begin(self, number: int, path: str, reply: str) -> dict[str, Any]:
         with self._lock:
-            if number in self._wanted or number in self._parsed:
+            if number in self._requested or number in self._parsed:
                 return {"error": f"adapter {number} is parsed or being parsed already; drop it first"}
-            self._wanted.add(number)
+            self._requested.add(number)
         try:
             self._queue.put_nowait((number, path, reply))
         except queue.Full:
@@ -202,7 +202,7 @@ class Reader:
     def forget(self, number: int) -> None:
         """Let go of it; a read that is under way is thrown away when it ends."""
         with self._lock:
-            self._wanted.discard(number)
+            self._requested.discard(number)
             self._parsed.pop(number, None)
 
     def numbers(self) -> list[int]:
@@ -211,7 +211,7 @@ class Reader:
 
     def waiting(self) -> list[int]:
         with self._lock:
-            return sorted(self._wanted)
+            return sorted(self._requested)
 
     # --- in the thread ----------------------------------------------------------------------------------------------
 
@@ -241,9 +241,9 @@ class Reader:
             self.forget(number)
             return ReadReport(number, error=f"{type(error).__name__}: {error}")
         with self._lock:
-            if number not in self._wanted:
+            if number not in self._requested:
                 return ReadReport(number, error="it was dropped while it was being read")
-            self._wanted.discard(number)
+            self._requested.discard(number)
             self._parsed[number] = lora
         return ReadReport(number, size, time.perf_counter() - began)
 

@@ -39,7 +39,7 @@ class EngineHost:
         self._model: BaseModel | None = None
         self._models: OrderedDict[str, BaseModel] = OrderedDict()
         self._looking = asyncio.Lock()
-        self._gone: asyncio.Future[str] | None = None
+        self._death: asyncio.Future[str] | None = None
         self._starting: asyncio.Task[BaseModel] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._ending: list[asyncio.Task[None]] = []
@@ -120,18 +120,18 @@ class EngineHost:
             if self._starting is starting:
                 self._starting = self._started = None
 
-    async def run(self, engine: Engine, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work` of `engine`. Raises EngineDied as soon as that engine is gone, whatever `work` does then."""
-        gone = self._gone
-        if engine is not self._engine or gone is None:
-            work.close()
+    async def run(self, engine: Engine, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of `coroutine` of `engine`. Raises EngineDied as soon as that engine is gone, whatever `coroutine` does then."""
+        death = self._death
+        if engine is not self._engine or death is None:
+            coroutine.close()
             raise EngineDied("the engine was replaced")
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(coroutine)
         try:
-            either: list[asyncio.Future[Any]] = [task, gone]
+            either: list[asyncio.Future[Any]] = [task, death]
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done() and not (task.done() and not task.cancelled() and task.exception() is None):
-                raise EngineDied(f"the engine died: {gone.result()}")
+            if death.done() and not (task.done() and not task.cancelled() and task.exception() is None):
+                raise EngineDied(f"the engine died: {death.result()}")
             return task.result()
         finally:
             if not task.done():
@@ -182,7 +182,7 @@ class EngineHost:
         log.info("engine starts", model=digest, start=self.starts)
         engine = self._started = self._make()
         await engine.start(model)
-        self._engine, self._gone = engine, asyncio.get_running_loop().create_future()
+        self._engine, self._death = engine, asyncio.get_running_loop().create_future()
         self._watching = asyncio.create_task(self._watch(engine))
         return model
 
@@ -190,8 +190,8 @@ class EngineHost:
         self.lost(engine, await engine.died())
 
     def _end_work(self, reason: str) -> None:
-        if self._gone is not None and not self._gone.done():
-            self._gone.set_result(reason)
+        if self._death is not None and not self._death.done():
+            self._death.set_result(reason)
 
     def _detach_engine(self) -> None:
         engine, self._engine = self._engine, None

@@ -75,15 +75,21 @@ def question(request: Generate, sampling: Sampling, model: str, *, vllm: bool, p
         if request.grammar:
             body["structured_outputs"] = {"grammar": request.grammar}
     if request.chat:
-        return "/v1/chat/completions", body | {"messages": [{"role": "user", "content": request.prompt}], "logprobs": True}
+        return "/v1/chat/completions", body | {"messages": messages(request), "logprobs": True}
     # 0: of the tokens that were chosen, and no others.
     return "/v1/completions", body | {"prompt": request.prompt, "logprobs": 0}
 
 
-def step(data: bytes) -> CompletionChunk:
+def messages(request: Generate) -> list[dict[str, str]]:
+    """What a chat is begun with."""
+    user = {"role": "user", "content": request.prompt}
+    return [{"role": "system", "content": request.system}, user] if request.system else [user]
+
+
+def step(payload: bytes) -> CompletionChunk:
     """One event. Raises Malformed, and Complaint when it is an error."""
     try:
-        event = _events.decode(data)
+        event = _events.decode(payload)
     except msgspec.DecodeError as error:
         raise Malformed(str(error)) from error
     if event.error is not None:

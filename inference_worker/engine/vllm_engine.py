@@ -31,9 +31,10 @@ from inference_worker.engine.heap import settle
 from inference_worker.engine.processes import first_module
 from inference_worker.engine.read_reports import Reports
 from inference_worker.engine.vllm_arguments import PRIORITIES, REMOVED_VARIABLES, context_length, engine_arguments, engine_environment
+from inference_worker.engine.vllm_inputs import VllmInputs
 from inference_worker.engine.watchdog import HOPELESS_S, Vitals
 from inference_worker.errors import BadAdapter, BadGrammar, BadRequest, EngineDied, EngineStartFailed, LibrariesFailed, WorkerFault
-from inference_worker.protocol import Generate, Output, Sampling
+from inference_worker.protocol import Generate, Output
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +55,7 @@ class VllmEngine(Engine):
         self._home = home
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._llm: Any = None
-        self._tokenizer: Any = None
-        self._grammars: Any = None
+        self._inputs: VllmInputs | None = None
         self._vitals: Vitals | None = None
         self._reports: Reports | None = None
         self._context = settings.max_model_len
@@ -126,18 +126,21 @@ class VllmEngine(Engine):
         if adapter is not None and adapter.digest not in self._hot:
             # vLLM would read it from the disk inside a step, with everybody waiting.
             raise WorkerFault(f"adapter {adapter.digest} is in no slot; it must be committed before a request names it")
-        tokens = self._tokens(request)
+        inputs = self._inputs
+        if inputs is None:
+            raise EngineDied("the engine was not started")
+        tokens = inputs.tokens(request)
         room = self._context - len(tokens)
         if room < 1:
             raise BadRequest(f"the prompt has {len(tokens)} tokens; prompt and answer together may have {self._context}")
         if request.grammar:
-            await asyncio.get_running_loop().run_in_executor(None, self._check_grammar, request.grammar)
+            await asyncio.get_running_loop().run_in_executor(None, inputs.check_grammar, request.grammar)
         lora = self._lora(adapter) if adapter is not None else None
         self._requests += 1
         name = str(self._requests)
         outputs = await self._unless_dead(
             together(
-                self._write(f"{name}-{index}", tokens, self._parameters(request, sampling, room), lora, request, index, emit)
+                self._write(f"{name}-{index}", tokens, inputs.parameters(request, sampling, room), lora, request, index, emit)
                 for index, sampling in enumerate(request.samplings)
             )
         )
@@ -222,8 +225,7 @@ class VllmEngine(Engine):
         self.step = "loading the model"
         with first_module():
             self._llm = AsyncLLM.from_engine_args(arguments)
-        self._tokenizer = self._llm.get_tokenizer()
-        self._grammars = _grammar_compiler(self._tokenizer, self._llm.model_config.get_vocab_size())
+        self._inputs = VllmInputs(self._llm.get_tokenizer(), self._llm.model_config.get_vocab_size())
         settle()
         log.info(
             "engine is up",
@@ -275,13 +277,13 @@ class VllmEngine(Engine):
             raise BadAdapter(refusal)
         return list(answers)
 
-    async def _unless_dead(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, or EngineDied as soon as the engine is dead, whatever `work` still waits for."""
+    async def _unless_dead(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of `coroutine`, or EngineDied as soon as the engine is dead, whatever `coroutine` still waits for."""
         if self._vitals is None:
-            work.close()
+            coroutine.close()
             raise EngineDied("the engine was stopped")
         death = self._vitals.death
-        task = asyncio.ensure_future(work)
+        task = asyncio.ensure_future(coroutine)
         self._waiting += 1
         try:
             both: set[asyncio.Future[Any]] = {task, death}
@@ -309,33 +311,6 @@ class VllmEngine(Engine):
 
     def _fault(self) -> str:
         return "vLLM reports it as dead" if self._llm is not None and self._llm.errored else ""
-
-    def _tokens(self, request: Generate) -> list[int]:
-        if not request.chat:
-            return list(self._tokenizer.encode(request.prompt))
-        if not self._tokenizer.chat_template:
-            raise BadRequest("the model has no chat template; send the whole prompt, with chat off")
-        messages = [{"role": "user", "content": request.prompt}]
-        text = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        # The template writes the tokens that begin a text by itself.
-        return list(self._tokenizer.encode(text, add_special_tokens=False))
-
-    def _parameters(self, request: Generate, sampling: Sampling, room: int) -> Any:
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
-
-        return SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=sampling.seed,
-            max_tokens=min(request.max_tokens, room),
-            stop=request.stop or None,
-            # 0: of the tokens that were chosen, and no others.
-            logprobs=0,
-            structured_outputs=StructuredOutputsParams(grammar=request.grammar) if request.grammar else None,
-            # Also where nobody reads it as it is written: the first token's time is measured by it.
-            output_kind=RequestOutputKind.DELTA,
-        )
 
     async def _write(self, name: str, tokens: list[int], parameters: Any, lora: Any, request: Generate, index: int, emit: Emit) -> Output:
         text, count, logprob, finish = "", 0, 0.0, ""
@@ -365,15 +340,6 @@ class VllmEngine(Engine):
         mean = logprob / count if count and math.isfinite(logprob) else 0.0
         return Output(text=text, tokens=count, logprob=mean, finish=finish, logprobs=logprobs)
 
-    def _check_grammar(self, grammar: str) -> None:
-        """Compile it here first: in the core a grammar that fails takes other requests' time, and its reason is lost."""
-        if "::=" not in grammar:
-            raise BadGrammar("the grammar has no rule `root ::= …`; only EBNF is supported")
-        try:
-            self._grammars.compile_grammar(grammar)
-        except Exception as error:
-            raise BadGrammar(f"the grammar is refused: {error}") from error
-
     def number(self, adapter: Adapter) -> int:
         """What this engine calls the adapter; the same for as long as the engine lives, and never another's."""
         return self._numbers.setdefault(adapter.digest, len(self._numbers) + _FIRST_ADAPTER)
@@ -389,13 +355,6 @@ class VllmEngine(Engine):
         if self._llm is None or isinstance(error, EngineDeadError) or self._llm.errored:
             return EngineDied("the engine's process ended under the request")
         return otherwise
-
-
-def _grammar_compiler(tokenizer: Any, vocabulary: int) -> Any:
-    import xgrammar
-
-    information = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
-    return xgrammar.GrammarCompiler(information, max_threads=1, cache_limit_bytes=64 * 2**20)
 
 
 def _processes(cores: list[int]) -> list[int]:

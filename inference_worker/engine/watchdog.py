@@ -76,7 +76,7 @@ class Vitals:
         self.declare(f"its process {pid} ended")
 
     async def _watch(self) -> None:
-        asked: asyncio.Future[object] | None = None
+        probe: asyncio.Future[object] | None = None
         heard = since = self._loop.time()
         used = 0.0
         try:
@@ -85,13 +85,13 @@ class Vitals:
                 if reason := self._fault():
                     return self.declare(reason)
                 now = self._loop.time()
-                if asked is not None and asked.done():
+                if probe is not None and probe.done():
                     # An error is an answer too; a dead engine's is seen above.
-                    asked.cancelled() or asked.exception()
-                    asked, heard = None, now
-                if asked is None:
+                    probe.cancelled() or probe.exception()
+                    probe, heard = None, now
+                if probe is None:
                     if self._busy() and now - heard >= _ASK_S:
-                        asked, since, used = asyncio.ensure_future(self._ask()), now, self._processor_s()
+                        probe, since, used = asyncio.ensure_future(self._ask()), now, self._processor_s()
                     elif not self._busy():
                         heard = now
                 elif now - since >= SILENT_S:
@@ -102,8 +102,8 @@ class Vitals:
                         return self.declare(f"no answer for {now - heard:.0f} s")
                     since, used = now, using
         finally:
-            if asked is not None:
-                asked.cancel()
+            if probe is not None:
+                probe.cancel()
 
     def _processor_s(self) -> float:
         total = 0.0

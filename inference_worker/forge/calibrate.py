@@ -92,22 +92,24 @@ class Pick:
 
 def tasks_of(report: dict[str, Any]) -> list[TaskSeen]:
     """The tasks of a report that have drafts with features and verdicts. Whatever is to be refused has no right draft."""
-    found = []
+    tasks = []
     for task in report["tasks"]:
         if task.get("expects", "answer") == "containment" or task.get("status") == "failed":
             continue
         groups: dict[str, list[tuple[float, GroupSeen]]] = {}
         for draft in task.get("drafts", []):
-            told = {**draft.get("more", {}), **draft}
-            if told.get("features") and told.get("right") is not None:
-                right = bool(told["right"]) and task.get("expects", "answer") != "refusal"
-                seen = GroupSeen(dict(told["features"]), float(told["features"].get("share", 0)), float(told.get("logprob", 0)), right)
-                groups.setdefault(str(told.get("group", told.get("source"))), []).append((seen.logprob, seen))
+            judged = {**draft.get("more", {}), **draft}
+            if judged.get("features") and judged.get("right") is not None:
+                right = bool(judged["right"]) and task.get("expects", "answer") != "refusal"
+                group = GroupSeen(
+                    dict(judged["features"]), float(judged["features"].get("share", 0)), float(judged.get("logprob", 0)), right
+                )
+                groups.setdefault(str(judged.get("group", judged.get("source"))), []).append((group.logprob, group))
         best = tuple(max(members, key=lambda member: member[0])[1] for members in groups.values())
         if best:
             kind = "with" if any(group.features.get("examples", 0) > 0 for group in best) else "without"
-            found.append(TaskSeen(str(task["id"]), kind, best))
-    return found
+            tasks.append(TaskSeen(str(task["id"]), kind, best))
+    return tasks
 
 
 def part_of(task: TaskSeen, parts: int) -> int:
@@ -128,20 +130,20 @@ def fit(tasks: Sequence[TaskSeen]) -> ScoreModel:
     spread = {name: math.sqrt(sum((features.get(name, 0.0) - means[name]) ** 2 for features, _, _ in rows) / len(rows)) for name in names}
     used = [name for name in names if spread[name] > 1e-9]
     points = [[1.0, *((features.get(name, 0.0) - means[name]) / spread[name] for name in used)] for features, _, _ in rows]
-    found = regression(points, [float(right) for _, right, _ in rows], [weight for _, _, weight in rows], _RIDGE)
-    weights = {name: value / spread[name] for name, value in zip(used, found[1:], strict=True)}
-    return ScoreModel(found[0], {name: weights.get(name, 0.0) for name in names}, means)
+    coefficients = regression(points, [float(right) for _, right, _ in rows], [weight for _, _, weight in rows], _RIDGE)
+    weights = {name: value / spread[name] for name, value in zip(used, coefficients[1:], strict=True)}
+    return ScoreModel(coefficients[0], {name: weights.get(name, 0.0) for name in names}, means)
 
 
-def regression(points: Sequence[Sequence[float]], wanted: Sequence[float], weights: Sequence[float], ridge: float) -> list[float]:
+def regression(points: Sequence[Sequence[float]], targets: Sequence[float], weights: Sequence[float], ridge: float) -> list[float]:
     """Weights of a logistic regression, by Newton's steps; the first one is of the constant, which `ridge` does not hold down."""
     size = len(points[0])
-    found = [0.0] * size
+    coefficients = [0.0] * size
     for _ in range(_STEPS):
         slope = [0.0] * size
         curve = [[0.0] * size for _ in range(size)]
-        for point, right, weight in zip(points, wanted, weights, strict=True):
-            chance = logistic(sum(a * b for a, b in zip(found, point, strict=True)))
+        for point, right, weight in zip(points, targets, weights, strict=True):
+            chance = logistic(sum(a * b for a, b in zip(coefficients, point, strict=True)))
             step, bend = weight * (right - chance), weight * max(1e-6, chance * (1 - chance))
             for i in range(size):
                 slope[i] += step * point[i]
@@ -149,14 +151,14 @@ def regression(points: Sequence[Sequence[float]], wanted: Sequence[float], weigh
                 for j in range(size):
                     row[j] += value * point[j]
         for i in range(size):
-            slope[i] -= (ridge if i else 1e-6) * found[i]
+            slope[i] -= (ridge if i else 1e-6) * coefficients[i]
             curve[i][i] += ridge if i else 1e-6
         change = solved(curve, slope)
         length = max(abs(value) for value in change)
-        found = [value + part * min(1.0, 4 / length if length else 1.0) for value, part in zip(found, change, strict=True)]
+        coefficients = [value + part * min(1.0, 4 / length if length else 1.0) for value, part in zip(coefficients, change, strict=True)]
         if length < 1e-7:
             break
-    return found
+    return coefficients
 
 
 def solved(matrix: Sequence[Sequence[float]], right: Sequence[float]) -> list[float]:
@@ -183,22 +185,22 @@ def logistic(value: float) -> float:
 
 def picks(model: ScoreModel, tasks: Iterable[TaskSeen]) -> list[Pick]:
     """What the rule would install of each task."""
-    found = []
+    picked = []
     for task in tasks:
         score, group = model.chosen(task)
         declined = task.kind == "without" and group.features.get("declined", 0.0) > group.features.get("share", 0.0)
-        found.append(Pick(score, group.right, declined))
-    return found
+        picked.append(Pick(score, group.right, declined))
+    return picked
 
 
-def platt(seen: Sequence[Pick]) -> tuple[float, float]:
+def platt(picked: Sequence[Pick]) -> tuple[float, float]:
     """Slope and offset that make a probability of a score, with Platt's targets, which are never quite 0 or 1."""
-    right = sum(pick.right for pick in seen)
-    if not seen:
+    right = sum(pick.right for pick in picked)
+    if not picked:
         return 1.0, 0.0
-    high, low = (right + 1) / (right + 2), 1 / (len(seen) - right + 2)
-    targets = [high if pick.right else low for pick in seen]
-    offset, slope = regression([[1.0, pick.score] for pick in seen], targets, [1.0] * len(seen), 1e-3)
+    high, low = (right + 1) / (right + 2), 1 / (len(picked) - right + 2)
+    targets = [high if pick.right else low for pick in picked]
+    offset, slope = regression([[1.0, pick.score] for pick in picked], targets, [1.0] * len(picked), 1e-3)
     return max(0.05, slope), offset
 
 
@@ -217,30 +219,30 @@ def tail(wrong: int, number: int, risk: float) -> float:
     return min(1.0, sum(map(math.exp, logs)))
 
 
-def threshold(seen: Sequence[Pick], risk: float) -> float | None:
+def threshold(picked: Sequence[Pick], risk: float) -> float | None:
     """The lowest score from which on it is shown that at most `risk` of what is installed is wrong; None where that cannot be shown."""
     needed = math.ceil(math.log(DELTA / len(_STARTS)) / math.log1p(-risk))  # so many without one wrong are the least that can show it
-    scores = sorted((pick.score for pick in seen if not pick.declined), reverse=True)
+    scores = sorted((pick.score for pick in picked if not pick.declined), reverse=True)
     shown = []
     for start in _STARTS:
         for level in dict.fromkeys(scores[math.ceil(start * needed) - 1 :]):
-            wrong, installed = _wrong(seen, level)
+            wrong, installed = _wrong(picked, level)
             if tail(wrong, installed, risk) > DELTA / len(_STARTS):
                 break
             shown.append(level)
     return min(shown, default=None)
 
 
-def estimate(seen: Sequence[Pick], risk: float) -> float | None:
+def estimate(picked: Sequence[Pick], risk: float) -> float | None:
     """The lowest score from which on at most `risk` of what was installed was wrong, counting half a task more; None: there is none."""
-    levels = {pick.score for pick in seen if not pick.declined}
-    counted = ((level, *_wrong(seen, level)) for level in levels)
+    levels = {pick.score for pick in picked if not pick.declined}
+    counted = ((level, *_wrong(picked, level)) for level in levels)
     return min((level for level, wrong, installed in counted if (wrong + 0.5) / (installed + 1) <= risk), default=None)
 
 
-def _wrong(seen: Sequence[Pick], level: float) -> tuple[int, int]:
+def _wrong(picked: Sequence[Pick], level: float) -> tuple[int, int]:
     """How many of those that would be installed are wrong, and how many they are."""
-    installed = [pick for pick in seen if pick.score >= level and not pick.declined]
+    installed = [pick for pick in picked if pick.score >= level and not pick.declined]
     return sum(not pick.right for pick in installed), len(installed)
 
 
@@ -252,16 +254,16 @@ def judgement(tasks: Sequence[TaskSeen]) -> dict[str, Any]:
     thresholds: dict[str, list[list[float]]] = {}
     promised: dict[str, list[float]] = {}
     for kind in KINDS:
-        seen = [pick for task in tasks if task.kind == kind for pick in picks(others[part_of(task, _PARTS)], [task])]
-        slope, offset = platt(seen)
+        picked = [pick for task in tasks if task.kind == kind for pick in picks(others[part_of(task, _PARTS)], [task])]
+        slope, offset = platt(picked)
         calibration[kind], promised[kind] = [slope, offset], []
         rows, least = [], NEVER
         for risk in RISKS:
-            level = threshold(seen, risk)
+            level = threshold(picked, risk)
             if level is not None:
                 promised[kind].append(risk)
             else:
-                level = estimate(seen, risk)
+                level = estimate(picked, risk)
             if level is not None:
                 least = min(least, logistic(slope * level + offset) - 1e-9)
             rows.append([risk, least])
@@ -287,7 +289,7 @@ def decided(content: dict[str, Any], task: TaskSeen) -> tuple[float, bool, bool]
     return logistic(slope * pick.score + offset), pick.right, pick.declined
 
 
-def asked(content: dict[str, Any], kind: str, risk: float) -> float:
+def least_confidence(content: dict[str, Any], kind: str, risk: float) -> float:
     """The confidence that a risk asks for."""
     return next((row[1] for row in reversed(content["thresholds"][kind]) if row[0] <= risk), NEVER)
 
@@ -313,18 +315,19 @@ def check(content: dict[str, Any], tasks: Sequence[TaskSeen]) -> list[str]:
     """How the judgement does on tasks that had no part in it, in lines."""
     lines = []
     for kind in KINDS:
-        seen = [decided(content, task) for task in tasks if task.kind == kind]
-        error = error_of([(confidence, right) for confidence, right, _ in seen])
+        decisions = [decided(content, task) for task in tasks if task.kind == kind]
+        error = error_of([(confidence, right) for confidence, right, _ in decisions])
         lines.append(
-            f"{kind} examples: {len(seen)} tasks, {sum(right for _, right, _ in seen)} best drafts right, calibration error {error:.3f}"
+            f"{kind} examples: {len(decisions)} tasks, {sum(right for _, right, _ in decisions)} best drafts right,"
+            f" calibration error {error:.3f}"
         )
         for risk in (0.01, 0.05, 0.1, 0.2, 0.5):
-            least = asked(content, kind, risk)
-            installed = [right for confidence, right, declined in seen if confidence >= least and not declined]
+            least = least_confidence(content, kind, risk)
+            installed = [right for confidence, right, declined in decisions if confidence >= least and not declined]
             wrong, (_, high) = len(installed) - sum(installed), wilson(len(installed) - sum(installed), len(installed))
             from_on = f"{least:.3f}" if least <= 1 else "never"
-            kept = "" if not installed else f", {wrong / len(installed):.1%} wrong (at most {high:.1%})"
-            lines.append(f"  risk {risk:<4g} from {from_on}: {len(installed)} installed{kept}")
+            wrong_share = "" if not installed else f", {wrong / len(installed):.1%} wrong (at most {high:.1%})"
+            lines.append(f"  risk {risk:<4g} from {from_on}: {len(installed)} installed{wrong_share}")
     return lines
 
 

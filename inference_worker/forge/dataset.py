@@ -44,10 +44,10 @@ class TrainingExample:
         return len(self.prompt) + len(self.answer)
 
 
-def tasks(seed: int, count: int, side: Side, emphasis: Mapping[str, int] | None = None, told: float = 0.0) -> list[Task]:
+def tasks(seed: int, count: int, side: Side, emphasis: Mapping[str, int] | None = None, detail_share: float = 0.0) -> list[Task]:
     """So many tasks of all families, by weight; `emphasis` multiplies the weight of a family or of a whole group.
 
-    `told`: the share of tasks whose examples also tell of slots before and after, and of errors (`draw.task`).
+    `detail_share`: the share of tasks whose examples also tell of slots before and after, and of errors (`draw.task`).
     Raises ValueError for a name in `emphasis` that is neither.
     """
     rng = Random(f"tasks {seed} {side}")
@@ -55,7 +55,7 @@ def tasks(seed: int, count: int, side: Side, emphasis: Mapping[str, int] | None 
     drawn = []
     for index in range(count):
         name = rng.choice(weighted)
-        drawn.append(task(name, FAMILIES[name], seed * 10_000_000 + index, side, told))
+        drawn.append(task(name, FAMILIES[name], seed * 10_000_000 + index, side, detail_share))
     return drawn
 
 

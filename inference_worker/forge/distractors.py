@@ -24,12 +24,12 @@ _METHODS = tuple(
 _KINDS = ("name", "stamp", "long", "number", "number", "number", "objects", "object", "text", "flag", "list", "dict", "method", "measure")
 
 
-def add(rng: Random, slots: dict[str, Maker], count: int, taken: set[str]) -> None:
-    """Put `count` slots into `slots`, none of them sharing a word with `taken` or with each other.
+def add(rng: Random, slots: dict[str, Maker], count: int, avoided: set[str]) -> None:
+    """Put `count` slots into `slots`, none of them sharing a word with `avoided` or with each other.
 
     Half of the time in the order in which a prototype is made: name, moment, purpose, numbers, references.
     """
-    used = {_root(part) for name in (*taken, *slots) for part in name.split("_")}
+    used = {_root(part) for name in (*avoided, *slots) for part in name.split("_")}
     kinds = ["name", "stamp", "long", "number", "number", "number", "objects"] if rng.random() < 0.45 else []
     if kinds and rng.random() < 0.5:
         rng.shuffle(kinds)
@@ -79,4 +79,4 @@ def _distractor(rng: Random, kind: str) -> tuple[str, Maker]:
                 return choose(words.LEDGERS), values.dict_of(values.word, values.tally)
             return choose(words.BOOKS), values.dict_of(values.word, values.short_text)
         case _:
-            return choose(_METHODS), values.known(values.tally)
+            return choose(_METHODS), values.known_method(values.tally)

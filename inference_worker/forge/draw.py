@@ -54,7 +54,7 @@ class Draw:
             word = words.coined(self.rng, self.side) if new else self.rng.choice(words.on_side(pool, self.side))
             if self.rng.random() < modified:
                 word = f"{self.rng.choice(words.MODIFIERS)}_{word}"
-            if word not in self.slots and word not in self.shunned and not any(word in taken.split("_") for taken in self.slots):
+            if word not in self.slots and word not in self.shunned and not any(word in name.split("_") for name in self.slots):
                 self.shunned.add(word)
                 return word
         raise ValueError(f"no unused word left in {pool[:3]}…")
@@ -134,7 +134,7 @@ class Task:
             slots[name] = maker(rng, slots)
         return slots, tuple(maker(rng, slots) for _, maker in self.arguments)
 
-    def wanted(self, slots: Slots, args: tuple[Any, ...]) -> BodyOutcome:
+    def expected(self, slots: Slots, args: tuple[Any, ...]) -> BodyOutcome:
         """What the family says should happen."""
         return expect(slots, args, self.expectation)
 
@@ -144,16 +144,17 @@ class Task:
         return run(self.source(body), self.selector, slots, positional, kwargs)
 
 
-def task(name: str, family: Family, seed: int, side: Side, told: float = 0.0) -> Task:
+def task(name: str, family: Family, seed: int, side: Side, detail_share: float = 0.0) -> Task:
     """The task of a family for a seed: always the same one. Held-out ones are drawn again.
 
-    `told`: how many of the tasks have examples that also say what the object was before and what changed, or which error it ends in.
+    `detail_share`: how many of the tasks have examples that also say what the object was before and what changed, or which error
+    it ends in.
     Raises ValueError when the family only makes held-out tasks.
     """
-    return drawn(name, family, seed, side, kept_out=True, told=told)
+    return drawn(name, family, seed, side, kept_out=True, detail_share=detail_share)
 
 
-def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool, told: float = 0.0) -> Task:
+def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool, detail_share: float = 0.0) -> Task:
     """As `task`; `kept_out` False lets held-out tasks pass, which is for evaluation alone."""
     rng = Random(f"{name} {seed} {side}")
     for _ in range(MOST_TRIES):
@@ -162,7 +163,7 @@ def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool, told
         makers = draw.slots if draw.complete else _among_others(draw, method.selector)
         if kept_out and heldout.reason(method.selector, makers):
             continue
-        return _complete(name, seed, draw, method, makers, told)
+        return _complete(name, seed, draw, method, makers, detail_share)
     raise ValueError(f"the family {name} makes nothing but held-out tasks: {heldout.reason(method.selector, makers)}")
 
 
@@ -175,8 +176,8 @@ def _among_others(draw: Draw, selector: str) -> dict[str, Maker]:
     if draw.crowded < 0.2:
         return dict(own)
     others: dict[str, Maker] = {}
-    taken = {name for name, _ in own} | {selector} | draw.shunned
-    distractors.add(rng, others, rng.randint(1, 4) if draw.crowded < 0.5 else rng.randint(5, 9), taken)
+    avoided = {name for name, _ in own} | {selector} | draw.shunned
+    distractors.add(rng, others, rng.randint(1, 4) if draw.crowded < 0.5 else rng.randint(5, 9), avoided)
     place = rng.random()
     if place < 0.6:
         return others | dict(own)
@@ -188,7 +189,7 @@ def _among_others(draw: Draw, selector: str) -> dict[str, Maker]:
     return dict(mixed)
 
 
-def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str, Maker], told: float) -> Task:
+def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str, Maker], detail_share: float) -> Task:
     body = "\n".join(f"    {line}" for line in method.body.splitlines())
     arguments = tuple(draw.arguments)
     bare = Task(
@@ -196,8 +197,8 @@ def _complete(name: str, seed: int, draw: Draw, method: Method, makers: dict[str
     )
     slots, args = bare.probe(draw.rng)
     examples = _examples(bare, slots, draw) if draw.rng.random() < draw.exampled else ()
-    if told and draw.rng.random() < told:  # nothing is drawn where nothing is told: tasks of before stay what they are
-        examples = (*examples, *_told(bare, slots, draw.rng))
+    if detail_share and draw.rng.random() < detail_share:  # nothing is drawn at a share of 0: tasks of before stay what they are
+        examples = (*examples, *_detailed_examples(bare, slots, draw.rng))
     return replace(bare, slots=slots, args=args, examples=examples)
 
 
@@ -206,28 +207,30 @@ def _examples(bare: Task, slots: Slots, draw: Draw) -> tuple[str, ...]:
     lines = []
     for _ in range(draw.rng.randint(1, 2) if bare.arguments else 1):
         args = tuple(maker(draw.rng, slots) for _, maker in bare.arguments)
-        outcome = bare.wanted(slots, args)
+        outcome = bare.expected(slots, args)
         if outcome.error or outcome.result is None or not _presentable(outcome.result):
             continue  # an example shows an answer
         lines.append(f"{render.call(bare.selector, *bare.shape(args))} -> {render.value(outcome.result)}")
     return tuple(dict.fromkeys(lines))
 
 
-def _told(bare: Task, slots: Slots, rng: Random) -> tuple[str, ...]:
+def _detailed_examples(bare: Task, slots: Slots, rng: Random) -> tuple[str, ...]:
     """What a caller might say of the message to this object in another state: what changes and what is answered, or the error."""
     lines = []
     for _ in range(rng.randint(1, 3)):
-        other, args = bare.probe(rng)
-        before = {name: item for name, item in other.items() if rng.random() < 0.5 and not isinstance(item, Opaque) and _presentable(item)}
+        probed, args = bare.probe(rng)
+        before = {
+            name: value for name, value in probed.items() if rng.random() < 0.5 and not isinstance(value, Opaque) and _presentable(value)
+        }
         whole = {name: before.get(name, slots[name]) for name in slots}
-        outcome, shown = bare.wanted(whole, args), plain(whole)
+        outcome, shown = bare.expected(whole, args), plain(whole)
         called = render.call(bare.selector, *bare.shape(args))
         if outcome.error:
             lines.append(render.example(called, slots=before, raises=outcome.error))
             continue
         if outcome.slots.keys() != shown.keys():
             continue  # an example names slots that are there, before and after
-        changed = {name: item for name, item in outcome.slots.items() if not same(item, shown[name])}
+        changed = {name: value for name, value in outcome.slots.items() if not same(value, shown[name])}
         result = "" if outcome.result is None or not _presentable(outcome.result) else render.value(outcome.result)
         says = changed or not result or rng.random() < 0.3
         if all(map(_presentable, changed.values())):

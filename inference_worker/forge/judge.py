@@ -66,13 +66,13 @@ def grade(task: Task, body: str) -> Verdict:
     rng = Random(f"probe {task.family} {task.seed}")
     forgotten = False
     for slots, args in [(task.slots, task.args), *[task.probe(rng) for _ in range(PROBES)]]:
-        wanted = task.wanted(slots, args)
+        expected = task.expected(slots, args)
         try:
             happened = task.happens(body, slots, args)
         except RecursionError:
             return Verdict(False, "endless recursion")
-        if not wanted.agrees(happened):
-            return Verdict(False, f"answered {happened.result!r:.80} {happened.error}, wanted {wanted.result!r:.80} {wanted.error}")
+        if not expected.agrees(happened):
+            return Verdict(False, f"answered {happened.result!r:.80} {happened.error}, wanted {expected.result!r:.80} {expected.error}")
         forgotten = forgotten or happened.forgotten
     return Verdict(True, forgotten=forgotten)
 
@@ -89,13 +89,13 @@ class Judge:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stop()
 
-    def verdict(self, job: JudgedDraft) -> Verdict:
+    def verdict(self, draft: JudgedDraft) -> Verdict:
         """Grade one draft; a process that gives no answer in time is ended and the draft counts as wrong."""
         process = self._process or self._start()
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("the judge was started without pipes")
         try:
-            process.stdin.write(msgspec.json.encode(job) + b"\n")
+            process.stdin.write(msgspec.json.encode(draft) + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
             self._stop()
@@ -133,11 +133,11 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     signal.signal(signal.SIGALRM, _expire)
     for line in sys.stdin:
-        job = msgspec.json.decode(line, type=JudgedDraft)
-        task = named(job.family, job.seed, job.side)
+        draft = msgspec.json.decode(line, type=JudgedDraft)
+        task = named(draft.family, draft.seed, draft.side)
         signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
         try:
-            verdict = grade(task, job.body)
+            verdict = grade(task, draft.body)
         except (_OutOfTime, MemoryError) as error:
             verdict = Verdict(False, type(error).__name__)
         finally:

@@ -36,15 +36,15 @@ def value(content: Any) -> str:
     if isinstance(content, str):
         return repr(content if len(content) <= MOST_CHARACTERS else content[:MOST_CHARACTERS] + "…")
     if isinstance(content, dict):
-        return "{" + _items(f"{value(key)}: {value(item)}" for key, item in content.items()) + "}"
+        return "{" + _items(f"{value(key)}: {value(element)}" for key, element in content.items()) + "}"
     if isinstance(content, list):
-        if content and all(isinstance(item, Opaque) for item in content):
+        if content and all(isinstance(element, Opaque) for element in content):
             return f"[{value(content[0])}, …]"
-        return "[" + _items(value(item) for item in content) + "]"
+        return "[" + _items(value(element) for element in content) + "]"
     if isinstance(content, tuple):
-        return "(" + _items(value(item) for item in content) + ("," if len(content) == 1 else "") + ")"
+        return "(" + _items(value(element) for element in content) + ("," if len(content) == 1 else "") + ")"
     if isinstance(content, set):
-        return "{" + _items(sorted(value(item) for item in content)) + "}" if content else "set()"
+        return "{" + _items(sorted(value(element) for element in content)) + "}" if content else "set()"
     return repr(content)
 
 
@@ -55,7 +55,8 @@ def _items(texts: Iterable[str]) -> str:
 
 def call(selector: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
     """The message as a call: `move_by(3, dy=4)`."""
-    return f"{selector}({', '.join([value(item) for item in args] + [f'{name}={value(item)}' for name, item in kwargs.items()])})"
+    texts = [*map(value, args), *(f"{name}={value(argument)}" for name, argument in kwargs.items())]
+    return f"{selector}({', '.join(texts)})"
 
 
 def example(
@@ -77,7 +78,7 @@ def example(
 
 
 def _assigned(slots: Mapping[str, Any]) -> str:
-    texts = [f"{name}={value(item)}" for name, item in list(slots.items())[:MOST_EXAMPLE_SLOTS]]
+    texts = [f"{name}={value(content)}" for name, content in list(slots.items())[:MOST_EXAMPLE_SLOTS]]
     return ", ".join(texts if len(slots) <= MOST_EXAMPLE_SLOTS else [*texts, "…"])
 
 
@@ -109,7 +110,7 @@ def prompt(
     """The whole prompt, ending in the newline after the signature. `examples` are lines such as `total() -> 7.0`."""
     named = kwargs or {}
     lines = [covenant, "Object:"]
-    lines += [f"{name} = {value(item)}" for name, item in list(slots.items())[:MOST_SLOTS]]
+    lines += [f"{name} = {value(content)}" for name, content in list(slots.items())[:MOST_SLOTS]]
     lines += [f"Message: {call(selector, args, named)}"]
     lines += [f"Example: {example}" for example in examples[:MOST_EXAMPLES]]
     lines += [signature(selector, len(args), named)]

@@ -59,11 +59,11 @@ class KnownMethod(Opaque):
 def replicate(value: Any) -> Any:
     """A deep copy of a slot's value; stand-ins inside it are copied as well."""
     if isinstance(value, StandIn):
-        return StandIn({name: replicate(item) for name, item in value._slots.items()})
+        return StandIn({name: replicate(element) for name, element in value._slots.items()})
     if isinstance(value, dict):
-        return {key: replicate(item) for key, item in value.items()}
+        return {key: replicate(element) for key, element in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(replicate(item) for item in value)
+        return type(value)(replicate(element) for element in value)
     if isinstance(value, set):
         return set(value)
     return value
@@ -76,9 +76,9 @@ def plain(value: Any) -> Any:
     if isinstance(value, KnownMethod):
         return {"method": plain(value.result)}
     if isinstance(value, dict):
-        return {plain(key) if isinstance(key, Opaque) else key: plain(item) for key, item in value.items()}
+        return {plain(key) if isinstance(key, Opaque) else key: plain(element) for key, element in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(element) for element in value]
     return value
 
 
@@ -87,8 +87,8 @@ def _contents(value: Any) -> Any:
     if isinstance(value, Opaque):
         return id(value)
     if isinstance(value, dict):
-        return {key: _contents(item) for key, item in value.items()}
-    return [_contents(item) for item in value] if isinstance(value, list) else value
+        return {key: _contents(element) for key, element in value.items()}
+    return [_contents(element) for element in value] if isinstance(value, list) else value
 
 
 def same(left: Any, right: Any) -> bool:
@@ -136,18 +136,18 @@ def _ended(call: Callable[[], Any]) -> tuple[Any, str]:
 
 def expect(slots: Mapping[str, Any], args: Sequence[Any], expectation: Callable[..., Any]) -> BodyOutcome:
     """What a family says should happen: `expectation(slots, *args)` on copies, where it may change `slots`."""
-    after = {name: replicate(item) for name, item in slots.items()}
-    result, error = _ended(lambda: expectation(after, *[replicate(item) for item in args]))
+    after = {name: replicate(value) for name, value in slots.items()}
+    result, error = _ended(lambda: expectation(after, *[replicate(value) for value in args]))
     return BodyOutcome(plain(result), error, plain(after), forgotten=False)
 
 
 def run(source: str, selector: str, slots: Mapping[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> BodyOutcome:
     """Run a method on a stand-in with copies of `slots`. Raises SyntaxError when the source is no Python."""
-    receiver = StandIn({name: replicate(item) for name, item in slots.items()})
+    receiver = StandIn({name: replicate(value) for name, value in slots.items()})
     namespace: dict[str, Any] = {"__builtins__": {}, **NAMES}
     before = _contents(receiver._slots)
     exec(compile(source, selector, "exec"), namespace)
-    positional, named = [replicate(item) for item in args], {name: replicate(item) for name, item in kwargs.items()}
+    positional, named = [replicate(value) for value in args], {name: replicate(value) for name, value in kwargs.items()}
     result, error = _ended(lambda: namespace[selector](receiver, *positional, **named))
     after = plain(receiver._slots)
     now = _contents(receiver._slots)

@@ -43,7 +43,7 @@ class Unwritable(Exception):
 def suite(group: str, seed: int, count: int) -> Iterator[dict[str, Any]]:
     """So many tasks of a group, each as a line's content; the same ones for the same seed. Raises KeyError for an unknown group."""
     rng = Random(f"suite {group} {seed}")
-    written, seen = 0, set[str]()
+    written, selectors = 0, set[str]()
     while written < count:
         name = rng.choice(GROUPS[group])
         try:
@@ -53,9 +53,9 @@ def suite(group: str, seed: int, count: int) -> Iterator[dict[str, Any]]:
             line = _line(drawn, rng, examples=group == "examples")
         except (ValueError, Unwritable):
             continue
-        if drawn.selector in seen:
+        if drawn.selector in selectors:
             continue
-        seen.add(drawn.selector)
+        selectors.add(drawn.selector)
         written += 1
         yield {"id": f"{group}-{written:04d}", "group": group, **line}
 
@@ -69,7 +69,7 @@ def _line(drawn: Task, rng: Random, examples: bool) -> dict[str, Any]:
     if others:
         line["others"] = others
     line |= {"selector": drawn.selector, **_call(drawn, drawn.args)}
-    outcome = drawn.wanted(drawn.slots, drawn.args)
+    outcome = drawn.expected(drawn.slots, drawn.args)
     if outcome.error == "Declined":
         return line | {"expect": {"refused": True}}
     expected = _expected(outcome, drawn.slots, names)
@@ -91,7 +91,7 @@ def _cases(drawn: Task, rng: Random, names: list[str], count: int) -> list[tuple
         slots, args = drawn.probe(rng)
         # A slot that has nothing to do with the message stays as it is.
         slots = {name: slots[name] if f"self.{name}" in drawn.body else replicate(drawn.slots[name]) for name in drawn.slots}
-        outcome = drawn.wanted(slots, args)
+        outcome = drawn.expected(slots, args)
         content = {name: _written(slots[name], name, {}) for name in names if not same(plain(slots[name]), plain(drawn.slots[name]))}
         expected = _expected(outcome, slots, names)
         cases.append((args, {"slots": content, **expected}))
@@ -104,7 +104,9 @@ def _expected(outcome: BodyOutcome, slots: Slots, names: list[str]) -> dict[str,
     if outcome.error:
         return {"raises": outcome.error}
     before = plain({name: slots[name] for name in slots})
-    changed = {name: _written(item, name, {}) for name, item in outcome.slots.items() if name not in before or not same(item, before[name])}
+    changed = {
+        name: _written(value, name, {}) for name, value in outcome.slots.items() if name not in before or not same(value, before[name])
+    }
     if any(name not in names for name in changed):
         raise Unwritable(f"changes {changed.keys() - set(names)}")
     return {"result": _written(outcome.result, "result", {}), "changed": changed}
@@ -114,9 +116,9 @@ def _call(drawn: Task, values: tuple[Any, ...]) -> dict[str, Any]:
     args, kwargs = drawn.shape(values)
     call: dict[str, Any] = {}
     if args:
-        call["args"] = [_written(item, "argument", {}) for item in args]
+        call["args"] = [_written(value, "argument", {}) for value in args]
     if kwargs:
-        call["kwargs"] = {name: _written(item, name, {}) for name, item in kwargs.items()}
+        call["kwargs"] = {name: _written(value, name, {}) for name, value in kwargs.items()}
     return call
 
 
@@ -135,14 +137,14 @@ def _written(value: Any, path: str, others: dict[str, Any]) -> Any:
     """A value as JSON; objects go to `others` under a name made from where they are held. Raises Unwritable."""
     if isinstance(value, StandIn):
         name = path.replace(".", "-")
-        others[name] = {slot: _written(item, f"{path}.{slot}", others) for slot, item in value._slots.items()}
+        others[name] = {slot: _written(element, f"{path}.{slot}", others) for slot, element in value._slots.items()}
         return {"@": name}
     if isinstance(value, dict):
         if "object" in value or "method" in value or not all(isinstance(key, str) for key in value):
             raise Unwritable(path)
-        return {key: _written(item, f"{path}.{key}", others) for key, item in value.items()}
+        return {key: _written(element, f"{path}.{key}", others) for key, element in value.items()}
     if isinstance(value, list):
-        return [_written(item, f"{path}.{number}", others) for number, item in enumerate(value, 1)]
+        return [_written(element, f"{path}.{number}", others) for number, element in enumerate(value, 1)]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise Unwritable(path)

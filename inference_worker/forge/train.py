@@ -38,7 +38,7 @@ ATTENTION = 12 * 240 * 240
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what is learned. `rate` is the highest learning rate; `warmup` is counted in steps;
-    `emphasis` multiplies the weight of families or groups in the data; `told`: see `dataset.tasks`."""
+    `emphasis` multiplies the weight of families or groups in the data; `told`: the `detail_share` of `dataset.tasks`."""
 
     seed: int = 1
     steps: int = 600
@@ -88,14 +88,14 @@ def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
     """
     base = model.get_base_model()
     shared = min(_common(tokens), int((targets != -100).int().argmax(dim=1).min()))
-    rest, wanted = tokens[:, shared:], targets[:, shared:] != -100
+    rest, answered = tokens[:, shared:], targets[:, shared:] != -100
     with torch.autocast("cpu", dtype=torch.bfloat16):
         past = base.model(input_ids=tokens[:1, :shared], use_cache=True).past_key_values if shared else None
         if past is not None:
             past.batch_repeat_interleave(len(tokens))
         hidden = base.model(input_ids=rest, past_key_values=past, use_cache=past is not None).last_hidden_state
-        logits = base.lm_head(hidden[wanted])
-    return torch.nn.functional.cross_entropy(logits.float(), targets[:, shared:][wanted])
+        logits = base.lm_head(hidden[answered])
+    return torch.nn.functional.cross_entropy(logits.float(), targets[:, shared:][answered])
 
 
 def _common(tokens: Tensor) -> int:
@@ -117,9 +117,9 @@ def prepared(directory: Path, recipe: Recipe, start: Path | None = None) -> tupl
 
 
 def train(
-    model: Any, tokenizer: Any, examples: list[TrainingExample], recipe: Recipe, each: int, snapshot: Callable[[int, list[float]], None]
+    model: Any, tokenizer: Any, examples: list[TrainingExample], recipe: Recipe, interval: int, snapshot: Callable[[int, list[float]], None]
 ) -> list[float]:
-    """Train in place; answers the loss of every step. Every `each` steps (0: never) calls `snapshot(steps, losses)`."""
+    """Train in place; answers the loss of every step. Every `interval` steps (0: never) calls `snapshot(steps, losses)`."""
     weights = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=recipe.rate, weight_decay=0.0, betas=(0.9, 0.98))
     model.train()
@@ -129,7 +129,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe)
         losses.append(stepped(model, tokenizer, batch, weights, optimizer))
-        if each and (step + 1) % each == 0 and step + 1 < recipe.steps:
+        if interval and (step + 1) % interval == 0 and step + 1 < recipe.steps:
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
             recent = sum(losses[-10:]) / len(losses[-10:])
@@ -233,7 +233,7 @@ def main(arguments: list[str] | None = None) -> int:
         examples,
         recipe,
         options.snapshot,
-        lambda step, seen: write(options.out.with_name(f"{options.out.name}-{step}"), seen),
+        lambda step, step_losses: write(options.out.with_name(f"{options.out.name}-{step}"), step_losses),
     )
     write(options.out, losses)
     _say(f"{options.out} is written")

@@ -102,11 +102,11 @@ def flag(rng: Random, slots: Slots) -> Any:
 def list_of(maker: Maker, low: int = 0, high: int = 6, distinct: bool = False) -> Maker:
     """A list of low to high values; `distinct` leaves out repeats."""
 
-    def made(rng: Random, slots: Slots) -> Any:
+    def make(rng: Random, slots: Slots) -> Any:
         values = [maker(rng, slots) for _ in range(rng.randint(low, high))]
         return [value for index, value in enumerate(values) if value not in values[:index]] if distinct else values
 
-    return made
+    return make
 
 
 def set_of(maker: Maker, low: int = 1, high: int = 5) -> Maker:
@@ -122,27 +122,27 @@ def dict_of(keys: Maker, items: Maker, low: int = 0, high: int = 5) -> Maker:
 def numbers(low: int = 1, high: int = 6) -> Maker:
     """A list of numbers of one kind."""
 
-    def made(rng: Random, slots: Slots) -> Any:
+    def make(rng: Random, slots: Slots) -> Any:
         if rng.random() < 0.65:
             return [rng.randint(0, 99) for _ in range(rng.randint(low, high))]
         return [round(rng.uniform(0, 99), 1) for _ in range(rng.randint(low, high))]
 
-    return made
+    return make
 
 
 def member_of(slot: str, otherwise: Maker, share: float = 0.6) -> Maker:
     """A value that is in the container `slot`, or at times (or when it is empty) another one."""
 
-    def made(rng: Random, slots: Slots) -> Any:
-        held = sorted(slots[slot]) if slots[slot] else []
-        return rng.choice(held) if held and rng.random() < share else otherwise(rng, slots)
+    def make(rng: Random, slots: Slots) -> Any:
+        members = sorted(slots[slot]) if slots[slot] else []
+        return rng.choice(members) if members and rng.random() < share else otherwise(rng, slots)
 
-    return made
+    return make
 
 
 def object_with(**slots: Maker) -> Maker:
     """A reference to another object that has these slots."""
-    return lambda rng, seen: StandIn({slot: maker(rng, seen) for slot, maker in slots.items()})
+    return lambda rng, receiver_slots: StandIn({slot: maker(rng, receiver_slots) for slot, maker in slots.items()})
 
 
 def reference(rng: Random, slots: Slots) -> Any:
@@ -150,6 +150,6 @@ def reference(rng: Random, slots: Slots) -> Any:
     return StandIn({"name": name(rng, slots)})
 
 
-def known(maker: Maker) -> Maker:
+def known_method(maker: Maker) -> Maker:
     """A method that the object has already; it answers what `maker` makes."""
     return lambda rng, slots: KnownMethod(maker(rng, slots))

@@ -188,11 +188,11 @@ class Mover:
             # The core believes that it is done; an engine that still has it is not the one that the core knows.
             self._host.lost(engine, str(error))
 
-    async def _attempt(self, move: str, digest: str, work: Coroutine[Any, Any, T]) -> T:
+    async def _attempt(self, move: str, digest: str, coroutine: Coroutine[Any, Any, T]) -> T:
         """Raises InferenceFailure only: what the work raised, or WorkerFault for one that hung or failed for a reason of ours."""
         try:
             async with asyncio.timeout(MOVE_S):
-                return await work
+                return await coroutine
         except InferenceFailure:
             raise
         except TimeoutError as error:

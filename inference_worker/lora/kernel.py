@@ -56,10 +56,10 @@ class Kernel:
 @functools.cache
 def load() -> Kernel | None:
     """The kernel of this process, built if need be; None, and a warning in the log, where it cannot be had."""
-    kept = os.environ.get("BATOS_KERNELS")
+    configured = os.environ.get("BATOS_KERNELS")
     try:
-        if kept:
-            return built(Path(kept))
+        if configured:
+            return built(Path(configured))
         with tempfile.TemporaryDirectory(prefix="kernels") as directory:
             # Loaded, it needs its file no more.
             return built(Path(directory))

@@ -154,19 +154,19 @@ class PlainModule(Module):
                 continue
             whole = rows is None and y.shape[0] == self.batch.rows
             place = slice(self.batch.rows) if rows is None else rows
-            taken = y if whole else y[place]
+            target = y if whole else y[place]
             shrunk = x if whole else x[place]
             if shrink is not None:
                 shrunk = shrunk.to(shrink.dtype) @ shrink
             if scale != 1.0:
                 shrunk = shrunk * scale
             for among, into, b in expands:
-                if taken.dtype == b.dtype:
-                    taken[:, into].addmm_(shrunk[:, among].to(b.dtype), b)
+                if target.dtype == b.dtype:
+                    target[:, into].addmm_(shrunk[:, among].to(b.dtype), b)
                 else:
-                    taken[:, into] += (shrunk[:, among].to(b.dtype) @ b).to(taken.dtype)
+                    target[:, into] += (shrunk[:, among].to(b.dtype) @ b).to(target.dtype)
             if not whole:
-                y[place] = taken
+                y[place] = target
 
     @property
     def nbytes(self) -> int:

@@ -10,7 +10,7 @@ import structlog
 from inference_worker import metrics as measures
 from inference_worker.engine.engine import Generated
 from inference_worker.protocol import Completed, Generate
-from inference_worker.server.job import Job
+from inference_worker.server.pending_request import PendingRequest
 from inference_worker.tiers.events import Tier
 from inference_worker.trace import trace_record
 
@@ -24,7 +24,14 @@ class Accounting:
         self._trace = trace
 
     def completed(
-        self, job: Job, request: Generate, generated: Generated, tier: Tier | None, began: float, ended: float, shape: tuple[int, int]
+        self,
+        pending: PendingRequest,
+        request: Generate,
+        generated: Generated,
+        tier: Tier | None,
+        began: float,
+        ended: float,
+        shape: tuple[int, int],
     ) -> Completed:
         """The answer to a request that was admitted at `began` and written at `ended` (seconds of the loop's clock).
 
@@ -34,9 +41,9 @@ class Accounting:
             id=request.id,
             outputs=generated.outputs,
             prompt_tokens=generated.prompt_tokens,
-            queued_s=began - job.arrived,
+            queued_s=began - pending.arrived,
             engine_s=ended - began,
-            first_token_s=(job.first_token if job.first_token is not None else ended) - job.arrived,
+            first_token_s=(pending.first_token if pending.first_token is not None else ended) - pending.arrived,
             found=tier.value if tier is not None else "",
             mode=generated.mode,
             endpoint=generated.endpoint,
@@ -62,14 +69,14 @@ class Accounting:
             first_token_s=round(answer.first_token_s, 3),
             engine_s=round(answer.engine_s, 3),
         )
-        self._record(job, request, answer, shape)
+        self._record(pending, request, answer, shape)
         return answer
 
-    def _record(self, job: Job, request: Generate, answer: Completed, shape: tuple[int, int]) -> None:
+    def _record(self, pending: PendingRequest, request: Generate, answer: Completed, shape: tuple[int, int]) -> None:
         if self._trace is None:
             return
         try:
-            self._trace.write(trace_record(job.arrived, request, answer, job.client, *shape))
+            self._trace.write(trace_record(pending.arrived, request, answer, pending.client, *shape))
             self._trace.flush()
         except OSError as error:
             log.error("the trace cannot be written and ends here", reason=str(error))

@@ -19,7 +19,7 @@ def adapters(identifier: str, statistics: Statistics, quarantined: Sequence[Quar
         id=identifier,
         policy=statistics.policy,
         tiers=[
-            TierState(tier.name.value, tier.adapters, tier.used, tier.budget, tier.found, tier.entered, tier.left, tier.move_s)
+            TierState(tier.name.value, tier.adapters, tier.used, tier.budget, tier.arrivals, tier.entered, tier.left, tier.move_s)
             for tier in statistics.tiers
         ],
         adapters=listed + bad[:limit],

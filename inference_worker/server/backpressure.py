@@ -21,21 +21,21 @@ class Pressure:
         self._interval_s: float | None = None
         self._last: float | None = None
 
-    def is_full(self, held: int, request: object) -> bool:
+    def is_full(self, pending: int, request: object) -> bool:
         """Whether a request must be sent away, given how many there are. Questions get in for twice as long as work."""
         if isinstance(request, Generate) and request.priority == "background":
-            return held >= self._queue - self._queue // 4
-        return held >= (self._queue if isinstance(request, Generate | Warm) else 2 * self._queue)
+            return pending >= self._queue - self._queue // 4
+        return pending >= (self._queue if isinstance(request, Generate | Warm) else 2 * self._queue)
 
-    def answered(self, at: float, held: int) -> None:
-        """A request was answered at `at` (seconds); `held`: how many are left. The pace is only learnt while others wait."""
+    def answered(self, at: float, pending: int) -> None:
+        """A request was answered at `at` (seconds); `pending`: how many are left. The pace is only learnt while others wait."""
         if self._last is not None:
             interval = max(0.0, at - self._last)
             self._interval_s = interval if self._interval_s is None else self._interval_s + _LEARN * (interval - self._interval_s)
-        self._last = at if held else None
+        self._last = at if pending else None
 
-    def retry_after_ms(self, held: int) -> int:
+    def retry_after_ms(self, pending: int) -> int:
         """When an eighth of those that are here should have been answered, milliseconds."""
         if self._interval_s is None:
             return _FIRST_GUESS_MS
-        return round(min(_MOST_MS, max(_LEAST_MS, 1000 * self._interval_s * max(1, held // _SHARE))))
+        return round(min(_MOST_MS, max(_LEAST_MS, 1000 * self._interval_s * max(1, pending // _SHARE))))

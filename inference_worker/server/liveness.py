@@ -29,7 +29,7 @@ class Presence:
         self._now: zmq.Socket[bytes] = zmq.Socket.shadow(self._monitor.underlying)
         self._clients: dict[int, set[bytes]] = {}
 
-    def seen(self, client: bytes, frame: zmq.Frame) -> None:
+    def connected(self, client: bytes, frame: zmq.Frame) -> None:
         """A message of the client arrived, of which `frame` is a part. Take `left` in first."""
         descriptor = frame.get(zmq.SRCFD)
         if isinstance(descriptor, int) and descriptor >= 0:
@@ -37,11 +37,11 @@ class Presence:
 
     def left(self) -> set[bytes]:
         """The clients whose connections ended since this was asked last; never waits."""
-        gone: set[bytes] = set()
+        departed: set[bytes] = set()
         while self._now.poll(0):
             event = parse_monitor_message(self._now.recv_multipart(zmq.NOBLOCK))
-            gone |= self._clients.pop(int(event["value"]), set())
-        return gone
+            departed |= self._clients.pop(int(event["value"]), set())
+        return departed
 
     async def change(self) -> None:
         """Wait until a connection has ended."""

@@ -70,9 +70,9 @@ def _print(console: Console, answer: Adapters) -> None:
         tiers.add_column(heading, justify="right")
     for tier in answer.tiers:
         name = Text(tier.name, _STYLES.get(tier.name, ""))
-        held = [f"{tier.adapters:,}", size(tier.used), size(tier.budget) if tier.budget else ""]
+        occupancy = [f"{tier.adapters:,}", size(tier.used), size(tier.budget) if tier.budget else ""]
         moved = [f"{number:,}" for number in (tier.found, tier.entered, tier.left)]
-        tiers.add_row(name, *held, *moved, seconds(tier.move_s) if tier.move_s else "")
+        tiers.add_row(name, *occupancy, *moved, seconds(tier.move_s) if tier.move_s else "")
     console.print(tiers)
     waits = ", ".join(f"{name} {seconds(value)}" for name, value in answer.waits.items())
     quarantined = f", {answer.quarantined:,} quarantined" if answer.quarantined else ""

@@ -35,8 +35,8 @@ from inference_worker.errors import (
 )
 from inference_worker.protocol import AskHealth, CancelRequest, Completed, Generate, RequestFailed, Warm, WorkerBusy
 from inference_worker.server.backpressure import Pressure
-from inference_worker.server.job import Job
 from inference_worker.server.liveness import Presence
+from inference_worker.server.pending_request import PendingRequest
 from inference_worker.server.service import Serving
 from inference_worker.tiers.events import Key
 
@@ -65,7 +65,7 @@ class InferenceServer:
         self._incarnation = secrets.token_hex(8)
         self._serving = Serving(home, settings, make, self._incarnation, self._rebuild, trace)
         self._pressure = Pressure(settings.queue)
-        self._jobs: dict[Key, Job] = {}
+        self._pending: dict[Key, PendingRequest] = {}
         self._stopping = False
         self._useless = asyncio.Event()
         context = zmq.asyncio.Context()
@@ -114,8 +114,8 @@ class InferenceServer:
         while True:
             frames = await self._socket.recv_multipart(copy=False)
             client, parts = frames[0].bytes, frames[1:]
-            self._end_jobs_of_departed()
-            self._presence.seen(client, frames[0])
+            self._end_requests_of_departed()
+            self._presence.connected(client, frames[0])
             try:
                 if len(parts) != 1:
                     raise BadRequest(f"a message is one frame, but this one has {len(parts)}; connect a DEALER socket and send one")
@@ -130,35 +130,35 @@ class InferenceServer:
     async def _watch(self) -> None:
         while True:
             await self._presence.change()
-            self._end_jobs_of_departed()
+            self._end_requests_of_departed()
 
-    def _end_jobs_of_departed(self) -> None:
+    def _end_requests_of_departed(self) -> None:
         for client in self._presence.left():
-            self._end_jobs_of(client)
+            self._end_requests_of(client)
 
-    def _end_jobs_of(self, client: bytes) -> None:
-        for job in [job for job in self._jobs.values() if job.client == client]:
-            job.end(Cancelled("the client is gone"))
+    def _end_requests_of(self, client: bytes) -> None:
+        for pending in [pending for pending in self._pending.values() if pending.client == client]:
+            pending.end(Cancelled("the client is gone"))
 
     def _arrived(self, client: bytes, request: protocol.Request) -> None:
         if isinstance(request, CancelRequest):
-            if job := self._jobs.get((client, request.id)):
-                job.end(Cancelled("the client took the request back"))
+            if pending := self._pending.get((client, request.id)):
+                pending.end(Cancelled("the client took the request back"))
             return
-        job = Job(client, request, asyncio.get_running_loop().time(), lambda message: self._send(client, message))
+        pending = PendingRequest(client, request, asyncio.get_running_loop().time(), lambda message: self._send(client, message))
         if self._stopping and not isinstance(request, AskHealth):
             self._fail(client, request.id, Stopping("the worker is being stopped; ask again when it is back"))
-        elif (earlier := self._jobs.get(job.key)) is not None:
+        elif (earlier := self._pending.get(pending.key)) is not None:
             # The same request twice is a client that was not sure whether it had arrived; it gets the one answer. What it has
             # asked again for has less time left, and the first one can have come late: a socket keeps it while no worker is there.
             if _without_deadline(earlier.request) != _without_deadline(request):
                 self._fail(client, request.id, BadRequest(f"the id {request.id} is in use by another request; every request needs its own"))
-        elif self._pressure.is_full(len(self._jobs), request):
+        elif self._pressure.is_full(len(self._pending), request):
             measures.REQUESTS.labels("Busy").inc()
-            self._send(client, WorkerBusy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._jobs))))
+            self._send(client, WorkerBusy(id=request.id, retry_after_ms=self._pressure.retry_after_ms(len(self._pending))))
         else:
-            self._jobs[job.key] = job
-            job.task = asyncio.create_task(self._run(job))
+            self._pending[pending.key] = pending
+            pending.task = asyncio.create_task(self._run(pending))
 
     def _start_eagerly(self) -> None:
         digest = one_model(self._home)
@@ -174,31 +174,31 @@ class InferenceServer:
 
     # --- one request ------------------------------------------------------------------------------------------------
 
-    async def _run(self, job: Job) -> None:
+    async def _run(self, pending: PendingRequest) -> None:
         """A request from its arrival to its answer; every end of it is an answer."""
         outcome = Completed.__name__
-        limit = self._limit(job.request)
+        limit = self._limit(pending.request)
         try:
             async with asyncio.timeout(limit):
-                answer = await self._serving.answer(job)
-            self._send(job.client, answer)
+                answer = await self._serving.answer(pending)
+            self._send(pending.client, answer)
         except TimeoutError:
-            outcome = self._fail(job.client, job.request.id, RequestTimedOut(f"no answer within {limit:.1f} s"))
+            outcome = self._fail(pending.client, pending.request.id, RequestTimedOut(f"no answer within {limit:.1f} s"))
         except asyncio.CancelledError:
-            outcome = self._fail(job.client, job.request.id, job.ended_by or Stopping("the worker is being stopped"))
+            outcome = self._fail(pending.client, pending.request.id, pending.ended_by or Stopping("the worker is being stopped"))
         except InferenceFailure as error:
             ended = self._stopping and isinstance(error, EngineDied)
-            outcome = self._fail(job.client, job.request.id, Stopping(str(error)) if ended else error)
+            outcome = self._fail(pending.client, pending.request.id, Stopping(str(error)) if ended else error)
             # Not before somebody wants one: a start that is eager would fail in every process, one after the other.
-            if self._serving.useless and job.client != _NOBODY:
+            if self._serving.useless and pending.client != _NOBODY:
                 self._useless.set()
         except Exception as error:
-            log.exception("a request failed for a reason of ours", id=job.request.id)
-            outcome = self._fail(job.client, job.request.id, WorkerFault(f"{type(error).__name__}: {error}; the log has the rest"))
+            log.exception("a request failed for a reason of ours", id=pending.request.id)
+            outcome = self._fail(pending.client, pending.request.id, WorkerFault(f"{type(error).__name__}: {error}; the log has the rest"))
         finally:
-            del self._jobs[job.key]
-        if isinstance(job.request, Generate):
-            self._pressure.answered(asyncio.get_running_loop().time(), len(self._jobs))
+            del self._pending[pending.key]
+        if isinstance(pending.request, Generate):
+            self._pressure.answered(asyncio.get_running_loop().time(), len(self._pending))
             measures.REQUESTS.labels(outcome).inc()
 
     def _limit(self, request: protocol.Request) -> float:
@@ -210,18 +210,20 @@ class InferenceServer:
 
     async def _drain(self) -> None:
         self._stopping = True
-        running = [job for job in self._jobs.values() if job.is_running and self._serving.is_ready]
-        log.info("inference worker stops", running=len(running), waiting=len(self._jobs) - len(running))
-        for job in list(self._jobs.values()):
-            if job not in running:
-                job.end(Stopping("the worker is being stopped; ask again when it is back"))
+        running = [pending for pending in self._pending.values() if pending.is_running and self._serving.is_ready]
+        log.info("inference worker stops", running=len(running), waiting=len(self._pending) - len(running))
+        for pending in list(self._pending.values()):
+            if pending not in running:
+                pending.end(Stopping("the worker is being stopped; ask again when it is back"))
         await self._all_answered()
-        for job in list(self._jobs.values()):
-            job.end(Stopping(f"the worker is being stopped, and the request did not end within {DRAIN_S:.0f} s; ask again when it is back"))
+        for pending in list(self._pending.values()):
+            pending.end(
+                Stopping(f"the worker is being stopped, and the request did not end within {DRAIN_S:.0f} s; ask again when it is back")
+            )
         await self._all_answered()
 
     async def _all_answered(self) -> None:
-        if tasks := [job.task for job in self._jobs.values() if job.task is not None]:
+        if tasks := [pending.task for pending in self._pending.values() if pending.task is not None]:
             await asyncio.wait(tasks, timeout=DRAIN_S)
 
     # --- answering --------------------------------------------------------------------------------------------------
@@ -239,7 +241,7 @@ class InferenceServer:
         if (error := sending.exception()) is None:
             return
         if isinstance(error, zmq.ZMQError) and error.errno == zmq.EHOSTUNREACH:
-            self._end_jobs_of(client)
+            self._end_requests_of(client)
         else:
             log.warning("an answer was not sent", client=client.hex(), op=type(message).__struct_config__.tag, reason=str(error))
 

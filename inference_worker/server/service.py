@@ -37,7 +37,7 @@ from inference_worker.protocol import (
 )
 from inference_worker.server import answers
 from inference_worker.server.accounting import Accounting
-from inference_worker.server.job import Job
+from inference_worker.server.pending_request import PendingRequest
 from inference_worker.tiers.budgets import Budgets, SchedulingLimits
 from inference_worker.tiers.events import Key, Priority, RequestArrived, RequestEnded, Tier
 from inference_worker.tiers.policies.policy import make_policy
@@ -59,7 +59,7 @@ _PRIORITIES = {"interactive": Priority.INTERACTIVE, "normal": Priority.NORMAL, "
 
 
 class Serving:
-    """Answers jobs. `lost` is called with a model whose engine died idle and was of use; `trace` gets a line per request."""
+    """Answers requests. `lost` is called with a model whose engine died idle and was of use; `trace` gets a line per request."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Serving:
     ) -> None:
         self._settings, self._incarnation, self._lost = settings, incarnation, lost
         self._accounts = Accounting(trace)
-        self._turns: dict[Key, Job] = {}
+        self._turns: dict[Key, PendingRequest] = {}
         self._has_served = False
         self._store = AdapterStore(home, settings)
         self._tiers = Tiers(_budgets(settings), make_policy(settings.policy), _limits(settings))
@@ -118,13 +118,13 @@ class Serving:
         """Why this process can have no engine any more; empty while it can."""
         return self._host.useless
 
-    async def answer(self, job: Job) -> Answer:
-        """The one answer to a job. Raises InferenceFailure."""
-        match job.request:
+    async def answer(self, pending: PendingRequest) -> Answer:
+        """The one answer to a request. Raises InferenceFailure."""
+        match pending.request:
             case Generate() as request:
-                return await self._generate_or_again(job, request)
+                return await self._generate_or_again(pending, request)
             case Warm() as request:
-                return await self._warm(job, request)
+                return await self._warm(pending, request)
             case AskHealth(identifier):
                 return await self._health(identifier)
             case AskAdapters(identifier, limit):
@@ -134,92 +134,92 @@ class Serving:
             case AskChunk(identifier, adapter, path, offset, length):
                 return await self._store.chunk(identifier, adapter, path, offset, length)
             case _:
-                raise TypeError(f"{type(job.request).__name__} is answered by nobody")
+                raise TypeError(f"{type(pending.request).__name__} is answered by nobody")
 
     # --- text ---------------------------------------------------------------------------------------------------------
 
-    async def _generate_or_again(self, job: Job, request: Generate) -> Completed:
+    async def _generate_or_again(self, pending: PendingRequest, request: Generate) -> Completed:
         try:
-            return await self._generate(job, request, again=False)
+            return await self._generate(pending, request, again=False)
         except EngineDied as error:
             log.warning("request is tried again, alone", id=request.id, reason=str(error))
-        return await self._generate(job, request, again=True)
+        return await self._generate(pending, request, again=True)
 
-    async def _generate(self, job: Job, request: Generate, again: bool) -> Completed:
+    async def _generate(self, pending: PendingRequest, request: Generate, again: bool) -> Completed:
         await self._host.find_model(request.model)
         if request.adapter is not None and not self._driver.has_registered(request.adapter):
             self._driver.register(await self._store.find(request.adapter))
         arrived = RequestArrived(
             at=self._driver.now(),
-            key=job.key,
+            key=pending.key,
             model=request.model,
             streams=len(request.samplings),
             adapter=request.adapter,
             priority=_PRIORITIES[request.priority],
-            client=job.client,
-            session=request.session or job.client.hex(),
+            client=pending.client,
+            session=request.session or pending.client.hex(),
             alone=again,
         )
         try:
-            tier = await self._turn(job, arrived)
+            tier = await self._turn(pending, arrived)
             began = self._driver.now()
-            generated = await self._write(job, request, again)
+            generated = await self._write(pending, request, again)
         finally:
-            self._end_turn(job)
+            self._end_turn(pending)
         self._has_served = True
-        return self._accounts.completed(job, request, generated, tier, began, self._driver.now(), self._driver.shape(request.adapter))
+        return self._accounts.completed(pending, request, generated, tier, began, self._driver.now(), self._driver.shape(request.adapter))
 
-    async def _turn(self, job: Job, arrived: RequestArrived) -> Tier | None:
+    async def _turn(self, pending: PendingRequest, arrived: RequestArrived) -> Tier | None:
         """Wait until the scheduler admits it; returns where its adapter was. Raises BadAdapter, EngineStartFailed."""
-        job.turn = asyncio.get_running_loop().create_future()
-        self._turns[job.key] = job
+        pending.turn = asyncio.get_running_loop().create_future()
+        self._turns[pending.key] = pending
         with measures.WAITING.track_inprogress():
             self._driver.tell(arrived)
-            tier = await job.turn
-        measures.WAITS.observe(self._driver.now() - job.arrived)
+            tier = await pending.turn
+        measures.WAITS.observe(self._driver.now() - pending.arrived)
         return tier
 
-    async def _write(self, job: Job, request: Generate, again: bool) -> Generated:
+    async def _write(self, pending: PendingRequest, request: Generate, again: bool) -> Generated:
         engine = self._host.engine
         if engine is None:
             raise EngineDied("the engine died before the request was begun")
         adapter = self._driver.adapter(request.adapter) if request.adapter is not None else None
-        job.first_token = None
+        pending.first_token = None
         with measures.RUNNING.track_inprogress():
             try:
-                return await self._host.run(engine, engine.generate(request, adapter, self._emitter(job, request, again)))
+                return await self._host.run(engine, engine.generate(request, adapter, self._emitter(pending, request, again)))
             except EngineDied as error:
                 self._host.lost(engine, str(error))
                 raise
 
-    def _emitter(self, job: Job, request: Generate, again: bool) -> Emit:
+    def _emitter(self, pending: PendingRequest, request: Generate, again: bool) -> Emit:
         def emit(index: int, text: str) -> None:
-            if job.first_token is None:
-                job.first_token = self._driver.now()
+            if pending.first_token is None:
+                pending.first_token = self._driver.now()
             # What a client put together from Deltas of an engine that died is the beginning of an answer that was lost.
             if request.stream and not again:
-                job.send(Delta(id=request.id, index=index, text=text))
+                pending.send(Delta(id=request.id, index=index, text=text))
 
         return emit
 
-    def _end_turn(self, job: Job) -> None:
-        self._turns.pop(job.key, None)
-        job.is_running = False
-        self._driver.tell(RequestEnded(self._driver.now(), job.key))
+    def _end_turn(self, pending: PendingRequest) -> None:
+        self._turns.pop(pending.key, None)
+        pending.is_running = False
+        self._driver.tell(RequestEnded(self._driver.now(), pending.key))
 
     # --- the scheduler's answers --------------------------------------------------------------------------------------
 
     def _admitted(self, key: Key, tier: Tier | None) -> None:
-        job = self._turns[key]
-        job.is_running = True
-        if job.turn is not None and not job.turn.done():
-            job.turn.set_result(tier)
+        pending = self._turns[key]
+        pending.is_running = True
+        if pending.turn is not None and not pending.turn.done():
+            pending.turn.set_result(tier)
 
     def _refused(self, key: Key, kind: str, reason: str) -> None:
-        job = self._turns[key]
+        pending = self._turns[key]
         failure: InferenceFailure = EngineStartFailed(reason) if kind == "EngineStartFailed" else BadAdapter(reason)
-        if job.turn is not None and not job.turn.done():
-            job.turn.set_exception(failure)
+        if pending.turn is not None and not pending.turn.done():
+            pending.turn.set_exception(failure)
 
     def _engine_died(self, model: str, reason: str) -> None:
         was_of_use, self._has_served = self._has_served, False
@@ -232,13 +232,13 @@ class Serving:
 
     # --- questions ----------------------------------------------------------------------------------------------------
 
-    async def _warm(self, job: Job, request: Warm) -> Health:
+    async def _warm(self, pending: PendingRequest, request: Warm) -> Health:
         model = await self._host.find_model(request.model)
         if not self.is_ready or self._host.model != model.digest:
             try:
-                await self._turn(job, RequestArrived(at=self._driver.now(), key=job.key, model=model.digest, client=job.client))
+                await self._turn(pending, RequestArrived(at=self._driver.now(), key=pending.key, model=model.digest, client=pending.client))
             finally:
-                self._end_turn(job)
+                self._end_turn(pending)
         return await self._health(request.id)
 
     async def _health(self, identifier: str) -> Health:

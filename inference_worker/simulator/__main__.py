@@ -113,20 +113,20 @@ class RunProgress:
 
     def __init__(self) -> None:
         self._next = time.monotonic() + _FIRST_WORD_S
-        self._said = False
+        self._has_reported = False
 
     def __call__(self, stage: str, share: float) -> None:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _NEXT_WORD_S
-            self._said = True
+            self._has_reported = True
             terminal = sys.stderr.isatty()
             sys.stderr.write(f"\r\x1b[K{stage}: {share:.0%}" if terminal else f"{stage}: {share:.0%}\n")
             sys.stderr.flush()
 
     def end(self) -> None:
         """Leave a clean line."""
-        if self._said and sys.stderr.isatty():
+        if self._has_reported and sys.stderr.isatty():
             sys.stderr.write("\r\x1b[K")
 
 

@@ -20,14 +20,14 @@ Key = TypeVar("Key", str, int)
 class SimulatedRequest:
     """One request on its way. Times are seconds of the virtual clock, -1 until they happen.
 
-    `found`: where its adapter was when it arrived; empty without adapter.
+    `arrival_tier`: where its adapter was when it arrived; empty without adapter.
     """
 
     number: int
     record: TraceRecord
     arrived: float
     rank: int = 0
-    found: str = ""
+    arrival_tier: str = ""
     admitted: float = -1.0
     first: float = -1.0
     done: float = -1.0
@@ -68,22 +68,22 @@ class RunningBatch:
         self.tokens = 0
         """Tokens written so far."""
 
-    def ever_fits(self, job: SimulatedRequest) -> bool:
+    def ever_fits(self, request: SimulatedRequest) -> bool:
         """Whether the request fits into an empty engine."""
-        return job.kv_tokens <= self._machine.kv_tokens
+        return request.kv_tokens <= self._machine.kv_tokens
 
-    def fits(self, job: SimulatedRequest) -> bool:
+    def fits(self, request: SimulatedRequest) -> bool:
         """Whether the KV cache has room for the request now."""
-        return job.kv_tokens <= self._kv_free
+        return request.kv_tokens <= self._kv_free
 
-    def enter(self, job: SimulatedRequest) -> None:
+    def enter(self, request: SimulatedRequest) -> None:
         """The request, which fits, is part of the next step."""
-        self._kv_free -= job.kv_tokens
-        self.streams += job.record.streams
-        self._reading.append(job)
-        if job.adapter is not None:
-            self.adapters[job.adapter] += 1
-            self._ranks[job.rank] += 1
+        self._kv_free -= request.kv_tokens
+        self.streams += request.record.streams
+        self._reading.append(request)
+        if request.adapter is not None:
+            self.adapters[request.adapter] += 1
+            self._ranks[request.rank] += 1
 
     def step(self) -> tuple[float, list[SimulatedRequest], list[SimulatedRequest]]:
         """One step: its seconds, the requests that got their first token, and those that got their last."""
@@ -101,17 +101,17 @@ class RunningBatch:
         self.tokens += self._decoding
         self._context += self._decoding
         finished = self._ending.pop(self._steps, [])
-        for job in finished:
-            self._decoded(job, -1)
-        for job in first:
-            self.tokens += job.record.streams
-            if job.record.tokens == 1:
-                finished.append(job)
+        for request in finished:
+            self._decoded(request, -1)
+        for request in first:
+            self.tokens += request.record.streams
+            if request.record.tokens == 1:
+                finished.append(request)
                 continue
-            self._decoded(job, 1)
-            self._ending.setdefault(self._steps + job.record.tokens - 1, []).append(job)
-        for job in finished:
-            self._leave(job)
+            self._decoded(request, 1)
+            self._ending.setdefault(self._steps + request.record.tokens - 1, []).append(request)
+        for request in finished:
+            self._leave(request)
         return seconds, first, finished
 
     def _read(self) -> tuple[int, int, list[SimulatedRequest]]:
@@ -119,31 +119,31 @@ class RunningBatch:
         left, with_adapter = self._machine.batch_tokens, 0
         first: list[SimulatedRequest] = []
         while self._reading and left:
-            job = self._reading[0]
-            taken = min(left, job.unread)
-            job.unread -= taken
-            left -= taken
-            if job.adapter is not None:
-                with_adapter += taken
-            if not job.unread:
+            request = self._reading[0]
+            tokens = min(left, request.unread)
+            request.unread -= tokens
+            left -= tokens
+            if request.adapter is not None:
+                with_adapter += tokens
+            if not request.unread:
                 first.append(self._reading.popleft())
         return self._machine.batch_tokens - left, with_adapter, first
 
-    def _decoded(self, job: SimulatedRequest, sign: int) -> None:
+    def _decoded(self, request: SimulatedRequest, sign: int) -> None:
         """The request joins (1) or leaves (-1) those that are decoded."""
-        streams = sign * job.record.streams
-        written = 1 if sign > 0 else job.record.tokens
+        streams = sign * request.record.streams
+        written = 1 if sign > 0 else request.record.tokens
         self._decoding += streams
-        self._context += streams * (job.record.prompt_tokens + written)
-        if job.adapter is not None:
+        self._context += streams * (request.record.prompt_tokens + written)
+        if request.adapter is not None:
             self._decoding_with_adapter += streams
 
-    def _leave(self, job: SimulatedRequest) -> None:
-        self._kv_free += job.kv_tokens
-        self.streams -= job.record.streams
-        if job.adapter is not None:
-            _less(self.adapters, job.adapter)
-            _less(self._ranks, job.rank)
+    def _leave(self, request: SimulatedRequest) -> None:
+        self._kv_free += request.kv_tokens
+        self.streams -= request.record.streams
+        if request.adapter is not None:
+            _less(self.adapters, request.adapter)
+            _less(self._ranks, request.rank)
 
 
 def _less(counter: "Counter[Key]", key: Key) -> None:

@@ -43,9 +43,9 @@ def generate(parameters: TraceParameters) -> Trace:
             if before is not None and draw.random() < parameters.order:
                 number = successors.setdefault(before, -1)
                 if number < 0:
-                    number = successors[before] = popular.one()
+                    number = successors[before] = popular.sample()
             else:
-                number = popular.one()
+                number = popular.sample()
             last[session] = number
         records.append(
             TraceRecord(
@@ -71,7 +71,7 @@ class _Popularity:
         self._sums = list(itertools.accumulate(rank**-exponent for rank in range(1, adapters + 1)))
         self._draw = draw
 
-    def one(self) -> int:
+    def sample(self) -> int:
         """A popularity rank, 0 the most wanted."""
         return min(bisect.bisect_left(self._sums, self._draw.random() * self._sums[-1]), len(self._sums) - 1)
 

@@ -61,16 +61,16 @@ class Outcome(Struct, frozen=True):
     stall_longest_s: float
     stall_total_s: float
 
-    def found(self, *tiers: str) -> float:
+    def arrival_share(self, *tiers: str) -> float:
         """Share of the requests whose adapter was in one of these tiers when they arrived."""
         return sum(tier.found for tier in self.tiers if tier.name in tiers)
 
 
 def outcome(worker: SimulatedWorker, policy: str, adapters: int, skip_s: float = 0.0) -> Outcome:
     """The numbers of a run that is over."""
-    jobs = worker.jobs
-    counted = [job for job in jobs if job.arrived - worker.begins >= skip_s and job.first >= 0]
-    ends = max((job.done for job in jobs), default=worker.begins)
+    requests = worker.requests
+    counted = [request for request in requests if request.arrived - worker.begins >= skip_s and request.first >= 0]
+    ends = max((request.done for request in requests), default=worker.begins)
     seconds = max(ends - worker.begins, 1e-9)
     prefetched, prefetched_used = (0, 0)
     if isinstance(worker, TieredWorker):
@@ -80,18 +80,18 @@ def outcome(worker: SimulatedWorker, policy: str, adapters: int, skip_s: float =
         policy=policy,
         machine=worker.machine.name,
         adapters=adapters,
-        asked_for=len({job.adapter for job in jobs if job.adapter is not None}),
-        requests=len(jobs),
+        asked_for=len({request.adapter for request in requests if request.adapter is not None}),
+        requests=len(requests),
         counted=len(counted),
-        refused=sum(bool(job.refused) for job in jobs),
-        unfinished=sum(job.done < 0 and not job.refused for job in jobs),
+        refused=sum(bool(request.refused) for request in requests),
+        unfinished=sum(request.done < 0 and not request.refused for request in requests),
         seconds=seconds,
         busy=min(1.0, worker.busy_s / seconds),
         tokens_s=worker.batch.tokens / seconds,
-        requests_s=sum(job.done >= 0 for job in jobs) / seconds,
-        first_token=quantiles([job.first - job.arrived for job in counted]),
-        first_token_p99=_by_priority([(job.record.priority, job.first - job.arrived) for job in counted]),
-        wait=quantiles([job.admitted - job.arrived for job in counted]),
+        requests_s=sum(request.done >= 0 for request in requests) / seconds,
+        first_token=quantiles([request.first - request.arrived for request in counted]),
+        first_token_p99=_by_priority([(request.record.priority, request.first - request.arrived) for request in counted]),
+        wait=quantiles([request.admitted - request.arrived for request in counted]),
         tiers=_tiers(worker, counted),
         prefetched=prefetched,
         prefetched_used=prefetched_used,
@@ -157,9 +157,9 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 def _tiers(worker: SimulatedWorker, counted: Iterable[SimulatedRequest]) -> list[TierOutcome]:
     arrivals = dict.fromkeys(TIERS, 0)
-    for job in counted:
-        if job.found:
-            arrivals[job.found] += 1
+    for request in counted:
+        if request.arrival_tier:
+            arrivals[request.arrival_tier] += 1
     total = max(sum(arrivals.values()), 1)
     if isinstance(worker, TieredWorker):
         return [

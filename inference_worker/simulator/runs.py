@@ -21,7 +21,7 @@ Progress = Callable[[str, float], None]
 
 
 def simulate(
-    trace: Trace, machine: SimulatedMachine, policy: str, skip_s: float = 0.0, progress: Progress = lambda _what, _share: None
+    trace: Trace, machine: SimulatedMachine, policy: str, skip_s: float = 0.0, progress: Progress = lambda _stage, _share: None
 ) -> Outcome:
     """One run. `skip_s`: requests that arrive before are not counted. Raises ValueError for an unknown policy."""
     worker: SimulatedWorker = StockWorker(machine, trace) if policy == stock.NAME else TieredWorker(machine, trace, policy)
@@ -36,7 +36,7 @@ def sweep(
     policies: Iterable[str],
     adapters: Sequence[int],
     skip_s: float = 0.0,
-    progress: Progress = lambda _what, _share: None,
+    progress: Progress = lambda _stage, _share: None,
 ) -> list[Outcome]:
     """Every policy for every number of adapters, on the trace drawn again with that number.
 

@@ -35,14 +35,14 @@ class StockWorker(SimulatedWorker):
         """Adapters in slots, and in RAM but in no slot."""
         return {"hot": len(self._slots), "warm": len(self._ram) - len(self._slots)}
 
-    def arrived(self, job: SimulatedRequest) -> None:
-        if job.adapter is not None:
-            job.found = "hot" if job.adapter in self._slots else "warm" if job.adapter in self._ram else "cold"
-        self._waiting.append(job)
+    def arrived(self, request: SimulatedRequest) -> None:
+        if request.adapter is not None:
+            request.arrival_tier = "hot" if request.adapter in self._slots else "warm" if request.adapter in self._ram else "cold"
+        self._waiting.append(request)
         self._changed = True
         self.wake()
 
-    def ended(self, job: SimulatedRequest) -> None:
+    def ended(self, request: SimulatedRequest) -> None:
         self._changed = True
 
     def prepare(self) -> float:
@@ -52,16 +52,18 @@ class StockWorker(SimulatedWorker):
         seconds = 0.0
         passed: list[SimulatedRequest] = []
         while self._waiting:
-            job = self._waiting[0]
-            if self.batch.streams + job.record.streams > max(self.machine.max_streams, job.record.streams) or not self.batch.fits(job):
+            request = self._waiting[0]
+            streams = request.record.streams
+            if self.batch.streams + streams > max(self.machine.max_streams, streams) or not self.batch.fits(request):
                 break
             self._waiting.popleft()
-            if job.adapter is not None and job.adapter not in self.batch.adapters and len(self.batch.adapters) >= self.machine.slots:
-                passed.append(job)
+            is_new = request.adapter is not None and request.adapter not in self.batch.adapters
+            if is_new and len(self.batch.adapters) >= self.machine.slots:
+                passed.append(request)
                 continue
-            seconds += self._load(job)
-            job.admitted = self.now
-            self.batch.enter(job)
+            seconds += self._load(request)
+            request.admitted = self.now
+            self.batch.enter(request)
         self._waiting.extendleft(reversed(passed))
         return seconds
 
@@ -71,21 +73,21 @@ class StockWorker(SimulatedWorker):
     def ticked(self) -> None:
         """Nothing: vLLM has no clock of its own."""
 
-    def _load(self, job: SimulatedRequest) -> float:
+    def _load(self, request: SimulatedRequest) -> float:
         """Bring the request's adapter into a slot, with everybody waiting; returns for how long, seconds."""
-        adapter = job.adapter
+        adapter = request.adapter
         if adapter is None:
             return 0.0
         seconds = 0.0
         if adapter not in self._ram:
-            seconds += self.machine.read.seconds(self.size(job))
+            seconds += self.machine.read.seconds(self.size(request))
             self.entered["warm"] += 1
             if len(self._ram) >= self._ram_slots:
                 self._evict(self._ram, "warm")
         self._ram[adapter] = None
         self._ram.move_to_end(adapter)
         if adapter not in self._slots:
-            seconds += self.machine.commit.seconds(self.size(job))
+            seconds += self.machine.commit.seconds(self.size(request))
             self.entered["hot"] += 1
             if len(self._slots) >= self.machine.slots:
                 self._evict(self._slots, "hot")

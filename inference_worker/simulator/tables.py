@@ -11,10 +11,10 @@ from inference_worker.simulator.machine import SimulatedMachine
 from inference_worker.simulator.outcome import RECORDED, Outcome
 
 _ROWS: list[tuple[str, Callable[[Outcome], str]]] = [
-    ("hot at arrival", lambda run: f"{run.found('hot'):.1%}"),
-    ("hot or warm", lambda run: f"{run.found('hot', 'warm'):.1%}"),
-    ("cold", lambda run: f"{run.found('cold'):.1%}"),
-    ("remote", lambda run: f"{run.found('remote'):.1%}"),
+    ("hot at arrival", lambda run: f"{run.arrival_share('hot'):.1%}"),
+    ("hot or warm", lambda run: f"{run.arrival_share('hot', 'warm'):.1%}"),
+    ("cold", lambda run: f"{run.arrival_share('cold'):.1%}"),
+    ("remote", lambda run: f"{run.arrival_share('remote'):.1%}"),
     ("first token, p50", lambda run: seconds(run.first_token["p50"])),
     ("first token, p90", lambda run: seconds(run.first_token["p90"])),
     ("first token, p99", lambda run: seconds(run.first_token["p99"])),
@@ -42,7 +42,7 @@ def table(outcomes: Sequence[Outcome]) -> Table:
         grid.add_column(Text(run.policy), justify="right")
     for name, cell in _ROWS:
         cells = ["" if run.policy == RECORDED and name not in _IN_A_TRACE else cell(run) for run in outcomes]
-        if name != "remote" or any(run.found("remote") for run in outcomes):
+        if name != "remote" or any(run.arrival_share("remote") for run in outcomes):
             grid.add_row(name, *cells)
     return grid
 
@@ -60,8 +60,8 @@ def plot(machine: SimulatedMachine, outcomes: Sequence[Outcome], caption: str) -
         return Panel(title, "adapters", "seconds", lines(lambda run: max(value(run), 1e-3)), logarithmic=True)
 
     panels = [
-        Panel("hot at arrival", "adapters", "requests", lines(lambda run: run.found("hot")), percent=True),
-        Panel("hot or warm at arrival", "adapters", "requests", lines(lambda run: run.found("hot", "warm")), percent=True),
+        Panel("hot at arrival", "adapters", "requests", lines(lambda run: run.arrival_share("hot")), percent=True),
+        Panel("hot or warm at arrival", "adapters", "requests", lines(lambda run: run.arrival_share("hot", "warm")), percent=True),
         waits("first token, p99", lambda run: run.first_token["p99"]),
     ]
     if all("interactive" in run.first_token_p99 for run in outcomes):

@@ -59,23 +59,23 @@ class TieredWorker(SimulatedWorker):
         self.at(0.0, lambda: self._tell(RequestArrived(self.now, _WARM_UP, _MODEL)))
 
     def _register(self, trace: Trace) -> None:
-        asked = {job.adapter: job for job in self.jobs}
+        by_adapter = {request.adapter: request for request in self.requests}
         for adapter in trace.adapters:
-            job = asked.get(adapter)
-            rank = job.rank if job else self.machine.rank_of(adapter)
-            self._sizes[adapter] = self.size(job) if job else round(rank * self.machine.rank_bytes)
+            request = by_adapter.get(adapter)
+            rank = request.rank if request else self.machine.rank_of(adapter)
+            self._sizes[adapter] = self.size(request) if request else round(rank * self.machine.rank_bytes)
             self._tell(Registered(0.0, adapter, self._sizes[adapter], rank, self.machine.only_remote(adapter)))
 
     # --- events ----------------------------------------------------------------------------------------------------------
 
-    def arrived(self, job: SimulatedRequest) -> None:
-        record = job.record
+    def arrived(self, request: SimulatedRequest) -> None:
+        record = request.record
         priority = _PRIORITIES[record.priority]
         client, session = record.client.encode(), record.session
-        self._tell(RequestArrived(self.now, _key(job), _MODEL, record.streams, record.adapter, priority, client, session))
+        self._tell(RequestArrived(self.now, _key(request), _MODEL, record.streams, record.adapter, priority, client, session))
 
-    def ended(self, job: SimulatedRequest) -> None:
-        self._tell(RequestEnded(self.now, _key(job)))
+    def ended(self, request: SimulatedRequest) -> None:
+        self._tell(RequestEnded(self.now, _key(request)))
 
     def ticked(self) -> None:
         self._tell(Ticked(self.now))
@@ -84,9 +84,9 @@ class TieredWorker(SimulatedWorker):
         for instruction in self.core.handle(event):
             match instruction:
                 case Admit(key, tier) if key != _WARM_UP:
-                    job = self.jobs[int(key[1])]
-                    job.admitted, job.found = self.now, tier.value if tier else ""
-                    self._entering.append(job)
+                    request = self.requests[int(key[1])]
+                    request.admitted, request.arrival_tier = self.now, tier.value if tier else ""
+                    self._entering.append(request)
                     self.wake()
                 case Admit():
                     self.at(self.now, lambda: self._tell(RequestEnded(self.now, _WARM_UP)))
@@ -102,7 +102,7 @@ class TieredWorker(SimulatedWorker):
                 case StopEngine():
                     self.at(self.now, lambda: self._tell(EngineGone(self.now, _MODEL)))
                 case Refuse(key, kind, reason):
-                    self.refuse(self.jobs[int(key[1])], f"{kind}: {reason}")
+                    self.refuse(self.requests[int(key[1])], f"{kind}: {reason}")
                 case _:
                     # Retire, Drop and Delete take no time worth a mention.
                     pass
@@ -143,5 +143,5 @@ class TieredWorker(SimulatedWorker):
             self.batch.enter(self._entering.popleft())
 
 
-def _key(job: SimulatedRequest) -> Key:
-    return job.record.client.encode(), str(job.number)
+def _key(request: SimulatedRequest) -> Key:
+    return request.record.client.encode(), str(request.number)

@@ -34,7 +34,7 @@ class SimulatedWorker(ABC):
     def __init__(self, machine: SimulatedMachine, trace: Trace, lora: LoraCost, begins: float = 0.0) -> None:
         self.machine = machine
         self.batch = RunningBatch(machine, lora)
-        self.jobs = [
+        self.requests = [
             SimulatedRequest(number, record, begins + record.at, self._rank(record.adapter, record.rank))
             for number, record in enumerate(trace.records)
         ]
@@ -44,27 +44,27 @@ class SimulatedWorker(ABC):
         self.stalls: list[Stall] = []
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        self._open = len(self.jobs)
+        self._open = len(self.requests)
         self._moved = begins
         self._standing = True
 
     def _rank(self, adapter: str | None, rank: int) -> int:
         return 0 if adapter is None else rank or self.machine.rank_of(adapter)
 
-    def size(self, job: SimulatedRequest) -> int:
+    def size(self, request: SimulatedRequest) -> int:
         """Bytes of the request's adapter."""
-        return job.record.size or round(job.rank * self.machine.rank_bytes)
+        return request.record.size or round(request.rank * self.machine.rank_bytes)
 
     def run(self, progress: Callable[[float], None] = lambda _: None) -> None:
         """Until every request has ended. `progress` is told now and then what share of the requests has."""
-        if self.jobs:
+        if self.requests:
             self._arrive(0)
         self.at(_TICK_S, self._tick)
         while self._heap and self._open:
             self.now, _, call = heapq.heappop(self._heap)
             call()
             if self._count % _PROGRESS_EVERY == 0:
-                progress(1 - self._open / len(self.jobs))
+                progress(1 - self._open / len(self.requests))
             if self.now - self._moved > PATIENCE_S:
                 return
 
@@ -76,11 +76,11 @@ class SimulatedWorker(ABC):
     # --- what a subclass says -------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def arrived(self, job: SimulatedRequest) -> None:
+    def arrived(self, request: SimulatedRequest) -> None:
         """A request arrived."""
 
     @abstractmethod
-    def ended(self, job: SimulatedRequest) -> None:
+    def ended(self, request: SimulatedRequest) -> None:
         """A request wrote its last token."""
 
     @abstractmethod
@@ -103,9 +103,9 @@ class SimulatedWorker(ABC):
             self._standing = False
             self.at(self.now, self._turn)
 
-    def refuse(self, job: SimulatedRequest, reason: str) -> None:
+    def refuse(self, request: SimulatedRequest, reason: str) -> None:
         """The request ends without an answer."""
-        job.refused = reason
+        request.refused = reason
         self._close()
 
     def _turn(self) -> None:
@@ -135,13 +135,13 @@ class SimulatedWorker(ABC):
         self.at(self.now + seconds, lambda: self._stepped(first, finished))
 
     def _stepped(self, first: list[SimulatedRequest], finished: list[SimulatedRequest]) -> None:
-        for job in first:
-            job.first = self.now + self.machine.request_s
+        for request in first:
+            request.first = self.now + self.machine.request_s
             self._moved = self.now
-        for job in finished:
-            job.done = self.now + self.machine.request_s
+        for request in finished:
+            request.done = self.now + self.machine.request_s
             self._close()
-            self.ended(job)
+            self.ended(request)
         self._turn()
 
     def _close(self) -> None:
@@ -152,18 +152,18 @@ class SimulatedWorker(ABC):
 
     def _arrive(self, number: int) -> None:
         """Arrivals are put on the heap one at a time, so that it stays small."""
-        job = self.jobs[number]
+        request = self.requests[number]
 
         def call() -> None:
             self._moved = self.now
-            if number + 1 < len(self.jobs):
+            if number + 1 < len(self.requests):
                 self._arrive(number + 1)
-            if self.batch.ever_fits(job):
-                self.arrived(job)
+            if self.batch.ever_fits(request):
+                self.arrived(request)
             else:
-                self.refuse(job, f"{job.kv_tokens} tokens do not fit into a KV cache of {self.machine.kv_tokens}")
+                self.refuse(request, f"{request.kv_tokens} tokens do not fit into a KV cache of {self.machine.kv_tokens}")
 
-        self.at(job.arrived, call)
+        self.at(request.arrived, call)
 
     def _tick(self) -> None:
         self.ticked()

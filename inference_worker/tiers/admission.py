@@ -57,7 +57,7 @@ class Admission:
             return None
         candidates = [self._waiting.at(order) for order in sorted(self._heads(group))]
         if self._by_age and candidates and candidates[0].level == OVERDUE:
-            candidates.sort(key=lambda request: not (request.asked.priority == Priority.INTERACTIVE and request.level >= 0))
+            candidates.sort(key=lambda request: not (request.arrival.priority == Priority.INTERACTIVE and request.level >= 0))
         background_waits = False
         for place, request in enumerate(candidates):
             if self._is_held_back(request) or (request.is_background and background_waits):
@@ -72,19 +72,19 @@ class Admission:
     def run(self, request: Request, adapter: PlacedAdapter | None) -> None:
         """The request, which was `next`, runs."""
         self._by_age = request.level == OVERDUE
-        self._running[request.asked.key] = request
-        self.streams += request.asked.streams
+        self._running[request.arrival.key] = request
+        self.streams += request.arrival.streams
         if request.is_background:
-            self._background_streams += request.asked.streams
+            self._background_streams += request.arrival.streams
         if adapter is not None:
             self._ranks[adapter.rank] += 1
 
     def end(self, key: Key, adapter: PlacedAdapter | None) -> None:
         """The request, which ran, is over."""
         request = self._running.pop(key)
-        self.streams -= request.asked.streams
+        self.streams -= request.arrival.streams
         if request.is_background:
-            self._background_streams -= request.asked.streams
+            self._background_streams -= request.arrival.streams
         if adapter is not None:
             self._ranks[adapter.rank] -= 1
             self._ranks += Counter()
@@ -97,7 +97,7 @@ class Admission:
     def _take_turn(self) -> None:
         if self._running:
             return
-        if self._first is None or self._waiting.get(self._first.asked.key) is not self._first:
+        if self._first is None or self._waiting.get(self._first.arrival.key) is not self._first:
             self._first = self._waiting.first()
         first = self._first
         self._turn, self._until = first.group if first is not None else None, self._waiting.next_number
@@ -138,16 +138,16 @@ class Admission:
             return False
         if self._is_oversized(request):
             return request.level >= 0
-        return self._background_streams + request.asked.streams > self._limits.max_streams - self._limits.reserved_streams
+        return self._background_streams + request.arrival.streams > self._limits.max_streams - self._limits.reserved_streams
 
     def _is_oversized(self, request: Request) -> bool:
         """Whether it takes more streams than it may, and so runs by itself only."""
-        return request.asked.streams > self._limits.max_streams - (self._limits.reserved_streams if request.is_background else 0)
+        return request.arrival.streams > self._limits.max_streams - (self._limits.reserved_streams if request.is_background else 0)
 
     def _fits(self, request: Request) -> bool:
         if not self._running:
             return True
-        return not self._is_oversized(request) and self.streams + request.asked.streams <= self._limits.max_streams
+        return not self._is_oversized(request) and self.streams + request.arrival.streams <= self._limits.max_streams
 
     def _cheaper(self, first: Request, others: list[Request], group: Group) -> Request:
         """The first, or one as good whose adapter's rank the batch pays for already.
@@ -162,7 +162,7 @@ class Admission:
         for request in others:
             if (
                 request.level == first.level
-                and (request.asked.client == first.asked.client or request.order[1] <= first.order[1])
+                and (request.arrival.client == first.arrival.client or request.order[1] <= first.order[1])
                 and self._rank(request) <= paid
                 and self._waiting.distance(group, request.order) - place <= self._limits.window
                 and not self._is_held_back(request)
@@ -173,5 +173,5 @@ class Admission:
         return first
 
     def _rank(self, request: Request) -> int:
-        adapter = self._places.get(request.asked.adapter) if request.asked.adapter is not None else None
+        adapter = self._places.get(request.arrival.adapter) if request.arrival.adapter is not None else None
         return adapter.rank if adapter is not None else 0

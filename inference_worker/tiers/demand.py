@@ -10,7 +10,7 @@ Entry = tuple[Order, str]
 """The order of the first request that waits for an adapter, and the adapter."""
 
 
-class Wanted:
+class AwaitedAdapters:
     """For each tier those that could move up from it now, in order. What moves already is left out until it arrives, and so is
     what belongs to another model than the engine's, unless it is only to be fetched."""
 
@@ -32,7 +32,7 @@ class Wanted:
 
     def update(self, adapter: PlacedAdapter, head: Request | None) -> None:
         """The adapter's place changed, or who is first to wait for it (`head`)."""
-        is_unmet = head is not None and adapter.tier is not Tier.HOT and head.asked.model == self.model
+        is_unmet = head is not None and adapter.tier is not Tier.HOT and head.arrival.model == self.model
         if is_unmet:
             self._unmet.add(adapter.digest)
         else:
@@ -44,8 +44,8 @@ class Wanted:
         if now == before:
             return
         if before is not None:
-            wanted = self._tiers[before[0]]
-            del wanted[bisect_left(wanted, (before[1], adapter.digest))]
+            awaited = self._tiers[before[0]]
+            del awaited[bisect_left(awaited, (before[1], adapter.digest))]
             del self._entries[adapter.digest]
         if now is not None:
             insort(self._tiers[now[0]], (now[1], adapter.digest))

@@ -16,7 +16,7 @@ Which slot gives way is `slots.py`'s matter.
 from collections.abc import Callable, Iterable
 
 from inference_worker.tiers.budgets import Budgets, SchedulingLimits
-from inference_worker.tiers.demand import Wanted
+from inference_worker.tiers.demand import AwaitedAdapters
 from inference_worker.tiers.events import Commit, Delete, Fetch, Instruction, ReadAdapter, Retire, Tier, Unload
 from inference_worker.tiers.eviction import Spares
 from inference_worker.tiers.places import UP, PlacedAdapter, Places
@@ -40,7 +40,7 @@ class Moves:
     ) -> None:
         self._places, self._waiting, self._policy, self._budgets, self._limits = places, waiting, policy, budgets, limits
         self._refuse = refuse
-        self._wanted = Wanted()
+        self._awaited = AwaitedAdapters()
         self._slots = Slots(places, waiting, policy, limits)
         self._spares = {Tier.WARM: Spares(), Tier.COLD: Spares()}
         self.guesses = Guesses()
@@ -50,7 +50,7 @@ class Moves:
 
     def engine(self, model: str | None) -> None:
         """The engine that can take adapters now is for this model, or there is none."""
-        self._wanted.model = model
+        self._awaited.model = model
         for digest in list(self._waiting.adapters()):
             if (adapter := self._places.get(digest)) is not None:
                 self.refresh(adapter)
@@ -58,7 +58,7 @@ class Moves:
     def refresh(self, adapter: PlacedAdapter) -> None:
         """Something about the adapter changed: its place, who waits for it, what runs with it, or its worth."""
         head = self._waiting.head(adapter.digest)
-        self._wanted.update(adapter, head)
+        self._awaited.update(adapter, head)
         is_spare = adapter.is_idle and head is None and not adapter.leaving
         worth = self._worth(adapter) if is_spare else 0.0
         for tier, spares in self._spares.items():
@@ -90,7 +90,7 @@ class Moves:
 
     def forget(self, adapter: PlacedAdapter) -> None:
         """The adapter is gone for good."""
-        self._wanted.update(adapter, None)
+        self._awaited.update(adapter, None)
         for spares in self._spares.values():
             spares.take(adapter.digest)
         self._slots.release(adapter)
@@ -101,7 +101,7 @@ class Moves:
         """The moves to begin now, and the evictions that make room for them."""
         self._out = []
         self._fetch(at)
-        if self._wanted.model is not None:
+        if self._awaited.model is not None:
             self._read(at)
             self._commit(at)
             self._guess()
@@ -126,9 +126,9 @@ class Moves:
         return self._out
 
     def _fetch(self, at: float) -> None:
-        wanted = self._wanted[Tier.REMOTE]
-        while wanted and self._places.moving_to(Tier.COLD) < self._limits.fetches:
-            adapter = self._adapter(wanted[0])
+        awaited = self._awaited[Tier.REMOTE]
+        while awaited and self._places.moving_to(Tier.COLD) < self._limits.fetches:
+            adapter = self._adapter(awaited[0])
             if self._budgets.disk and adapter.size > self._budgets.disk:
                 self._refuse(adapter, self._too_large(adapter.size, Tier.COLD))
             elif self._has_room(adapter.size, Tier.COLD, adapter, at):
@@ -137,9 +137,9 @@ class Moves:
                 break
 
     def _read(self, at: float) -> None:
-        wanted = self._wanted[Tier.COLD]
-        while wanted and self._places.moving_to(Tier.WARM) < self._limits.reads:
-            adapter = self._adapter(wanted[0])
+        awaited = self._awaited[Tier.COLD]
+        while awaited and self._places.moving_to(Tier.WARM) < self._limits.reads:
+            adapter = self._adapter(awaited[0])
             if not self._places.slots:
                 self._refuse(adapter, "the engine has no slot for an adapter; set inference.max_loras to 1 or more")
             elif self._budgets.ram and adapter.ram > self._budgets.ram:
@@ -150,10 +150,10 @@ class Moves:
                 break
 
     def _commit(self, at: float) -> None:
-        wanted = self._wanted[Tier.WARM]
-        if not wanted:
+        awaited = self._awaited[Tier.WARM]
+        if not awaited:
             return
-        front = [self._adapter(entry) for entry in wanted[: self._places.slots]]
+        front = [self._adapter(entry) for entry in awaited[: self._places.slots]]
         self._slots.give_way(front, at)
         # Nobody is admitted to a slot that was promised: the promise is kept, also where others have come before since.
         promised = (adapter.yields_to for adapter in self._places.hot.values() if adapter.yields_to is not None)
@@ -170,7 +170,7 @@ class Moves:
 
     def _guess(self) -> None:
         """Load what the sessions are likely to ask for, while nobody waits for a load, into free room or over what is worth less."""
-        if self._wanted.has_unmet:
+        if self._awaited.has_unmet:
             return
         for guess in self.guesses:
             adapter = self._places.get(guess.adapter)
@@ -190,7 +190,7 @@ class Moves:
             if not self._has_guess_room(adapter.size, goal, adapter):
                 return False
             self._begin(adapter, Fetch(adapter.digest))
-        elif adapter.model != self._wanted.model or not self._places.slots:
+        elif adapter.model != self._awaited.model or not self._places.slots:
             return False
         elif goal is Tier.WARM:
             if 0 < self._budgets.ram < adapter.ram or not self._has_guess_room(self._expected_ram(adapter), goal, adapter):
@@ -273,7 +273,7 @@ class Moves:
         if head is None:
             return
         if tier is Tier.WARM:
-            later = [(order, digest) for order, digest in reversed(self._wanted[Tier.WARM]) if order > head.order]
+            later = [(order, digest) for order, digest in reversed(self._awaited[Tier.WARM]) if order > head.order]
         else:
             # Those of other models are not wanted now, but take room on disk.
             waited_for = [(self._head(digest), digest) for digest in self._waiting.adapters()]

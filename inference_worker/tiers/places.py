@@ -66,7 +66,7 @@ class PlacedAdapter:
 class Traffic:
     """What has happened at one tier."""
 
-    found: int = 0
+    arrivals: int = 0
     entered: int = 0
     left: int = 0
     seconds: float = 0.0

@@ -41,7 +41,7 @@ class Request:
     """One request that waits or runs. `tier`: where its adapter was when it arrived. `passed`: how often a later one was
     preferred for its adapter's rank."""
 
-    asked: RequestArrived
+    arrival: RequestArrived
     number: int
     tier: Tier | None
     order: Order = (0, 0.0, 0)
@@ -49,7 +49,7 @@ class Request:
 
     @property
     def group(self) -> Group:
-        return (self.asked.model, self.asked.key if self.asked.alone else None)
+        return (self.arrival.model, self.arrival.key if self.arrival.alone else None)
 
     @property
     def level(self) -> int:
@@ -57,7 +57,7 @@ class Request:
 
     @property
     def is_background(self) -> bool:
-        return self.asked.priority == Priority.BACKGROUND
+        return self.arrival.priority == Priority.BACKGROUND
 
 
 Lane = list[Order]
@@ -93,22 +93,22 @@ class Waiting:
 
     # --- coming and going ---------------------------------------------------------------------------------------------
 
-    def add(self, asked: RequestArrived, tier: Tier | None) -> Request:
+    def add(self, arrival: RequestArrived, tier: Tier | None) -> Request:
         """A request joins, in the class of its priority."""
-        request = Request(asked, self._number, tier)
+        request = Request(arrival, self._number, tier)
         self._number += 1
-        request.order = (asked.priority, self._tag(request, asked.priority), request.number)
-        self._by_key[asked.key] = self._by_number[request.number] = request
-        heappush(self._lifts, (asked.at + self._ageing_s, request.number))
+        request.order = (arrival.priority, self._tag(request, arrival.priority), request.number)
+        self._by_key[arrival.key] = self._by_number[request.number] = request
+        heappush(self._lifts, (arrival.at + self._ageing_s, request.number))
         self._insert(request)
         return request
 
     def remove(self, request: Request) -> None:
         """A request leaves, for whatever reason; what its client was charged for it is given back if nothing came after it."""
         level, tag, _ = request.order
-        if level >= 0 and self._finish[level].get(request.asked.client) == tag + request.asked.streams:
-            self._finish[level][request.asked.client] = tag
-        del self._by_key[request.asked.key]
+        if level >= 0 and self._finish[level].get(request.arrival.client) == tag + request.arrival.streams:
+            self._finish[level][request.arrival.client] = tag
+        del self._by_key[request.arrival.key]
         del self._by_number[request.number]
         self._remove(request)
 
@@ -118,7 +118,7 @@ class Waiting:
         level, tag, _ = request.order
         if level >= 0:
             finish = self._finish[level]
-            finish[request.asked.client] = max(finish.get(request.asked.client, tag), tag + request.asked.streams)
+            finish[request.arrival.client] = max(finish.get(request.arrival.client, tag), tag + request.arrival.streams)
             self._virtual[level] = max(self._virtual[level], tag)
 
     def get(self, key: Key) -> Request | None:
@@ -196,22 +196,22 @@ class Waiting:
 
     def _tag(self, request: Request, level: int) -> float:
         finish, virtual = self._finish[level], self._virtual[level]
-        tag = max(virtual, finish.get(request.asked.client, virtual))
-        finish[request.asked.client] = tag + request.asked.streams
+        tag = max(virtual, finish.get(request.arrival.client, virtual))
+        finish[request.arrival.client] = tag + request.arrival.streams
         if len(finish) > _FORGET_CLIENTS + 2 * len(self._by_key):
             self._finish[level] = {client: end for client, end in finish.items() if end > virtual}
         return tag
 
     def _insert(self, request: Request) -> None:
         insort(self._groups.setdefault(request.group, []), request.order)
-        lanes = self._lanes.setdefault(request.asked.adapter, {})
-        insort(lanes.setdefault((request.group, request.asked.priority), []), request.order)
+        lanes = self._lanes.setdefault(request.arrival.adapter, {})
+        insort(lanes.setdefault((request.group, request.arrival.priority), []), request.order)
 
     def _remove(self, request: Request) -> None:
-        group, adapter = request.group, request.asked.adapter
+        group, adapter = request.group, request.arrival.adapter
         _discard(self._groups, group, request.order)
         lanes = self._lanes[adapter]
-        _discard(lanes, (group, request.asked.priority), request.order)
+        _discard(lanes, (group, request.arrival.priority), request.order)
         if not lanes:
             del self._lanes[adapter]
 

@@ -161,7 +161,7 @@ class Tiers:
         self._moves.refresh(adapter)
 
     def _refresh(self, request: Request) -> None:
-        if request.asked.adapter is not None and (adapter := self._places.get(request.asked.adapter)) is not None:
+        if request.arrival.adapter is not None and (adapter := self._places.get(request.arrival.adapter)) is not None:
             self._moves.refresh(adapter)
 
     # --- requests -----------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ class Tiers:
         if adapter is None or adapter.leaving:
             self._out.append(Refuse(event.key, "BadAdapter", f"adapter {event.adapter} is not known here; register it first"))
             return
-        self._places.traffic[adapter.tier].found += 1
+        self._places.traffic[adapter.tier].arrivals += 1
         adapter.last_use, adapter.model = self._at, event.model
         self._waiting.add(event, adapter.tier)
         self._moves.touch(self._policy.used(self._at, event.adapter, event.session))
@@ -190,7 +190,7 @@ class Tiers:
             self._waiting.remove(request)
             self._refresh(request)
         elif (request := self._admission.running(event.key)) is not None:
-            adapter = self._places.get(request.asked.adapter) if request.asked.adapter is not None else None
+            adapter = self._places.get(request.arrival.adapter) if request.arrival.adapter is not None else None
             self._admission.end(event.key, adapter)
             if adapter is not None:
                 adapter.pins -= 1
@@ -199,11 +199,11 @@ class Tiers:
 
     def _refuse(self, request: Request, kind: str, reason: str) -> None:
         self._waiting.remove(request)
-        self._out.append(Refuse(request.asked.key, kind, reason))
+        self._out.append(Refuse(request.arrival.key, kind, reason))
         self._has_refused = True
 
     def _admit(self, request: Request) -> None:
-        adapter = self._places.get(request.asked.adapter) if request.asked.adapter is not None else None
+        adapter = self._places.get(request.arrival.adapter) if request.arrival.adapter is not None else None
         self._waiting.admitted(request)
         self._admission.run(request, adapter)
         if adapter is not None:
@@ -213,8 +213,8 @@ class Tiers:
             if adapter.first_s is None:
                 adapter.first_s = self._at
             self._moves.refresh(adapter)
-        self._waits.append(self._at - request.asked.at)
-        self._out.append(Admit(request.asked.key, request.tier))
+        self._waits.append(self._at - request.arrival.at)
+        self._out.append(Admit(request.arrival.key, request.tier))
 
     # --- the engine ---------------------------------------------------------------------------------------------------
 
@@ -244,13 +244,13 @@ class Tiers:
 
     def _switch_engine(self) -> None:
         """Start the engine whose turn it is, or stop one that nobody needs."""
-        wanted = self._admission.wanted_model()
-        if wanted is not None or len(self._admission):
+        model = self._admission.wanted_model()
+        if model is not None or len(self._admission):
             self._busy_at = self._at
-        if wanted is not None and self._state is not _State.STOPPING:
-            if self._state is _State.NONE or (self._model != wanted and not len(self._admission)):
-                self._lose_engine(_State.STARTING, wanted)
-                self._out.append(StartEngine(wanted))
+        if model is not None and self._state is not _State.STOPPING:
+            if self._state is _State.NONE or (self._model != model and not len(self._admission)):
+                self._lose_engine(_State.STARTING, model)
+                self._out.append(StartEngine(model))
         elif self._state is _State.READY and 0 < self._limits.idle_s <= self._at - self._busy_at and not self._places.is_moving_parsed:
             self._state = _State.STOPPING
             self._moves.engine(None)
@@ -300,7 +300,7 @@ class Tiers:
 
     def _tier(self, tier: Tier, used: int, budget: int) -> TierStatistics:
         traffic = self._places.traffic[tier]
-        return TierStatistics(tier, self._places.count[tier], used, budget, traffic.found, traffic.entered, traffic.left, traffic.move_s)
+        return TierStatistics(tier, self._places.count[tier], used, budget, traffic.arrivals, traffic.entered, traffic.left, traffic.move_s)
 
     def _adapter(self, adapter: PlacedAdapter) -> AdapterStatistics:
         size = {Tier.HOT: self._places.slot_size, Tier.WARM: adapter.ram}.get(adapter.tier, adapter.size)

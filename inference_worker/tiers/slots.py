@@ -40,10 +40,10 @@ class Slots:
         idle = (hot for hot in self._places.hot.values() if hot.is_idle and hot.yields_to is not None)
         return next((hot for hot in idle if self._is_promisable(hot, head) and not self._is_ahead(hot, head)), None)
 
-    def give_way(self, wanted: list[PlacedAdapter], at: float) -> None:
+    def give_way(self, awaited: list[PlacedAdapter], at: float) -> None:
         """Have as many slots give way as the wanted adapters need beyond those that are free or spare."""
         available = self._places.free_slots + len(self.spare())
-        for adapter in wanted:
+        for adapter in awaited:
             if adapter.takes:
                 continue
             if available > 0:
@@ -54,7 +54,7 @@ class Slots:
     def promise(self, adapter: PlacedAdapter, at: float, foreign_only: bool = False) -> PlacedAdapter | None:
         """Find a slot that must give way to the wanted adapter, and tell it so; returns whose slot it is."""
         head = self._waiting.head(adapter.digest)
-        if head is None or (head.level > OVERDUE and at - head.asked.at < self._limits.pass_s):
+        if head is None or (head.level > OVERDUE and at - head.arrival.at < self._limits.pass_s):
             return None
         candidates = [
             hot

@@ -22,7 +22,7 @@ class TierStatistics(Struct, frozen=True):
     """One tier: hot, warm, cold or remote. `adapters`: those whose place it is.
 
     `used`: bytes that count against `budget` (0: no bound): slots taken, all that is parsed in RAM (hot ones too), files
-    that came from a peer. `found`: requests whose adapter was there when they arrived. `entered` and `left`: moves into it
+    that came from a peer. `arrivals`: requests whose adapter was there when they arrived. `entered` and `left`: moves into it
     from below, and evictions from it. `move_s`: mean time to enter, seconds.
     """
 
@@ -30,7 +30,7 @@ class TierStatistics(Struct, frozen=True):
     adapters: int
     used: int
     budget: int
-    found: int
+    arrivals: int
     entered: int
     left: int
     move_s: float

@@ -6,30 +6,30 @@ import pytest
 
 from benchmarks.serving import loads, switching
 from benchmarks.serving.table import ratio_row
-from benchmarks.serving.wire import Told
+from benchmarks.serving.wire import Transcript
 
 
-def told(*times_s: float) -> Told:
-    return Told(times_s=list(times_s), counts=[1] * len(times_s))
+def transcript(*times_s: float) -> Transcript:
+    return Transcript(times_s=list(times_s), counts=[1] * len(times_s))
 
 
 def test_decode_rate_counts_only_while_all_streams_decode():
     # The second stream begins at 2 and the first ends at 4: between them 4 tokens in 2 seconds.
-    assert loads.decode_rate([told(0, 1, 2, 3, 4), told(2, 3, 4, 5, 6)]) == pytest.approx(2.0)
+    assert loads.decode_rate([transcript(0, 1, 2, 3, 4), transcript(2, 3, 4, 5, 6)]) == pytest.approx(2.0)
 
 
 def test_decode_rate_of_streams_that_never_overlap_is_no_number():
-    assert math.isnan(loads.decode_rate([told(0, 1), told(2, 3)]))
+    assert math.isnan(loads.decode_rate([transcript(0, 1), transcript(2, 3)]))
 
 
 def test_a_step_ends_when_any_stream_has_written():
-    seen = loads.steps([told(1.0, 2.0, 4.0), told(1.0001, 3.0)])
-    assert [round(seconds, 3) for _, seconds in seen] == [1.0, 1.0, 1.0]
+    steps = loads.steps([transcript(1.0, 2.0, 4.0), transcript(1.0001, 3.0)])
+    assert [round(seconds, 3) for _, seconds in steps] == [1.0, 1.0, 1.0]
 
 
 def test_a_pause_of_all_streams_is_one_long_step():
-    seen = loads.steps([told(1.0, 1.1, 1.9), told(1.0, 1.1, 1.9)])
-    assert max(seconds for _, seconds in seen) == pytest.approx(0.8)
+    steps = loads.steps([transcript(1.0, 1.1, 1.9), transcript(1.0, 1.1, 1.9)])
+    assert max(seconds for _, seconds in steps) == pytest.approx(0.8)
 
 
 def test_quantile_of_few_values_is_one_of_them():
@@ -53,13 +53,13 @@ def test_zipf_asks_the_first_adapter_most_and_arrives_at_the_rate():
 
 def test_the_plan_of_switches_is_what_a_cache_of_the_longest_unused_finds():
     slots: list[int] = []
-    seen: set[int] = set()
+    warm: set[int] = set()
     before = None
     for place, adapter in switching.plan(8):
-        found = "same" if adapter == before else "hot" if adapter in slots else "warm" if adapter in seen else "cold"
-        assert place == found
-        slots = [*(one for one in slots if one != adapter), adapter][-switching.SLOTS :]
-        seen.add(adapter)
+        place_in_caches = "same" if adapter == before else "hot" if adapter in slots else "warm" if adapter in warm else "cold"
+        assert place == place_in_caches
+        slots = [*(cached for cached in slots if cached != adapter), adapter][-switching.SLOTS :]
+        warm.add(adapter)
         before = adapter
 
 

@@ -1,7 +1,7 @@
 """Hostile methods, by class of what they are after. Data only: what became of each is `fortress.py`'s to find out.
 
 A method is offered for a fresh object with the slots `SLOTS`, and, where the offer is taken, sent with `args` and then once more. The
-classes: `escape` (out of the language into Python; published escapes of RestrictedPython, Jinja, numexpr, agents' sandboxes, rewritten),
+classes: `escape` (out of the language into Python; those of `escapes.py` as they were published, others rewritten in the language),
 `time` and `memory` (more than the budget, inside one call or in many), `kernel` (what enforcement owns, changed in place or by name),
 `primordial` (mechanism and policy of everybody), `value` (what no record may hold), `end` (living on after the end of the attempt),
 `think` (the writing of methods and the model, turned against the image), `evade` (well-behaved in the trial alone), `late` (time, memory,
@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from msgspec import Struct
+
+from tests.hostile import escapes
 
 SLOTS: dict[str, Any] = {"n": 3, "price": 2.5, "label_text": "abc", "tags": ["a", "b"], "stock": {"x": 1}, "nested": [[1, 2], {"k": [3]}]}
 
@@ -583,6 +585,7 @@ def corpus() -> list[HostileMethod]:
         ("think", _thoughts()),
     )
     methods = [HostileMethod(aim, name, body) for aim, pairs in plain for name, body in pairs]
+    methods += [HostileMethod("escape", f"{way.kind}: {way.name}", way.body) for way in escapes.corpus()]
     methods += [HostileMethod("kernel", name, body, ("a",) if "parameter" in name else ()) for name, body in _kernels()]
     methods += [HostileMethod("primordial", name, body, ("a",) if name.startswith("a.") else ()) for name, body in _primordials()]
     methods += [HostileMethod("evade", name, body, ("a",), (7,)) for name, body in _evasions()]

@@ -28,10 +28,10 @@ Header = dict[str, Any]
 
 
 class Bad(Struct, frozen=True):
-    """One kind. `said`: a regular expression that its refusal matches. `unsound`: it goes to quarantine. `damaged`: after the digest."""
+    """One kind. `message`: a regular expression that its refusal matches. `unsound`: it goes to quarantine. `damaged`: after the digest."""
 
     change: Change
-    said: str
+    message: str
     unsound: bool = False
     damaged: bool = False
 
@@ -60,9 +60,9 @@ def config_text(text: str | bytes) -> Change:
 
 def weights(edit: Callable[[Weights], Any]) -> Change:
     def change(directory: Path) -> None:
-        found = load_file(directory / "adapter_model.safetensors")
-        edit(found)
-        save_file(found, directory / "adapter_model.safetensors")
+        content = load_file(directory / "adapter_model.safetensors")
+        edit(content)
+        save_file(content, directory / "adapter_model.safetensors")
 
     return change
 
@@ -70,18 +70,18 @@ def weights(edit: Callable[[Weights], Any]) -> Change:
 def tensors(**values: Any) -> Change:
     """Replace the first module's A and B."""
     named = {"a": A, "b": B}
-    return weights(lambda found: found.update({named[key]: value for key, value in values.items()}))
+    return weights(lambda content: content.update({named[key]: value for key, value in values.items()}))
 
 
 def every(scale: float) -> Change:
     """Multiply all values."""
-    return weights(lambda found: found.update({name: value * numpy.float32(scale) for name, value in found.items()}))
+    return weights(lambda content: content.update({name: value * numpy.float32(scale) for name, value in content.items()}))
 
 
-def both(one: Change, other: Change) -> Change:
+def both(first: Change, second: Change) -> Change:
     def change(directory: Path) -> None:
-        one(directory)
-        other(directory)
+        first(directory)
+        second(directory)
 
     return change
 
@@ -141,13 +141,13 @@ def _write(file: Path, text: str | bytes) -> None:
 
 
 def _edited(text: bytes, edit: Callable[[Header], Any]) -> bytes:
-    found = json.loads(text)
-    edit(found)
-    return json.dumps(found).encode()
+    header = json.loads(text)
+    edit(header)
+    return json.dumps(header).encode()
 
 
-def _overlapping(found: Header) -> None:
-    found[B]["data_offsets"] = [0, found[B]["data_offsets"][1] - found[B]["data_offsets"][0]]
+def _overlapping(header: Header) -> None:
+    header[B]["data_offsets"] = [0, header[B]["data_offsets"][1] - header[B]["data_offsets"][0]]
 
 
 def _flipped(bytes_: bytes, at: int) -> bytes:
@@ -159,12 +159,12 @@ def _pairs(module: str, outputs: int = 4, inputs: int = 4) -> Weights:
     return {f"base_model.model.{module}.lora_{side}.weight": numpy.zeros(shape, numpy.float32) for side, shape in shapes.items()}
 
 
-def _filled(found: Weights, name: str, value: float, kind: Any = numpy.float32) -> None:
-    found[name] = numpy.full(found[name].shape, value, kind)
+def _filled(content: Weights, name: str, value: float, kind: Any = numpy.float32) -> None:
+    content[name] = numpy.full(content[name].shape, value, kind)
 
 
 def _nothing(name: str) -> Change:
-    return weights(lambda found: found.pop(name))
+    return weights(lambda content: content.pop(name))
 
 
 # --- the corpus -------------------------------------------------------------------------------------------------------

@@ -44,8 +44,8 @@ def fake_scene(
     """A worker whose fake engine follows `rules`, then says something of its own under each adapter; `script`: its further keys."""
     base = files.toy_model(home / "source" / "model")
     model = files.put(base, home / "models")
-    made = [files.random_adapter(home / "source" / f"a{n}", files.read(base), seed=n) for n in range(adapters)]
-    digests = [files.put(directory, home / "adapters") for directory in made]
+    directories = [files.random_adapter(home / "source" / f"a{n}", files.read(base), seed=n) for n in range(adapters)]
+    digests = [files.put(directory, home / "adapters") for directory in directories]
     text = {
         "tokens_per_s": 200,
         "rules": [
@@ -83,8 +83,8 @@ def real_files(home: Path) -> tuple[str, list[str]]:
     """The default model, and three adapters that make it say something else, put into a home."""
     base = converted_model()
     shapes = files.read(base)
-    made = [files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8) for n in range(3)]
-    return files.put(base, home / "models"), [files.put(directory, home / "adapters") for directory in made]
+    directories = [files.random_adapter(home / "source" / f"a{n}", shapes, seed=n, scale=1.0, rank=8) for n in range(3)]
+    return files.put(base, home / "models"), [files.put(directory, home / "adapters") for directory in directories]
 
 
 @pytest.fixture(scope="session")
@@ -112,5 +112,5 @@ def fake_worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 @pytest.fixture(params=["fake_worker", *(pytest.param(name, marks=pytest.mark.model) for name in ("real_worker", "endpoint_worker"))])
 def scene(request: pytest.FixtureRequest) -> Scene:
     """The conformance suite's worker, with a client of its own and nothing under way."""
-    found: Scene = request.getfixturevalue(request.param)
-    return found
+    requested: Scene = request.getfixturevalue(request.param)
+    return requested

@@ -34,7 +34,7 @@ class Stage:
     def __init__(self, engine: VllmEngine, adapters: dict[str, Adapter]) -> None:
         self.engine = engine
         self.adapters = adapters
-        self.seen: dict[str, Any] = {}
+        self.findings: dict[str, Any] = {}
         self.scenes: dict[str, dict[str, list[dict[str, Any]]]] = {}
 
     async def alone(self) -> None:
@@ -64,15 +64,15 @@ class Stage:
         """Each adapter forgotten, read again, and committed where another one was."""
         names = list(self.adapters)
         await self.commit(names[:SLOTS])
-        self.seen["slots before"] = await self.slots()
-        self.seen["operations"] = (await self.engine.state())["operations"]
+        self.findings["slots before"] = await self.slots()
+        self.findings["operations"] = (await self.engine.state())["operations"]
         await self.retire(names[:SLOTS])
         for name in names:
             await self.engine.drop(self.adapters[name])
-        self.seen["registered after drops"] = (await self.engine.state())["registered"]
+        self.findings["registered after drops"] = (await self.engine.state())["registered"]
         for group in (names[:SLOTS][::-1], names[-SLOTS:]):
             await self.commit(group)
-            self.seen.setdefault("slots after", await self.slots())
+            self.findings.setdefault("slots after", await self.slots())
             await self.together("reloaded", ["", *group])
             await self.retire(group)
 
@@ -90,7 +90,7 @@ class Stage:
             await self.retire([name])
             moves += 1
         await writing
-        self.seen["moves while others decode"] = moves
+        self.findings["moves while others decode"] = moves
         await self.retire([first, second])
 
     async def mistakes(self, directory: Path) -> None:
@@ -101,38 +101,38 @@ class Stage:
         shutil.copytree(self.adapters[names[0]].path, broken.path)
         weights = broken.path / "adapter_model.safetensors"
         weights.write_bytes(weights.read_bytes()[:5000])
-        self.seen["absent"] = await refusal(self.engine.read(empty))
-        self.seen["broken"] = await refusal(self.engine.read(broken))
-        self.seen["not read"] = await refusal(self.engine.commit(broken))
-        self.seen["not hot"] = await refusal(self.answer(names[0], PROMPTS[0]))
+        self.findings["absent"] = await refusal(self.engine.read(empty))
+        self.findings["broken"] = await refusal(self.engine.read(broken))
+        self.findings["not read"] = await refusal(self.engine.commit(broken))
+        self.findings["not hot"] = await refusal(self.answer(names[0], PROMPTS[0]))
         await self.commit(names[:SLOTS])
         before = await self.slots()
-        self.seen["no slot"] = await refusal(self.engine.commit(self.adapters[names[SLOTS]]))
-        self.seen["twice"] = await refusal(self.engine.commit(self.adapters[names[0]]))
-        self.seen["slots unchanged"] = await self.slots() == before
+        self.findings["no slot"] = await refusal(self.engine.commit(self.adapters[names[SLOTS]]))
+        self.findings["twice"] = await refusal(self.engine.commit(self.adapters[names[0]]))
+        self.findings["slots unchanged"] = await self.slots() == before
         await self.retire(names[:SLOTS])
 
     async def aborted(self, directory: Path) -> None:
         """A request is cancelled, and its adapter goes from slot, memory and disk at once, while another one decodes."""
         first, second = list(self.adapters)[:2]
-        gone = Adapter(digest="a" * 64, path=directory / "gone", rank=4, size=0)
-        shutil.copytree(self.adapters[first].path, gone.path)
-        await self.engine.read(gone)
-        await self.engine.commit(gone)
+        vanishing = Adapter(digest="a" * 64, path=directory / "gone", rank=4, size=0)
+        shutil.copytree(self.adapters[first].path, vanishing.path)
+        await self.engine.read(vanishing)
+        await self.engine.commit(vanishing)
         await self.commit([second])
-        other = asyncio.create_task(self.answer(second, PROMPTS[0]))
+        decoding = asyncio.create_task(self.answer(second, PROMPTS[0]))
         for _ in range(3):
-            cancelled = await self.begun(gone)
+            cancelled = await self.begun(vanishing)
             cancelled.cancel()
             await asyncio.wait([cancelled])
-            await self.engine.retire(gone)
-            await self.engine.commit(gone)
-        await self.engine.retire(gone)
-        await self.engine.drop(gone)
-        shutil.rmtree(gone.path)
-        await other
+            await self.engine.retire(vanishing)
+            await self.engine.commit(vanishing)
+        await self.engine.retire(vanishing)
+        await self.engine.drop(vanishing)
+        shutil.rmtree(vanishing.path)
+        await decoding
         self.scenes["after aborts"] = {second: [await self.answer(second, prompt) for prompt in PROMPTS]}
-        self.seen["hot after aborts"] = (await self.slots(), self.number(second))
+        self.findings["hot after aborts"] = (await self.slots(), self.number(second))
         await self.retire([second])
 
     async def death(self) -> None:
@@ -143,10 +143,10 @@ class Stage:
         killed = time.monotonic()
         async with asyncio.timeout(_DIED_S):
             await self.engine.died()
-            self.seen["death noticed after s"] = time.monotonic() - killed
-            self.seen["request under death"] = await failure(writing)
-            self.seen["read after death"] = await failure(self.engine.read(next(iter(self.adapters.values()))))
-            self.seen["probe after death"] = await failure(self.engine.probe())
+            self.findings["death noticed after s"] = time.monotonic() - killed
+            self.findings["request under death"] = await failure(writing)
+            self.findings["read after death"] = await failure(self.engine.read(next(iter(self.adapters.values()))))
+            self.findings["probe after death"] = await failure(self.engine.probe())
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -157,14 +157,14 @@ class Stage:
     async def begun(self, adapter: Adapter | None) -> asyncio.Task[Generated]:
         """A long request that has written something."""
         first = asyncio.Event()
-        work = self.engine.generate(request(PROMPTS[0], 300), adapter, lambda index, text: first.set())
-        writing = asyncio.create_task(work)
+        coroutine = self.engine.generate(request(PROMPTS[0], 300), adapter, lambda index, text: first.set())
+        writing = asyncio.create_task(coroutine)
         await asyncio.wait_for(first.wait(), 30)
         return writing
 
     async def read(self, name: str) -> None:
         size = await self.engine.read(self.adapters[name])
-        self.seen.setdefault("sizes", {})[name] = size
+        self.findings.setdefault("sizes", {})[name] = size
 
     async def commit(self, names: Iterable[str]) -> None:
         for name in names:
@@ -188,17 +188,17 @@ def request(prompt: str, tokens: int) -> Generate:
     return Generate(id="r", model="0" * 64, prompt=prompt, max_tokens=tokens, logprobs=True)
 
 
-async def refusal(work: Any) -> str:
+async def refusal(coroutine: Any) -> str:
     try:
-        await work
+        await coroutine
     except (BadAdapter, WorkerFault) as error:
         return str(error)
     return ""
 
 
-async def failure(work: Any) -> str:
+async def failure(coroutine: Any) -> str:
     try:
-        await work
+        await coroutine
     except EngineDied as error:
         return f"EngineDied: {error}"
     return ""
@@ -227,8 +227,8 @@ async def run(model: Path, directory: Path) -> None:
     finally:
         began = time.monotonic()
         await engine.stop()
-        stage.seen["stopped after s"] = time.monotonic() - began
-        (directory / "engine.json").write_text(json.dumps({"scenes": stage.scenes, "seen": stage.seen}))
+        stage.findings["stopped after s"] = time.monotonic() - began
+        (directory / "engine.json").write_text(json.dumps({"scenes": stage.scenes, "findings": stage.findings}))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def look_up(name: str) -> list[str] | str | None:
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:count]))
+            target: Any = importlib.import_module(".".join(parts[:count]))
         except ModuleNotFoundError:
             continue
         break
@@ -27,17 +27,17 @@ def look_up(name: str) -> list[str] | str | None:
         return f"there is no package {parts[0]}"
     for position, part in enumerate(parts[count:], count):
         try:
-            found = inspect.getattr_static(found, part) if inspect.isclass(found) else getattr(found, part)
+            target = inspect.getattr_static(target, part) if inspect.isclass(target) else getattr(target, part)
         except AttributeError:
-            if inspect.isclass(found) and position == len(parts) - 1 and part in _instance_attributes(found):
+            if inspect.isclass(target) and position == len(parts) - 1 and part in _instance_attributes(target):
                 return None
             return f"{'.'.join(parts[:position])} has no {part}"
-    if isinstance(found, classmethod | staticmethod):
-        found = found.__func__
-    if not inspect.isfunction(found):
+    if isinstance(target, classmethod | staticmethod):
+        target = target.__func__
+    if not inspect.isfunction(target):
         return None
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    return [stars.get(parameter.kind, "") + parameter.name for parameter in inspect.signature(found).parameters.values()]
+    return [stars.get(parameter.kind, "") + parameter.name for parameter in inspect.signature(target).parameters.values()]
 
 
 def _instance_attributes(owner: type) -> set[str]:

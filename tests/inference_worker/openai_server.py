@@ -18,7 +18,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass
-class Asked:
+class ReceivedRequest:
     """A request that arrived. `body`: None without one."""
 
     path: str
@@ -28,13 +28,13 @@ class Asked:
 
 @dataclass
 class OpenAiServer:
-    """Lists `models`; completions are answered by `answers`, in order, the last one again and again; `other` answers paths by hand."""
+    """Lists `models`; completions are answered by `answers`, in order, the last one again and again; `handlers` answer paths by hand."""
 
     answers: list[Handler] = field(default_factory=lambda: [spoken("ok")])
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "served"}])
-    other: dict[str, Handler] = field(default_factory=dict)
+    handlers: dict[str, Handler] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[ReceivedRequest] = field(default_factory=list)
     left: asyncio.Event = field(default_factory=asyncio.Event)
     port: int = 0
     runner: web.AppRunner | None = None
@@ -72,15 +72,15 @@ class OpenAiServer:
 
     def bodies(self, path: str) -> list[Any]:
         """What arrived there."""
-        return [one.body for one in self.asked if one.path == path]
+        return [entry.body for entry in self.requests if entry.path == path]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.transport is not None:
             self.connections.add(request.transport)
         text = await request.text()
-        self.asked.append(Asked(request.path, dict(request.headers), json.loads(text) if text else None))
+        self.requests.append(ReceivedRequest(request.path, dict(request.headers), json.loads(text) if text else None))
         try:
-            if (handler := self.other.get(request.path)) is not None:
+            if (handler := self.handlers.get(request.path)) is not None:
                 return await handler(request)
             if request.path == "/v1/models":
                 return web.json_response({"object": "list", "data": self.models})
@@ -96,8 +96,8 @@ class OpenAiServer:
 
 def event(text: str, logprobs: list[float] | None = None, finish: str | None = None, **more: Any) -> dict[str, Any]:
     """An event as vLLM sends it."""
-    told = {"token_logprobs": logprobs} if logprobs is not None else None
-    return {"choices": [{"index": 0, "text": text, "logprobs": told, "finish_reason": finish}], **more}
+    probabilities = {"token_logprobs": logprobs} if logprobs is not None else None
+    return {"choices": [{"index": 0, "text": text, "logprobs": probabilities, "finish_reason": finish}], **more}
 
 
 def spoken(*words: str, finish: str = "stop", logprob: float = -0.5) -> Handler:
@@ -112,8 +112,8 @@ def streamed(*events: Any, done: bool = True, cut: bool = False, hold: bool = Fa
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": kind})
         await response.prepare(request)
-        for one in events:
-            await response.write(one.encode() if isinstance(one, str) else f"data: {json.dumps(one)}\n\n".encode())
+        for entry in events:
+            await response.write(entry.encode() if isinstance(entry, str) else f"data: {json.dumps(entry)}\n\n".encode())
         if hold:
             await asyncio.Event().wait()
         if cut:
@@ -144,9 +144,9 @@ class ThreadedServer:
         self.server = server
         self._loop = loop
 
-    def do(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work` in the server's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """The result of `coroutine` in the server's thread."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(20)
 
 
 @contextmanager

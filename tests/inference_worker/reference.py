@@ -43,12 +43,12 @@ def main(model: Path, directory: Path) -> None:
     shipped = Path(__file__).parents[2] / "inference_worker" / "shipped" / SHIPPED
     for seed, (name, config) in enumerate(ADAPTERS.items()):
         torch.manual_seed(seed)
-        made = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))
-        for parameter_name, parameter in made.named_parameters():
+        adapter = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **config))
+        for parameter_name, parameter in adapter.named_parameters():
             if "lora_B" in parameter_name:
                 torch.nn.init.normal_(parameter, std=0.06)
-        made.save_pretrained(directory / name)
-        base = made.unload()
+        adapter.save_pretrained(directory / name)
+        base = adapter.unload()
     answers = {"": greedy(base, tokenizer)}
     for name in [*ADAPTERS, SHIPPED]:
         adapted = PeftModel.from_pretrained(base, shipped if name == SHIPPED else directory / name).eval()
@@ -63,17 +63,17 @@ def greedy(model: Any, tokenizer: Any) -> list[dict[str, Any]]:
 
     answers = []
     for prompt in PROMPTS:
-        given = tokenizer(prompt, return_tensors="pt").input_ids
+        prompt_tokens = tokenizer(prompt, return_tensors="pt").input_ids
         with torch.inference_mode():
             out = model.generate(
-                input_ids=given,
-                attention_mask=torch.ones_like(given),
+                input_ids=prompt_tokens,
+                attention_mask=torch.ones_like(prompt_tokens),
                 max_new_tokens=TOKENS,
                 do_sample=False,
                 output_logits=True,
                 return_dict_in_generate=True,
             )
-        tokens = out.sequences[0, given.shape[1] :].tolist()
+        tokens = out.sequences[0, prompt_tokens.shape[1] :].tolist()
         two = [torch.topk(step[0], 2).values for step in out.logits]
         answers.append(
             {

@@ -30,7 +30,7 @@ class Client:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.connect(endpoint)
         self._count = 0
-        self._kept: list[protocol.Answer] = []
+        self._unclaimed: list[protocol.Answer] = []
 
     def close(self) -> None:
         self._socket.close()
@@ -67,17 +67,17 @@ class Client:
         """The answer to request `name` and the Deltas before it; answers to others are kept for their turn."""
         deltas: list[Delta] = []
         until = time.monotonic() + timeout_s
-        kept, self._kept = self._kept, []
+        unclaimed, self._unclaimed = self._unclaimed, []
         answer: protocol.Answer | None = None
         while answer is None:
-            found = kept.pop(0) if kept else self.receive(until - time.monotonic())
-            if found.id != name:
-                self._kept.append(found)
-            elif isinstance(found, Delta):
-                deltas.append(found)
+            received = unclaimed.pop(0) if unclaimed else self.receive(until - time.monotonic())
+            if received.id != name:
+                self._unclaimed.append(received)
+            elif isinstance(received, Delta):
+                deltas.append(received)
             else:
-                answer = found
-        self._kept += kept
+                answer = received
+        self._unclaimed += unclaimed
         return answer, deltas
 
     def first_delta(self, name: str, timeout_s: float = 60.0) -> Delta:
@@ -113,7 +113,7 @@ class Client:
 
     def tier_of(self, adapter: str) -> str:
         """Where the worker says that an adapter is."""
-        return next(one.tier for one in self.adapters().adapters if one.adapter == adapter)
+        return next(state.tier for state in self.adapters().adapters if state.adapter == adapter)
 
     def completed(self, model: str, prompt: str, **options: object) -> Completed:
         answer = self.generate(model, prompt, **options)
@@ -121,15 +121,15 @@ class Client:
             raise AssertionError(f"expected Completed, got {answer}")
         return answer
 
-    def health_until(self, timeout_s: float = 60.0, **wanted: object) -> Health:
+    def health_until(self, timeout_s: float = 60.0, **expected: object) -> Health:
         """Ask until the named fields have the wanted values."""
         until = time.monotonic() + timeout_s
         while True:
             health = self.health(until - time.monotonic() + 5)
-            if all(getattr(health, key) == value for key, value in wanted.items()):
+            if all(getattr(health, key) == value for key, value in expected.items()):
                 return health
             if time.monotonic() > until:
-                raise TimeoutError(f"wanted {wanted}, last seen {health}")
+                raise TimeoutError(f"wanted {expected}, last seen {health}")
 
 
 class WorkerProcess:
@@ -146,8 +146,8 @@ class WorkerProcess:
 
     def descendants(self) -> list[psutil.Process]:
         """The engine's processes (multiprocessing's resource tracker, which ends by itself, is not one)."""
-        found = psutil.Process(self.process.pid).children(recursive=True)
-        return [child for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
 
     def kill(self) -> None:
         self.process.kill()

@@ -34,7 +34,7 @@ def test_the_example_is_what_goes_over_the_wire() -> None:
     shown = re.findall(r'^ {4}(\{"op".*?\})\n\n', TEXT, re.MULTILINE | re.DOTALL)
     request, answer = (bytes.fromhex(block) for block in blocks)
     assert [msgspec.msgpack.decode(frame) for frame in (request, answer)] == [json.loads(text) for text in shown]
-    asked, told = protocol.decode_request(request), protocol.decode_answer(answer)
-    assert isinstance(asked, protocol.Generate)
-    assert isinstance(told, protocol.Completed)
-    assert protocol.encode(told) == answer
+    generate, completed = protocol.decode_request(request), protocol.decode_answer(answer)
+    assert isinstance(generate, protocol.Generate)
+    assert isinstance(completed, protocol.Completed)
+    assert protocol.encode(completed) == answer

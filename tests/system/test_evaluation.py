@@ -111,7 +111,7 @@ def test_a_throwaway_image_judges_a_suite_and_is_gone(tmp_path: Path):
 def test_an_evaluation_that_is_ended_takes_its_image_with_it(tmp_path: Path):
     with evaluating(tmp_path, streamed(hold=True)) as (process, server, temporary):
         until = time.monotonic() + 150
-        while not any(asked.path.endswith("completions") for asked in server.asked):
+        while not any(request.path.endswith("completions") for request in server.requests):
             assert time.monotonic() < until and process.poll() is None, "the engine was never asked"
             time.sleep(0.1)
         assert left(temporary)

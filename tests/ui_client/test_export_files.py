@@ -223,7 +223,7 @@ def test_names_of_files_are_different_safe_and_short(texts: list[str]) -> None:
 
 
 def with_weights(directory: Path, files: dict[str, bytes], **fields: bool) -> WeightsEntry:
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in files.items()}
     entry = WeightsEntry("adapter", listing_digest(digests), "tone", "b" * 64, along=fields.get("along", True))
     writer = ExportWriter(directory)
     writer.add(SHOP)

@@ -15,9 +15,9 @@ ANYTHING = st.recursive(
 )
 
 
-def page(told):
+def page(facts):
     console = Console(width=140, record=True, file=io.StringIO())
-    console.print(wherefore.render(told, "shop"))
+    console.print(wherefore.render(facts, "shop"))
     return console.export_text()
 
 
@@ -35,8 +35,8 @@ def page(told):
         },
     )
 )
-def test_it_never_fails(told):
-    assert isinstance(page(told), str)
+def test_it_never_fails(facts):
+    assert isinstance(page(facts), str)
 
 
 @settings(deadline=None)

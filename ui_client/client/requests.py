@@ -251,8 +251,10 @@ def _send(
 ) -> Send:
     if risk is not None and not 0 < risk <= 1:
         raise ValueError(f"a risk is above 0 and at most 1, not {risk}")
-    expected, taken = _examples(examples), msgspec.UNSET if risk is None else risk
-    return Send(id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=expected, via=via, risk=taken)
+    expected, accepted_risk = _examples(examples), msgspec.UNSET if risk is None else risk
+    return Send(
+        id=0, target=_target(target), selector=selector, args=list(args), kwargs=kwargs, examples=expected, via=via, risk=accepted_risk
+    )
 
 
 def _transaction(sends: Iterable[Sending], via: str) -> Transaction:

@@ -54,8 +54,8 @@ def exporting(targets: Sequence[Any], tell: Tell) -> Conversation[ExportedObject
     while part is None or part.number < part.objects:
         part = yield from ask(Exported, request)
         weights += part.weights
-        for position, data in enumerate(part.data, 1):
-            whole += data
+        for position, content in enumerate(part.data, 1):
+            whole += content
             if position < len(part.data) or part.offset == 0:
                 documents.append(decode_document(whole))
                 whole = b""
@@ -69,8 +69,8 @@ def exporting_blob(exported: ExportedObjects, digest: str, file: BinaryIO) -> Co
     offset = 0
     while True:
         part = yield from ask(Exported, Export(0, exported.targets, tid=exported.tid, blob=digest, offset=offset))
-        for data in part.data:
-            file.write(data)
+        for content in part.data:
+            file.write(content)
         if part.offset <= offset:
             return
         offset = part.offset
@@ -90,9 +90,9 @@ def importing(
         for digest, path in blobs.items():
             with path.open("rb") as file:
                 offset = 0
-                while data := file.read(PIECE):
-                    yield from uploading.piece(digest, offset, data)
-                    offset += len(data)
+                while content := file.read(PIECE):
+                    yield from uploading.piece(digest, offset, content)
+                    offset += len(content)
                 if not offset:
                     yield from uploading.piece(digest, 0, b"")
         request = Import(id=0, upload=uploading.upload, rename=dict(rename), replace=replace, preview=preview)
@@ -113,10 +113,10 @@ class _Uploading:
         self._done = 0
         self._tell = tell
 
-    def piece(self, blob: str, offset: int, data: bytes) -> Conversation[None]:
-        answer = yield TimedRequest(Upload(id=0, data=data, upload=self.upload, blob=blob, offset=offset), None)
+    def piece(self, blob: str, offset: int, content: bytes) -> Conversation[None]:
+        answer = yield TimedRequest(Upload(id=0, data=content, upload=self.upload, blob=blob, offset=offset), None)
         self.upload = _expect_reference(answer)
-        self._done += len(data)
+        self._done += len(content)
         self._tell(self._done, self._total)
 
 

@@ -119,11 +119,11 @@ def _read(suite: Path) -> tuple[bytes, list[SuiteTask]]:
 
 
 def _arm(name: str) -> Arm:
-    known = arms(_KEYS)
-    if name not in known:
-        listed = "; ".join(f"{other} ({arm.what})" for other, arm in known.items())
-        raise Failure("NoSuchArm", f"there is no arm {name!r}", f"the arms are {listed}", details={"arms": list(known)})
-    return known[name]
+    available = arms(_KEYS)
+    if name not in available:
+        listed = "; ".join(f"{choice} ({arm.summary})" for choice, arm in available.items())
+        raise Failure("NoSuchArm", f"there is no arm {name!r}", f"the arms are {listed}", details={"arms": list(available)})
+    return available[name]
 
 
 def _overlay(arm: Arm, risk: float | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Group
 from rich.table import Table
@@ -17,19 +16,25 @@ from rich.text import Text
 from ui_client import explanation, progress, report, terminal, values, wherefore
 from ui_client.client.client import Client
 from ui_client.connection import connect
+from ui_client.message_arguments import (
+    EXAMPLE_SHAPE,
+    SENDS_SHAPE,
+    read_arguments,
+    read_example,
+    read_examples,
+    read_keywords,
+    read_sends,
+    repeated_keywords,
+)
 from ui_client.report import Failure, Json, answering
 from ui_client.story import Story
 from ui_client.window.model import object_morph
-from uvm.protocol import Example, ObjectState, Reference, Result
+from uvm.protocol import Example, ObjectState, Reference
 
 Target = Annotated[str, typer.Argument(help="A name, or a reference such as @2a.")]
 Selector = Annotated[str, typer.Argument(help="The message.")]
 Deadline = Annotated[float | None, typer.Option(help="Give up after this many seconds.", min=0.001, max=86_400)]
-_SHAPE = 'JSON such as [["shop", "setSlot_value_", "open", true], [{"result": 0}, "open"]]: lists of target, selector and arguments'
-_EXAMPLE_SHAPE = '{"args": [3], "result": 7}'
-_EXAMPLE = f"{_EXAMPLE_SHAPE}, with kwargs, slots before, slots changed, or the error it raises"
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_MAPS = ("kwargs", "slots", "changed")
 Examples = Annotated[
     list[str] | None,
     typer.Option(
@@ -50,7 +55,7 @@ Choices = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    # Unknown options are let through, so that -5 is an argument; _arguments refuses the ones that are no numbers.
+    # Unknown options are let through, so that -5 is an argument; read_arguments refuses the ones that are no numbers.
     app.command(context_settings={"ignore_unknown_options": True})(send)
     app.command()(transaction)
     app.command()(get)
@@ -90,9 +95,9 @@ def send(
     if accept and not _DIGEST.fullmatch(accept):
         raise typer.BadParameter(f"--accept {accept!r:.80}: it takes the 32 hexadecimal digits with which `batos send … --preview` ends")
     with answering(as_json):
-        aim, positional, keywords = values.target(target), _arguments(args or []), _keywords(kw or [])
+        aim, positional, keywords = values.target(target), read_arguments(args or []), read_keywords(kw or [])
         texts = example or []
-        expected = _examples([text for text in texts if not text.strip().isdecimal()])
+        expected = read_examples([text for text in texts if not text.strip().isdecimal()])
         with connect() as client:
             for number in (int(text) for text in texts if text.strip().isdecimal()):
                 expected.append(_chosen(client, aim, selector, len(positional), list(keywords), number))
@@ -110,21 +115,21 @@ def send(
                 report.result(result)
                 return
             if preview:
-                _print_preview(client, result, accept=["batos", "send", target, selector, *(args or []), *_repeated(kw or [])])
+                _print_preview(client, result, accept=["batos", "send", target, selector, *(args or []), *repeated_keywords(kw or [])])
                 return
             _print_new_methods(client, story)
             report.out.print(terminal.render_value(result, names_for(client, result)), soft_wrap=True)
 
 
 def transaction(
-    file: Annotated[str, typer.Argument(help="A file, or - for stdin, with " + _SHAPE)],
+    file: Annotated[str, typer.Argument(help="A file, or - for stdin, with " + SENDS_SHAPE)],
     preview: Annotated[bool, typer.Option("--preview", help="Show what they would do, and change nothing.")] = False,
     deadline: Deadline = None,
     as_json: Json = False,
 ) -> None:
     """Send several messages of which all have their effect, or none; {"result": N} is what the N-th one answered, from 0."""
     with answering(as_json):
-        sends = _sends(sys.stdin.read() if file == "-" else Path(file).read_text())
+        sends = read_sends(sys.stdin.read() if file == "-" else Path(file).read_text())
         with connect() as client:
             results: Any = client.preview_transaction(sends, deadline=deadline) if preview else client.transaction(sends, deadline=deadline)
             if preview and not as_json:
@@ -181,11 +186,11 @@ def why(
 ) -> None:
     """Tell how a method came to be, or why a message was refused: what was asked, what was drafted, and what decided it."""
     with answering(as_json), connect() as client:
-        told = reasons(client, values.target(target), selector, arguments)
+        facts = reasons(client, values.target(target), selector, arguments)
         if as_json:
-            report.result(told)
+            report.result(facts)
         else:
-            report.out.print(wherefore.render(told, target), soft_wrap=False)
+            report.out.print(wherefore.render(facts, target), soft_wrap=False)
 
 
 def objects(
@@ -225,7 +230,7 @@ def method(
     A method that the library gave to TARGET is corrected for every object that has it, and those to come; with --here, for TARGET alone.
     """
     with answering(as_json):
-        aim, expected = values.target(target), _examples(example or [])
+        aim, expected = values.target(target), read_examples(example or [])
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
         with connect() as client:
             result = client.create_method(aim, selector, text, examples=expected, policy=policy, here=here)
@@ -248,7 +253,7 @@ def examples(
 ) -> None:
     """List the examples that a method keeps and whatever replaces it has to satisfy; add and remove some."""
     with answering(as_json):
-        aim, added = values.target(target), _examples(add or [], "--add")
+        aim, added = values.target(target), read_examples(add or [], "--add")
         with connect() as client:
             with progress.following(client, selector) as story:
                 contract = client.contract(aim, selector, add=added, remove=remove or [], deadline=deadline)
@@ -259,7 +264,7 @@ def examples(
             for example in contract["examples"]:
                 report.out.print(Text(values.showable(f"{example['number']:>3}  {example['line']}")), soft_wrap=True)
             if not contract["examples"]:
-                report.note(f"{selector} keeps no examples: batos examples {target} {selector} --add '{_EXAMPLE_SHAPE}'")
+                report.note(f"{selector} keeps no examples: batos examples {target} {selector} --add '{EXAMPLE_SHAPE}'")
 
 
 def explain(client: Client, target: Reference | str, selector: str) -> dict[str, Any]:
@@ -275,10 +280,10 @@ def reasons(
     client: Client, target: Reference | str, selector: str, arguments: int | None, keywords: list[str] | None = None
 ) -> dict[str, Any]:
     """What the image knows of a method or of a refusal. Raises Failure when the answer is no map."""
-    told = client.send(target, "mirror_", "why_", selector, arguments, keywords)
-    if not isinstance(told, dict):
-        raise Failure("BadReply", f"why_ answered a {type(told).__name__}, not a map", "batos logs uvm-1 has more")
-    return told
+    facts = client.send(target, "mirror_", "why_", selector, arguments, keywords)
+    if not isinstance(facts, dict):
+        raise Failure("BadReply", f"why_ answered a {type(facts).__name__}, not a map", "batos logs uvm-1 has more")
+    return facts
 
 
 def _chosen(client: Client, target: Reference | str, selector: str, arguments: int, keywords: list[str], number: int) -> Example:
@@ -288,7 +293,7 @@ def _chosen(client: Client, target: Reference | str, selector: str, arguments: i
     if not 1 <= number <= len(choices):
         there = f"there are {len(choices)}" if choices else "there is none: it was not refused, or nothing could be shown"
         raise values.BadArgument(f"--example {number}: the last refusal of {selector} shows no such choice, {there}")
-    return _example(json.dumps(values.to_json(choices[number - 1]["example"])), "--example")
+    return read_example(json.dumps(values.to_json(choices[number - 1]["example"])), "--example")
 
 
 def _print_new_methods(client: Client, story: Story) -> None:
@@ -298,8 +303,8 @@ def _print_new_methods(client: Client, story: Story) -> None:
             report.err.print(explanation.source_panel(facts["source"], event.selector))
         if isinstance(facts.get("confidence"), int | float):
             decision = facts.get("proof", {}).get("decision") or {}
-            asked = f", at a risk of {decision['risk']:.0%}" if isinstance(decision.get("risk"), int | float) else ""
-            report.note(f"{event.selector} is right with a probability of {facts['confidence']:.0%}{asked}: batos why says why")
+            accepted_risk = f", at a risk of {decision['risk']:.0%}" if isinstance(decision.get("risk"), int | float) else ""
+            report.note(f"{event.selector} is right with a probability of {facts['confidence']:.0%}{accepted_risk}: batos why says why")
 
 
 def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | None = None, accept: list[str] | None = None) -> None:
@@ -323,8 +328,8 @@ def _print_preview(client: Client, preview: dict[str, Any], sends: list[str] | N
         report.out.print(Text(values.showable(text)), soft_wrap=True)
     report.note("nothing was changed")
     if method is not None:
-        way = shlex.join([*(accept or []), "--accept", preview["accept"]])
-        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {way}")
+        command = shlex.join([*(accept or []), "--accept", preview["accept"]])
+        report.note(f"to install the method and send the message, within an hour and while the objects are as they are: {command}")
 
 
 def names_for(client: Client, value: object, without: frozenset[Reference] = frozenset()) -> dict[Reference, str]:
@@ -351,64 +356,3 @@ def _listed(state: ObjectState) -> dict[str, Any]:
         "methods": sorted(state.methods),
         "parents": state.parents,
     }
-
-
-def _arguments(texts: list[str]) -> list[Any]:
-    parsed = [values.argument(text) for text in texts]
-    for text, value in zip(texts, parsed, strict=True):
-        if text.startswith("-") and text != "-" and isinstance(value, str):
-            raise values.BadArgument(f"there is no option {text}; a text that begins with - is written '\"{text}\"'")
-    return parsed
-
-
-def _keywords(texts: list[str]) -> dict[str, Any]:
-    keywords: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise values.BadArgument(f"--kw {text!r}: a keyword argument is NAME=JSON")
-        keywords[name] = values.argument(value)
-    return keywords
-
-
-def _repeated(keywords: list[str]) -> list[str]:
-    """Keyword arguments as they are given again."""
-    return [word for keyword in keywords for word in ("--kw", keyword)]
-
-
-def _examples(texts: list[str], option: str = "--example") -> list[Example]:
-    return [_example(text, option) for text in texts]
-
-
-def _sends(text: str) -> list[tuple[Any, ...]]:
-    try:
-        parsed = json.loads(text)
-    except ValueError as error:
-        raise values.BadArgument(f"{error}; sends are {_SHAPE}") from error
-    if not isinstance(parsed, list) or not all(isinstance(row, list) and len(row) >= 2 and isinstance(row[1], str) for row in parsed):
-        raise values.BadArgument(f"sends are {_SHAPE}")
-    return [tuple(_with_results(row)) for row in parsed]
-
-
-def _with_results(value: Any) -> Any:
-    if isinstance(value, dict) and set(value) == {"result"} and isinstance(value["result"], int):
-        return Result(value["result"])
-    if isinstance(value, list):
-        return [_with_results(element) for element in value]
-    return values.from_json({key: _with_results(element) for key, element in value.items()} if isinstance(value, dict) else value)
-
-
-def _example(text: str, option: str) -> Example:
-    try:
-        parsed = json.loads(text)
-        if not isinstance(parsed, dict):
-            raise values.BadArgument("it is no map")
-        # What stands in the maps of an example are values; the maps themselves are none.
-        fields = {
-            name: {key: values.from_json(element) for key, element in value.items()} if name in _MAPS and isinstance(value, dict) else value
-            for name, value in parsed.items()
-        }
-        fields |= {name: values.from_json(parsed[name]) for name in ("result", "args") if name in parsed}
-        return msgspec.convert(fields, Example)
-    except ValueError as error:
-        raise values.BadArgument(f"{option} {text!r}: {error}; an example is JSON such as {_EXAMPLE}") from error

@@ -102,9 +102,9 @@ def _endpoints(configuration: Configuration) -> dict[str, str]:
 def _model(configuration: Configuration) -> dict[str, str]:
     """Who writes the image's texts: `endpoint` is empty where an engine here does, with the image's own model, in `dtype`."""
     inference = configuration.settings.inference
-    told = {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
+    facts = {"address": configuration.inference_endpoint, "endpoint": inference.endpoint, "endpoint_model": inference.endpoint_model}
     here = data_type.here(inference)
-    return told if inference.endpoint else told | {"dtype": here.name, "dtype_why": here.why}
+    return facts if inference.endpoint else facts | {"dtype": here.name, "dtype_why": here.why}
 
 
 def _phases(steps: Steps) -> list[dict[str, Any]]:

@@ -17,14 +17,14 @@ class Arm(Struct, frozen=True):
     """`settings`: `section.key` → value. `slots`: name of an object → slot → value; `methods`: name of an object → selector → source; both
     are sent to the image before the suite is."""
 
-    what: str
+    summary: str
     settings: dict[str, Any] = {}
     slots: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, str]] = {}
 
     def among(self, keys: Collection[str]) -> "Arm":
         """The arm as far as a version with these settings knows it."""
-        return Arm(self.what, {key: value for key, value in self.settings.items() if key in keys}, self.slots, self.methods)
+        return Arm(self.summary, {key: value for key, value in self.settings.items() if key in keys}, self.slots, self.methods)
 
 
 FULL: Final = "full"
@@ -69,5 +69,5 @@ def set_up(access: ImageAccess, arm: Arm) -> None:
 
 def arms(keys: Collection[str]) -> dict[str, Arm]:
     """The arms that a version with these settings has."""
-    known = {name: arm.among(keys) for name, arm in ARMS.items()}
-    return {name: arm for name, arm in known.items() if name == FULL or arm.settings or arm.slots or arm.methods}
+    reduced = {name: arm.among(keys) for name, arm in ARMS.items()}
+    return {name: arm for name, arm in reduced.items() if name == FULL or arm.settings or arm.slots or arm.methods}

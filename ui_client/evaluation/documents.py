@@ -35,8 +35,8 @@ def bundle(task: SuiteTask, cases: Sequence[SuiteCase], methods: Sequence[Method
         chain = [*keys[1 : 1 + len(task.parents)], _ORIGIN]
         slots = [case.slots, *task.parents, *case.others.values()]
         parents = [chain[0], *chain[1:], *(_ORIGIN for _ in case.others)]
-        for key, held, parent in zip(keys, slots, parents, strict=True):
-            values = {name: _tree(value, own) for name, value in held.items()}
+        for key, own_slots, parent in zip(keys, slots, parents, strict=True):
+            values = {name: _tree(value, own) for name, value in own_slots.items()}
             documents.append(ObjectDocument(key, parents=[{"ref": parent}], slots=values))
         roots += keys
         receiver = documents[-len(keys)]
@@ -57,8 +57,8 @@ def wire(value: Any, references: Mapping[str, Reference]) -> Any:
     if name is not None and name in references:
         return references[name]
     if isinstance(value, Mapping):
-        return {key: wire(item, references) for key, item in value.items()}
-    return [wire(item, references) for item in value] if isinstance(value, list) else value
+        return {key: wire(element, references) for key, element in value.items()}
+    return [wire(element, references) for element in value] if isinstance(value, list) else value
 
 
 def written(value: Any, names: Mapping[Reference, str]) -> Any:
@@ -66,8 +66,8 @@ def written(value: Any, names: Mapping[Reference, str]) -> Any:
     if isinstance(value, Reference):
         return {"@": names.get(value, str(value))}
     if isinstance(value, Mapping):
-        return {key: written(item, names) for key, item in value.items()}
-    return [written(item, names) for item in value] if isinstance(value, list | tuple) else value
+        return {key: written(element, names) for key, element in value.items()}
+    return [written(element, names) for element in value] if isinstance(value, list | tuple) else value
 
 
 def _key(name: str, number: int) -> str:
@@ -81,10 +81,10 @@ def _tree(value: Any, keys: Mapping[str, str]) -> Any:
         return {"ref": keys[name]}
     if isinstance(value, Mapping):
         if len(value) == 1:  # it could look like a tag
-            return {"map": [[key, _tree(item, keys)] for key, item in value.items()]}
-        return {key: _tree(item, keys) for key, item in value.items()}
+            return {"map": [[key, _tree(element, keys)] for key, element in value.items()]}
+        return {key: _tree(element, keys) for key, element in value.items()}
     if isinstance(value, list):
-        return [_tree(item, keys) for item in value]
+        return [_tree(element, keys) for element in value]
     if isinstance(value, int) and not isinstance(value, bool) and not -_EXACT <= value <= _EXACT:
         return {"integer": str(value)}
     return value

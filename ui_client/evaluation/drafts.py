@@ -50,7 +50,7 @@ class Drafting(Struct, frozen=True):
     decision: Any = None
 
     @property
-    def known(self) -> bool:
+    def was_considered(self) -> bool:
         """Whether anything was thought of the message at all."""
         return bool(self.drafts) or self.confidence is not None or self.decision is not None
 

@@ -98,12 +98,12 @@ def curve(stated: Sequence[StatedVerdict], answerable: int) -> list[CurvePoint]:
     """
     points = []
     installed = right = recalled = 0
-    ordered = sorted(stated, key=lambda one: -one.confidence)
-    for confidence, together in groupby(ordered, key=lambda one: one.confidence):
-        for one in together:
+    ordered = sorted(stated, key=lambda verdict: -verdict.confidence)
+    for confidence, together in groupby(ordered, key=lambda verdict: verdict.confidence):
+        for verdict in together:
             installed += 1
-            right += one.right
-            recalled += one.right and one.answerable
+            right += verdict.right
+            recalled += verdict.right and verdict.answerable
         points.append(CurvePoint(confidence, installed, share(right, installed), share(recalled, max(answerable, recalled))))
     return points
 
@@ -111,12 +111,12 @@ def curve(stated: Sequence[StatedVerdict], answerable: int) -> list[CurvePoint]:
 def calibration(stated: Sequence[StatedVerdict]) -> Calibration:
     """Of all that has a stated confidence, installed or not, in ten bins of equal width."""
     bins: list[list[StatedVerdict]] = [[] for _ in range(BINS)]
-    for one in stated:
-        bins[min(BINS - 1, max(0, math.floor(one.confidence * BINS)))].append(one)
+    for verdict in stated:
+        bins[min(BINS - 1, max(0, math.floor(verdict.confidence * BINS)))].append(verdict)
     shown, error = [], 0.0
     for number, members in enumerate(bins):
-        right = share(sum(one.right for one in members), len(members))
-        mean = math.fsum(one.confidence for one in members) / len(members) if members else None
+        right = share(sum(verdict.right for verdict in members), len(members))
+        mean = math.fsum(verdict.confidence for verdict in members) / len(members) if members else None
         shown.append(CalibrationBin(number / BINS, (number + 1) / BINS, mean, right))
         if mean is not None and right.share is not None:
             error += len(members) / len(stated) * abs(mean - right.share)

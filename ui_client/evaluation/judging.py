@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from msgspec import UNSET, Struct
 
-from ui_client.evaluation.suite import Expectation, reference
+from ui_client.evaluation.suite import ExpectedOutcome, reference
 
 REFUSALS: Final = frozenset({"Refused", "Declined"})
 """Errors by which the image says that it will not, or that a method's author does not know."""
@@ -37,7 +37,7 @@ class Judgement(Struct, frozen=True):
     why: str = ""
 
 
-def judge(expect: Expectation, observed: Observation, judge_changed: bool = True) -> Judgement:
+def judge(expect: ExpectedOutcome, observed: Observation, judge_changed: bool = True) -> Judgement:
     """Whether a call did what is expected."""
     if expect.refused:
         return _refused(observed)
@@ -64,7 +64,7 @@ def same(left: Any, right: Any) -> bool:
     if isinstance(left, int | float) and isinstance(right, int | float):
         return left == right or math.isclose(left, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (left != left and right != right)
     if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(same(one, other) for one, other in zip(left, right, strict=True))
+        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         name = reference(left)
         if name is not None and name == reference(right):
@@ -80,14 +80,14 @@ def _refused(observed: Observation) -> Judgement:
     return _verdict(f"was refused, and changed {', '.join(touched)}" if touched else "")
 
 
-def _changes(wanted: Mapping[str, Any], observed: Observation) -> str:
+def _changes(expected: Mapping[str, Any], observed: Observation) -> str:
     unlike = []
-    for slot, value in wanted.items():
+    for slot, value in expected.items():
         if slot not in observed.changed:
             unlike.append(f"{slot} should become {_shown(value)}, and did not change")
         elif not same(observed.changed[slot], value):
             unlike.append(f"{slot} should become {_shown(value)}, became {_shown(observed.changed[slot])}")
-    unlike += [f"{slot} should not change, became {_shown(value)}" for slot, value in observed.changed.items() if slot not in wanted]
+    unlike += [f"{slot} should not change, became {_shown(value)}" for slot, value in observed.changed.items() if slot not in expected]
     unlike += [f"{slot} should not change" for slot in observed.beyond]
     return "; ".join(unlike)
 

@@ -58,14 +58,14 @@ def curve_chart(summaries: Mapping[str, EvaluationSummary]) -> str:
 
 def _bins(calibration: Calibration, colour: str) -> Iterable[str]:
     places = []
-    for one in calibration.bins:
-        if one.confidence is None or one.right.share is None or one.right.low is None or one.right.high is None:
+    for point in calibration.bins:
+        if point.confidence is None or point.right.share is None or point.right.low is None or point.right.high is None:
             continue
-        x, y = _x(one.confidence), _y(one.right.share)
+        x, y = _x(point.confidence), _y(point.right.share)
         places.append(f"{x},{y}")
-        yield f'<path d="M{x} {_y(one.right.low)}V{_y(one.right.high)}" stroke="{colour}" opacity="0.5"/>'
-        title = f"{one.right.count} of {one.right.of} right, stated {one.confidence:.2f}"
-        yield f'<circle cx="{x}" cy="{y}" r="{3 + min(5.0, one.right.of**0.5 / 3):.1f}" fill="{colour}"><title>{title}</title></circle>'
+        yield f'<path d="M{x} {_y(point.right.low)}V{_y(point.right.high)}" stroke="{colour}" opacity="0.5"/>'
+        title = f"{point.right.count} of {point.right.of} right, stated {point.confidence:.2f}"
+        yield f'<circle cx="{x}" cy="{y}" r="{3 + min(5.0, point.right.of**0.5 / 3):.1f}" fill="{colour}"><title>{title}</title></circle>'
     yield f'<polyline points="{" ".join(places)}" stroke="{colour}" stroke-width="1.5" fill="none"/>'
 
 

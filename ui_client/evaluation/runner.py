@@ -17,23 +17,20 @@ from msgspec import UNSET, Struct
 
 from ui_client.client.errors import ClientError, RemoteError
 from ui_client.evaluation.access import ImageAccess, outside
-from ui_client.evaluation.documents import bundle, method_document, object_names, wire, written
+from ui_client.evaluation.documents import method_document, object_names, wire, written
 from ui_client.evaluation.drafts import UNRUN, Drafting, KeptDraft, drafting
 from ui_client.evaluation.judging import Judgement, Observation, judge, same
 from ui_client.evaluation.report import DraftReport, TaskReport
-from ui_client.evaluation.suite import REMOVED, SELF, SuiteCase, SuiteTask, cases
+from ui_client.evaluation.runs import JUDGE_S, Run, judged_run, let_go, place
+from ui_client.evaluation.suite import REMOVED, SELF, SuiteTask, cases
 from uvm.protocol import Example, MethodDocument, ObjectState, Reference
 
-JUDGE_S: Final = 30.0
-"""Longest that a preview may take."""
 TICK_S: Final = 0.1
 _UNREADABLE: Final = (LookupError, TypeError, ValueError, AttributeError)
 """What comes of an answer of another shape than the protocol's."""
-_COUNTED: Final = frozenset({"clones", "messages", "methods"})
-"""Counters of genesis_obj, which the kernel moves."""
 
-Item = TypeVar("Item")
-Made = TypeVar("Made")
+Subject = TypeVar("Subject")
+Outcome = TypeVar("Outcome")
 Connect = Callable[[], AbstractContextManager[ImageAccess]]
 
 
@@ -52,26 +49,6 @@ class SentTask(Struct, frozen=True):
     helpers: list[MethodDocument] = []
 
 
-class Run(Struct, frozen=True):
-    """What a source did in each case: the verdicts, and what it changed beyond the task's objects in the first one."""
-
-    verdicts: list[Judgement | None]
-    beyond: list[str] = []
-
-    @property
-    def right(self) -> bool | None:
-        """Whether all of them are right; None where one could not be judged and none is wrong."""
-        if any(verdict is not None and not verdict.right for verdict in self.verdicts):
-            return False
-        return None if None in self.verdicts or not self.verdicts else True
-
-    @property
-    def why(self) -> str:
-        """Why it is wrong, case by case."""
-        wrong = [(number, verdict.why) for number, verdict in enumerate(self.verdicts) if verdict is not None and not verdict.right]
-        return "; ".join(why if not number else f"check {number}: {why}" for number, why in wrong)
-
-
 class SuiteRun:
     """One evaluation. `tell(phase, done, of)` is called in the caller's thread, several times a second."""
 
@@ -87,8 +64,8 @@ class SuiteRun:
     def run(self) -> list[TaskReport]:
         """Every task with its verdict, in the order of the suite. What fails for a reason outside of a task fails that task alone."""
         with self._connected() as accesses:
-            sent = self._each("sent", accesses, self._tasks, self._send)
-            return self._each("judged", accesses, sent, self._judge)
+            sent = self._in_parallel("sent", accesses, self._tasks, self._send)
+            return self._in_parallel("judged", accesses, sent, self._judge)
 
     # --- threads and connections -----------------------------------------------------------------------------------------
 
@@ -100,21 +77,21 @@ class SuiteRun:
                 idle.put(opened.enter_context(self._connect()))
             yield idle
 
-    def _each(
-        self, phase: str, idle: "SimpleQueue[ImageAccess]", items: Sequence[Item], work: Callable[[ImageAccess, Item], Made]
-    ) -> list[Made]:
-        """The work on every item, at most `parallel` at a time."""
+    def _in_parallel(
+        self, phase: str, idle: "SimpleQueue[ImageAccess]", subjects: Sequence[Subject], step: Callable[[ImageAccess, Subject], Outcome]
+    ) -> list[Outcome]:
+        """The step on every subject, at most `parallel` at a time."""
 
-        def one(item: Item) -> Made:
+        def on_idle_connection(subject: Subject) -> Outcome:
             access = idle.get()
             try:
-                return work(access, item)
+                return step(access, subject)
             finally:
                 idle.put(access)
 
-        pool = ThreadPoolExecutor(max(1, min(self._parallel, len(items))), "evaluation")
+        pool = ThreadPoolExecutor(max(1, min(self._parallel, len(subjects))), "evaluation")
         try:
-            futures: list[Future[Made]] = [pool.submit(one, item) for item in items]
+            futures: list[Future[Outcome]] = [pool.submit(on_idle_connection, subject) for subject in subjects]
             pending = set(futures)
             while pending:
                 _, pending = wait(pending, TICK_S, FIRST_COMPLETED)
@@ -135,7 +112,7 @@ class SuiteRun:
             return SentTask(task, failure=f"the image answered what cannot be read: {error!r}", failure_type="BadReply")
 
     def _sent(self, access: ImageAccess, task: SuiteTask) -> SentTask:
-        references = _place(access, task, cases(task)[:1], [])[0]
+        references = place(access, task, cases(task)[:1], [])[0]
         names = {reference: name for name, reference in references.items()}
         receiver = references[SELF]
         error: ClientError | None = None
@@ -157,7 +134,7 @@ class SuiteRun:
         state = access.inspect(receiver)
         explained = _explained(access, receiver, task.selector, state)
         thought = drafting(explained.get("proof"), explained, details, _message(access, details))
-        if error is not None and outside(error, thought.known):
+        if error is not None and outside(error, thought.was_considered):
             return SentTask(task, failure=str(error), failure_type=_type_of(error), seconds=seconds, drafting=thought)
         changed, beyond = _differences(access, task, references, names, state)
         observed = Observation(
@@ -178,7 +155,7 @@ class SuiteRun:
             installed=task.selector in state.methods,
             helpers=[method_document(selector, str(_explained(access, receiver, selector, state).get("source"))) for selector in helpers],
         )
-        _let_go(access, [references])
+        let_go(access, [references])
         return sent
 
     # --- judging ---------------------------------------------------------------------------------------------------------
@@ -198,7 +175,7 @@ class SuiteRun:
 
         def run(source: str) -> Run:
             if source not in runs:
-                runs[source] = _run(access, task, source, sent.helpers)
+                runs[source] = judged_run(access, task, source, sent.helpers)
             return runs[source]
 
         judged = [self._draft(sent, draft, run) for draft in sent.drafting.drafts]
@@ -233,8 +210,8 @@ class SuiteRun:
             beyond=observed.beyond,
             error=observed.raised or observed.error,
             error_message=sent.error_message,
-            cases=[None if one is None else one.right for one in verdicts],
-            cases_why=[one.why for one in verdicts if one is not None and one.why],
+            cases=[None if case_verdict is None else case_verdict.right for case_verdict in verdicts],
+            cases_why=[case_verdict.why for case_verdict in verdicts if case_verdict is not None and case_verdict.why],
             first_draft=judged[first.number].right if first is not None else None,
             any_draft=any(rights) if any(right is not None for right in rights) else None,
             drafts=judged,
@@ -244,17 +221,17 @@ class SuiteRun:
         """A draft alone, as if it had been the only one."""
         expect = sent.task.expect
         if expect.refused:
-            made = Run([Judgement(not draft.fit, "" if not draft.fit else "would be installed")])
+            outcome = Run([Judgement(not draft.fit, "" if not draft.fit else "would be installed")])
         elif draft.outcome in UNRUN:
-            made = Run([Judgement(expect.contained, "" if expect.contained else draft.why or draft.outcome)])
+            outcome = Run([Judgement(expect.contained, "" if expect.contained else draft.why or draft.outcome)])
         else:
-            made = run(draft.source)
+            outcome = run(draft.source)
         return DraftReport(
             source=draft.source,
             persona=draft.persona,
-            right=made.right,
-            why=made.why,
-            cases=[None if one is None else one.right for one in made.verdicts],
+            right=outcome.right,
+            why=outcome.why,
+            cases=[None if case_verdict is None else case_verdict.right for case_verdict in outcome.verdicts],
             fit=draft.fit,
             chosen=draft.number == sent.drafting.chosen,
             outcome=draft.outcome,
@@ -298,74 +275,6 @@ def _expects(task: SuiteTask) -> Any:
     return "refusal" if task.expect.refused else "containment" if task.expect.contained else "answer"
 
 
-def _run(access: ImageAccess, task: SuiteTask, source: str, helpers: Sequence[MethodDocument]) -> Run:
-    """A source on fresh objects for each case, by previews."""
-    every = cases(task)
-    document = method_document(task.selector, source, len(task.args))
-    try:
-        placed = _place(access, task, every, [document, *helpers])
-    except ClientError:
-        return Run([None for _ in every])
-    verdicts: list[Judgement | None] = []
-    strangers: list[str] = []
-    for case, references in zip(every, placed, strict=True):
-        names = {reference: name for name, reference in references.items()}
-        observed = _previewed(access, task, case, references, names)
-        verdicts.append(None if observed is None else judge(case.expect, observed, case.judge_changed))
-        if case is every[0] and observed is not None:
-            strangers = observed.beyond
-    _let_go(access, placed)
-    return Run(verdicts, strangers)
-
-
-def _let_go(access: ImageAccess, placed: Sequence[dict[str, Reference]]) -> None:
-    try:
-        access.release([reference for references in placed for reference in references.values()])
-    except ClientError:
-        return  # their lease ends by itself
-
-
-def _place(
-    access: ImageAccess, task: SuiteTask, every: Sequence[SuiteCase], methods: Sequence[MethodDocument]
-) -> list[dict[str, Reference]]:
-    """Make the objects of some cases; by case, name → reference. Raises ClientError."""
-    roots = access.import_objects(bundle(task, every, methods)).get("roots")
-    names = object_names(task)
-    if not isinstance(roots, list) or len(roots) != len(names) * len(every) or not all(isinstance(one, Reference) for one in roots):
-        raise RemoteError("BadReply", "the import answered other references than it was asked for", "batos logs uvm-1 has more")
-    return [dict(zip(names, roots[begin : begin + len(names)], strict=True)) for begin in range(0, len(roots), len(names))]
-
-
-def _previewed(
-    access: ImageAccess, task: SuiteTask, case: SuiteCase, references: dict[str, Reference], names: dict[Reference, str]
-) -> Observation | None:
-    """What a call would do; None where nothing can be said."""
-    told: dict[str, Any] = {}
-    for last in (False, True):
-        try:
-            told = access.preview(
-                references[SELF], task.selector, *wire(case.args, references), deadline=JUDGE_S, keywords=wire(case.kwargs, references)
-            )
-            break
-        except ClientError as error:
-            if not isinstance(error, RemoteError) or outside(error, drafted=True):
-                if last:
-                    return None
-            elif last or error.type != "DeadlineExceeded":  # the first one may be that of a busy machine
-                return Observation(error=error.type, raised=str(error.details.get("error") or ""))
-    changed: dict[str, Any] = {}
-    beyond: list[str] = []
-    for part in told.get("slots", []):
-        owner, slot = part["object"], part["slot"]
-        after = written(part["after"], names) if "after" in part else REMOVED
-        if owner not in names:
-            if not ("genesis_obj" in part["names"] and slot in _COUNTED):
-                beyond.append(f"{(part['names'] or [str(owner)])[0]}.{slot}")
-        elif "before" not in part or "after" not in part or not same(written(part["before"], names), after):
-            changed[slot if names[owner] == SELF else f"{names[owner]}.{slot}"] = after
-    return Observation(result=written(told.get("result"), names), changed=changed, beyond=beyond)
-
-
 def _differences(
     access: ImageAccess, task: SuiteTask, references: dict[str, Reference], names: dict[Reference, str], receiver: ObjectState
 ) -> tuple[dict[str, Any], list[str]]:
@@ -390,8 +299,8 @@ def _differences(
 def _explained(access: ImageAccess, receiver: Reference, selector: str, state: ObjectState) -> dict[str, Any]:
     if selector not in state.methods:
         return {}
-    told = access.send(receiver, "mirror_", "explain_", selector, deadline=JUDGE_S)
-    return told if isinstance(told, dict) else {}
+    facts = access.send(receiver, "mirror_", "explain_", selector, deadline=JUDGE_S)
+    return facts if isinstance(facts, dict) else {}
 
 
 def _message(access: ImageAccess, details: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class SuiteBroken(Exception):
         self.remedy = remedy
 
 
-class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
+class ExpectedOutcome(Struct, frozen=True, forbid_unknown_fields=True):
     """What is right. `changed`: the slots that differ afterwards, `slot` of the receiver or `other.slot`, each with its value then; left
     out: none. Without `result`, or with `any_result`, the effect alone is judged."""
 
@@ -56,13 +56,13 @@ class Expectation(Struct, frozen=True, forbid_unknown_fields=True):
     contained: bool = False
 
     def __post_init__(self) -> None:
-        said = [
+        statements = [
             self.refused,
             self.contained,
             self.raises is not UNSET,
             self.result is not UNSET or self.changed is not UNSET or self.any_result,
         ]
-        if sum(said) != 1:
+        if sum(statements) != 1:
             raise ValueError('say one thing: {"result": …, "changed": {…}}, {"raises": …}, {"refused": true} or {"contained": true}')
 
     @property
@@ -85,7 +85,7 @@ class CheckCase(Struct, frozen=True):
     changed: ChangedMap | UnsetType = UNSET
     raises: ErrorName | UnsetType = UNSET
     any_result: bool = False
-    expect: Expectation | UnsetType = UNSET
+    expect: ExpectedOutcome | UnsetType = UNSET
 
     def __post_init__(self) -> None:
         if self.expect is not UNSET:
@@ -104,7 +104,7 @@ class SuiteTask(Struct, frozen=True):
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     selector: Selector
-    expect: Expectation
+    expect: ExpectedOutcome
     slots: SlotMap = {}
     parents: Annotated[list[SlotMap], Meta(max_length=16)] = []
     others: Annotated[dict[ObjectName, SlotMap], Meta(max_length=64)] = {}
@@ -127,7 +127,7 @@ class SuiteCase(Struct, frozen=True):
     others: dict[str, dict[str, Any]]
     args: list[Any]
     kwargs: dict[str, Any]
-    expect: Expectation
+    expect: ExpectedOutcome
     judge_changed: bool = True
 
 
@@ -142,10 +142,10 @@ def _case(task: SuiteTask, check: CheckCase) -> SuiteCase:
     if check.expect is not UNSET:
         expect, changed = check.expect, check.expect.changed
     elif check.raises is not UNSET:
-        expect = Expectation(raises=check.raises)
+        expect = ExpectedOutcome(raises=check.raises)
     else:
         any_result = check.any_result or check.result is UNSET or task.expect.any_result
-        expect = Expectation(result=check.result, changed=check.changed, any_result=any_result)
+        expect = ExpectedOutcome(result=check.result, changed=check.changed, any_result=any_result)
     return SuiteCase(
         {**task.slots, **check.slots},
         others,
@@ -162,19 +162,19 @@ def read_suite(text: bytes) -> list[SuiteTask]:
     decoder = msgspec.json.Decoder(SuiteTask)
     tasks: list[SuiteTask] = []
     wrong: list[str] = []
-    seen: dict[str, int] = {}
+    lines_by_id: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             task = decoder.decode(line)
             _check(task)
-            if task.id in seen:
-                raise ValueError(f"the id {task.id!r} is that of line {seen[task.id]} as well")
+            if task.id in lines_by_id:
+                raise ValueError(f"the id {task.id!r} is that of line {lines_by_id[task.id]} as well")
         except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors
             wrong.append(f"line {number}: {error}")
             continue
-        seen[task.id] = number
+        lines_by_id[task.id] = number
         tasks.append(task)
     if wrong:
         more = f"; and {len(wrong) - SHOWN} lines more" if len(wrong) > SHOWN else ""
@@ -190,9 +190,9 @@ def read_suite(text: bytes) -> list[SuiteTask]:
 
 def notes(text: bytes) -> dict[str, int]:
     """Fields of a suite that can be read which are none of a task: each with how many lines have it."""
-    known = set(SuiteTask.__struct_fields__)
-    found = Counter(field for line in text.splitlines() if line.strip() for field in msgspec.json.decode(line) if field not in known)
-    return dict(found)
+    task_fields = set(SuiteTask.__struct_fields__)
+    counts = Counter(field for line in text.splitlines() if line.strip() for field in msgspec.json.decode(line) if field not in task_fields)
+    return dict(counts)
 
 
 def reference(value: Any) -> str | None:
@@ -210,12 +210,12 @@ def _check(task: SuiteTask) -> None:
         if _RESERVED.fullmatch(name):
             raise ValueError(f"others cannot have {name!r}: self, removed and parent1, parent2 … have a meaning of their own")
     names = {SELF, *(f"parent{number}" for number in range(1, len(task.parents) + 1)), *task.others}
-    held: list[Any] = [task.slots, task.parents, task.others, task.args, task.kwargs]
+    contents: list[Any] = [task.slots, task.parents, task.others, task.args, task.kwargs]
     for example in task.examples:
-        held += [example.args, example.kwargs, example.slots, example.changed, example.result]
+        contents += [example.args, example.kwargs, example.slots, example.changed, example.result]
     for check in task.check:
-        held += [check.slots, check.others, check.args, check.kwargs]
-    for value in held:
+        contents += [check.slots, check.others, check.args, check.kwargs]
+    for value in contents:
         _check_value(value, names)
     right = [task.expect, *(check if check.expect is UNSET else check.expect for check in task.check)]
     changes = [outcome.changed for outcome in right if outcome.changed is not UNSET]
@@ -227,10 +227,10 @@ def _check(task: SuiteTask) -> None:
             raise ValueError(f"changed names {slot!r}, and there is no {owner!r}; there are {', '.join(sorted(names))}")
     if not task.expect.answerable and task.check:
         raise ValueError("check is for tasks with a right answer; what is refused or contained has none")
-    known = set(task.slots).union(*task.parents)
+    slots = set(task.slots).union(*task.parents)
     for example in task.examples:
         for slot in example.slots or {}:
-            if slot not in known:
+            if slot not in slots:
                 raise ValueError(f"an example gives a value to {slot!r}, which neither the object nor a parent has")
     for check in task.check:
         for name in check.others:

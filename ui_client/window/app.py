@@ -80,10 +80,37 @@ class Pane(ScrollView):
         self._shown = tree
 
 
-class Desk(BoxLayout):
-    """The whole window: status, objects, face, inspector, reply and message field."""
+class Answers(BoxLayout):
+    """A button for each behaviour that a refusal asks between; it takes no room where nothing is asked."""
 
-    def __init__(self, ask: Callable[[str], None], press: Callable[[Button], None], pick: Callable[[Reference], None]) -> None:
+    def __init__(self, answer: Callable[[int], None]) -> None:
+        super().__init__(size_hint_y=None, height=0, spacing=6)
+        self._answer = answer
+
+    def show(self, texts: list[str]) -> None:
+        self.clear_widgets()
+        self.height = LINE + 10 if texts else 0
+        if texts:
+            self.add_widget(Text("right is:", size_hint_x=0.12))
+        for number, text in enumerate(texts):
+            # A button shows one line: what does not fit is cut at its right.
+            button = KivyButton(text=values.showable(text), shorten=True, shorten_from="right", size_hint_y=None, height=LINE + 10)
+            button.bind(width=lambda button, width: setattr(button, "text_size", (width - 8, None)))
+            button.halign = "center"
+            button.bind(on_release=lambda _, number=number: self._answer(number))
+            self.add_widget(button)
+
+
+class Desk(BoxLayout):
+    """The whole window: status, objects, face, inspector, reply, the answers to what a refusal asks back, and message field."""
+
+    def __init__(
+        self,
+        ask: Callable[[str], None],
+        press: Callable[[Button], None],
+        pick: Callable[[Reference], None],
+        answer: Callable[[int], None],
+    ) -> None:
         super().__init__(orientation="vertical", padding=8, spacing=6)
         self.status = Text(color=(0.6, 0.9, 0.7, 1))
         self.objects = ObjectList(pick, size_hint_x=0.26)
@@ -101,10 +128,11 @@ class Desk(BoxLayout):
             middle.add_widget(pane)
         replies = ScrollView(size_hint_y=0.22)
         replies.add_widget(self.reply)
+        self.answers = Answers(answer)
         line = BoxLayout(size_hint_y=None, height=LINE + 10, spacing=6)
         line.add_widget(self.message)
         line.add_widget(send)
-        for widget in (self.status, middle, replies, line):
+        for widget in (self.status, middle, replies, self.answers, line):
             self.add_widget(widget)
 
     def show(self, view: View, before: View | None) -> None:
@@ -118,6 +146,8 @@ class Desk(BoxLayout):
             self.inspector.show(view.inspected, view.names)
         if before is None or view.reply != before.reply:
             self.reply.text = view.reply
+        if before is None or view.question is not before.question:
+            self.answers.show(window_model.answers(view))
 
 
 class EntropicWindow(App):
@@ -132,7 +162,7 @@ class EntropicWindow(App):
 
     def build(self) -> Desk:
         Window.clearcolor = (0.09, 0.1, 0.12, 1)
-        self.desk = Desk(self.ask, self.press, self.session.inspect)
+        self.desk = Desk(self.ask, self.press, self.session.inspect, self.answer)
         self.desk.show(self.view, None)
         return self.desk
 
@@ -167,6 +197,14 @@ class EntropicWindow(App):
         target = button.target if button.target is not None else "genesis_obj"
         text = " ".join(values.show(word, self.view.names) for word in (target, button.selector, *button.args))
         self.session.send(target, button.selector, button.args, text)
+
+    def answer(self, number: int) -> None:
+        """Send the message again that a refusal asked back about, with the choice of this number as what it means."""
+        question = self.view.question
+        if question is not None and number < len(question.choices):
+            words = (question.target, question.selector, *question.args)
+            text = " ".join(values.show(word, self.view.names) for word in words)
+            self.session.send(question.target, question.selector, question.args, text, question.choices[number])
 
     def _from_thread(self, event: Event) -> None:
         Clock.schedule_once(lambda _: self.happen(event))

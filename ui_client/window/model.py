@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from ui_client import morphs, story, values
+from ui_client.choices import OfferedChoice, in_words
 from ui_client.morphs import Column, Field, Items, Label, Morph
 from uvm.protocol import STAGES, ObjectState, Progress, Reference, StateUpdate
 
@@ -73,6 +74,16 @@ class Refusal(Struct, frozen=True):
 
     message: str
     reason: str
+    question: "AskedBack | None" = None
+
+
+class AskedBack(Struct, frozen=True):
+    """Which of its choices is right: what a refusal asks back, and the message that is sent again with the answer."""
+
+    target: Reference | str
+    selector: str
+    args: tuple[Any, ...]
+    choices: tuple[OfferedChoice, ...]
 
 
 class Inspected(Struct, frozen=True):
@@ -148,6 +159,7 @@ class View(Struct, frozen=True):
     face_note: str = "asking genesis_obj for its face …"
     inspected: Morph | None = None
     reply: str = ""
+    question: AskedBack | None = None
     generation: str = ""
     snapshot_asked: bool = False
     status_asked: bool = False
@@ -210,11 +222,11 @@ def _take(view: View, event: Event) -> View:
         case FaceFailed(reason=reason):
             return change(view, face_asked=False, face_note=reason)
         case Sending(message=message):
-            return change(view, reply=f"> {message}\n…")
+            return change(view, reply=f"> {message}\n…", question=None)
         case Replied(message=message, value=value):
-            return change(view, reply=f"> {message}\n{values.show(value, view.names)}")
-        case Refusal(message=message, reason=reason):
-            return change(view, reply=f"> {message}\n{values.showable(reason)}")
+            return change(view, reply=f"> {message}\n{values.show(value, view.names)}", question=None)
+        case Refusal(message=message, reason=reason, question=question):
+            return change(view, reply=f"> {message}\n{values.showable(reason)}", question=question)
         case Inspected(state=state):
             return change(view, inspected=object_morph(state))
         case ClockTick():
@@ -279,6 +291,11 @@ def object_morph(state: ObjectState) -> Morph:
     children.append(Items("parents", list(state.parents)))
     children.append(Items("methods", [f"{name} (out of use)" if name in state.quarantined else name for name in sorted(state.methods)]))
     return Column(children)
+
+
+def answers(view: View) -> list[str]:
+    """What the buttons say that answer the question, in the order of its choices; none where nothing is asked."""
+    return [in_words(choice, view.names) for choice in view.question.choices] if view.question is not None else []
 
 
 def command(text: str) -> tuple[Reference | str, str, list[Any]]:

@@ -13,8 +13,10 @@ from typing import Any, Protocol
 
 import structlog
 
+from ui_client.choices import OfferedChoice, offered
 from ui_client.client.errors import ClientError, RemoteError
 from ui_client.window.model import (
+    AskedBack,
     AskFace,
     AskSnapshot,
     AskStatus,
@@ -31,7 +33,7 @@ from ui_client.window.model import (
     Snapshot,
     Unlinked,
 )
-from uvm.protocol import ObjectState, Progress, Reference, State, StateUpdate
+from uvm.protocol import Example, ObjectState, Progress, Reference, State, StateUpdate
 
 ASK_DEADLINE_S = 5.0
 """How long the bridge may take to answer a question of the window."""
@@ -45,7 +47,16 @@ _log = structlog.get_logger()
 class Talker(Protocol):
     """What the window needs of `ui_client.Client`."""
 
-    def send(self, target: Reference | str, selector: str, /, *args: Any, deadline: float | None = None) -> Any: ...
+    def send(
+        self,
+        target: Reference | str,
+        selector: str,
+        /,
+        *args: Any,
+        deadline: float | None = None,
+        examples: Sequence[Example] = (),
+        risk: float | None = None,
+    ) -> Any: ...
 
     def inspect(self, target: Reference | str) -> ObjectState: ...
 
@@ -106,12 +117,20 @@ class Session:
         """Look at one object; answered by Inspected or Refusal."""
         self._ask(lambda client: _guarded(f"inspect {target}", lambda: Inspected(client.inspect(target))))
 
-    def send(self, target: Reference | str, selector: str, args: Sequence[Any], text: str) -> None:
-        """Send a message of the person; answered by Replied or Refusal."""
+    def send(self, target: Reference | str, selector: str, args: Sequence[Any], text: str, choice: OfferedChoice | None = None) -> None:
+        """Send a message of the person; answered by Replied or Refusal. `choice`: what it was decided to mean, which is taken as it is."""
 
         def sending(client: Talker) -> Event:
             self._post(Sending(text))
-            return _guarded(text, lambda: Replied(text, client.send(target, selector, *args)))
+            try:
+                if choice is None:
+                    return Replied(text, client.send(target, selector, *args))
+                return Replied(text, client.send(target, selector, *args, examples=[choice.example], risk=1.0))
+            except RemoteError as error:
+                choices = offered(error.details)
+                return Refusal(text, _reason(error), AskedBack(target, selector, tuple(args), choices) if choices else None)
+            except ClientError as error:
+                return Refusal(text, str(error))
 
         try:
             self._messages.put_nowait(sending)
@@ -183,11 +202,14 @@ def _face(client: Talker) -> Event:
         return FaceFailed(str(error))
 
 
+def _reason(error: RemoteError) -> str:
+    return f"{error.type}: {error.message}" + (f" — {error.remedy}" if error.remedy else "")
+
+
 def _guarded(message: str, ask: Callable[[], Event]) -> Event:
     try:
         return ask()
     except RemoteError as error:
-        remedy = f" — {error.remedy}" if error.remedy else ""
-        return Refusal(message, f"{error.type}: {error.message}{remedy}")
+        return Refusal(message, _reason(error))
     except ClientError as error:
         return Refusal(message, str(error))

@@ -4,7 +4,9 @@ import keyword
 from collections.abc import Callable
 from typing import Final
 
+from deploy.settings import UvmSettings
 from uvm.errors import ImageError
+from uvm.generation.manner import Manner, manner_of
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
@@ -28,7 +30,7 @@ class NoModel(ImageError):
     """The image has no model to think with."""
 
 
-def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Materialize) -> Commission:
+def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Materialize, settings: UvmSettings) -> Commission:
     """Voices and texts of the personas that the image's plan names, and the grammar. Raises NoSuchObject, NoModel, Revoked.
 
     A persona that is revoked is not asked; where all of them are, nobody is.
@@ -39,12 +41,19 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
     named = {persona: image.named(persona) for persona in trusted}
     voices = {persona: voice_of(image, owner._p_oid, materialize) for persona, owner in named.items()}
     covenants = {persona: prompts.in_force(image, owner).text for persona, owner in named.items()}
+    manners = {persona: _manner(image, owner, settings) for persona, owner in named.items()}
     slots = [pair[0] for pair in request.reified["slots"]]
     selectors = _selectors(image, request)
     slots = list(dict.fromkeys([*slots, *candidate_slots(request.selector)]))
     slots = [name for name in slots if not keyword.iskeyword(name)]
     selectors = [name for name in selectors if not keyword.iskeyword(name)]
-    return Commission(voices, slots, selectors, parameters_of(request.positional, list(request.kwargs)), request.covenant, covenants)
+    parameters = parameters_of(request.positional, list(request.kwargs))
+    return Commission(voices, slots, selectors, parameters, request.covenant, covenants, manners)
+
+
+def _manner(image: Image, persona: UvmObject, settings: UvmSettings) -> Manner:
+    template = prompts.has_chat_template(persona)
+    return manner_of(large=prompts.is_large(image, persona), template=template, chat=settings.chat, grammar=settings.grammar)
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:

@@ -191,7 +191,7 @@ class Installer:
 
     def commission(self, request: MethodRequest, plan: Plan) -> Commission:
         """What drafts are written with. Raises NoSuchObject, NoModel."""
-        return commission(self._image, request, plan, self._materialize)
+        return commission(self._image, request, plan, self._materialize, self._settings)
 
     def needed(self, request: MethodRequest, need: Need) -> MethodRequest | str:
         """The request for a method that a draft for this one needs, or why there can be none."""

@@ -6,7 +6,8 @@ from typing import Final, Literal, Protocol
 from msgspec import Struct
 
 from inference_worker.protocol import Completed, Generate, Sampling
-from uvm.generation import stages
+from uvm.generation import answers, stages
+from uvm.generation.manner import Manner
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Draft, Plan
 from uvm.language.grammar import grammar_for
@@ -32,7 +33,8 @@ class Voice(Struct, frozen=True):
 class Commission(Struct, frozen=True):
     """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`.
 
-    `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with.
+    `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with,
+    `manners`: how.
     """
 
     personas: dict[str, Voice]
@@ -41,6 +43,7 @@ class Commission(Struct, frozen=True):
     parameters: list[str]
     covenant: str = ""
     covenants: dict[str, str] = {}
+    manners: dict[str, Manner] = {}
 
     def prompt(self, persona: str, planned: str) -> str:
         """The planned prompt in a persona's own words: its first paragraph in the place of the one that all inherit.
@@ -51,10 +54,23 @@ class Commission(Struct, frozen=True):
         inherits = own == self.covenant or not planned.startswith(f"{self.covenant}\n")
         return planned if inherits else own + planned.removeprefix(self.covenant)
 
-    def grammar(self, without: str = "") -> str:
-        """The grammar of the answer; `without` is a slot or selector that a draft must do without."""
+    def manner(self, persona: str) -> Manner:
+        """How a persona is asked."""
+        return self.manners.get(persona, Manner())
+
+    def system(self, persona: str, planned: str) -> str:
+        """The message of the system, where a persona is asked in a chat: the first paragraph of its prompt; '' without one."""
+        own = self.covenants.get(persona, self.covenant)
+        talks = self.manner(persona).chat and own and self.prompt(persona, planned).startswith(f"{own}\n")
+        return own if talks else ""
+
+    def grammar(self, persona: str, without: str = "") -> str:
+        """The grammar of a persona's answer, '' for none; `without` is a slot or selector that a draft must do without."""
+        guidance = self.manner(persona).guidance
+        if guidance == "none":
+            return ""
         slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
-        return grammar_for(slots, selectors, self.parameters)
+        return grammar_for(slots, selectors, self.parameters, free=guidance == "free")
 
 
 class Asked(Protocol):
@@ -92,17 +108,19 @@ def requests(
     """
 
     def of(persona: str, samplings: list[Sampling], without: str = "") -> tuple[str, Generate]:
-        voice = commission.personas[persona]
+        voice, manner = commission.personas[persona], commission.manner(persona)
+        prompt, system = commission.prompt(persona, plan.prompt), commission.system(persona, plan.prompt)
         return persona, Generate(
             id=identifier(persona),
             model=voice.model,
             adapter=voice.adapter or None,
             adapter_name=voice.adapter_name,
-            prompt=commission.prompt(persona, plan.prompt),
+            prompt=prompt.removeprefix(f"{system}\n") if system else prompt,
             samplings=samplings,
-            max_tokens=plan.max_tokens,
-            grammar=commission.grammar(without),
-            chat=plan.chat,
+            max_tokens=manner.tokens(plan.max_tokens),
+            grammar=commission.grammar(persona, without),
+            chat=plan.chat or manner.chat,
+            system=system,
             stream=True,
             logprobs=True,
             priority=priority_of(request.session),
@@ -146,11 +164,14 @@ def thought_request(voice: Voice, thought: Asked, identifier: str, session: str)
     )
 
 
-def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answer: Completed) -> list[Draft]:
-    """The model's answers as drafts: the signature and the body."""
+def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answer: Completed, guided: bool = True) -> list[Draft]:
+    """The model's answers as drafts: the signature and the body; `guided`: a grammar held them, and they are nothing else."""
+    texts = [
+        (f"{signature}\n{output.text.rstrip()}\n", "") if guided else answers.written(signature, output.text) for output in answer.outputs
+    ]
     return [
         Draft(
-            source=f"{signature}\n{output.text.rstrip()}\n",
+            source=source,
             persona=persona,
             seed=sampling.seed,
             temperature=sampling.temperature,
@@ -160,7 +181,7 @@ def drafts_of(signature: str, persona: str, samplings: Sequence[Sampling], answe
             mode=answer.mode or "base",
             endpoint=answer.endpoint,
             endpoint_model=answer.endpoint_model,
-            why="" if output.finish == "stop" else "cut off at the longest answer",
+            why=why if output.finish == "stop" else "cut off at the longest answer",
         )
-        for sampling, output in zip(samplings, answer.outputs, strict=False)
+        for sampling, output, (source, why) in zip(samplings, answer.outputs, texts, strict=False)
     ]

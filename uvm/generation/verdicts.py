@@ -41,10 +41,9 @@ def examine(drafts: Sequence[Draft], request: MethodRequest, withdrawn: Mapping[
             if why is not None:
                 draft.outcome, draft.why = "withdrawn", f"{why}; with an example it may be tried again"
         else:
-            draft.outcome, draft.why = (
-                "unfit",
-                "; ".join(f"line {finding.line}: {finding.message}" for finding in audited.findings if finding.fatal),
-            )
+            fatal = [f"line {finding.line}: {finding.message}" for finding in audited.findings if finding.fatal]
+            # What was wrong with the answer already comes first: it says why there is so little to audit.
+            draft.outcome, draft.why = "unfit", "; ".join([draft.why, *fatal] if draft.why else fatal)
 
 
 def judge(draft: Draft, outcome: TrialOutcome) -> None:
@@ -172,7 +171,7 @@ def proof(generation: Generation, chosen: int) -> dict[str, Any]:
         "seed": draft.seed,
         "temperature": draft.temperature,
         "mode": draft.mode or ("offered" if request.offered is not None else "found"),
-        "grammar": hashlib.sha256(commission.grammar().encode()).hexdigest() if commission is not None else "",
+        "grammar": hashlib.sha256(commission.grammar(draft.persona).encode()).hexdigest() if commission is not None else "",
         "drafts": stages.storable_drafts(generation.drafts),
         "chosen": chosen,
         **({"decision": generation.decision, "confidence": generation.decision["confidence"]} if generation.decision else {}),

@@ -34,8 +34,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BYTES_A_TOKEN: Final = 4
 _TRAINING: Final = "training.json"
 _CONFIG: Final = "config.json"
-_NOTES_BYTES: Final = 65_536
-"""Bytes that are read of either file; one that has more says nothing."""
+_TOKENIZER: Final = "tokenizer_config.json"
+_TEMPLATES: Final = frozenset({"chat_template.jinja", "chat_template.json"})
+_NOTES_BYTES: Final = 262_144
+"""Bytes that are read of such a file; one that has more says nothing."""
 _MODELS: Final = 64
 
 _parameters: dict[str, int] = {}
@@ -120,6 +122,24 @@ def in_force(image: Image, persona: UvmObject | None = None, inherited: bool = F
     return nearest if full is None or chosen != full else Covenant(full, mind, FULL)
 
 
+def is_large(image: Image, persona: UvmObject) -> bool:
+    """Whether a persona thinks with a model that follows a long text, and speaks without an adapter."""
+    return _size(persona) > LARGE and adapter_of(image, persona) is None
+
+
+def has_chat_template(persona: UvmObject) -> bool:
+    """Whether the model that a persona thinks with has one among its files."""
+    model = views.nearest(persona, "model", "model")
+    try:
+        thinks = views.weights(model, "model") if model is not None else None
+    except ImageError:
+        return False
+    if thinks is None or not _TEMPLATES.isdisjoint(thinks.blobs):
+        return thinks is not None
+    noted = _read(thinks, _TOKENIZER, _TokenizerConfiguration)
+    return noted is not None and bool(noted.chat_template)
+
+
 def choice(text: str, full: str | None, parameters: int, adapter: bool) -> str:
     """Which text a model of so many parameters is asked with; `adapter`: it speaks with one. Pure.
 
@@ -137,6 +157,12 @@ def _usable(owner: UvmObject, slot: str) -> str | None:
         return str(value)
     log.warning("nobody can be asked with what a slot holds", object=repr(owner), slot=slot, why=why)
     return None
+
+
+class _TokenizerConfiguration(Struct):
+    """What is read of a model's `tokenizer_config.json`: a text, or a list of named ones."""
+
+    chat_template: str | list[Any] | None = None
 
 
 class ModelConfiguration(Struct):

@@ -36,18 +36,22 @@ MOST_NAMES: Final = 64
 """Slots, selectors and parameters, each, that a draft may say; the first ones."""
 LONGEST_NAME: Final = 64
 """A slot or selector with a longer name is left out."""
+_ANY_NAME: Final = "[a-z] [a-z0-9_]{0,23}"
 _WORDS: Final = 8
 
 _PRINTED: Final = r"\u00a0-\u2027\u2030-\ud7ff\ue000-\ufffd"
 _OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "**")
 
 
-def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], depth: int = DEPTH) -> str:
+def grammar_for(
+    slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], depth: int = DEPTH, *, free: bool = False
+) -> str:
     """EBNF for the body of one method.
 
     `slots` and `selectors` are what may follow `self.`, the latter with arguments; `parameters` are those of the
     signature, without `self`. What is past `MOST_NAMES` and `LONGEST_NAME` is left out, so that an object with many slots makes no grammar
-    that takes long to compile. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
+    that takes long to compile. `free`: a local variable may have any short name in small letters; not every sentence is Python then,
+    since a word of Python's is such a name too. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
     """
     if not 1 <= depth <= 8:
         raise ValueError(f"blocks {depth} deep; 1 to 8 are possible")
@@ -58,7 +62,7 @@ def grammar_for(slots: Sequence[str], selectors: Sequence[str], parameters: Sequ
     parameters = parameters[:MOST_NAMES]
     rules = [
         "root ::= body1",
-        *_names(slots, selectors, parameters),
+        *_names(slots, selectors, parameters, free),
         *_texts(),
         *_expressions(),
         *_formatted("_s", "inner_d"),
@@ -82,13 +86,13 @@ def _either(texts: Iterable[str]) -> str:
     return " | ".join(f'"{text}"' for text in dict.fromkeys(texts))
 
 
-def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str]) -> list[str]:
+def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], free: bool) -> list[str]:
     named = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
     return [
         *([f"slot ::= {_either(slots)}"] if slots else []),
         f"selector ::= {_either(named)}",
-        f"local ::= {_either(LOCALS)}",
-        f"name ::= {_either([*LOCALS, *parameters])}",
+        f"local ::= {_ANY_NAME if free else _either(LOCALS)}",
+        f"name ::= {'local' if free else _either(LOCALS)}" + (f" | {_either(parameters)}" if parameters else ""),
         f"attribute ::= {_either([*LOCALS, *slots, *named])}",
         f"function ::= {_either(sorted(NAMES - {'decline'}))}",
         f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(named)))}",

@@ -81,6 +81,9 @@ class _Look:
                 # A mark alone, or a change that nobody noted: it is looked at as a whole, and may only be what every method might do.
                 check_change(self._image, target, self._attempt.policy_throughout)
                 self._changed(target, list(target._slots), noted=False)
+            elif id(target) not in self._seen and type(target) is UvmObject and target.own(KIND) == "codex":
+                # Of what is the kernel's it changes most in messages; this never.
+                raise NotAllowed(f"{target!r} is the codex of the image, and no message changes it")
         while self._scale.references:
             target = self._scale.references.pop()
             if target._p_jar is None or id(target) in created:

@@ -67,14 +67,14 @@ def add_to(scene: Scene, depth: int) -> ComposedChange:
 
 def scale_by(scene: Scene, depth: int) -> ComposedChange:
     """A slot multiplied or divided by another."""
-    slot, other = scene.number(), scene.number()
+    slot, factor = scene.number(), scene.number()
     up = scene.chance(0.6)
     name = (
-        scene.choose(f"multiply_{slot.name}_by_{other.name}", f"scale_{slot.name}_by_{other.name}")
+        scene.choose(f"multiply_{slot.name}_by_{factor.name}", f"scale_{slot.name}_by_{factor.name}")
         if up
-        else f"divide_{slot.name}_by_{other.name}"
+        else f"divide_{slot.name}_by_{factor.name}"
     )
-    return ComposedChange(name, f"scale{up}", _answered(slot.code, f"{slot.code} {'*' if up else '/'}= {other.code}"), (slot, other))
+    return ComposedChange(name, f"scale{up}", _answered(slot.code, f"{slot.code} {'*' if up else '/'}= {factor.code}"), (slot, factor))
 
 
 def bounded(scene: Scene, depth: int) -> ComposedChange:
@@ -83,8 +83,8 @@ def bounded(scene: Scene, depth: int) -> ComposedChange:
     high = scene.chance(0.5)
     parts: tuple[Term, ...] = (slot,)
     if scene.chance(0.5):
-        other = scene.number()
-        bound, tail, parts = other.code, f"_{other.name}", (slot, other)
+        limit = scene.number()
+        bound, tail, parts = limit.code, f"_{limit.name}", (slot, limit)
     else:
         bound, tail = scene.amount(10, 60), ""
     name = scene.choose(f"cap_{slot.name}_at{tail}", f"limit_{slot.name}_to{tail}") if high else f"raise_{slot.name}_to_at_least{tail}"
@@ -201,8 +201,8 @@ def list_appended(scene: Scene, depth: int) -> ComposedChange:
             )
         case 2:
             several = scene.numbers()
-            value = scene.argument(several.one, values.whole(1, 60))
-            name = f"add_{several.one}_if_above_average"
+            value = scene.argument(several.singular, values.whole(1, 60))
+            name = f"add_{several.singular}_if_above_average"
             test = f"{value} > sum({several.code}) / len({several.code})"
             code = f"if {test}:\n    {several.code}.append({value})\n    {FLAG}\nreturn {several.code}"
             return ComposedChange(name, "appendabove", code, (several,))
@@ -341,12 +341,12 @@ def text_changed(scene: Scene, depth: int) -> ComposedChange:
                 (text,),
             )
         case _:
-            other = scene.term("text", depth)
+            source = scene.term("text", depth)
             return ComposedChange(
-                scene.choose(f"set_{text.name}_to_{other.name}", f"copy_{other.name}_to_{text.name}"),
-                f"textset({other.shape})",
-                _answered(text.code, f"{text.code} = {other.code}"),
-                (text, other),
+                scene.choose(f"set_{text.name}_to_{source.name}", f"copy_{source.name}_to_{text.name}"),
+                f"textset({source.shape})",
+                _answered(text.code, f"{text.code} = {source.code}"),
+                (text, source),
             )
 
 

@@ -1,14 +1,16 @@
 """Operators that answer a list of numbers or of texts."""
 
 from inference_worker.forge.composition.scene import Operator, Scene
-from inference_worker.forge.composition.term import Kind, Term, made
+from inference_worker.forge.composition.term import Kind, Term, compound
 
 
-def _kept(scene: Scene, several: Term, operator: str, test: str, words: str, before: str = "") -> Term:
+def _filtered(scene: Scene, several: Term, operator: str, test: str, words: str, before: str = "") -> Term:
     """A list's items that pass a test; `words` come after the list's name, `before` in front of it."""
     prefix, suffix = f"{before}_" if before else "", f"_{words}" if words else ""
     code = f"[v for v in {several.code} if {test}]"
-    return made(several.kind, operator, code, f"{prefix}{several.name}{suffix}", several, one=f"{prefix}{several.one}{suffix}")
+    return compound(
+        several.kind, operator, code, f"{prefix}{several.name}{suffix}", several, singular=f"{prefix}{several.singular}{suffix}"
+    )
 
 
 def numbers_beyond(scene: Scene, depth: int) -> Term:
@@ -27,16 +29,16 @@ def numbers_beyond(scene: Scene, depth: int) -> Term:
     word = scene.choose(*names)
     if scene.chance(0.35):
         limit = scene.number()
-        return made(
+        return compound(
             "numbers",
             f"slot{sign}",
             f"[v for v in {several.code} if v {sign} {limit.code}]",
             f"{several.name}_{word}_{limit.name}",
             several,
             limit,
-            one=f"{several.one}_{word}_{limit.name}",
+            singular=f"{several.singular}_{word}_{limit.name}",
         )
-    return _kept(scene, several, f"keep{sign}", f"v {sign} {scene.amount(5, 45)}", word)
+    return _filtered(scene, several, f"keep{sign}", f"v {sign} {scene.amount(5, 45)}", word)
 
 
 def numbers_that_are(scene: Scene, depth: int) -> Term:
@@ -45,19 +47,19 @@ def numbers_that_are(scene: Scene, depth: int) -> Term:
     match scene.rng.randrange(5):
         case 0:
             even = scene.chance(0.5)
-            return _kept(scene, several, f"even{even}", f"v % 2 == {0 if even else 1}", "", "even" if even else "odd")
+            return _filtered(scene, several, f"even{even}", f"v % 2 == {0 if even else 1}", "", "even" if even else "odd")
         case 1:
             positive = scene.chance(0.5)
-            return _kept(
+            return _filtered(
                 scene, several, f"positive{positive}", f"v {'>' if positive else '<'} 0", "", "positive" if positive else "negative"
             )
         case 2 | 3:
             above = scene.chance(0.6)
             test = f"v {'>' if above else '<'} sum({several.code}) / len({several.code})"
-            return _kept(scene, several, f"average{above}", test, f"{'above' if above else 'below'}_average")
+            return _filtered(scene, several, f"average{above}", test, f"{'above' if above else 'below'}_average")
         case _:
             low, high = scene.amount(1, 20), scene.amount(25, 60)
-            return _kept(scene, several, "between", f"{low} <= v <= {high}", scene.choose("between", "within", "in_range"))
+            return _filtered(scene, several, "between", f"{low} <= v <= {high}", scene.choose("between", "within", "in_range"))
 
 
 def texts_that(scene: Scene, depth: int) -> Term:
@@ -65,7 +67,7 @@ def texts_that(scene: Scene, depth: int) -> Term:
     several = scene.texts()
     match scene.rng.randrange(7):
         case 0:
-            return _kept(
+            return _filtered(
                 scene,
                 several,
                 "starts",
@@ -73,27 +75,31 @@ def texts_that(scene: Scene, depth: int) -> Term:
                 scene.choose("starting_with", "beginning_with", "that_start_with"),
             )
         case 1:
-            return _kept(scene, several, "ends", f"v.endswith({scene.letter()})", scene.choose("ending_with", "that_end_with"))
+            return _filtered(scene, several, "ends", f"v.endswith({scene.letter()})", scene.choose("ending_with", "that_end_with"))
         case 2:
-            return _kept(scene, several, "holds", f"{scene.letter()} in v", scene.choose("containing", "with_letter", "that_contain"))
+            return _filtered(scene, several, "holds", f"{scene.letter()} in v", scene.choose("containing", "with_letter", "that_contain"))
         case 3:
             longer = scene.chance(0.5)
             names = ("longer_than", "with_more_letters_than") if longer else ("shorter_than", "with_fewer_letters_than")
-            return _kept(scene, several, f"longer{longer}", f"len(v) {'>' if longer else '<'} {scene.amount(4, 8)}", scene.choose(*names))
+            return _filtered(
+                scene, several, f"longer{longer}", f"len(v) {'>' if longer else '<'} {scene.amount(4, 8)}", scene.choose(*names)
+            )
         case 4:
-            return _kept(scene, several, "length", f"len(v) == {scene.amount(4, 7)}", scene.choose("of_length", "with_length"))
+            return _filtered(scene, several, "length", f"len(v) == {scene.amount(4, 7)}", scene.choose("of_length", "with_length"))
         case 5:
-            return _kept(scene, several, "not", f"v != {scene.word(several.code)}", scene.choose("without", "except", "other_than"))
+            return _filtered(scene, several, "not", f"v != {scene.word(several.code)}", scene.choose("without", "except", "other_than"))
         case _:
-            other = scene.texts()
+            compared = scene.texts()
             inside = scene.chance(0.4)
             words = (
-                f"also_in_{other.name}"
+                f"also_in_{compared.name}"
                 if inside
-                else scene.choose(f"not_in_{other.name}", f"missing_from_{other.name}", f"without_{other.name}")
+                else scene.choose(f"not_in_{compared.name}", f"missing_from_{compared.name}", f"without_{compared.name}")
             )
-            code = f"[v for v in {several.code} if v {'in' if inside else 'not in'} {other.code}]"
-            return made("texts", f"in{inside}", code, f"{several.name}_{words}", several, other, one=f"{several.one}_{words}")
+            code = f"[v for v in {several.code} if v {'in' if inside else 'not in'} {compared.code}]"
+            return compound(
+                "texts", f"in{inside}", code, f"{several.name}_{words}", several, compared, singular=f"{several.singular}_{words}"
+            )
 
 
 def numbers_mapped(scene: Scene, depth: int) -> Term:
@@ -112,7 +118,9 @@ def numbers_mapped(scene: Scene, depth: int) -> Term:
         )
     )
     name = scene.choose(*names)
-    return made("numbers", code, f"[{code} for v in {several.code}]", name.format(several.name), several, one=name.format(several.one))
+    return compound(
+        "numbers", code, f"[{code} for v in {several.code}]", name.format(several.name), several, singular=name.format(several.singular)
+    )
 
 
 def numbers_with(scene: Scene, depth: int) -> Term:
@@ -131,13 +139,13 @@ def numbers_with(scene: Scene, depth: int) -> Term:
             code, name, parts = f"v {sign} {slot.code}", f"{word}_{slot.name}", (several, slot)
         case _:
             code, name = f"v - sum({several.code}) / len({several.code})", "minus_average"
-    return made(
+    return compound(
         "numbers",
         f"each{code[:3]}{len(parts)}",
         f"[{code} for v in {several.code}]",
         f"{several.name}_{name}",
         *parts,
-        one=f"{several.one}_{name}",
+        singular=f"{several.singular}_{name}",
     )
 
 
@@ -148,7 +156,7 @@ def capped(scene: Scene, depth: int) -> Term:
     words = ("capped_at", "limited_to") if high else ("raised_to_at_least",)
     name = scene.choose(*words)
     code = f"[{'min' if high else 'max'}(v, {bound}) for v in {several.code}]"
-    return made("numbers", f"capped{high}", code, f"{several.name}_{name}", several, one=f"{several.one}_{name}")
+    return compound("numbers", f"capped{high}", code, f"{several.name}_{name}", several, singular=f"{several.singular}_{name}")
 
 
 def pairwise(scene: Scene, depth: int) -> Term:
@@ -156,7 +164,7 @@ def pairwise(scene: Scene, depth: int) -> Term:
     left = scene.numbers(3)
     if scene.chance(0.3):
         code = f"[b - a for a, b in zip({left.code}, {left.code}[1:])]"
-        return made(
+        return compound(
             "numbers",
             "steps",
             code,
@@ -169,16 +177,16 @@ def pairwise(scene: Scene, depth: int) -> Term:
     sign, words = scene.rng.choice((("+", ("plus",)), ("-", ("minus",)), ("*", ("times",))))
     word = scene.choose(*words)
     name = scene.choose(
-        f"{left.name}_{word}_{right.name}", f"{left.name}_{word}_{right.name}_pairwise", f"each_{left.one}_{word}_{right.one}"
+        f"{left.name}_{word}_{right.name}", f"{left.name}_{word}_{right.name}_pairwise", f"each_{left.singular}_{word}_{right.singular}"
     )
-    return made("numbers", f"pair{sign}", f"[x {sign} y for x, y in zip({left.code}, {right.code})]", name, left, right)
+    return compound("numbers", f"pair{sign}", f"[x {sign} y for x, y in zip({left.code}, {right.code})]", name, left, right)
 
 
 def lengths(scene: Scene, depth: int) -> Term:
     """How long each text is."""
     several = scene.term("texts", depth)
-    name = scene.choose(f"lengths_of_{several.name}", f"{several.one}_lengths", f"{several.name}_lengths")
-    return made("numbers", "lengths", f"[len(v) for v in {several.code}]", name, several, one=f"{several.one}_length")
+    name = scene.choose(f"lengths_of_{several.name}", f"{several.singular}_lengths", f"{several.name}_lengths")
+    return compound("numbers", "lengths", f"[len(v) for v in {several.code}]", name, several, singular=f"{several.singular}_length")
 
 
 def texts_mapped(scene: Scene, depth: int) -> Term:
@@ -197,7 +205,9 @@ def texts_mapped(scene: Scene, depth: int) -> Term:
         )
     )
     name = scene.choose(*names)
-    return made("texts", code, f"[{code} for v in {several.code}]", name.format(several.name), several, one=name.format(several.one))
+    return compound(
+        "texts", code, f"[{code} for v in {several.code}]", name.format(several.name), several, singular=name.format(several.singular)
+    )
 
 
 def texts_with(scene: Scene, depth: int) -> Term:
@@ -209,7 +219,7 @@ def texts_with(scene: Scene, depth: int) -> Term:
             "prefix" if before else "suffix", lambda rng, slots: rng.choice(("x-", "my ", "no. ", "the ", "-a", "s", "!"))
         )
         code = f"{word} + v" if before else f"v + {word}"
-        return made(
+        return compound(
             "texts",
             f"affix{before}",
             f"[{code} for v in {several.code}]",
@@ -223,7 +233,7 @@ def texts_with(scene: Scene, depth: int) -> Term:
         if scene.chance(0.5)
         else f"{several.name}_with_{text.name}_{'in_front' if before else 'behind'}"
     )
-    return made("texts", f"affixslot{before}", f"[{code} for v in {several.code}]", name, several, text)
+    return compound("texts", f"affixslot{before}", f"[{code} for v in {several.code}]", name, several, text)
 
 
 def ordered(kind: Kind) -> Operator:
@@ -244,7 +254,7 @@ def ordered(kind: Kind) -> Operator:
         if "fromkeys" in code:
             code = "[v for i, v in enumerate({0}) if v not in {0}[:i]]"
         name = scene.choose(*names)
-        return made(kind, code, code.format(several.code), name.format(several.name), several, one=name.format(several.one))
+        return compound(kind, code, code.format(several.code), name.format(several.name), several, singular=name.format(several.singular))
 
     return operator
 
@@ -276,7 +286,9 @@ def part(kind: Kind) -> Operator:
             code, names = scene.rng.choice(counted)
             count = scene.few()
         name = scene.choose(*names)
-        return made(kind, code, code.format(several.code, count), name.format(several.name), several, one=name.format(several.one))
+        return compound(
+            kind, code, code.format(several.code, count), name.format(several.name), several, singular=name.format(several.singular)
+        )
 
     return operator
 
@@ -285,7 +297,7 @@ def running(scene: Scene, depth: int) -> Term:
     """The sums so far."""
     several = scene.numbers()
     code = f"[sum({several.code}[:i + 1]) for i in range(len({several.code}))]"
-    return made(
+    return compound(
         "numbers",
         "running",
         code,
@@ -298,11 +310,11 @@ def shares(scene: Scene, depth: int) -> Term:
     """Each number's part of the sum, in percent."""
     several = scene.numbers()
     code = f"[v / sum({several.code}) * 100 for v in {several.code}]"
-    return made(
+    return compound(
         "numbers",
         "shares",
         code,
-        scene.choose(f"{several.name}_as_percent_of_total", f"{several.one}_percentages", f"percentages_of_{several.name}"),
+        scene.choose(f"{several.name}_as_percent_of_total", f"{several.singular}_percentages", f"percentages_of_{several.name}"),
         several,
     )
 
@@ -317,7 +329,7 @@ def merged(scene: Scene, depth: int) -> Term:
         )
     )
     tight = not code.startswith("{0} +")
-    return made(
+    return compound(
         "texts", code, code.format(left.code, right.code), scene.choose(*names).format(x=left.name, y=right.name), left, right, tight=tight
     )
 
@@ -325,13 +337,13 @@ def merged(scene: Scene, depth: int) -> Term:
 def words_of(scene: Scene, depth: int) -> Term:
     """The words of a text."""
     text = scene.text()
-    return made(
+    return compound(
         "texts",
         "split",
         f"{text.code}.split()",
         scene.choose(f"words_of_{text.name}", f"{text.name}_words", f"words_in_{text.name}"),
         text,
-        one=f"word_of_{text.name}",
+        singular=f"word_of_{text.name}",
     )
 
 
@@ -354,25 +366,25 @@ def keys(scene: Scene, depth: int) -> Term:
         )
     )
     amount = scene.amount(5, 45) if "{n}" in code else ""
-    return made("texts", code[:28], code.format(ledger.code, n=amount), scene.choose(*names).format(x=ledger.name), ledger)
+    return compound("texts", code[:28], code.format(ledger.code, n=amount), scene.choose(*names).format(x=ledger.name), ledger)
 
 
-def held(scene: Scene, depth: int) -> Term:
+def ledger_values(scene: Scene, depth: int) -> Term:
     """The numbers of a dict."""
     ledger = scene.term("ledger", depth)
-    return made(
+    return compound(
         "numbers",
         "values",
         f"list({ledger.code}.values())",
         scene.choose(f"values_of_{ledger.name}", f"numbers_in_{ledger.name}"),
         ledger,
-        one=f"value_of_{ledger.name}",
+        singular=f"value_of_{ledger.name}",
     )
 
 
 NUMBERS: tuple[Operator, ...] = (
     numbers_beyond, numbers_beyond, numbers_beyond, numbers_that_are, numbers_that_are, numbers_mapped, numbers_mapped, numbers_with,
-    capped, pairwise, lengths, ordered("numbers"), part("numbers"), running, shares, held,
+    capped, pairwise, lengths, ordered("numbers"), part("numbers"), running, shares, ledger_values,
 )  # fmt: skip
 TEXTS: tuple[Operator, ...] = (
     texts_that, texts_that, texts_that, texts_mapped, texts_mapped, texts_with, ordered("texts"), ordered("texts"), part("texts"), merged,

@@ -1,7 +1,7 @@
 """Operators that answer a number."""
 
 from inference_worker.forge.composition.scene import Operator, Scene
-from inference_worker.forge.composition.term import Term, made
+from inference_worker.forge.composition.term import Term, compound
 
 
 def _operand(scene: Scene, depth: int) -> Term:
@@ -17,7 +17,7 @@ def plus(scene: Scene, depth: int) -> Term:
     """Two numbers added."""
     left, right = _operand(scene, depth), _operand(scene, 0)
     name = scene.choose(f"{left.name}_plus_{right.name}", f"sum_of_{left.name}_and_{right.name}", f"{left.name}_and_{right.name}_together")
-    return made("number", "plus", f"{left.code} + {right.code}", name, left, right, tight=False, sentence=True)
+    return compound("number", "plus", f"{left.code} + {right.code}", name, left, right, tight=False, sentence=True)
 
 
 def minus(scene: Scene, depth: int) -> Term:
@@ -30,7 +30,7 @@ def minus(scene: Scene, depth: int) -> Term:
         f"difference_between_{left.name}_and_{right.name}",
         f"{left.name}_after_{right.name}",
     )
-    return made("number", "minus", f"{left.code} - {right.inside()}", name, left, right, tight=False, sentence=True)
+    return compound("number", "minus", f"{left.code} - {right.inside()}", name, left, right, tight=False, sentence=True)
 
 
 def times(scene: Scene, depth: int) -> Term:
@@ -39,7 +39,7 @@ def times(scene: Scene, depth: int) -> Term:
     name = scene.choose(
         f"{left.name}_times_{right.name}", f"{left.name}_multiplied_by_{right.name}", f"product_of_{left.name}_and_{right.name}"
     )
-    return made("number", "times", f"{left.inside()} * {right.inside()}", name, left, right, sentence=True)
+    return compound("number", "times", f"{left.inside()} * {right.inside()}", name, left, right, sentence=True)
 
 
 def product_and(scene: Scene, depth: int) -> Term:
@@ -47,7 +47,7 @@ def product_and(scene: Scene, depth: int) -> Term:
     first, second, third = scene.number(), scene.number(), _operand(scene, depth)
     sign, word = (("+", "plus"), ("-", "minus"))[scene.chance(0.5)]
     name = f"{first.name}_times_{second.name}_{word}_{third.name}"
-    return made(
+    return compound(
         "number",
         f"times_{word}",
         f"{first.code} * {second.code} {sign} {third.inside()}",
@@ -64,7 +64,7 @@ def per(scene: Scene, depth: int) -> Term:
     """One divided by the other."""
     left, right = _operand(scene, depth), scene.number()
     name = scene.choose(f"{left.name}_per_{right.name}", f"{left.name}_divided_by_{right.name}", f"ratio_of_{left.name}_to_{right.name}")
-    return made("number", "per", f"{left.inside()} / {right.code}", name, left, right, sentence=True)
+    return compound("number", "per", f"{left.inside()} / {right.code}", name, left, right, sentence=True)
 
 
 def percent(scene: Scene, depth: int) -> Term:
@@ -73,7 +73,7 @@ def percent(scene: Scene, depth: int) -> Term:
     name = scene.choose(
         f"{left.name}_as_percent_of_{right.name}", f"{left.name}_percent_of_{right.name}", f"percentage_of_{left.name}_in_{right.name}"
     )
-    return made("number", "percent", f"{left.inside()} / {right.code} * 100", name, left, right, sentence=True)
+    return compound("number", "percent", f"{left.inside()} / {right.code} * 100", name, left, right, sentence=True)
 
 
 def with_amount(scene: Scene, depth: int) -> Term:
@@ -89,7 +89,7 @@ def with_amount(scene: Scene, depth: int) -> Term:
     )
     word = scene.choose(*names)
     code = f"{left.inside()} {sign} {amount}"
-    return made("number", f"amount{sign}", code, f"{left.name}_{word}", left, tight=sign in "*/", sentence=True)
+    return compound("number", f"amount{sign}", code, f"{left.name}_{word}", left, tight=sign in "*/", sentence=True)
 
 
 def larger(scene: Scene, depth: int) -> Term:
@@ -98,7 +98,7 @@ def larger(scene: Scene, depth: int) -> Term:
     high = scene.chance(0.5)
     words = ("larger_of", "higher_of", "maximum_of", "greater_of") if high else ("smaller_of", "lower_of", "minimum_of")
     name = f"{scene.choose(*words)}_{left.name}_and_{right.name}"
-    return made("number", f"larger{high}", f"{'max' if high else 'min'}({left.code}, {right.code})", name, left, right, sentence=True)
+    return compound("number", f"larger{high}", f"{'max' if high else 'min'}({left.code}, {right.code})", name, left, right, sentence=True)
 
 
 def gap(scene: Scene, depth: int) -> Term:
@@ -108,7 +108,7 @@ def gap(scene: Scene, depth: int) -> Term:
         f"absolute_difference_of_{left.name}_and_{right.name}", f"gap_between_{left.name}_and_{right.name}",
         f"distance_between_{left.name}_and_{right.name}",
     )  # fmt: skip
-    return made("number", "gap", f"abs({left.code} - {right.code})", name, left, right, sentence=True)
+    return compound("number", "gap", f"abs({left.code} - {right.code})", name, left, right, sentence=True)
 
 
 def rounded(scene: Scene, depth: int) -> Term:
@@ -116,24 +116,24 @@ def rounded(scene: Scene, depth: int) -> Term:
     left = scene.term("number", depth)
     whole = scene.chance(0.6)
     name = scene.choose(f"rounded_{left.name}", f"{left.name}_rounded") if whole else f"{left.name}_to_two_decimals"
-    return made("number", f"round{whole}", f"round({left.code})" if whole else f"round({left.code}, 2)", name, left)
+    return compound("number", f"round{whole}", f"round({left.code})" if whole else f"round({left.code}, 2)", name, left)
 
 
 def total(scene: Scene, depth: int) -> Term:
     """The sum of a list."""
     several = scene.term("numbers", depth)
     name = scene.choose(
-        f"total_{several.name}", f"total_{several.one}", f"sum_of_{several.name}", f"sum_{several.name}", f"total_of_{several.name}"
+        f"total_{several.name}", f"total_{several.singular}", f"sum_of_{several.name}", f"sum_{several.name}", f"total_of_{several.name}"
     )
-    return made("number", "sum", f"sum({several.code})", name, several)
+    return compound("number", "sum", f"sum({several.code})", name, several)
 
 
 def average(scene: Scene, depth: int) -> Term:
     """The mean, 0 of nothing."""
     several = scene.numbers() if scene.chance(0.5) else scene.term("numbers", depth)
-    name = scene.choose(f"average_{several.one}", f"mean_{several.one}", f"average_{several.name}", f"average_of_{several.name}")
+    name = scene.choose(f"average_{several.singular}", f"mean_{several.singular}", f"average_{several.name}", f"average_of_{several.name}")
     code = f"sum({several.code}) / len({several.code}) if {several.code} else 0"
-    return made("number", "mean", code, name, several, tight=False)
+    return compound("number", "mean", code, name, several, tight=False)
 
 
 def extreme(scene: Scene, depth: int) -> Term:
@@ -144,28 +144,28 @@ def extreme(scene: Scene, depth: int) -> Term:
     call = "max" if high else "min"
     slot = several.shape == "N"
     code = f"{call}({several.code}) if {several.code} else None" if slot else f"{call}({several.code}, default=None)"
-    return made("number", f"extreme{high}", code, f"{scene.choose(*words)}_{several.one}", several, tight=not slot, sentence=True)
+    return compound("number", f"extreme{high}", code, f"{scene.choose(*words)}_{several.singular}", several, tight=not slot, sentence=True)
 
 
 def spread(scene: Scene, depth: int) -> Term:
     """From the smallest to the largest."""
     several = scene.numbers()
-    name = scene.choose(f"{several.one}_range", f"range_of_{several.name}", f"{several.one}_spread", f"spread_of_{several.name}")
-    return made("number", "spread", f"max({several.code}) - min({several.code})", name, several, tight=False, sentence=True)
+    name = scene.choose(f"{several.singular}_range", f"range_of_{several.name}", f"{several.singular}_spread", f"spread_of_{several.name}")
+    return compound("number", "spread", f"max({several.code}) - min({several.code})", name, several, tight=False, sentence=True)
 
 
 def count(scene: Scene, depth: int) -> Term:
     """How many."""
     several = scene.term(scene.rng.choice(("numbers", "texts", "rows")), depth)
     name = scene.choose(f"count_{several.name}", f"number_of_{several.name}", f"how_many_{several.name}", f"count_of_{several.name}")
-    return made("number", "count", f"len({several.code})", name, several)
+    return compound("number", "count", f"len({several.code})", name, several)
 
 
 def median(scene: Scene, depth: int) -> Term:
     """The middle one of the sorted."""
     several = scene.numbers(3)
-    name = scene.choose(f"median_{several.one}", f"median_of_{several.name}", f"middle_{several.one}")
-    return made("number", "median", f"sorted({several.code})[len({several.code}) // 2]", name, several)
+    name = scene.choose(f"median_{several.singular}", f"median_of_{several.name}", f"middle_{several.singular}")
+    return compound("number", "median", f"sorted({several.code})[len({several.code}) // 2]", name, several)
 
 
 def product(scene: Scene, depth: int) -> Term:
@@ -175,7 +175,7 @@ def product(scene: Scene, depth: int) -> Term:
         f"sum_of_{left.name}_times_{right.name}", f"total_of_{left.name}_times_{right.name}", f"dot_product_of_{left.name}_and_{right.name}"
     )
     code = f"sum(x * y for x, y in zip({left.code}, {right.code}))"
-    return made("number", "dot", code, name, left, right, sentence=True)
+    return compound("number", "dot", code, name, left, right, sentence=True)
 
 
 def difference_of_totals(scene: Scene, depth: int) -> Term:
@@ -186,16 +186,16 @@ def difference_of_totals(scene: Scene, depth: int) -> Term:
         f"{left.name}_total_minus_{right.name}_total",
         f"sum_of_{left.name}_minus_sum_of_{right.name}",
     )
-    return made("number", "sums-", f"sum({left.code}) - sum({right.code})", name, left, right, tight=False, sentence=True)
+    return compound("number", "sums-", f"sum({left.code}) - sum({right.code})", name, left, right, tight=False, sentence=True)
 
 
 def length(scene: Scene, depth: int) -> Term:
     """How long a text is, or how many words it has."""
     text = scene.term("text", depth)
     if scene.chance(0.5):
-        return made("number", "length", f"len({text.code})", scene.choose(f"length_of_{text.name}", f"{text.name}_length"), text)
+        return compound("number", "length", f"len({text.code})", scene.choose(f"length_of_{text.name}", f"{text.name}_length"), text)
     name = scene.choose(f"words_in_{text.name}", f"word_count_of_{text.name}", f"{text.name}_word_count", f"number_of_words_in_{text.name}")
-    return made("number", "words", f"len({text.inside()}.split())", name, text)
+    return compound("number", "words", f"len({text.inside()}.split())", name, text)
 
 
 def occurrences(scene: Scene, depth: int) -> Term:
@@ -203,11 +203,11 @@ def occurrences(scene: Scene, depth: int) -> Term:
     if scene.chance(0.5):
         text, letter = scene.text(), scene.letter()
         name = scene.choose(f"count_in_{text.name}", f"occurrences_in_{text.name}", f"how_often_in_{text.name}")
-        return made("number", "occurrences", f"{text.code}.count({letter})", name, text)
+        return compound("number", "occurrences", f"{text.code}.count({letter})", name, text)
     texts = scene.texts()
     word = scene.word(texts.code)
     name = scene.choose(f"occurrences_in_{texts.name}", f"count_in_{texts.name}", f"times_in_{texts.name}")
-    return made("number", "occurrences", f"{texts.code}.count({word})", name, texts)
+    return compound("number", "occurrences", f"{texts.code}.count({word})", name, texts)
 
 
 def of_ledger(scene: Scene, depth: int) -> Term:
@@ -215,19 +215,21 @@ def of_ledger(scene: Scene, depth: int) -> Term:
     ledger = scene.term("ledger", depth)
     match scene.rng.randrange(4):
         case 0:
-            return made(
+            return compound(
                 "number", "vsum", f"sum({ledger.code}.values())", scene.choose(f"total_{ledger.name}", f"sum_of_{ledger.name}"), ledger
             )
         case 1:
             code = f"sum({ledger.code}.values()) / len({ledger.code}) if {ledger.code} else 0"
-            return made("number", "vmean", code, scene.choose(f"average_{ledger.name}", f"mean_of_{ledger.name}"), ledger, tight=False)
+            return compound("number", "vmean", code, scene.choose(f"average_{ledger.name}", f"mean_of_{ledger.name}"), ledger, tight=False)
         case 2:
             high = scene.chance(0.5)
             words = ("highest", "largest", "maximum") if high else ("lowest", "smallest", "minimum")
             code = f"{'max' if high else 'min'}({ledger.code}.values())"
-            return made("number", f"vextreme{high}", code, f"{scene.choose(*words)}_of_{ledger.name}", ledger)
+            return compound("number", f"vextreme{high}", code, f"{scene.choose(*words)}_of_{ledger.name}", ledger)
         case _:
-            return made("number", "vcount", f"len({ledger.code})", scene.choose(f"count_{ledger.name}", f"number_of_{ledger.name}"), ledger)
+            return compound(
+                "number", "vcount", f"len({ledger.code})", scene.choose(f"count_{ledger.name}", f"number_of_{ledger.name}"), ledger
+            )
 
 
 def share(scene: Scene, depth: int) -> Term:
@@ -235,7 +237,7 @@ def share(scene: Scene, depth: int) -> Term:
     ledger = scene.ledger()
     key = scene.word(ledger.code)
     name = scene.choose(f"percent_of_{ledger.name}", f"share_of_{ledger.name}_in_percent", f"percentage_of_{ledger.name}")
-    return made("number", "share", f"{ledger.code}.get({key}, 0) / sum({ledger.code}.values()) * 100", name, ledger, sentence=True)
+    return compound("number", "share", f"{ledger.code}.get({key}, 0) / sum({ledger.code}.values()) * 100", name, ledger, sentence=True)
 
 
 def position(scene: Scene, depth: int) -> Term:
@@ -243,14 +245,14 @@ def position(scene: Scene, depth: int) -> Term:
     texts = scene.texts(distinct=True)
     word = scene.word(texts.code)
     name = scene.choose(f"position_in_{texts.name}", f"index_in_{texts.name}", f"place_in_{texts.name}")
-    return made("number", "position", f"{texts.code}.index({word}) if {word} in {texts.code} else -1", name, texts, tight=False)
+    return compound("number", "position", f"{texts.code}.index({word}) if {word} in {texts.code} else -1", name, texts, tight=False)
 
 
 def distinct(scene: Scene, depth: int) -> Term:
     """How many different ones."""
     several = scene.term("texts", depth)
     name = scene.choose(f"count_unique_{several.name}", f"number_of_distinct_{several.name}", f"number_of_different_{several.name}")
-    return made("number", "distinct", f"len(set({several.code}))", name, several)
+    return compound("number", "distinct", f"len(set({several.code}))", name, several)
 
 
 OPERATORS: tuple[Operator, ...] = (

@@ -101,25 +101,25 @@ def declined(d: Draw) -> Method:
             break
     else:
         raise ValueError("no selector named a slot that it needs")
-    gone = d.rng.choice(named)
-    held = re.search(rf"in self\.{gone}\b|\(self\.{gone}[,)]|self\.{gone}\.(append|items|values)", method.body) is not None
+    missing = d.rng.choice(named)
+    as_container = re.search(rf"in self\.{missing}\b|\(self\.{missing}[,)]|self\.{missing}\.(append|items|values)", method.body) is not None
     if fields and d.rng.random() < 0.6:
-        gone = d.rng.choice(fields)
+        missing = d.rng.choice(fields)
         for name, maker in d.slots.items():
-            d.slots[name] = _without_field(gone, maker)
-        why = f"no {gone} in the rows"
-    elif held and d.rng.random() < 0.25 and not _holds_text(d, gone):
-        d.slots[gone] = values.short_text
-        why = f"{gone} is a text"
+            d.slots[name] = _without_field(missing, maker)
+        why = f"no {missing} in the rows"
+    elif as_container and d.rng.random() < 0.25 and not _holds_text(d, missing):
+        d.slots[missing] = values.short_text
+        why = f"{missing} is a text"
     else:
-        del d.slots[gone]
-        d.shunned.update(gone.split("_"))
-        why = f"no slot for {gone}"
-    d.arguments[:] = [(keyword, _without(gone, maker)) for keyword, maker in d.arguments]
+        del d.slots[missing]
+        d.shunned.update(missing.split("_"))
+        why = f"no slot for {missing}"
+    d.arguments[:] = [(keyword, _without(missing, maker)) for keyword, maker in d.arguments]
     d.crowded = max(d.crowded, 0.3)
 
     def declines(slots: Slots, *args: Any) -> Any:
-        raise BodyDeclined(gone)
+        raise BodyDeclined(missing)
 
     return Method(method.selector, f'decline("{why}")', declines)
 
@@ -133,31 +133,31 @@ def _holds_text(d: Draw, slot: str) -> bool:
     return isinstance(slots[slot], str)
 
 
-def _without_field(gone: str, maker: Maker) -> Maker:
+def _without_field(field: str, maker: Maker) -> Maker:
     """Rows that lack a field; other values as they are."""
 
     def less(row: Any) -> Any:
         if isinstance(row, StandIn):
-            return StandIn({name: item for name, item in row._slots.items() if name != gone})
-        return {name: item for name, item in row.items() if name != gone} if isinstance(row, dict) else row
+            return StandIn({name: value for name, value in row._slots.items() if name != field})
+        return {name: value for name, value in row.items() if name != field} if isinstance(row, dict) else row
 
-    def made(rng: Random, slots: Slots) -> Any:
+    def make(rng: Random, slots: Slots) -> Any:
         content = maker(rng, slots)
         return [less(row) for row in content] if isinstance(content, list) else content
 
-    return made
+    return make
 
 
-def _without(gone: str, maker: Maker) -> Maker:
+def _without(missing: str, maker: Maker) -> Maker:
     """An argument of a message whose slot is not there, or is not what it was."""
 
-    def made(rng: Random, slots: Slots) -> Any:
+    def make(rng: Random, slots: Slots) -> Any:
         try:
-            return maker(rng, {name: item for name, item in slots.items() if name != gone})
+            return maker(rng, {name: value for name, value in slots.items() if name != missing})
         except (KeyError, AttributeError):
             return rng.choice(WORDS)
 
-    return made
+    return make
 
 
 class Unsuitable(Exception):

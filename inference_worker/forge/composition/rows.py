@@ -6,7 +6,7 @@ from typing import Any
 
 from inference_worker.forge import words
 from inference_worker.forge.composition.scene import Operator, Scene
-from inference_worker.forge.composition.term import Fields, Term, made
+from inference_worker.forge.composition.term import Fields, Term, compound
 from inference_worker.forge.values import Slots
 
 
@@ -61,13 +61,15 @@ def condition(scene: Scene, rows: Term) -> tuple[str, str, str, tuple[Term, ...]
             return f"{fields.of('r', label)}.startswith({scene.letter()})", f"with_{label}_starting_with", "", ()
 
 
-def kept(scene: Scene, depth: int) -> Term:
+def filtered(scene: Scene, depth: int) -> Term:
     """The rows that pass a test."""
     rows = scene.rows()
     test, after, before, others = condition(scene, rows)
     name = "_".join(filter(None, (before, rows.name, after)))
-    one = "_".join(filter(None, (before, rows.one, after)))
-    term = made("rows", f"where[{after[:5]}{before[:3]}]", f"[r for r in {rows.code} if {test}]", name, rows, *others, one=one)
+    singular = "_".join(filter(None, (before, rows.singular, after)))
+    term = compound(
+        "rows", f"where[{after[:5]}{before[:3]}]", f"[r for r in {rows.code} if {test}]", name, rows, *others, singular=singular
+    )
     return replace(term, fields=rows.fields)
 
 
@@ -81,7 +83,7 @@ def ordered(scene: Scene, depth: int) -> Term:
     by = f"key=lambda r: {fields.of('r', field)}"
     match scene.rng.randrange(3):
         case 0:
-            term = made(
+            term = compound(
                 "rows",
                 "sortby",
                 f"sorted({rows.code}, {by})",
@@ -89,7 +91,7 @@ def ordered(scene: Scene, depth: int) -> Term:
                 rows,
             )
         case 1:
-            term = made(
+            term = compound(
                 "rows",
                 "sortbydown",
                 f"sorted({rows.code}, {by}, reverse=True)",
@@ -97,7 +99,7 @@ def ordered(scene: Scene, depth: int) -> Term:
                 rows,
             )
         case _:
-            term = made(
+            term = compound(
                 "rows",
                 "topby",
                 f"sorted({rows.code}, {by}, reverse=True)[:{scene.few()}]",
@@ -130,10 +132,10 @@ def numbers(scene: Scene, depth: int) -> Term:
     if len(fields.numbers) > 1 and scene.chance(0.3):
         first, second = fields.numbers
         code = _column(scene, rows, f"{fields.of('r', first)} * {fields.of('r', second)}")
-        return made("numbers", "columns*", f"[{code}]", f"{first}_times_{second}_of_{rows.name}", rows)
+        return compound("numbers", "columns*", f"[{code}]", f"{first}_times_{second}_of_{rows.name}", rows)
     many = words.plural(field) if not field.endswith("s") else field
     name = scene.choose(f"{many}_of_{rows.name}", f"{many}_of_all_{rows.name}" if "_" not in rows.name else f"{many}_of_{rows.name}")
-    return made("numbers", "column", f"[{_column(scene, rows, fields.of('r', field))}]", name, rows, one=f"{field}_of_{rows.name}")
+    return compound("numbers", "column", f"[{_column(scene, rows, fields.of('r', field))}]", name, rows, singular=f"{field}_of_{rows.name}")
 
 
 def labels(scene: Scene, depth: int) -> Term:
@@ -142,13 +144,13 @@ def labels(scene: Scene, depth: int) -> Term:
     fields = _fields(rows)
     field = fields.texts[0] if fields.texts and scene.chance(0.25) else fields.label
     many = words.plural(field)
-    return made(
+    return compound(
         "texts",
         "labels",
         f"[{_column(scene, rows, fields.of('r', field))}]",
-        scene.choose(f"{many}_of_{rows.name}", f"{rows.one}_{many}" if "_" not in rows.one else f"{many}_of_{rows.name}"),
+        scene.choose(f"{many}_of_{rows.name}", f"{rows.singular}_{many}" if "_" not in rows.singular else f"{many}_of_{rows.name}"),
         rows,
-        one=f"{field}_of_{rows.name}",
+        singular=f"{field}_of_{rows.name}",
     )
 
 
@@ -156,16 +158,16 @@ def total(scene: Scene, depth: int) -> Term:
     """The sum of a number over rows."""
     column = numbers(scene, depth)
     if not column.code.startswith("["):
-        return made("number", "sum", f"sum({column.code})", f"total_{column.one}", column)
-    name = scene.choose(f"total_{column.one}", f"sum_of_{column.name}", f"total_of_{column.name}")
-    return made("number", "sum", f"sum({column.code[1:-1]})", name, column)
+        return compound("number", "sum", f"sum({column.code})", f"total_{column.singular}", column)
+    name = scene.choose(f"total_{column.singular}", f"sum_of_{column.name}", f"total_of_{column.name}")
+    return compound("number", "sum", f"sum({column.code[1:-1]})", name, column)
 
 
 def count(scene: Scene, depth: int) -> Term:
     """How many rows pass a test."""
-    rows = kept(scene, depth)
+    rows = filtered(scene, depth)
     name = scene.choose(f"count_{rows.name}", f"number_of_{rows.name}", f"how_many_{rows.name}")
-    return made("number", "count", f"len({rows.code})", name, rows)
+    return compound("number", "count", f"len({rows.code})", name, rows)
 
 
 def most(scene: Scene, depth: int) -> Term:
@@ -178,14 +180,14 @@ def most(scene: Scene, depth: int) -> Term:
     word = scene.choose("highest", "largest", "most", "biggest") if high else scene.choose("lowest", "smallest", "least")
     code = fields.of(f"{'max' if high else 'min'}({rows.code}, key=lambda r: {fields.of('r', field)})", fields.label)
     name = scene.choose(
-        f"{fields.label}_of_{rows.one}_with_{word}_{field}",
+        f"{fields.label}_of_{rows.singular}_with_{word}_{field}",
         f"{fields.label}_with_{word}_{field}",
-        f"{word}_{field}_{rows.one}_{fields.label}",
+        f"{word}_{field}_{rows.singular}_{fields.label}",
     )
-    return made("text", f"most{high}", code, name, rows)
+    return compound("text", f"most{high}", code, name, rows)
 
 
-def found(scene: Scene, depth: int) -> Term:
+def total_for(scene: Scene, depth: int) -> Term:
     """A number of the row with this text; None if there is none."""
     rows = scene.rows()
     fields = _fields(rows)
@@ -199,7 +201,7 @@ def found(scene: Scene, depth: int) -> Term:
 
     value = scene.argument(fields.label, near)
     code = f"sum({fields.of('r', field)} for r in {rows.code} if {fields.of('r', fields.label)} == {value})"
-    return made(
+    return compound(
         "number",
         "totalfor",
         code,
@@ -214,14 +216,14 @@ def every(scene: Scene, depth: int) -> Term:
     test, after, before, others = condition(scene, rows)
     whole = scene.chance(0.4)
     if after:
-        name = f"all_{rows.name}_{after}" if whole else scene.choose(f"any_{rows.one}_{after}", f"has_{rows.one}_{after}")
+        name = f"all_{rows.name}_{after}" if whole else scene.choose(f"any_{rows.singular}_{after}", f"has_{rows.singular}_{after}")
     else:
         name = (
             f"are_all_{rows.name}_{before}"
             if whole
-            else scene.choose(f"any_{before}_{rows.one}", f"has_{before}_{rows.one}", f"is_any_{rows.one}_{before}")
+            else scene.choose(f"any_{before}_{rows.singular}", f"has_{before}_{rows.singular}", f"is_any_{rows.singular}_{before}")
         )
-    return made("truth", f"rows{whole}[{after[:5]}]", f"{'all' if whole else 'any'}({test} for r in {rows.code})", name, rows, *others)
+    return compound("truth", f"rows{whole}[{after[:5]}]", f"{'all' if whole else 'any'}({test} for r in {rows.code})", name, rows, *others)
 
 
 def ledger(scene: Scene, depth: int) -> Term:
@@ -231,30 +233,34 @@ def ledger(scene: Scene, depth: int) -> Term:
             source = scene.ledger()
             sign, word = scene.rng.choice(((">", "above"), ("<", "below"), (">=", "at_least")))
             code = f"{{k: v for k, v in {source.code}.items() if v {sign} {scene.amount(5, 40)}}}"
-            return made("ledger", f"entries{sign}", code, scene.choose(f"{source.name}_{word}", f"{source.name}_entries_{word}"), source)
+            return compound(
+                "ledger", f"entries{sign}", code, scene.choose(f"{source.name}_{word}", f"{source.name}_entries_{word}"), source
+            )
         case 2:
             source = scene.ledger()
             change, names = scene.rng.choice(
                 (("v * 2", "doubled_{}"), ("v + 1", "{}_plus_one"), ("v / 2", "halved_{}"), ("round(v)", "rounded_{}"))
             )
-            return made("ledger", change, f"{{k: {change} for k, v in {source.code}.items()}}", names.format(source.name), source)
+            return compound("ledger", change, f"{{k: {change} for k, v in {source.code}.items()}}", names.format(source.name), source)
         case 3:
             left, right = scene.texts(distinct=True), scene.numbers(3)
-            name = scene.choose(f"{left.name}_to_{right.name}", f"{right.name}_by_{left.one}", f"{left.name}_with_{right.name}_as_dict")
-            return made("ledger", "zip", f"dict(zip({left.code}, {right.code}))", name, left, right)
+            name = scene.choose(
+                f"{left.name}_to_{right.name}", f"{right.name}_by_{left.singular}", f"{left.name}_with_{right.name}_as_dict"
+            )
+            return compound("ledger", "zip", f"dict(zip({left.code}, {right.code}))", name, left, right)
         case 4:
             several = scene.term("texts", min(depth, 1))
             name = scene.choose(
-                f"{several.one}_counts", f"counts_of_{several.name}", f"frequency_of_{several.name}", f"tally_of_{several.name}"
+                f"{several.singular}_counts", f"counts_of_{several.name}", f"frequency_of_{several.name}", f"tally_of_{several.name}"
             )
-            return made("ledger", "tally", f"{{v: {several.code}.count(v) for v in {several.code}}}", name, several)
+            return compound("ledger", "tally", f"{{v: {several.code}.count(v) for v in {several.code}}}", name, several)
         case 5:
             several = scene.texts()
-            return made(
+            return compound(
                 "ledger",
                 "lengthmap",
                 f"{{v: len(v) for v in {several.code}}}",
-                scene.choose(f"{several.one}_lengths_by_{several.one}", f"length_of_each_{several.one}"),
+                scene.choose(f"{several.singular}_lengths_by_{several.singular}", f"length_of_each_{several.singular}"),
                 several,
             )
         case _:
@@ -263,11 +269,11 @@ def ledger(scene: Scene, depth: int) -> Term:
             if not fields.numbers:
                 return scene.ledger()
             field = scene.rng.choice(fields.numbers)
-            return made(
+            return compound(
                 "ledger",
                 "index",
                 f"{{{fields.of('r', fields.label)}: {fields.of('r', field)} for r in {rows.code}}}",
-                scene.choose(f"{field}_by_{fields.label}", f"{fields.label}_to_{field}", f"{field}_of_each_{rows.one}"),
+                scene.choose(f"{field}_by_{fields.label}", f"{fields.label}_to_{field}", f"{field}_of_each_{rows.singular}"),
                 rows,
             )
 
@@ -297,7 +303,7 @@ def grouped(scene: Scene, depth: int) -> Term:
                     f"group_{words.plural(fields.label)}_by_{key}",
                 ),
             )
-    return made("pairs", f"group{step[:11]}{step[-3:]}", f"groups = {{}}\nfor r in {rows.code}:\n    {step}\nreturn groups", name, rows)
+    return compound("pairs", f"group{step[:11]}{step[-3:]}", f"groups = {{}}\nfor r in {rows.code}:\n    {step}\nreturn groups", name, rows)
 
 
 def paired(scene: Scene, depth: int) -> Term:
@@ -305,7 +311,7 @@ def paired(scene: Scene, depth: int) -> Term:
     match scene.rng.randrange(8):
         case 0:
             left, right = scene.texts(), scene.numbers()
-            return made(
+            return compound(
                 "pairs",
                 "ziplist",
                 f"[[x, y] for x, y in zip({left.code}, {right.code})]",
@@ -315,7 +321,7 @@ def paired(scene: Scene, depth: int) -> Term:
             )
         case 1:
             left, right = scene.ledger(), scene.ledger()
-            return made(
+            return compound(
                 "pairs",
                 "mergedict",
                 f"{{**{left.code}, **{right.code}}}",
@@ -325,7 +331,7 @@ def paired(scene: Scene, depth: int) -> Term:
             )
         case 2:
             source = scene.ledger()
-            return made(
+            return compound(
                 "pairs",
                 "invert",
                 f"{{v: k for k, v in {source.code}.items()}}",
@@ -334,17 +340,17 @@ def paired(scene: Scene, depth: int) -> Term:
             )
         case 3:
             several = scene.numbers()
-            return made(
+            return compound(
                 "pairs",
                 "ends",
                 f"[min({several.code}), max({several.code})]",
-                scene.choose(f"lowest_and_highest_{several.one}", f"min_and_max_{several.one}"),
+                scene.choose(f"lowest_and_highest_{several.singular}", f"min_and_max_{several.singular}"),
                 several,
             )
         case 4:
             several, size = scene.numbers(4), scene.few()
             code = f"[{several.code}[i:i + {size}] for i in range(0, len({several.code}), {size})]"
-            return made(
+            return compound(
                 "pairs",
                 "chunks",
                 code,
@@ -354,7 +360,7 @@ def paired(scene: Scene, depth: int) -> Term:
         case 5:
             several = scene.texts()
             groups = f"groups = {{}}\nfor v in {several.code}:\n    groups.setdefault(v[0], []).append(v)\nreturn groups"
-            return made(
+            return compound(
                 "pairs",
                 "byletter",
                 groups,
@@ -363,7 +369,7 @@ def paired(scene: Scene, depth: int) -> Term:
             )
         case 6:
             source = scene.ledger()
-            return made(
+            return compound(
                 "pairs",
                 "lines",
                 f"[f'{{k}}: {{v}}' for k, v in {source.code}.items()]",
@@ -372,7 +378,7 @@ def paired(scene: Scene, depth: int) -> Term:
             )
         case _:
             several = scene.texts()
-            return made(
+            return compound(
                 "pairs",
                 "numbered",
                 f"[f'{{i + 1}}. {{v}}' for i, v in enumerate({several.code})]",
@@ -381,11 +387,11 @@ def paired(scene: Scene, depth: int) -> Term:
             )
 
 
-ROWS: tuple[Operator, ...] = (kept, kept, kept, ordered)
+ROWS: tuple[Operator, ...] = (filtered, filtered, filtered, ordered)
 LEDGERS: tuple[Operator, ...] = (ledger,)
 PAIRS: tuple[Operator, ...] = (grouped, grouped, paired, paired, paired)
 IN_NUMBERS: tuple[Operator, ...] = (numbers, numbers, numbers)
 IN_TEXTS: tuple[Operator, ...] = (labels, labels, labels)
-IN_NUMBER: tuple[Operator, ...] = (total, total, total, total, count, count, found)
+IN_NUMBER: tuple[Operator, ...] = (total, total, total, total, count, count, total_for)
 IN_TEXT: tuple[Operator, ...] = (most, most, most)
 IN_TRUTH: tuple[Operator, ...] = (every, every)

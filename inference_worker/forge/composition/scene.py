@@ -86,8 +86,8 @@ class Scene:
         """A slot with a list of numbers."""
         whole = self.chance(0.75)
         maker = values.list_of(values.whole(-15, 60) if self.chance(0.15) else values.whole(0, 60), least, 6)
-        many, one = self.draw.things(maker if whole else values.list_of(values.decimal(0, 60, 1), least, 6), words.SERIES)
-        return Term("numbers", f"self.{many}", many, "N", one, whole=whole)
+        many, singular = self.draw.things(maker if whole else values.list_of(values.decimal(0, 60, 1), least, 6), words.SERIES)
+        return Term("numbers", f"self.{many}", many, "N", singular, whole=whole)
 
     def texts(self, distinct: bool = False) -> Term:
         """A slot with a list of words, some of them twice."""
@@ -99,8 +99,8 @@ class Scene:
                 texts.insert(rng.randint(0, len(texts)), rng.choice(texts))
             return texts
 
-        many, one = self.draw.things(with_repeats)
-        return Term("texts", f"self.{many}", many, "T", one)
+        many, singular = self.draw.things(with_repeats)
+        return Term("texts", f"self.{many}", many, "T", singular)
 
     def ledger(self) -> Term:
         """A slot with a dict from words to numbers."""
@@ -127,7 +127,7 @@ class Scene:
             content = {name: maker(source, slots) for name, maker in makers.items()}
             return content if access == "item" else StandIn(content)
 
-        many, one = self.draw.things(values.list_of(row, 2, 4))
+        many, singular = self.draw.things(values.list_of(row, 2, 4))
         fields = Fields(
             access,
             label,
@@ -135,14 +135,14 @@ class Scene:
             tuple(name for name in texts if name in makers),
             tuple(name for name in flags if name in makers),
         )
-        return Term("rows", f"self.{many}", many, "R" if access == "item" else "O", one, fields=fields)
+        return Term("rows", f"self.{many}", many, "R" if access == "item" else "O", singular, fields=fields)
 
     # --- arguments -------------------------------------------------------------------------------------------------------
 
     def argument(self, keyword: str, maker: Maker) -> str:
         """An argument of the message; answers its name in the body."""
-        taken = {name for name, _ in self.draw.arguments}
-        while keyword in taken or keyword in self.draw.slots:
+        keywords = {name for name, _ in self.draw.arguments}
+        while keyword in keywords or keyword in self.draw.slots:
             keyword = f"{keyword}_value"
         return self.draw.arg(keyword, maker)
 
@@ -161,8 +161,8 @@ class Scene:
             return self.argument(self.choose("value", "word", "text"), values.word)
 
         def near(rng: Random, slots: Slots) -> object:
-            held = slots[slot]
-            content = [item for item in held if isinstance(item, str)] if isinstance(held, (list, dict)) else []
+            container = slots[slot]
+            content = [text for text in container if isinstance(text, str)] if isinstance(container, (list, dict)) else []
             return rng.choice(content) if content and rng.random() < 0.75 else rng.choice(words.WORDS)
 
         return self.argument(self.choose("value", "word", "text"), near)

@@ -28,7 +28,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Term:
-    """One part. `name` is what a selector calls it (`prices_above`), `one` what it calls one of several (`price_above`).
+    """One part. `name` is what a selector calls it (`prices_above`), `singular` what it calls one of several (`price_above`).
 
     `shape`: its operators without any name, by which programs are held out. `parts`: the Python of what it is made of: a program that
     does the same as one of its parts is trivial. `tight`: may stand beside an operator without brackets. `sentence`: the name says
@@ -39,7 +39,7 @@ class Term:
     code: str
     name: str
     shape: str
-    one: str = ""
+    singular: str = ""
     parts: tuple[str, ...] = ()
     tight: bool = True
     sentence: bool = False
@@ -50,13 +50,15 @@ class Term:
         """The Python as an operand."""
         return self.code if self.tight else f"({self.code})"
 
-    def called(self, name: str, one: str = "") -> "Term":
+    def called(self, name: str, singular: str = "") -> "Term":
         """The same under other words."""
-        return replace(self, name=name, one=one or self.one)
+        return replace(self, name=name, singular=singular or self.singular)
 
 
-def made(kind: Kind, operator: str, code: str, name: str, *parts: Term, one: str = "", tight: bool = True, sentence: bool = False) -> Term:
+def compound(
+    kind: Kind, operator: str, code: str, name: str, *parts: Term, singular: str = "", tight: bool = True, sentence: bool = False
+) -> Term:
     """A term over others: its shape and parts follow from theirs."""
     shape = f"{operator}({','.join(part.shape for part in parts)})"
     inner = tuple(dict.fromkeys(code for part in parts for code in (part.code, *part.parts)))
-    return Term(kind, code, name, shape, one or name, inner, tight, sentence)
+    return Term(kind, code, name, shape, singular or name, inner, tight, sentence)

@@ -1,7 +1,7 @@
 """Operators that answer a text."""
 
 from inference_worker.forge.composition.scene import Operator, Scene
-from inference_worker.forge.composition.term import Term, made
+from inference_worker.forge.composition.term import Term, compound
 
 
 def styled(scene: Scene, depth: int) -> Term:
@@ -19,7 +19,7 @@ def styled(scene: Scene, depth: int) -> Term:
         )
     )
     code = f"{text.inside()}{call}" if call.startswith("[") else f"{text.inside()}.{call}"
-    return made("text", call.partition("(")[0] + call[-6:], code, scene.choose(*names).format(text.name), text)
+    return compound("text", call.partition("(")[0] + call[-6:], code, scene.choose(*names).format(text.name), text)
 
 
 def piece(scene: Scene, depth: int) -> Term:
@@ -27,13 +27,13 @@ def piece(scene: Scene, depth: int) -> Term:
     text = scene.term("text", depth)
     match scene.rng.randrange(5):
         case 0:
-            return made(
+            return compound(
                 "text", "initial", f"{text.inside()}[0]", scene.choose(f"first_letter_of_{text.name}", f"{text.name}_initial"), text
             )
         case 1:
-            return made("text", "final", f"{text.inside()}[-1]", f"last_letter_of_{text.name}", text)
+            return compound("text", "final", f"{text.inside()}[-1]", f"last_letter_of_{text.name}", text)
         case 2:
-            return made(
+            return compound(
                 "text",
                 "firstword",
                 f"{text.inside()}.split()[0]",
@@ -41,7 +41,7 @@ def piece(scene: Scene, depth: int) -> Term:
                 text,
             )
         case 3:
-            return made(
+            return compound(
                 "text",
                 "lastword",
                 f"{text.inside()}.split()[-1]",
@@ -50,7 +50,7 @@ def piece(scene: Scene, depth: int) -> Term:
             )
         case _:
             count = scene.few()
-            return made(
+            return compound(
                 "text",
                 "head",
                 f"{text.inside()}[:{count}]",
@@ -62,7 +62,7 @@ def piece(scene: Scene, depth: int) -> Term:
 def initials(scene: Scene, depth: int) -> Term:
     """The first letters of all words."""
     text = scene.text()
-    return made(
+    return compound(
         "text",
         "initials",
         f"''.join(w[0] for w in {text.code}.split())",
@@ -86,7 +86,7 @@ def both(scene: Scene, depth: int) -> Term:
         if "'" not in left.code + right.code
         else f"{left.inside()} + '{between}' + {right.inside()}"
     )
-    return made("text", f"both{words}", code, name, left, right, tight="'" not in left.code + right.code)
+    return compound("text", f"both{words}", code, name, left, right, tight="'" not in left.code + right.code)
 
 
 def labelled(scene: Scene, depth: int) -> Term:
@@ -95,7 +95,7 @@ def labelled(scene: Scene, depth: int) -> Term:
     if "'" in number.code:
         number = scene.number()
     name = scene.choose(f"{text.name}_with_{number.name}", f"{text.name}_and_{number.name}_text", f"{text.name}_{number.name}_label")
-    return made("text", "labelled", f"f'{{{text.code}}}: {{{number.code}}}'", name, text, number)
+    return compound("text", "labelled", f"f'{{{text.code}}}: {{{number.code}}}'", name, text, number)
 
 
 def joined(scene: Scene, depth: int) -> Term:
@@ -126,7 +126,7 @@ def joined(scene: Scene, depth: int) -> Term:
                 if word != "lines"
                 else scene.choose(f"{several.name}_in_lines", f"{several.name}_one_per_line")
             )
-    return made("text", f"join{len(between)}", f"{between}.join({inside})", name, several)
+    return compound("text", f"join{len(between)}", f"{between}.join({inside})", name, several)
 
 
 def extreme(scene: Scene, depth: int) -> Term:
@@ -146,7 +146,7 @@ def extreme(scene: Scene, depth: int) -> Term:
         if slot
         else f"{call}({several.code}, {key}default=None)"
     )
-    return made("text", f"{call}{key[:7]}", code, scene.choose(*words).format(several.one), several, tight=not slot)
+    return compound("text", f"{call}{key[:7]}", code, scene.choose(*words).format(several.singular), several, tight=not slot)
 
 
 def end(scene: Scene, depth: int) -> Term:
@@ -154,17 +154,17 @@ def end(scene: Scene, depth: int) -> Term:
     several = scene.texts()
     first = scene.chance(0.5)
     name = scene.choose(
-        *((f"first_{several.one}", f"first_of_{several.name}") if first else (f"last_{several.one}", f"last_of_{several.name}"))
+        *((f"first_{several.singular}", f"first_of_{several.name}") if first else (f"last_{several.singular}", f"last_of_{several.name}"))
     )
     code = f"{several.code}[{0 if first else -1}] if {several.code} else None"
-    return made("text", f"end{first}", code, name, several, tight=False, sentence=True)
+    return compound("text", f"end{first}", code, name, several, tight=False, sentence=True)
 
 
 def most_common(scene: Scene, depth: int) -> Term:
     """The one that is there most often."""
     several = scene.texts()
-    name = scene.choose(f"most_common_{several.one}", f"most_frequent_{several.one}")
-    return made("text", "mode", f"max({several.code}, key=lambda v: {several.code}.count(v))", name, several)
+    name = scene.choose(f"most_common_{several.singular}", f"most_frequent_{several.singular}")
+    return compound("text", "mode", f"max({several.code}, key=lambda v: {several.code}.count(v))", name, several)
 
 
 def key(scene: Scene, depth: int) -> Term:
@@ -180,14 +180,14 @@ def key(scene: Scene, depth: int) -> Term:
     slot = ledger.shape == "D"
     if slot:
         code += f" if {ledger.code} else None"
-    return made("text", f"key{high}", code, scene.choose(*words).format(ledger.name), ledger, tight=not slot, sentence=slot)
+    return compound("text", f"key{high}", code, scene.choose(*words).format(ledger.name), ledger, tight=not slot, sentence=slot)
 
 
 def grade(scene: Scene, depth: int) -> Term:
     """One of two words, by a flag or a comparison that the selector names."""
     truth = scene.term("truth", min(depth, 1))
     name = scene.choose(f"yes_or_no_{truth.name}", f"{truth.name}_as_yes_or_no", f"{truth.name}_yes_or_no")
-    return made("text", "yesno", f"'yes' if {truth.code} else 'no'", name, truth, tight=False)
+    return compound("text", "yesno", f"'yes' if {truth.code} else 'no'", name, truth, tight=False)
 
 
 OPERATORS: tuple[Operator, ...] = (

@@ -1,7 +1,7 @@
 """Operators that answer True or False."""
 
 from inference_worker.forge.composition.scene import Operator, Scene
-from inference_worker.forge.composition.term import Term, made
+from inference_worker.forge.composition.term import Term, compound
 
 _COMPARED = (
     (">", ("is_{a}_above_{b}", "is_{a}_greater_than_{b}", "{a}_exceeds_{b}", "is_{a}_more_than_{b}", "has_more_{a}_than_{b}")),
@@ -17,7 +17,7 @@ def compared(scene: Scene, depth: int) -> Term:
     left, right = scene.term("number", depth), scene.number()
     sign, names = scene.rng.choice(_COMPARED)
     name = scene.choose(*names).format(a=left.name, b=right.name)
-    return made("truth", f"compare{sign}", f"{left.inside()} {sign} {right.inside()}", name, left, right, tight=False)
+    return compound("truth", f"compare{sign}", f"{left.inside()} {sign} {right.inside()}", name, left, right, tight=False)
 
 
 def beyond(scene: Scene, depth: int) -> Term:
@@ -25,7 +25,7 @@ def beyond(scene: Scene, depth: int) -> Term:
     left, limit = scene.term("number", depth), scene.amount(2, 60)
     sign, names = scene.rng.choice(_COMPARED)
     name = scene.choose(*names).format(a=left.name, b="").rstrip("_")
-    return made("truth", f"beyond{sign}", f"{left.inside()} {sign} {limit}", name, left, tight=False)
+    return compound("truth", f"beyond{sign}", f"{left.inside()} {sign} {limit}", name, left, tight=False)
 
 
 def flags(scene: Scene, depth: int) -> Term:
@@ -42,7 +42,7 @@ def flags(scene: Scene, depth: int) -> Term:
         )
     )
     filled = code.format(a=left.code, b=right.code)
-    return made("truth", joint, filled, name.format(x=left.name, y=right.name), left, right, tight=False)
+    return compound("truth", joint, filled, name.format(x=left.name, y=right.name), left, right, tight=False)
 
 
 def flag_and_number(scene: Scene, depth: int) -> Term:
@@ -50,7 +50,7 @@ def flag_and_number(scene: Scene, depth: int) -> Term:
     flag, left, right = scene.flag(), scene.number(), scene.number()
     sign, word = scene.rng.choice(((">", "above"), ("<", "below")))
     name = f"is_{flag.name}_and_{left.name}_{word}_{right.name}"
-    return made("truth", f"flag{sign}", f"{flag.code} and {left.code} {sign} {right.code}", name, flag, left, right, tight=False)
+    return compound("truth", f"flag{sign}", f"{flag.code} and {left.code} {sign} {right.code}", name, flag, left, right, tight=False)
 
 
 def any_or_all(scene: Scene, depth: int) -> Term:
@@ -61,9 +61,9 @@ def any_or_all(scene: Scene, depth: int) -> Term:
     name = (
         scene.choose(f"all_{several.name}_{word}", f"are_all_{several.name}_{word}")
         if every
-        else scene.choose(f"any_{several.one}_{word}", f"has_{several.one}_{word}", f"is_any_{several.one}_{word}")
+        else scene.choose(f"any_{several.singular}_{word}", f"has_{several.singular}_{word}", f"is_any_{several.singular}_{word}")
     )
-    return made(
+    return compound(
         "truth",
         f"{'all' if every else 'any'}{sign}",
         f"{'all' if every else 'any'}(v {sign} {limit} for v in {several.code})",
@@ -79,19 +79,19 @@ def texts_like(scene: Scene, depth: int) -> Term:
     test, words = scene.rng.choice(
         ((f"v.startswith({word})", "starting_with"), (f"{word} in v", "containing"), (f"v.endswith({word})", "ending_with"))
     )
-    name = f"all_{several.name}_{words}" if every else scene.choose(f"any_{several.one}_{words}", f"has_{several.one}_{words}")
-    return made("truth", f"{every}{words}", f"{'all' if every else 'any'}({test} for v in {several.code})", name, several)
+    name = f"all_{several.name}_{words}" if every else scene.choose(f"any_{several.singular}_{words}", f"has_{several.singular}_{words}")
+    return compound("truth", f"{every}{words}", f"{'all' if every else 'any'}({test} for v in {several.code})", name, several)
 
 
 def member(scene: Scene, depth: int) -> Term:
     """Whether something is in a list or a dict."""
     several = scene.term("texts", depth) if scene.chance(0.6) else scene.ledger()
     word = scene.word(several.code)
-    one = several.one if several.kind == "texts" else several.name
+    singular = several.singular if several.kind == "texts" else several.name
     name = scene.choose(
-        f"has_{one}", f"is_in_{several.name}", f"{several.name}_contain", f"{several.name}_include", f"is_among_{several.name}"
+        f"has_{singular}", f"is_in_{several.name}", f"{several.name}_contain", f"{several.name}_include", f"is_among_{several.name}"
     )
-    return made("truth", "member", f"{word} in {several.code}", name, several, tight=False)
+    return compound("truth", "member", f"{word} in {several.code}", name, several, tight=False)
 
 
 def text_asked(scene: Scene, depth: int) -> Term:
@@ -99,11 +99,11 @@ def text_asked(scene: Scene, depth: int) -> Term:
     text = scene.term("text", depth)
     match scene.rng.randrange(5):
         case 0:
-            return made("truth", "starts", f"{text.inside()}.startswith({scene.letter()})", f"{text.name}_starts_with", text)
+            return compound("truth", "starts", f"{text.inside()}.startswith({scene.letter()})", f"{text.name}_starts_with", text)
         case 1:
-            return made("truth", "ends", f"{text.inside()}.endswith({scene.letter()})", f"{text.name}_ends_with", text)
+            return compound("truth", "ends", f"{text.inside()}.endswith({scene.letter()})", f"{text.name}_ends_with", text)
         case 2:
-            return made(
+            return compound(
                 "truth",
                 "holds",
                 f"{scene.letter()} in {text.inside()}",
@@ -112,18 +112,20 @@ def text_asked(scene: Scene, depth: int) -> Term:
                 tight=False,
             )
         case 3:
-            other = scene.text()
-            return made(
+            compared = scene.text()
+            return compound(
                 "truth",
                 "sametext",
-                f"{text.inside()} == {other.code}",
-                scene.choose(f"is_{text.name}_same_as_{other.name}", f"{text.name}_equals_{other.name}"),
+                f"{text.inside()} == {compared.code}",
+                scene.choose(f"is_{text.name}_same_as_{compared.name}", f"{text.name}_equals_{compared.name}"),
                 text,
-                other,
+                compared,
                 tight=False,
             )
         case _:
-            return made("truth", "palindrome", f"{text.inside()} == {text.inside()}[::-1]", f"is_{text.name}_palindrome", text, tight=False)
+            return compound(
+                "truth", "palindrome", f"{text.inside()} == {text.inside()}[::-1]", f"is_{text.name}_palindrome", text, tight=False
+            )
 
 
 def list_asked(scene: Scene, depth: int) -> Term:
@@ -131,7 +133,7 @@ def list_asked(scene: Scene, depth: int) -> Term:
     several = scene.term(scene.rng.choice(("numbers", "texts")), depth)
     match scene.rng.randrange(4):
         case 0:
-            return made(
+            return compound(
                 "truth",
                 "sorted",
                 f"{several.code} == sorted({several.code})",
@@ -140,7 +142,7 @@ def list_asked(scene: Scene, depth: int) -> Term:
                 tight=False,
             )
         case 1:
-            return made(
+            return compound(
                 "truth",
                 "repeats",
                 f"len(set({several.code})) < len({several.code})",
@@ -150,7 +152,7 @@ def list_asked(scene: Scene, depth: int) -> Term:
             )
         case 2:
             left, right = scene.texts(), scene.texts()
-            return made(
+            return compound(
                 "truth",
                 "shares",
                 f"any(v in {right.code} for v in {left.code})",
@@ -160,7 +162,7 @@ def list_asked(scene: Scene, depth: int) -> Term:
             )
         case _:
             count = scene.few()
-            return made("truth", "more", f"len({several.code}) > {count}", f"has_more_{several.name}_than", several, tight=False)
+            return compound("truth", "more", f"len({several.code}) > {count}", f"has_more_{several.name}_than", several, tight=False)
 
 
 def parity(scene: Scene, depth: int) -> Term:
@@ -176,7 +178,7 @@ def parity(scene: Scene, depth: int) -> Term:
     )
     if scene.chance(0.3):
         code, name = f"{{a}} % {scene.amount(2, 6)} == 0", "is_{x}_divisible_by"
-    return made("truth", name[6:12] + code[4:8], code.format(a=number.inside()), name.format(x=number.name), number, tight=False)
+    return compound("truth", name[6:12] + code[4:8], code.format(a=number.inside()), name.format(x=number.name), number, tight=False)
 
 
 def between(scene: Scene, depth: int) -> Term:
@@ -185,9 +187,9 @@ def between(scene: Scene, depth: int) -> Term:
     if scene.chance(0.5):
         low, high = scene.number(), scene.number()
         name = f"is_{number.name}_between_{low.name}_and_{high.name}"
-        return made("truth", "betweenslots", f"{low.code} <= {number.code} <= {high.code}", name, number, low, high, tight=False)
+        return compound("truth", "betweenslots", f"{low.code} <= {number.code} <= {high.code}", name, number, low, high, tight=False)
     low_word, high_word = scene.amount(1, 20), scene.amount(30, 80)
-    return made("truth", "between", f"{low_word} <= {number.code} <= {high_word}", f"is_{number.name}_between", number, tight=False)
+    return compound("truth", "between", f"{low_word} <= {number.code} <= {high_word}", f"is_{number.name}_between", number, tight=False)
 
 
 OPERATORS: tuple[Operator, ...] = (

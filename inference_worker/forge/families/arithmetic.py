@@ -342,8 +342,8 @@ def stateless(d: Draw) -> Method:
     def expectation(s: values.Slots, *args: float) -> float:
         if kind == "product":
             outcome = 1.0
-            for item in args:
-                outcome = outcome * item
+            for factor in args:
+                outcome = outcome * factor
             return outcome
         return {
             "sum": sum(args),

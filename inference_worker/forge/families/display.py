@@ -64,7 +64,9 @@ def _selector(d: Draw) -> str:
 
 def _is_numbers(value: Any) -> bool:
     return (
-        isinstance(value, list) and len(value) > 0 and all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in value)
+        isinstance(value, list)
+        and len(value) > 0
+        and all(isinstance(element, (int, float)) and not isinstance(element, bool) for element in value)
     )
 
 
@@ -88,9 +90,9 @@ def _morph(name: str, value: Any) -> tuple[str, Callable[[Any], Any]]:
 
 def _steady(d: Draw) -> dict[str, Any]:
     """One value for each slot; the makers are bound to its kind, so that other values call for the same morphs."""
-    made: dict[str, Any] = {}
+    sample: dict[str, Any] = {}
     for name, maker in d.slots.items():
-        value = made[name] = maker(d.rng, made)
+        value = sample[name] = maker(d.rng, sample)
         if isinstance(value, list):
             numeric = _is_numbers(value)
             empty = not value
@@ -101,18 +103,18 @@ def _steady(d: Draw) -> dict[str, Any]:
                 if numeric
                 else values.list_of(values.reference if isinstance(value[0], StandIn) else values.short_text, 1, 6)
             )
-    return made
+    return sample
 
 
-def _title(d: Draw, made: dict[str, Any]) -> list[str]:
-    return [name for name in made if name in words.NAMES][:1]
+def _title(d: Draw, sample: dict[str, Any]) -> list[str]:
+    return [name for name in sample if name in words.NAMES][:1]
 
 
 def tree(d: Draw, layout: str) -> Method:
     """Every slot of the draw, under a title when one of them is a name."""
-    made = _steady(d)
-    title = _title(d, made)
-    parts = [(name, *_morph(name, value)) for name, value in made.items()]
+    sample = _steady(d)
+    title = _title(d, sample)
+    parts = [(name, *_morph(name, value)) for name, value in sample.items()]
     lines = [f"label(self.{name})" for name in title] + [text for _, text, _ in parts]
     body = f"return {layout}(\n" + "".join(f"    {line},\n" for line in lines) + ")"
 
@@ -123,7 +125,7 @@ def tree(d: Draw, layout: str) -> Method:
     selector = _selector(d)
     if layout == "row":
         selector = d.say(f"{d.rng.choice(_VERBS)}_row", f"{d.rng.choice(_VERBS)}_as_row", "as_row", "to_row", "row_view", "in_a_row")
-    return Method(selector if selector not in made else "as_morph", body, expectation)
+    return Method(selector if selector not in sample else "as_morph", body, expectation)
 
 
 def whole(d: Draw) -> Method:

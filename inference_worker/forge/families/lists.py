@@ -94,7 +94,7 @@ def add_at_front(d: Draw) -> Method:
 
 def extend(d: Draw) -> Method:
     """Several more."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     a = d.arg(many, values.list_of(values.word, 1, 3))
     selector = d.say(
         f"add_{many}", f"add_all_{many}", f"extend_{many}", f"append_{many}", f"add_several_{many}", f"add_many_{many}", f"include_{many}"
@@ -122,7 +122,7 @@ def remove(d: Draw) -> Method:
     )
 
     def expectation(s: values.Slots, v: str) -> list[str]:
-        place = next((index for index, item in enumerate(s[many]) if item == v), None)
+        place = next((index for index, text in enumerate(s[many]) if text == v), None)
         s[many] = s[many] if place is None else s[many][:place] + s[many][place + 1 :]
         return list(s[many])
 
@@ -151,16 +151,16 @@ def take(d: Draw) -> Method:
     def expectation(s: values.Slots) -> str | None:
         if s[many] == []:
             return None
-        taken = s[many][0 if first else -1]
+        text = s[many][0 if first else -1]
         s[many] = s[many][1:] if first else s[many][:-1]
-        return str(taken)
+        return str(text)
 
     return Method(d.say(*selectors), body, expectation)
 
 
 def rearrange(d: Draw) -> Method:
     """Sorted or reversed in place."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     if d.rng.random() < 0.6:
         return Method(
             d.say(f"sort_{many}", f"sort_{many}", f"order_{many}", f"put_{many}_in_order", f"arrange_{many}"),
@@ -176,7 +176,7 @@ def rearrange(d: Draw) -> Method:
 
 def clear(d: Draw) -> Method:
     """No more."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     return Method(
         d.say(
             f"clear_{many}",
@@ -201,7 +201,7 @@ def replace(d: Draw) -> Method:
     return Method(
         d.say(f"replace_{singular}", f"change_{singular}", f"exchange_{singular}", f"swap_{singular}", f"substitute_{singular}"),
         body,
-        lambda s, v, w: s.update({many: [w if item == v else item for item in s[many]]}) or s[many],
+        lambda s, v, w: s.update({many: [w if text == v else text for text in s[many]]}) or s[many],
     )
 
 
@@ -226,7 +226,7 @@ def move(d: Draw) -> Method:
     return Method(
         d.say(*verbs, f"move_to_{target}", f"move_from_{source}_to_{target}"),
         body,
-        lambda s, v: s.update({source: [item for item in s[source] if item != v], target: s[target] + [v]}),
+        lambda s, v: s.update({source: [text for text in s[source] if text != v], target: s[target] + [v]}),
     )
 
 

@@ -39,7 +39,7 @@ def count_of(d: Draw) -> Method:
         f"count_of_{singular}_in_{many}",
         f"how_many_times_{singular}",
     )
-    return Method(selector, f"return self.{many}.count({a})", lambda s, v: sum(item == v for item in s[many]))
+    return Method(selector, f"return self.{many}.count({a})", lambda s, v: sum(text == v for text in s[many]))
 
 
 _ENDS = (
@@ -99,9 +99,9 @@ def extreme_length(d: Draw) -> Method:
 
     def expectation(s: values.Slots) -> str | None:
         best = None
-        for item in s[many]:
-            if best is None or (len(item) > len(best) if longest else len(item) < len(best)):
-                best = item
+        for text in s[many]:
+            if best is None or (len(text) > len(best) if longest else len(text) < len(best)):
+                best = text
         return best
 
     return Method(d.say(*selectors), f"return {'max' if longest else 'min'}(self.{many}, key=len) if self.{many} else None", expectation)
@@ -109,7 +109,7 @@ def extreme_length(d: Draw) -> Method:
 
 def ordered(d: Draw) -> Method:
     """Sorted, without changing the list."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     if d.rng.random() < 0.65:
         selector = d.say(
             f"sorted_{many}",
@@ -132,13 +132,13 @@ def ordered(d: Draw) -> Method:
     return Method(
         d.say(f"{many}_by_length", f"{many}_sorted_by_length", f"sort_{many}_by_length"),
         f"return sorted(self.{many}, key=len)",
-        lambda s: sorted(s[many], key=lambda item: len(item)),
+        lambda s: sorted(s[many], key=lambda text: len(text)),
     )
 
 
 def backwards(d: Draw) -> Method:
     """The other way round, without changing the list."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     return Method(
         d.say(
             f"reversed_{many}",
@@ -155,7 +155,7 @@ def backwards(d: Draw) -> Method:
 
 def joined(d: Draw) -> Method:
     """All in one text."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     if d.rng.random() < 0.3:
         a = d.arg("separator", values.constant(d.rng.choice((", ", " - ", "; ", "/", " and "))))
         return Method(
@@ -196,7 +196,7 @@ def joined(d: Draw) -> Method:
 
 def unique(d: Draw) -> Method:
     """Each once, in order."""
-    many, _one = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
+    many, _singular = d.things(values.list_of(lambda rng, slots: rng.choice(words.WORDS[:5]), 0, 6))
     body = f"return [v for i, v in enumerate(self.{many}) if v not in self.{many}[:i]]"
     return Method(
         d.say(
@@ -257,7 +257,7 @@ def has(d: Draw) -> Method:
 
 def any_at_all(d: Draw) -> Method:
     """Whether there are any, or none."""
-    many, _one = d.things(values.list_of(values.short_text, 0, 2))
+    many, _singular = d.things(values.list_of(values.short_text, 0, 2))
     if d.rng.random() < 0.5:
         return Method(
             d.say(f"has_{many}", f"has_any_{many}", f"any_{many}", f"are_there_{many}", f"has_some_{many}"),
@@ -291,13 +291,13 @@ def place_of(d: Draw) -> Method:
             f"index_of_{singular}", f"position_of_{singular}", f"where_is_{singular}", f"place_of_{singular}", f"find_index_of_{singular}"
         ),
         f"return self.{many}.index({a})",
-        lambda s, v: [item == v for item in s[many]].index(True),
+        lambda s, v: [text == v for text in s[many]].index(True),
     )
 
 
 def everything(d: Draw) -> Method:
     """How many letters altogether, or the initials of all."""
-    many, _one = d.things(_WORDS)
+    many, _singular = d.things(_WORDS)
     if d.rng.random() < 0.5:
         return Method(
             d.say(f"letters_in_{many}", f"total_length_of_{many}", f"characters_in_{many}", f"{many}_total_length"),
@@ -307,5 +307,5 @@ def everything(d: Draw) -> Method:
     return Method(
         d.say(f"initials_of_{many}", f"{many}_initials"),
         f"return ''.join(v[0] for v in self.{many})",
-        lambda s: "".join(item[:1] for item in s[many]),
+        lambda s: "".join(text[:1] for text in s[many]),
     )

@@ -9,7 +9,7 @@ _WORDS = values.list_of(values.word, 1, 6)
 
 def some(d: Draw) -> Method:
     """The first or last few."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     first = d.rng.random() < 0.6
     if d.rng.random() < 0.6:
         a = d.arg("count", values.whole(1, 4))
@@ -38,7 +38,7 @@ def some(d: Draw) -> Method:
 
 def matching(d: Draw) -> Method:
     """Those that start with, end with, contain, are longer than the argument."""
-    many, _one = d.things(_TEXTS)
+    many, _singular = d.things(_TEXTS)
     kind = d.rng.choice(("start", "end", "contain", "longer", "shorter"))
     if kind in ("longer", "shorter"):
         a = d.arg("length", values.whole(3, 8))
@@ -61,11 +61,11 @@ def matching(d: Draw) -> Method:
 
     def expectation(s: values.Slots, args: str | int) -> list[str]:
         if isinstance(args, int):
-            return [item for item in s[many] if (len(item) > args if kind == "longer" else args > len(item))]
+            return [text for text in s[many] if (len(text) > args if kind == "longer" else args > len(text))]
         return [
-            item
-            for item in s[many]
-            if {"start": item[: len(args)] == args, "end": item[-len(args) :] == args, "contain": item.find(args) >= 0}[kind]
+            text
+            for text in s[many]
+            if {"start": text[: len(args)] == args, "end": text[-len(args) :] == args, "contain": text.find(args) >= 0}[kind]
         ]
 
     return Method(d.say(*selectors), f"return [v for v in self.{many} if {test}]", expectation)
@@ -91,18 +91,18 @@ def each(d: Draw) -> Method:
     }[kind]
 
     def expectation(s: values.Slots) -> list[object]:
-        made: list[object] = []
-        for place, item in enumerate(s[many], 1):
-            made.append(
+        outcomes: list[object] = []
+        for place, text in enumerate(s[many], 1):
+            outcomes.append(
                 {
-                    "upper": item.upper(),
-                    "title": item.capitalize(),
-                    "length": len(item),
-                    "numbered": str(place) + ". " + item,
-                    "bulleted": "- " + item,
+                    "upper": text.upper(),
+                    "title": text.capitalize(),
+                    "length": len(text),
+                    "numbered": str(place) + ". " + text,
+                    "bulleted": "- " + text,
                 }[kind]
             )
-        return made
+        return outcomes
 
     return Method(d.say(*selectors), f"return {body}", expectation)
 
@@ -119,5 +119,5 @@ def both(d: Draw) -> Method:
     return Method(
         d.say(f"{many}_in_{more}", f"common_{many}_and_{more}", f"{many}_shared_with_{more}", f"{many}_also_in_{more}"),
         f"return [v for v in self.{many} if v in self.{more}]",
-        lambda s: [item for item in s[many] if item in set(s[more])],
+        lambda s: [text for text in s[many] if text in set(s[more])],
     )

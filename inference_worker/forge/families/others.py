@@ -141,7 +141,7 @@ def known(d: Draw) -> Method:
             0,
         ),
     )
-    d.slot(method, values.known(values.number))
+    d.slot(method, values.known_method(values.number))
     if d.rng.random() < 0.5:
         return Method(
             d.say(f"{slot}_with_{method}", f"{slot}_plus_{method}", f"{slot}_including_{method}"),

@@ -46,7 +46,7 @@ def _table(d: Draw) -> tuple[str, str, str, str, str]:
 
 def total(d: Draw) -> Method:
     """The sum of a field, or of two fields multiplied."""
-    many, _one, _label, amount, factor = _table(d)
+    many, _singular, _label, amount, factor = _table(d)
     if d.rng.random() < 0.5:
         return Method(
             d.say(f"total_{amount}", f"sum_of_{amount}", f"{amount}_of_all_{many}", f"{many}_{amount}", f"{amount}_sum"),
@@ -64,11 +64,11 @@ def total(d: Draw) -> Method:
 def column(d: Draw) -> Method:
     """One field of every row."""
     many, singular, label, amount, factor = _table(d)
-    wanted = d.rng.choice((label, amount, factor))
+    field = d.rng.choice((label, amount, factor))
     return Method(
-        d.say(f"{singular}_{wanted}s", f"{wanted}s_of_{many}", f"all_{wanted}s", f"list_{wanted}s", f"{many}_{wanted}s", f"every_{wanted}"),
-        f"return [r['{wanted}'] for r in self.{many}]",
-        lambda s: [dict(r).pop(wanted) for r in s[many]],
+        d.say(f"{singular}_{field}s", f"{field}s_of_{many}", f"all_{field}s", f"list_{field}s", f"{many}_{field}s", f"every_{field}"),
+        f"return [r['{field}'] for r in self.{many}]",
+        lambda s: [dict(r).pop(field) for r in s[many]],
     )
 
 
@@ -93,7 +93,7 @@ def find(d: Draw) -> Method:
 
 def where(d: Draw) -> Method:
     """The rows (their texts) whose number is above or below."""
-    many, _one, label, amount, _factor = _table(d)
+    many, _singular, label, amount, _factor = _table(d)
     a = d.arg("limit", values.whole(2, 30))
     above = d.rng.random() < 0.5
     selector = d.say(
@@ -101,12 +101,12 @@ def where(d: Draw) -> Method:
         f"{label}s_with_{amount}_{'over' if above else 'under'}",
         f"{label}s_where_{amount}_{'above' if above else 'below'}",
     )
-    wanted = f"r['{label}']" if selector.startswith(label) else "r"
-    body = f"return [{wanted} for r in self.{many} if r['{amount}'] {'>' if above else '<'} {a}]"
+    answered = f"r['{label}']" if selector.startswith(label) else "r"
+    body = f"return [{answered} for r in self.{many} if r['{amount}'] {'>' if above else '<'} {a}]"
 
     def expectation(s: values.Slots, n: int) -> list[Any]:
-        kept = [r for r in s[many] if (r[amount] > n if above else r[amount] < n)]
-        return [r[label] for r in kept] if selector.startswith(label) else kept
+        matching = [r for r in s[many] if (r[amount] > n if above else r[amount] < n)]
+        return [r[label] for r in matching] if selector.startswith(label) else matching
 
     return Method(selector, body, expectation)
 

@@ -123,7 +123,7 @@ def spread(d: Draw) -> Method:
 
 def beyond(d: Draw) -> Method:
     """Those above or below, or how many."""
-    many, _one = d.things(_NUMBERS, words.SERIES)
+    many, _singular = d.things(_NUMBERS, words.SERIES)
     a = d.arg("limit", values.whole(5, 80))
     above, counted = d.rng.random() < 0.6, d.rng.random() < 0.4
     shapes = ("above", "over", "greater_than", "higher_than", "more_than") if above else ("below", "under", "less_than", "lower_than")
@@ -136,15 +136,15 @@ def beyond(d: Draw) -> Method:
     listed = f"[v for v in self.{many} if v {'>' if above else '<'} {a}]"
 
     def expectation(s: values.Slots, limit: float) -> object:
-        kept = [v for v in s[many] if (v - limit > 0 if above else limit - v > 0)]
-        return len(kept) if counted else kept
+        matching = [v for v in s[many] if (v - limit > 0 if above else limit - v > 0)]
+        return len(matching) if counted else matching
 
     return Method(selector, f"return len({listed})" if counted else f"return {listed}", expectation)
 
 
 def ordered(d: Draw) -> Method:
     """Sorted, up or down."""
-    many, _one = d.things(_NUMBERS, words.SERIES)
+    many, _singular = d.things(_NUMBERS, words.SERIES)
     if d.rng.random() < 0.5:
         return Method(
             d.say(
@@ -162,7 +162,7 @@ def ordered(d: Draw) -> Method:
 
 def mapped(d: Draw) -> Method:
     """Each one times, plus."""
-    many, _one = d.things(_NUMBERS, words.SERIES)
+    many, _singular = d.things(_NUMBERS, words.SERIES)
     kind = d.rng.choice(("doubled", "halved", "times", "plus", "rounded", "squared"))
     if kind in ("times", "plus"):
         a = d.arg("amount", values.whole(1, 9))
@@ -224,7 +224,7 @@ def count(d: Draw) -> Method:
 
 def text(d: Draw) -> Method:
     """All in one text."""
-    many, _one = d.things(_NUMBERS, words.SERIES)
+    many, _singular = d.things(_NUMBERS, words.SERIES)
     return Method(
         d.say(f"{many}_text", f"{many}_as_text", f"join_{many}", f"{many}_joined", f"{many}_line"),
         f"return ', '.join(str(v) for v in self.{many})",

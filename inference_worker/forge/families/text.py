@@ -95,8 +95,8 @@ def describe(d: Draw) -> Method:
     for pool, maker in ((words.TEXTS, values.short_text), (words.LEVELS, values.number)):
         if d.rng.random() < 0.8 or not names:
             names.append(d.slot(d.noun(pool, 0.15), maker))
-    made = {name: maker(d.rng, {}) for name, maker in d.slots.items()}
-    visible = [name for name in names if isinstance(made[name], (str, int, float))]
+    sample = {name: maker(d.rng, {}) for name, maker in d.slots.items()}
+    visible = [name for name in names if isinstance(sample[name], (str, int, float))]
     selector = d.say(
         "describe",
         "describe",

@@ -45,15 +45,15 @@ class _Counts:
         self.counts: dict[str, int] = {}
         self.total = 0
 
-    def add(self, item: str) -> None:
+    def add(self, adapter: str) -> None:
         self.total += 1
-        if item not in self.counts and len(self.counts) >= SUCCESSORS:
+        if adapter not in self.counts and len(self.counts) >= SUCCESSORS:
             rarest = min(self.counts, key=self.counts.__getitem__)
-            self.counts[item] = self.counts.pop(rarest)
-        self.counts[item] = self.counts.get(item, 0) + 1
+            self.counts[adapter] = self.counts.pop(rarest)
+        self.counts[adapter] = self.counts.get(adapter, 0) + 1
 
-    def drop(self, item: str) -> None:
-        self.total -= self.counts.pop(item, 0)
+    def drop(self, adapter: str) -> None:
+        self.total -= self.counts.pop(adapter, 0)
 
     @property
     def trust(self) -> float:

@@ -48,7 +48,7 @@ def test_a_sound_adapter_passes_with_its_rank_and_size(tmp_path: Path, model: Ba
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "message"),
     [
         ({"peft_type": "IA3"}, "peft_type"),
         ({"r": 16}, "rank is 16"),
@@ -64,11 +64,11 @@ def test_a_sound_adapter_passes_with_its_rank_and_size(tmp_path: Path, model: Ba
         ({"base_model_digest": "f" * 64}, "base model ffff"),
     ],
 )
-def test_what_the_engine_cannot_do_is_refused_by_name(tmp_path: Path, model: BaseModel, config: dict[str, Any], said: str) -> None:
+def test_what_the_engine_cannot_do_is_refused_by_name(tmp_path: Path, model: BaseModel, config: dict[str, Any], message: str) -> None:
     directory = files.random_adapter(tmp_path / "a", model)
     written = json.loads((directory / "adapter_config.json").read_text())
     (directory / "adapter_config.json").write_text(json.dumps(written | config))
-    with pytest.raises(BadAdapter, match=said):
+    with pytest.raises(BadAdapter, match=message):
         check(directory, model)
 
 
@@ -82,7 +82,7 @@ def test_the_base_named_in_training_json_counts_too(tmp_path: Path, model: BaseM
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda w: w.clear(), "no weights"),
         (lambda w: w.pop(f"{FIRST}.lora_B.weight"), "only lora_A"),
@@ -98,10 +98,10 @@ def test_the_base_named_in_training_json_counts_too(tmp_path: Path, model: BaseM
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(tmp_path: Path, model: BaseModel, change: Any, said: str) -> None:
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, model: BaseModel, change: Any, message: str) -> None:
     directory = files.random_adapter(tmp_path / "a", model)
     change_weights(directory, change)
-    with pytest.raises(BadAdapter, match=said):
+    with pytest.raises(BadAdapter, match=message):
         check(directory, model)
 
 
@@ -238,5 +238,5 @@ def test_the_digest_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("left out")
     import hashlib
 
-    one, two = (hashlib.sha256(text).hexdigest() for text in (b"one", b"two"))
-    assert directory_digest(tmp_path) == hashlib.sha256(f"{one}  a/one\n{two}  b.txt\n".encode()).hexdigest()
+    first, second = (hashlib.sha256(text).hexdigest() for text in (b"one", b"two"))
+    assert directory_digest(tmp_path) == hashlib.sha256(f"{first}  a/one\n{second}  b.txt\n".encode()).hexdigest()

@@ -35,7 +35,7 @@ def test_a_bad_adapter_is_refused_with_what_is_wrong(tmp_path: Path, model: Base
     shutil.copytree(good, directory)
     check_adapter(directory, directory_digest(directory), model, MAX_RANK)
     digest = spoil(directory, BAD[kind])
-    with pytest.raises(BadAdapter, match=BAD[kind].said) as refused:
+    with pytest.raises(BadAdapter, match=BAD[kind].message) as refused:
         check_adapter(directory, digest, model, MAX_RANK)
     assert refused.value.type == "BadAdapter" and digest in str(refused.value)
     assert isinstance(refused.value, Unsound) == BAD[kind].unsound
@@ -43,18 +43,18 @@ def test_a_bad_adapter_is_refused_with_what_is_wrong(tmp_path: Path, model: Base
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300, deadline=None)
-@given(data=st.data())
-def test_damage_anywhere_is_never_more_than_a_bad_adapter(tmp_path: Path, model: BaseModel, good: Path, data: st.DataObject) -> None:
+@given(draws=st.data())
+def test_damage_anywhere_is_never_more_than_a_bad_adapter(tmp_path: Path, model: BaseModel, good: Path, draws: st.DataObject) -> None:
     directory = tmp_path / "fuzzed"
     if not directory.exists():
         shutil.copytree(good, directory)
-    file = directory / data.draw(st.sampled_from(["adapter_model.safetensors", "adapter_config.json"]))
+    file = directory / draws.draw(st.sampled_from(["adapter_model.safetensors", "adapter_config.json"]))
     sound = file.read_bytes()
     digest = directory_digest(directory)
     damaged = bytearray(sound)
-    for at in data.draw(st.lists(st.integers(0, len(sound) - 1), max_size=8)):
-        damaged[at] ^= data.draw(st.integers(1, 255))
-    file.write_bytes(damaged[: data.draw(st.integers(0, len(sound)) | st.just(len(sound)))])
+    for at in draws.draw(st.lists(st.integers(0, len(sound) - 1), max_size=8)):
+        damaged[at] ^= draws.draw(st.integers(1, 255))
+    file.write_bytes(damaged[: draws.draw(st.integers(0, len(sound)) | st.just(len(sound)))])
     try:
         if file.read_bytes() != sound:
             with pytest.raises(Unsound, match="damaged"):
@@ -91,8 +91,8 @@ def test_no_bad_adapter_costs_anybody_the_engine(scene: Scene, tmp_path: Path) -
                 directory.rename(scene.home / "adapters" / digest)
                 together[digest] = waiting.popleft()
             beside = client.start(scene.model, "Once upon a time", max_tokens=4)
-            asked = {client.start(scene.model, "Hello", max_tokens=4, adapter=digest): kind for digest, kind in together.items()}
-            for request, kind in asked.items():
+            kinds = {client.start(scene.model, "Hello", max_tokens=4, adapter=digest): kind for digest, kind in together.items()}
+            for request, kind in kinds.items():
                 answer, _ = client.finish(request)
                 assert isinstance(answer, RequestFailed) and answer.type == "BadAdapter", (kind, answer)
             assert isinstance(client.finish(beside)[0], Completed), together

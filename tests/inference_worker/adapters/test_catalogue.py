@@ -41,32 +41,32 @@ def add(home: Path, model: BaseModel, seed: int = 0, **config: object) -> str:
 
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether the bytes were read, for each check from now on."""
-    seen: list[bool] = []
+    readings: list[bool] = []
     real = module.check_adapter
 
     def watching(path: Path, digest: str, model: BaseModel, max_rank: int, verified: bool) -> object:
-        seen.append(not verified)
+        readings.append(not verified)
         return real(path, digest, model, max_rank, verified)
 
     monkeypatch.setattr(module, "check_adapter", watching)
-    return seen
+    return readings
 
 
 def test_what_lies_in_the_home_is_listed_with_size_and_rank(home: Path, model: BaseModel) -> None:
     digest = add(home, model)
     (home / ".staging").mkdir()
     (home / "notes.txt").write_text("no adapter")
-    [known] = opened(home).entries()
-    assert known.digest == digest and known.rank == 4 and not known.verified and not known.fetched
-    assert known.size == sum(file.stat().st_size for file in (home / digest).iterdir())
+    [listed] = opened(home).entries()
+    assert listed.digest == digest and listed.rank == 4 and not listed.verified and not listed.fetched
+    assert listed.size == sum(file.stat().st_size for file in (home / digest).iterdir())
 
 
 def test_a_digest_is_found_as_soon_as_its_owner_put_it_there(home: Path, model: BaseModel) -> None:
     catalogue = opened(home)
     assert catalogue.lookup("a" * 64) is None
     digest = add(home, model)
-    found = catalogue.lookup(digest)
-    assert found is not None and found.digest == digest
+    entry = catalogue.lookup(digest)
+    assert entry is not None and entry.digest == digest
 
 
 def test_refresh_tells_what_appeared_and_what_vanished(home: Path, model: BaseModel) -> None:
@@ -75,30 +75,30 @@ def test_refresh_tells_what_appeared_and_what_vanished(home: Path, model: BaseMo
     second = add(home, model, seed=2)
     shutil.rmtree(home / first)
     changes = catalogue.refresh()
-    assert [known.digest for known in changes.appeared] == [second] and changes.vanished == [first]
+    assert [listed.digest for listed in changes.appeared] == [second] and changes.vanished == [first]
     assert not catalogue.refresh().appeared and len(catalogue) == 1
 
 
 def test_a_change_in_the_instant_of_the_last_look_is_not_missed(home: Path, model: BaseModel) -> None:
     digest = add(home, model)
     catalogue = opened(home)
-    seen = home.stat()
+    before = home.stat()
     shutil.rmtree(home / digest)
     # A file system whose clock ticks slowly still shows the time of before.
-    os.utime(home, ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    os.utime(home, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert catalogue.refresh().vanished == [digest]
 
 
 def test_the_bytes_are_read_once_and_not_again_after_a_restart(home: Path, model: BaseModel, monkeypatch: pytest.MonkeyPatch) -> None:
     digest = add(home, model)
-    seen = hashed(monkeypatch)
+    readings = hashed(monkeypatch)
     catalogue = opened(home)
     assert catalogue.check(digest, model, MAX_RANK) == catalogue.check(digest, model, MAX_RANK)
     catalogue.save()
     restarted = opened(home)
-    assert [known.verified for known in restarted.entries()] == [True]
+    assert [listed.verified for listed in restarted.entries()] == [True]
     restarted.check(digest, model, MAX_RANK)
-    assert seen == [True, False, False]
+    assert readings == [True, False, False]
 
 
 def test_a_file_that_was_written_to_is_read_again_even_with_its_old_times(home: Path, model: BaseModel) -> None:
@@ -121,10 +121,10 @@ def test_verified_bytes_are_still_refused_for_a_base_or_a_rank_that_they_do_not_
     catalogue.check(digest, model, MAX_RANK)
     with pytest.raises(BadAdapter, match="rank is 4; allowed: 1 to 2"):
         catalogue.check(digest, model, 2)
-    other = files.toy_model(tmp_path / "other")
-    (other / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes().replace(b"q_proj", b"k_proj"))
+    another = files.toy_model(tmp_path / "other")
+    (another / "model.safetensors").write_bytes((another / "model.safetensors").read_bytes().replace(b"q_proj", b"k_proj"))
     with pytest.raises(BadAdapter, match="no linear layer"):
-        catalogue.check(digest, files.read(other), MAX_RANK)
+        catalogue.check(digest, files.read(another), MAX_RANK)
     assert (home / digest).is_dir() and not Quarantine(home).entries()
 
 
@@ -136,8 +136,8 @@ def test_a_damaged_index_is_only_a_slower_start(home: Path, model: BaseModel, da
     first.save()
     index = home.parent / "run" / "adapters.index"
     index.write_bytes(damage(index.read_bytes()))
-    [known] = opened(home).entries()
-    assert known.digest == digest and not known.verified
+    [listed] = opened(home).entries()
+    assert listed.digest == digest and not listed.verified
 
 
 def test_a_configuration_of_any_content_does_not_stop_the_catalogue(home: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_configuration_of_any_content_does_not_stop_the_catalogue(home: Path) 
         directory = home / f"{number:064x}"
         directory.mkdir()
         (directory / "adapter_config.json").write_text(text)
-    assert sorted(known.rank for known in opened(home).entries()) == [0, 0, 0, 0, 0, 65_535]
+    assert sorted(listed.rank for listed in opened(home).entries()) == [0, 0, 0, 0, 0, 65_535]
 
 
 def test_only_what_came_from_a_peer_can_be_deleted(home: Path, model: BaseModel) -> None:
@@ -154,7 +154,7 @@ def test_only_what_came_from_a_peer_can_be_deleted(home: Path, model: BaseModel)
     (home / fetched / FETCHED).write_text("tcp://peer:1")
     catalogue = opened(home)
     assert not catalogue.delete(own) and catalogue.delete(fetched)
-    assert [known.digest for known in catalogue.entries()] == [own]
+    assert [listed.digest for listed in catalogue.entries()] == [own]
     assert sorted(entry.name for entry in home.iterdir()) == [own]
 
 
@@ -208,8 +208,8 @@ def test_the_quarantine_is_bounded(home: Path) -> None:
     for number in range(MOST + 5):
         (home / f"{number:064x}").mkdir()
         assert quarantine.put(f"{number:064x}", "bad")
-    kept = [entry.digest for entry in quarantine.entries()]
-    assert len(kept) == MOST and f"{MOST + 4:064x}" in kept
+    quarantined = [entry.digest for entry in quarantine.entries()]
+    assert len(quarantined) == MOST and f"{MOST + 4:064x}" in quarantined
 
 
 def test_what_a_crash_left_half_done_is_swept(home: Path) -> None:

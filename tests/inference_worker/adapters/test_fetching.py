@@ -25,7 +25,7 @@ QUICK = FetchLimits(list_s=0.4, chunk_s=0.4)
 Answering = Callable[[AskFiles | AskChunk, Answer], Awaitable[Answer | bytes | None]]
 
 
-async def honestly(_asked: AskFiles | AskChunk, answer: Answer) -> Answer | bytes | None:
+async def honestly(_request: AskFiles | AskChunk, answer: Answer) -> Answer | bytes | None:
     return answer
 
 
@@ -41,11 +41,11 @@ async def peer(directory: Path, answering: Answering = honestly, bind: str = "tc
     async def serve() -> None:
         while True:
             client, frame = await socket.recv_multipart()
-            asked = protocol.decode_request(frame)
-            assert isinstance(asked, AskFiles | AskChunk)
-            said = await answering(asked, honest(shelf, asked))
-            if said is not None:
-                await socket.send_multipart([client, said if isinstance(said, bytes) else protocol.encode(said)])
+            request = protocol.decode_request(frame)
+            assert isinstance(request, AskFiles | AskChunk)
+            response = await answering(request, honest(shelf, request))
+            if response is not None:
+                await socket.send_multipart([client, response if isinstance(response, bytes) else protocol.encode(response)])
 
     serving = asyncio.create_task(serve())
     try:
@@ -56,13 +56,13 @@ async def peer(directory: Path, answering: Answering = honestly, bind: str = "tc
         context.destroy(linger=0)
 
 
-def honest(shelf: Shelf, asked: AskFiles | AskChunk) -> Answer:
+def honest(shelf: Shelf, request: AskFiles | AskChunk) -> Answer:
     try:
-        if isinstance(asked, AskFiles):
-            return Files(id=asked.id, adapter=asked.adapter, files=shelf.files(asked.adapter))
-        return Chunk(id=asked.id, data=shelf.read(asked.adapter, asked.path, asked.offset, asked.length))
+        if isinstance(request, AskFiles):
+            return Files(id=request.id, adapter=request.adapter, files=shelf.files(request.adapter))
+        return Chunk(id=request.id, data=shelf.read(request.adapter, request.path, request.offset, request.length))
     except BadAdapter as error:
-        return RequestFailed(id=asked.id, type=error.type, message=str(error))
+        return RequestFailed(id=request.id, type=error.type, message=str(error))
 
 
 @pytest.fixture
@@ -114,8 +114,8 @@ def test_an_adapter_comes_whole_and_is_known_as_fetched(
     assert all((here / digest / file.name).read_bytes() == file.read_bytes() for file in (home / digest).iterdir())
     catalogue = Catalogue.open(here, tmp_path / "index")
     assert catalogue.check(digest, model, 8).rank == 4
-    known = catalogue.lookup(digest)
-    assert known is not None and known.fetched and known.verified
+    entry = catalogue.lookup(digest)
+    assert entry is not None and entry.fetched and entry.verified
     assert left(here) == [digest]
 
 
@@ -153,16 +153,16 @@ def test_an_adapter_is_found_without_being_fetched(here: Path, there: tuple[Path
 
 
 def listing(change: Callable[[list[File]], list[File]]) -> Answering:
-    async def answering(_asked: AskFiles | AskChunk, answer: Answer) -> Answer:
+    async def answering(_request: AskFiles | AskChunk, answer: Answer) -> Answer:
         return Files(id=answer.id, adapter=answer.adapter, files=change(answer.files)) if isinstance(answer, Files) else answer
 
     return answering
 
 
 def chunks(change: Callable[[AskChunk, bytes], Answer | bytes | None]) -> Answering:
-    async def answering(asked: AskFiles | AskChunk, answer: Answer) -> Answer | bytes | None:
-        if isinstance(asked, AskChunk) and isinstance(answer, Chunk) and answer.data:
-            return change(asked, answer.data)
+    async def answering(request: AskFiles | AskChunk, answer: Answer) -> Answer | bytes | None:
+        if isinstance(request, AskChunk) and isinstance(answer, Chunk) and answer.data:
+            return change(request, answer.data)
         return answer
 
     return answering
@@ -172,21 +172,23 @@ def resized(size: int) -> Answering:
     return listing(lambda listed: [msgspec.structs.replace(file, size=size) if file.path == "tokenizer.json" else file for file in listed])
 
 
-async def dies_in_the_middle(asked: AskFiles | AskChunk, answer: Answer) -> Answer | None:
-    return None if isinstance(asked, AskChunk) and asked.offset >= CHUNK else answer
+async def dies_in_the_middle(request: AskFiles | AskChunk, answer: Answer) -> Answer | None:
+    return None if isinstance(request, AskChunk) and request.offset >= CHUNK else answer
 
 
-async def says_nothing(_asked: AskFiles | AskChunk, _answer: Answer) -> None:
+async def says_nothing(_request: AskFiles | AskChunk, _answer: Answer) -> None:
     return None
 
 
-async def says_rubbish(_asked: AskFiles | AskChunk, _answer: Answer) -> bytes:
+async def says_rubbish(_request: AskFiles | AskChunk, _answer: Answer) -> bytes:
     return b"\xc1 no message"
 
 
-async def answers_another_question(asked: AskFiles | AskChunk, answer: Answer) -> Answer:
+async def answers_another_question(request: AskFiles | AskChunk, answer: Answer) -> Answer:
     return (
-        RequestFailed(id=asked.id, type="BadAdapter", message="who asks?") if isinstance(asked, AskChunk) else Chunk(id=asked.id, data=b"x")
+        RequestFailed(id=request.id, type="BadAdapter", message="who asks?")
+        if isinstance(request, AskChunk)
+        else Chunk(id=request.id, data=b"x")
     )
 
 
@@ -195,13 +197,16 @@ FAULTS: dict[str, tuple[Answering, str]] = {
     "sends rubbish": (says_rubbish, "no message of the protocol"),
     "answers another question": (answers_another_question, "answered a question for files with Chunk"),
     "dies in the middle": (dies_in_the_middle, "did not answer AskChunk within"),
-    "truncates": (chunks(lambda asked, data: Chunk(id=asked.id, data=data[:-1])), "but gave .* instead of"),
-    "sends more than was asked": (chunks(lambda asked, data: Chunk(id=asked.id, data=data + b"x")), "but gave .* instead of"),
-    "sends nothing": (chunks(lambda asked, data: Chunk(id=asked.id, data=b"")), "but gave 0 bytes"),
-    "sends wrong bytes": (chunks(lambda asked, data: Chunk(id=asked.id, data=data[:-1] + bytes([data[-1] ^ 1]))), "has the sha256"),
-    "sends a giant": (chunks(lambda asked, data: Chunk(id=asked.id, data=bytes(8 * CHUNK))), "did not answer AskChunk|but gave"),
+    "truncates": (chunks(lambda request, content: Chunk(id=request.id, data=content[:-1])), "but gave .* instead of"),
+    "sends more than was asked": (chunks(lambda request, content: Chunk(id=request.id, data=content + b"x")), "but gave .* instead of"),
+    "sends nothing": (chunks(lambda request, content: Chunk(id=request.id, data=b"")), "but gave 0 bytes"),
+    "sends wrong bytes": (
+        chunks(lambda request, content: Chunk(id=request.id, data=content[:-1] + bytes([content[-1] ^ 1]))),
+        "has the sha256",
+    ),
+    "sends a giant": (chunks(lambda request, content: Chunk(id=request.id, data=bytes(8 * CHUNK))), "did not answer AskChunk|but gave"),
     "refuses a chunk": (
-        chunks(lambda asked, data: RequestFailed(id=asked.id, type="BadAdapter", message="no more")),
+        chunks(lambda request, content: RequestFailed(id=request.id, type="BadAdapter", message="no more")),
         "BadAdapter: no more",
     ),
     "lists a size that is too small": (resized(17), "has the sha256"),
@@ -219,17 +224,17 @@ FAULTS: dict[str, tuple[Answering, str]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_peer_that_fails_or_lies_gives_nothing_and_the_next_one_is_asked(here: Path, there: tuple[Path, str], fault: str) -> None:
     home, digest = there
-    answering, said = FAULTS[fault]
+    answering, message = FAULTS[fault]
 
     async def scene() -> Fetched:
         turn = asyncio.Event()
 
-        async def after_the_other_failed(asked: AskFiles | AskChunk, answer: Answer) -> Answer:
+        async def after_the_other_failed(request: AskFiles | AskChunk, answer: Answer) -> Answer:
             await turn.wait()
             return answer
 
         async with peer(home, answering) as bad, peer(home, after_the_other_failed) as good:
-            with pytest.raises(FetchFailed, match=said) as failed:
+            with pytest.raises(FetchFailed, match=message) as failed:
                 await fetched(here, digest, bad)
             assert failed.value.type == "BadAdapter" and digest in str(failed.value)
             assert left(here) == []
@@ -246,12 +251,12 @@ def test_the_next_peer_is_asked_once_the_first_died_in_the_middle(here: Path, th
     async def scene() -> tuple[str, Fetched]:
         dying = asyncio.Event()
 
-        async def dies(asked: AskFiles | AskChunk, answer: Answer) -> Answer | None:
-            if isinstance(asked, AskChunk):
+        async def dies(request: AskFiles | AskChunk, answer: Answer) -> Answer | None:
+            if isinstance(request, AskChunk):
                 dying.set()
-            return await dies_in_the_middle(asked, answer)
+            return await dies_in_the_middle(request, answer)
 
-        async def waits(_asked: AskFiles | AskChunk, answer: Answer) -> Answer:
+        async def waits(_request: AskFiles | AskChunk, answer: Answer) -> Answer:
             await dying.wait()
             return answer
 
@@ -290,10 +295,10 @@ def test_what_is_no_adapter_is_not_even_downloaded(here: Path, tmp_path: Path) -
     home = tmp_path / "there"
     home.mkdir()
     digest = files.put(model, home)
-    asked: list[object] = []
+    requests: list[object] = []
 
     async def answering(question: AskFiles | AskChunk, _answer: Answer) -> Answer:
-        asked.append(question)
+        requests.append(question)
         listed = [File(path.name, path.stat().st_size, file_digest(path)) for path in sorted((home / digest).iterdir())]
         return Files(id=question.id, adapter=digest, files=listed)
 
@@ -303,24 +308,24 @@ def test_what_is_no_adapter_is_not_even_downloaded(here: Path, tmp_path: Path) -
 
     with pytest.raises(FetchFailed, match="pickled"):
         asyncio.run(scene())
-    assert len(asked) == 1
+    assert len(requests) == 1
 
 
 def test_a_fetch_that_is_cancelled_leaves_nothing(here: Path, there: tuple[Path, str]) -> None:
     home, digest = there
 
     async def scene() -> None:
-        asked = asyncio.Event()
+        stalled = asyncio.Event()
 
         async def stalls(question: AskFiles | AskChunk, answer: Answer) -> Answer | None:
             if isinstance(question, AskChunk) and question.offset:
-                asked.set()
+                stalled.set()
                 return None
             return answer
 
         async with peer(home, stalls) as address:
             fetching = asyncio.create_task(fetched(here, digest, address, limits=FetchLimits()))
-            await asyncio.wait_for(asked.wait(), 30)
+            await asyncio.wait_for(stalled.wait(), 30)
             assert left(here) != []
             fetching.cancel()
             with pytest.raises(asyncio.CancelledError):

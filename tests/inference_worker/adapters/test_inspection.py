@@ -28,17 +28,17 @@ def quiet(step: str, detail: str, done: bool) -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     """A whole model in two files of weights."""
-    made = files.toy_model(tmp_path / "Some Model (v1)")
-    (made / "model.safetensors").unlink()
+    directory = files.toy_model(tmp_path / "Some Model (v1)")
+    (directory / "model.safetensors").unlink()
     placed = {}
     for number, shard in enumerate(SHARDS):
         name = f"model.layers.{number}.self_attn.q_proj.weight"
-        save_file({name: numpy.zeros((8, 6), numpy.float32)}, made / shard)
+        save_file({name: numpy.zeros((8, 6), numpy.float32)}, directory / shard)
         placed[name] = shard
-    (made / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
-    (made / "tokenizer.json").write_text("{}")
-    (made / "tokenizer_config.json").write_text('{"chat_template": "x"}')
-    return made
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"weight_map": placed}))
+    (directory / "tokenizer.json").write_text("{}")
+    (directory / "tokenizer_config.json").write_text('{"chat_template": "x"}')
+    return directory
 
 
 def test_of_a_models_directory_is_taken_what_an_engine_reads(model: Path) -> None:
@@ -93,7 +93,7 @@ def _pickled(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda model: shutil.rmtree(model), "cannot be read"),
         (_without("config.json"), "it has no config.json"),
@@ -112,9 +112,9 @@ def _pickled(model: Path) -> None:
         (_cut("tokenizer.json", 1), "may be cut short"),
     ],
 )
-def test_a_directory_that_is_no_whole_model_says_what_is_wrong(model: Path, change: Callable[[Path], None], said: str) -> None:
+def test_a_directory_that_is_no_whole_model_says_what_is_wrong(model: Path, change: Callable[[Path], None], message: str) -> None:
     change(model)
-    with pytest.raises(BadModel, match=said):
+    with pytest.raises(BadModel, match=message):
         of_model(model, "", quiet)
 
 
@@ -142,14 +142,14 @@ def test_an_adapter_belongs_to_the_model_that_it_names_or_to_the_first_that_it_f
 def test_an_adapter_that_fits_none_of_the_models_is_refused_with_its_directory(tmp_path: Path) -> None:
     base = files.toy_model(tmp_path / "base")
     (tmp_path / "home").mkdir()
-    known = tmp_path / "home" / files.put(base, tmp_path / "home")
+    installed = tmp_path / "home" / files.put(base, tmp_path / "home")
     adapter = files.random_adapter(tmp_path / "adapter", files.read(base), rank=32)
     with pytest.raises(BadAdapter, match=r"adapter: its rank is 32; allowed: 1 to 16"):
-        of_adapter(adapter, "", [known], 16, quiet)
+        of_adapter(adapter, "", [installed], 16, quiet)
     with pytest.raises(BadAdapter, match="no model"):
         of_adapter(adapter, "", [], 16, quiet)
     with pytest.raises(UnknownModel, match="must be put there"):
         of_adapter(adapter, "", [tmp_path / ("e" * 64)], 16, quiet)
     shutil.rmtree(adapter)
     with pytest.raises(BadAdapter, match="is no directory"):
-        of_adapter(adapter, "", [known], 16, quiet)
+        of_adapter(adapter, "", [installed], 16, quiet)

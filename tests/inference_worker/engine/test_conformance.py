@@ -76,17 +76,17 @@ def test_with_more_adapters_than_slots_and_requests_without_one_all_say_what_the
 
 def test_an_answer_says_where_its_adapter_was_how_it_was_computed_and_when_it_began(scene: Scene) -> None:
     scene.client.text(scene.model, LONG, adapter=scene.adapters[0], max_tokens=1)
-    found = scene.client.completed(scene.model, LONG, adapter=scene.adapters[0], max_tokens=16)
+    adapted = scene.client.completed(scene.model, LONG, adapter=scene.adapters[0], max_tokens=16)
     plain = scene.client.completed(scene.model, LONG, max_tokens=2)
-    assert (found.found, plain.found, plain.mode) == ("hot", "", "base")
-    assert found.mode in ("adapter", "merged")
-    assert 0 < found.first_token_s < found.queued_s + found.engine_s
+    assert (adapted.found, plain.found, plain.mode) == ("hot", "", "base")
+    assert adapted.mode in ("adapter", "merged")
+    assert 0 < adapted.first_token_s < adapted.queued_s + adapted.engine_s
 
 
 def test_log_probabilities_of_each_token_come_where_they_are_asked_for(scene: Scene) -> None:
-    asked = scene.client.completed(scene.model, LONG, max_tokens=8, logprobs=True).outputs[0]
-    assert len(asked.logprobs) == asked.tokens == 8
-    assert math.isclose(sum(asked.logprobs) / 8, asked.logprob, rel_tol=1e-3)
+    answered = scene.client.completed(scene.model, LONG, max_tokens=8, logprobs=True).outputs[0]
+    assert len(answered.logprobs) == answered.tokens == 8
+    assert math.isclose(sum(answered.logprobs) / 8, answered.logprob, rel_tol=1e-3)
     assert scene.client.completed(scene.model, LONG, max_tokens=8).outputs[0].logprobs == []
 
 

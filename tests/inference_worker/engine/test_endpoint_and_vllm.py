@@ -13,13 +13,13 @@ pytestmark = pytest.mark.model
 
 def test_the_server_says_what_the_embedded_engine_says(real_worker: Scene, endpoint_worker: Scene) -> None:
     assert (real_worker.model, real_worker.adapters) == (endpoint_worker.model, endpoint_worker.adapters)
-    asked = [
+    requests = [
         {"prompt": LONG, "logprobs": True},
         {"prompt": LONG, "adapter": real_worker.adapters[0]},
         {"prompt": "Say hello.", "chat": True},
         {"prompt": "Is water wet?", "grammar": 'root ::= " yes" | " no"'},
     ]
-    for fields in asked:
+    for fields in requests:
         embedded, elsewhere = (scene.client.completed(scene.model, max_tokens=8, **fields) for scene in (real_worker, endpoint_worker))
         assert elsewhere.outputs[0].text == embedded.outputs[0].text != ""
         assert elsewhere.outputs[0].logprobs == pytest.approx(embedded.outputs[0].logprobs, abs=1e-3)

@@ -32,7 +32,7 @@ KEY = "sk-nobody-may-see-this"
 WHOLE = spoken(" a", " b", " c")
 
 
-def asked(**fields: Any) -> Generate:
+def request_of(**fields: Any) -> Generate:
     return Generate(id="r", model=DIGEST, prompt="def", **fields)
 
 
@@ -49,7 +49,7 @@ async def engine_of(server: OpenAiServer, home: Path = Path("/home"), **fields: 
 
 
 async def output(engine: EndpointEngine, **fields: Any) -> Output:
-    return (await engine.generate(asked(**fields), None, lambda index, text: None)).outputs[0]
+    return (await engine.generate(request_of(**fields), None, lambda index, text: None)).outputs[0]
 
 
 def retries() -> float:
@@ -57,17 +57,17 @@ def retries() -> float:
     return REGISTRY.get_sample_value("batos_inference_endpoint_retries_total", {"reason": "pause"}) or 0.0
 
 
-def with_server(work: Callable[[OpenAiServer], Awaitable[None]], **fields: Any) -> None:
+def with_server(scenario: Callable[[OpenAiServer], Awaitable[None]], **fields: Any) -> None:
     async def run() -> None:
         async with OpenAiServer(**fields) as server:
-            await work(server)
+            await scenario(server)
 
     asyncio.run(run())
 
 
-async def failure(work: Awaitable[object]) -> InferenceFailure:
+async def failure(awaitable: Awaitable[object]) -> InferenceFailure:
     with pytest.raises(InferenceFailure) as caught:
-        await work
+        await awaitable
     return caught.value
 
 
@@ -75,7 +75,7 @@ async def failure(work: Awaitable[object]) -> InferenceFailure:
 
 
 def test_all_that_a_request_says_is_asked_of_vllm() -> None:
-    request = asked(max_tokens=9, grammar='root ::= "a"', stop=["\n"], priority="background")
+    request = request_of(max_tokens=9, grammar='root ::= "a"', stop=["\n"], priority="background")
     path, body = question(request, Sampling(temperature=0.7, top_p=0.9, seed=2**63 - 1), "served", vllm=True, priorities=True)
     assert path == "/v1/completions"
     assert body == {
@@ -98,64 +98,66 @@ def test_all_that_a_request_says_is_asked_of_vllm() -> None:
 
 
 def test_another_server_is_asked_for_nothing_that_openai_has_not() -> None:
-    path, body = question(asked(grammar='root ::= "a"', chat=True), Sampling(), "served", vllm=False, priorities=False)
+    path, body = question(request_of(grammar='root ::= "a"', chat=True), Sampling(), "served", vllm=False, priorities=False)
     assert path == "/v1/chat/completions"
     assert body["messages"] == [{"role": "user", "content": "def"}]
+    _, body = question(request_of(chat=True, system="Be brief."), Sampling(), "served", vllm=False, priorities=False)
+    assert body["messages"] == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "def"}]
     assert set(body) == {"model", "messages", "max_tokens", "temperature", "top_p", "stream", "stream_options", "logprobs"}
 
 
 def test_an_event_of_a_chat_is_read_like_one_of_a_completion() -> None:
-    told = step(b'{"choices":[{"delta":{"content":"Hi"},"logprobs":{"content":[{"token":"Hi","logprob":-0.25}]},"finish_reason":"stop"}]}')
-    assert (told.text, told.logprobs, told.finish) == ("Hi", [-0.25], "stop")
+    chunk = step(b'{"choices":[{"delta":{"content":"Hi"},"logprobs":{"content":[{"token":"Hi","logprob":-0.25}]},"finish_reason":"stop"}]}')
+    assert (chunk.text, chunk.logprobs, chunk.finish) == ("Hi", [-0.25], "stop")
 
 
 # --- what a sound server does -----------------------------------------------------------------------------------------
 
 
 def test_the_answer_says_what_was_written_how_likely_it_was_and_by_whom() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             heard: list[str] = []
-            answer = await engine.generate(asked(logprobs=True), None, lambda index, text: heard.append(text))
+            answer = await engine.generate(request_of(logprobs=True), None, lambda index, text: heard.append(text))
         assert answer.outputs == [Output(" a b c", 3, -0.5, "stop", [-0.5, -0.5, -0.5])]
         assert (answer.prompt_tokens, answer.mode, answer.endpoint, answer.endpoint_model) == (7, "base", server.url, "served")
         assert heard == [" a", " b", " c"]
 
-    with_server(work, answers=[WHOLE])
+    with_server(scenario, answers=[WHOLE])
 
 
 def test_each_output_is_a_request_of_its_own() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             samplings = [Sampling(), Sampling(temperature=1.0, seed=3)]
-            answer = await engine.generate(asked(samplings=samplings), None, lambda index, text: None)
+            answer = await engine.generate(request_of(samplings=samplings), None, lambda index, text: None)
         assert len(answer.outputs) == 2
         assert sorted(body.get("seed", 0) for body in server.bodies("/v1/completions")) == [0, 3]
 
-    with_server(work, answers=[WHOLE])
+    with_server(scenario, answers=[WHOLE])
 
 
 def test_a_server_that_neither_counts_nor_tells_probabilities_nor_says_done_is_understood() -> None:
     silent = streamed(": alive\n\n", event(" a"), event(" b", finish="length"), done=False)
 
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_dialect="openai") as engine:
             assert await output(engine, logprobs=True) == Output(" a b", 2, 0.0, "length", [])
 
-    with_server(work, answers=[silent])
+    with_server(scenario, answers=[silent])
 
 
 def test_cancelling_closes_the_connection_so_that_the_server_ends_the_output() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             begun = asyncio.Event()
-            writing = asyncio.create_task(engine.generate(asked(), None, lambda index, text: begun.set()))
+            writing = asyncio.create_task(engine.generate(request_of(), None, lambda index, text: begun.set()))
             await asyncio.wait_for(begun.wait(), 5)
             writing.cancel()
             await asyncio.wait_for(server.left.wait(), 5)
             assert writing.cancelled() or (await asyncio.wait([writing]))
 
-    with_server(work, answers=[streamed(event(" a"), hold=True)])
+    with_server(scenario, answers=[streamed(event(" a"), hold=True)])
 
 
 # --- what a server can do wrong ---------------------------------------------------------------------------------------
@@ -185,107 +187,107 @@ def test_what_goes_wrong_is_a_failure_with_a_type_and_a_remedy(name: str, monkey
     handler, kind, words = REFUSALS[name]
     monkeypatch.setenv("SOME_KEY", KEY)
 
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_key="env:SOME_KEY") as engine:
-            seen = await failure(output(engine, max_tokens=2, grammar='root ::= "a"' if kind is BadGrammar else ""))
-            assert type(seen) is kind, seen
-            assert all(word in str(seen) for word in [*words, server.url]), seen
-            assert KEY not in str(seen)
+            raised = await failure(output(engine, max_tokens=2, grammar='root ::= "a"' if kind is BadGrammar else ""))
+            assert type(raised) is kind, raised
+            assert all(word in str(raised) for word in [*words, server.url]), raised
+            assert KEY not in str(raised)
             server.answers = [WHOLE]
             assert (await output(engine)).text == " a b c"
 
-    with_server(work, answers=[handler])
+    with_server(scenario, answers=[handler])
 
 
 def test_a_server_that_stalls_is_given_up_after_the_silence_that_is_allowed() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_silence_s=0.2) as engine:
-            seen = await failure(output(engine))
-            assert isinstance(seen, EndpointFailed) and "inference.endpoint_silence_s" in str(seen)
+            raised = await failure(output(engine))
+            assert isinstance(raised, EndpointFailed) and "inference.endpoint_silence_s" in str(raised)
             await asyncio.wait_for(server.left.wait(), 5)
 
-    with_server(work, answers=[streamed(event(" a"), hold=True)])
+    with_server(scenario, answers=[streamed(event(" a"), hold=True)])
 
 
 def test_an_output_whose_connection_breaks_is_asked_for_again_and_its_text_not_sent_twice() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             heard: list[str] = []
-            answer = await engine.generate(asked(), None, lambda index, text: heard.append(text))
+            answer = await engine.generate(request_of(), None, lambda index, text: heard.append(text))
         assert answer.outputs[0].text == " a b c"
         assert heard == [" a"]
 
-    with_server(work, answers=[streamed(event(" a"), cut=True), WHOLE])
+    with_server(scenario, answers=[streamed(event(" a"), cut=True), WHOLE])
 
 
 def test_a_server_without_room_is_waited_for() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_patience_s=10.0) as engine:
             assert (await output(engine)).text == " a b c"
 
-    with_server(work, answers=[refused(429), refused(503), WHOLE])
+    with_server(scenario, answers=[refused(429), refused(503), WHOLE])
 
 
 def test_a_server_that_goes_away_in_the_middle_of_a_draft_is_a_dead_engine() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             begun = asyncio.Event()
-            writing = asyncio.create_task(engine.generate(asked(), None, lambda index, text: begun.set()))
+            writing = asyncio.create_task(engine.generate(request_of(), None, lambda index, text: begun.set()))
             await asyncio.wait_for(begun.wait(), 5)
             await server.close()
-            seen = await failure(asyncio.wait_for(writing, 10))
-            assert isinstance(seen, EngineDied) and server.url in str(seen)
+            raised = await failure(asyncio.wait_for(writing, 10))
+            assert isinstance(raised, EngineDied) and server.url in str(raised)
             assert server.url in await asyncio.wait_for(engine.died(), 1)
             assert isinstance(await failure(engine.probe()), EngineDied)
 
-    with_server(work, answers=[streamed(event(" a"), hold=True)])
+    with_server(scenario, answers=[streamed(event(" a"), hold=True)])
 
 
 def test_a_model_that_is_gone_is_a_dead_engine_so_that_another_is_looked_for() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             server.models = [{"id": "another"}]
-            seen = await failure(output(engine))
-            assert isinstance(seen, EngineDied) and "'served'" in str(seen)
+            raised = await failure(output(engine))
+            assert isinstance(raised, EngineDied) and "'served'" in str(raised)
 
-    with_server(work, answers=[refused(404, "The model `served` does not exist.")])
+    with_server(scenario, answers=[refused(404, "The model `served` does not exist.")])
 
 
 def test_what_was_waited_for_is_sent_as_it_is_written() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_patience_s=10.0) as engine:
             heard: list[str] = []
-            await engine.generate(asked(), None, lambda index, text: heard.append(text))
+            await engine.generate(request_of(), None, lambda index, text: heard.append(text))
         assert heard == [" a", " b", " c"]
 
-    with_server(work, answers=[refused(503), WHOLE])
+    with_server(scenario, answers=[refused(503), WHOLE])
 
 
 def test_a_server_without_priorities_is_not_asked_for_them_again() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             for _ in range(2):
                 assert (await output(engine, priority="background")).text == " a b c"
         assert ["priority" in body for body in server.bodies("/v1/completions")] == [True, False, False]
 
-    with_server(work, answers=[refused(400, "Got priority 2 but priority scheduling is not enabled"), WHOLE])
+    with_server(scenario, answers=[refused(400, "Got priority 2 but priority scheduling is not enabled"), WHOLE])
 
 
 # --- its start --------------------------------------------------------------------------------------------------------
 
 
 def test_nobody_at_the_address_is_a_failed_start_that_says_so() -> None:
-    async def work() -> None:
+    async def scenario() -> None:
         nobody = OpenAiServer(port=free_port())
         with pytest.raises(EngineStartFailed, match=rf"{nobody.url} does not answer.*inference\.endpoint"):
             async with engine_of(nobody):
                 pass
 
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
 def test_a_server_that_comes_while_it_is_waited_for_is_found() -> None:
-    async def work() -> None:
+    async def scenario() -> None:
         late = OpenAiServer(port=free_port(), answers=[WHOLE])
 
         async def come() -> None:
@@ -300,7 +302,7 @@ def test_a_server_that_comes_while_it_is_waited_for_is_found() -> None:
         await coming
         await late.close()
 
-    asyncio.run(work())
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -319,38 +321,38 @@ def test_a_server_that_comes_while_it_is_waited_for_is_found() -> None:
 def test_the_models_name_at_the_server_is_the_one_configured_or_the_digest_or_the_only_one(
     models: list[dict[str, Any]], named: str, served: str
 ) -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         try:
             async with engine_of(server, endpoint_model=named) as engine:
-                assert (await engine.generate(asked(), None, lambda index, text: None)).endpoint_model == served
+                assert (await engine.generate(request_of(), None, lambda index, text: None)).endpoint_model == served
         except EngineStartFailed as error:
             assert served in str(error), error
 
-    with_server(work, models=models, answers=[WHOLE])
+    with_server(scenario, models=models, answers=[WHOLE])
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused_and_one_that_the_settings_name_is_not() -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(CERTIFICATE)
 
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         with pytest.raises(EngineStartFailed, match=r"certificate.*inference\.endpoint_ca"):
             async with engine_of(server):
                 pass
         async with engine_of(server, endpoint_ca=str(CERTIFICATE)) as engine:
             assert (await output(engine)).text == " a b c"
 
-    with_server(work, tls=tls, answers=[WHOLE])
+    with_server(scenario, tls=tls, answers=[WHOLE])
 
 
 def test_a_connection_is_made_to_an_address_of_the_configured_host_alone() -> None:
     """Whatever leads elsewhere, a name or an address, no byte goes there: the other server sees no request."""
 
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         port = int(server.url.rpartition(":")[2])
         client = EndpointClient(Endpoint(host="localhost", port=port, base=f"http://localhost:{port}"), 2, 1.0, 1.0)
         await client.models()
-        asked_before = len(server.asked)
+        asked_before = len(server.requests)
         for elsewhere in (
             Endpoint(host="another", port=port, base=f"http://localhost:{port}"),
             Endpoint(host="127.0.0.2", port=port, base=f"http://127.0.0.1:{port}"),
@@ -361,9 +363,9 @@ def test_a_connection_is_made_to_an_address_of_the_configured_host_alone() -> No
                 await astray.models()
             await astray.close()
         await client.close()
-        assert len(server.asked) == asked_before
+        assert len(server.requests) == asked_before
 
-    with_server(work)
+    with_server(scenario)
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------
@@ -375,11 +377,11 @@ def in_turn(*handlers: Any) -> Any:
 
 
 def test_an_adapter_is_loaded_by_its_digest_and_unloaded_when_it_is_dropped() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_adapters_path="/shared/adapters") as engine:
             assert await engine.read(ADAPTER) == 1000
             await engine.commit(ADAPTER)
-            answer = await engine.generate(asked(), ADAPTER, lambda index, text: None)
+            answer = await engine.generate(request_of(), ADAPTER, lambda index, text: None)
             await engine.retire(ADAPTER)
             await engine.drop(ADAPTER)
         assert answer.mode == "adapter"
@@ -388,20 +390,24 @@ def test_an_adapter_is_loaded_by_its_digest_and_unloaded_when_it_is_dropped() ->
         assert server.bodies("/v1/unload_lora_adapter") == [{"lora_name": ADAPTER.digest}]
 
     fine = streamed("done", kind="text/plain", done=False)
-    with_server(work, models=[{"id": DIGEST}], answers=[WHOLE], other={"/v1/load_lora_adapter": fine, "/v1/unload_lora_adapter": fine})
+    with_server(
+        scenario, models=[{"id": DIGEST}], answers=[WHOLE], handlers={"/v1/load_lora_adapter": fine, "/v1/unload_lora_adapter": fine}
+    )
 
 
 def test_an_adapter_that_the_server_has_forgotten_is_loaded_again() -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server) as engine:
             await engine.read(ADAPTER)
             await engine.commit(ADAPTER)
-            answer = await engine.generate(asked(), ADAPTER, lambda index, text: None)
+            answer = await engine.generate(request_of(), ADAPTER, lambda index, text: None)
         assert answer.outputs[0].text == " a b c"
         assert len(server.bodies("/v1/load_lora_adapter")) == 2
 
     fine = streamed("done", kind="text/plain", done=False)
-    with_server(work, models=[{"id": DIGEST}], answers=[refused(404, "does not exist"), WHOLE], other={"/v1/load_lora_adapter": fine})
+    with_server(
+        scenario, models=[{"id": DIGEST}], answers=[refused(404, "does not exist"), WHOLE], handlers={"/v1/load_lora_adapter": fine}
+    )
 
 
 @pytest.mark.parametrize(
@@ -417,14 +423,14 @@ def test_an_adapter_that_the_server_has_forgotten_is_loaded_again() -> None:
 def test_an_adapter_that_cannot_be_loaded_is_a_bad_adapter_with_a_remedy(
     models: list[dict[str, Any]], how: str, answer: Any, words: list[str]
 ) -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_adapters=how) as engine:
-            seen = await failure(engine.read(ADAPTER))
-            assert isinstance(seen, BadAdapter)
-            assert all(word in str(seen) for word in [*words, ADAPTER.digest]), seen
+            raised = await failure(engine.read(ADAPTER))
+            assert isinstance(raised, BadAdapter)
+            assert all(word in str(raised) for word in [*words, ADAPTER.digest]), raised
             assert (await output(engine)).text == " a b c"
 
-    with_server(work, models=models, answers=[WHOLE], other={"/v1/load_lora_adapter": answer} if answer else {})
+    with_server(scenario, models=models, answers=[WHOLE], handlers={"/v1/load_lora_adapter": answer} if answer else {})
 
 
 @pytest.mark.parametrize(
@@ -439,7 +445,7 @@ def test_an_adapter_that_cannot_be_loaded_is_a_bad_adapter_with_a_remedy(
 def test_only_a_model_that_has_the_digest_for_a_name_takes_the_images_adapters(
     models: list[dict[str, Any]], named: str, loads: bool
 ) -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_model=named) as engine:
             if loads:
                 await engine.read(ADAPTER)
@@ -447,19 +453,19 @@ def test_only_a_model_that_has_the_digest_for_a_name_takes_the_images_adapters(
                 assert isinstance(await failure(engine.read(ADAPTER)), BadAdapter)
 
     fine = streamed("done", kind="text/plain", done=False)
-    with_server(work, models=models, other={"/v1/load_lora_adapter": fine, "/v1/unload_lora_adapter": fine})
+    with_server(scenario, models=models, handlers={"/v1/load_lora_adapter": fine, "/v1/unload_lora_adapter": fine})
 
 
 @pytest.mark.parametrize(("how", "mode", "model"), [("served", "adapter", ADAPTER.digest), ("ignore", "base", "llama")])
 def test_an_adapter_that_is_served_already_is_used_and_one_to_be_ignored_is_said_to_be(how: str, mode: str, model: str) -> None:
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_adapters=how) as engine:
             await engine.read(ADAPTER)
             await engine.commit(ADAPTER)
-            assert (await engine.generate(asked(), ADAPTER, lambda index, text: None)).mode == mode
+            assert (await engine.generate(request_of(), ADAPTER, lambda index, text: None)).mode == mode
         assert server.bodies("/v1/completions")[0]["model"] == model
 
-    with_server(work, models=[{"id": "llama"}, {"id": ADAPTER.digest, "parent": "llama"}], answers=[WHOLE])
+    with_server(scenario, models=[{"id": "llama"}, {"id": ADAPTER.digest, "parent": "llama"}], answers=[WHOLE])
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------
@@ -470,13 +476,13 @@ def test_the_key_of_a_file_is_sent_and_shown_nowhere(tmp_path: Path) -> None:
     file.write_text(f"{KEY}\n")
     file.chmod(0o600)
 
-    async def work(server: OpenAiServer) -> None:
+    async def scenario(server: OpenAiServer) -> None:
         async with engine_of(server, endpoint_key=str(file)) as engine:
             await output(engine)
-        assert {one.headers.get("Authorization") for one in server.asked} == {f"Bearer {KEY}"}
+        assert {received.headers.get("Authorization") for received in server.requests} == {f"Bearer {KEY}"}
         assert KEY not in repr(endpoint.endpoint(InferenceSettings(endpoint=server.url, endpoint_key=str(file))))
 
-    with_server(work, answers=[WHOLE])
+    with_server(scenario, answers=[WHOLE])
 
 
 @pytest.mark.parametrize(("mode", "content", "word"), [(0o644, KEY, "chmod 600"), (0o600, "", "no key"), (0o600, "two words", "no key")])

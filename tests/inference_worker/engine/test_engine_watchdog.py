@@ -81,10 +81,10 @@ def test_a_process_that_is_killed_is_noticed_whoever_started_it(children: Callab
 
 
 def test_one_that_is_gone_before_the_watch_begins_counts_as_dead(children: Callable[[list[str]], subprocess.Popen[bytes]]) -> None:
-    gone = children(IDLE)
-    gone.kill()
-    gone.wait(_LIMIT_S)
-    assert str(gone.pid) in watch([gone.pid])
+    ended = children(IDLE)
+    ended.kill()
+    ended.wait(_LIMIT_S)
+    assert str(ended.pid) in watch([ended.pid])
 
 
 def test_what_the_engine_itself_reports_is_believed(children: Callable[[list[str]], subprocess.Popen[bytes]], impatient: None) -> None:

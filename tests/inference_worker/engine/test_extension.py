@@ -172,14 +172,14 @@ def test_a_fault_is_answered_and_does_not_rise_into_the_engine() -> None:
 @pytest.mark.parametrize(("before", "after"), [(0, 10), (15, 15)])
 def test_reading_gives_way_and_a_service_that_gives_way_already_stays_where_it_is(before: int, after: int) -> None:
     """A confined process may not raise its priority: to try would end the thread that reads."""
-    seen: list[int] = []
+    priorities: list[int] = []
 
     def read() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, before)
         extension._lower_priority()
-        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+        priorities.append(os.getpriority(os.PRIO_PROCESS, 0))
 
     thread = threading.Thread(target=read)
     thread.start()
     thread.join(_LIMIT_S)
-    assert seen == [after]
+    assert priorities == [after]

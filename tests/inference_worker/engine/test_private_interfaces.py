@@ -28,16 +28,16 @@ def installed() -> dict[str, Any]:
     )
     if done.returncode != 0:
         pytest.fail(f"vLLM cannot be looked at: {done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    parameters: dict[str, Any] = json.loads(done.stdout)
+    return parameters
 
 
 @pytest.mark.parametrize("interface", INTERFACES, ids=lambda interface: interface.name)
 def test_vllm_still_has(interface: Interface, installed: dict[str, Any]) -> None:
-    found = installed[interface.name]
-    assert not isinstance(found, str), f"{found}; we need it: {interface.why}"
-    wanted = None if interface.parameters is None else list(interface.parameters)
-    assert found == wanted, f"{interface.name} takes {found}, not {wanted}; we need it: {interface.why}"
+    actual = installed[interface.name]
+    assert not isinstance(actual, str), f"{actual}; we need it: {interface.why}"
+    expected = None if interface.parameters is None else list(interface.parameters)
+    assert actual == expected, f"{interface.name} takes {actual}, not {expected}; we need it: {interface.why}"
 
 
 @pytest.mark.parametrize("cpu", [True, False])

@@ -58,20 +58,20 @@ def scenes(directory: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
 
 
 @pytest.fixture(scope="module")
-def seen(directory: Path) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads((directory / "engine.json").read_text())["seen"]
+def findings(directory: Path) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads((directory / "engine.json").read_text())["findings"]
     return read
 
 
-def check(said: dict[str, Any], expected: dict[str, Any]) -> None:
+def check(answer: dict[str, Any], expected: dict[str, Any]) -> None:
     """The same text and log probabilities, up to a step at which the reference itself had a near tie."""
     ties = [step for step, margin in enumerate(expected["margins"]) if margin < NEAR_TIE]
     end = ties[0] if ties else len(expected["margins"])
     if ties:
-        assert said["text"].startswith(expected["begins"][end].rstrip("�"))
+        assert answer["text"].startswith(expected["begins"][end].rstrip("�"))
     else:
-        assert said["text"] == expected["text"]
-    assert said["logprobs"][:end] == pytest.approx(expected["logprobs"][:end], abs=LOGPROB)
+        assert answer["text"] == expected["text"]
+    assert answer["logprobs"][:end] == pytest.approx(expected["logprobs"][:end], abs=LOGPROB)
 
 
 @pytest.mark.parametrize("scene", SCENES)
@@ -89,8 +89,8 @@ def test_the_base_model_says_what_transformers_says(scene: str, scenes: Any, ref
         assert scenes[scene][""][prompt]["mode"] == "base"
 
 
-def test_what_decodes_is_not_changed_by_adapters_that_come_and_go(scenes: Any, reference: Any, seen: Any) -> None:
-    assert seen["moves while others decode"] >= 2
+def test_what_decodes_is_not_changed_by_adapters_that_come_and_go(scenes: Any, reference: Any, findings: Any) -> None:
+    assert findings["moves while others decode"] >= 2
     for name, answers in scenes["while others load"].items():
         for prompt in range(len(PROMPTS)):
             check(answers[prompt], reference[name][prompt])
@@ -100,42 +100,42 @@ def test_the_adapters_of_this_test_say_different_things(reference: Any) -> None:
     assert len({tuple(answer["text"] for answer in answers) for answers in reference.values()}) == len(NAMES) + 1
 
 
-def test_our_own_operations_computed_all_this(seen: Any) -> None:
-    assert seen["operations"]["computes"]
-    assert seen["operations"]["layers"] == 4 * 30, "q, k, v together, o, gate and up together, and down, in each layer of the model"
+def test_our_own_operations_computed_all_this(findings: Any) -> None:
+    assert findings["operations"]["computes"]
+    assert findings["operations"]["layers"] == 4 * 30, "q, k, v together, o, gate and up together, and down, in each layer of the model"
 
 
-def test_reloading_put_adapters_where_others_had_been(seen: Any) -> None:
-    assert seen["registered after drops"] == []
-    assert any(seen["slots after"][number] != slot for number, slot in seen["slots before"].items())
+def test_reloading_put_adapters_where_others_had_been(findings: Any) -> None:
+    assert findings["registered after drops"] == []
+    assert any(findings["slots after"][number] != slot for number, slot in findings["slots before"].items())
 
 
-def test_the_bytes_of_an_adapter_in_ram_are_those_of_its_weights(seen: Any) -> None:
+def test_the_bytes_of_an_adapter_in_ram_are_those_of_its_weights(findings: Any) -> None:
     weights = ROOT / "inference_worker" / "shipped" / SHIPPED / "adapter_model.safetensors"
     # The shipped one is in bfloat16; float32 takes twice as much. The header is small.
-    assert seen["sizes"][SHIPPED] == pytest.approx(2 * weights.stat().st_size, rel=0.02)
+    assert findings["sizes"][SHIPPED] == pytest.approx(2 * weights.stat().st_size, rel=0.02)
 
 
-def test_what_cannot_be_read_or_committed_is_refused_and_changes_nothing(seen: Any) -> None:
-    assert "absent" in seen["absent"]
-    assert "Safetensor" in seen["broken"] or "header" in seen["broken"].lower()
-    assert "read it first" in seen["not read"]
-    assert "in no slot" in seen["not hot"]
-    assert "no slot is free" in seen["no slot"]
-    assert "already" in seen["twice"]
-    assert seen["slots unchanged"]
+def test_what_cannot_be_read_or_committed_is_refused_and_changes_nothing(findings: Any) -> None:
+    assert "absent" in findings["absent"]
+    assert "Safetensor" in findings["broken"] or "header" in findings["broken"].lower()
+    assert "read it first" in findings["not read"]
+    assert "in no slot" in findings["not hot"]
+    assert "no slot is free" in findings["no slot"]
+    assert "already" in findings["twice"]
+    assert findings["slots unchanged"]
 
 
-def test_an_adapter_may_vanish_right_after_its_request_was_cancelled(scenes: Any, reference: Any, seen: Any) -> None:
-    slots, second = seen["hot after aborts"]
+def test_an_adapter_may_vanish_right_after_its_request_was_cancelled(scenes: Any, reference: Any, findings: Any) -> None:
+    slots, second = findings["hot after aborts"]
     assert set(slots) == {str(second)}, "only what the scheduler committed is hot"
     for name, answers in scenes["after aborts"].items():
         for prompt in range(len(PROMPTS)):
             check(answers[prompt], reference[name][prompt])
 
 
-def test_the_death_of_the_process_with_the_model_is_noticed_and_ends_all_calls(seen: Any) -> None:
-    assert seen["death noticed after s"] < 2
+def test_the_death_of_the_process_with_the_model_is_noticed_and_ends_all_calls(findings: Any) -> None:
+    assert findings["death noticed after s"] < 2
     for call in ("request under death", "read after death", "probe after death"):
-        assert seen[call].startswith("EngineDied"), call
-    assert seen["stopped after s"] < 3, "who is dead is not waited for"
+        assert findings[call].startswith("EngineDied"), call
+    assert findings["stopped after s"] < 3, "who is dead is not waited for"

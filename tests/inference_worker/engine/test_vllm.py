@@ -21,7 +21,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
     yield from real_scene(tmp_path)
 
 
-def gone(processes: list[psutil.Process], within_s: float) -> bool:
+def have_ended(processes: list[psutil.Process], within_s: float) -> bool:
     return not psutil.wait_procs(processes, timeout=within_s)[1]
 
 
@@ -34,11 +34,11 @@ def test_every_output_is_a_sentence_of_the_grammar(real_worker: Scene) -> None:
 
 
 def test_grammars_hold_beside_each_other_under_different_adapters(real_worker: Scene) -> None:
-    asked = {
+    words = {
         real_worker.client.start(real_worker.model, LONG, grammar=f'root ::= "{word}" [0-9]', adapter=adapter, max_tokens=12): word
         for word, adapter in [("red", None), ("green", real_worker.adapters[0]), ("blue", real_worker.adapters[1]), ("grey", None)]
     }
-    for name, word in asked.items():
+    for name, word in words.items():
         answer, _ = real_worker.client.finish(name)
         assert isinstance(answer, Completed)
         assert answer.outputs[0].text[:-1] == word and answer.outputs[0].text[-1].isdigit()
@@ -95,7 +95,7 @@ def test_a_killed_core_is_rebuilt_its_request_answered_and_sigterm_then_ends_all
     answer, _ = scene.client.finish(name, 200)
     assert isinstance(answer, Completed)
     assert answer.outputs[0].tokens == 30
-    assert gone(first, 5)
+    assert have_ended(first, 5)
     assert scene.client.health().engine_starts == 2
 
     second = scene.worker.descendants()
@@ -103,7 +103,7 @@ def test_a_killed_core_is_rebuilt_its_request_answered_and_sigterm_then_ends_all
     began = time.monotonic()
     assert scene.worker.terminate(30) == 0
     assert time.monotonic() - began < 15
-    assert gone(second, 5)
+    assert have_ended(second, 5)
 
 
 def test_sigterm_while_the_engine_starts_ends_the_start(scene: Scene) -> None:
@@ -123,4 +123,4 @@ def test_a_killed_worker_leaves_no_process_behind(scene: Scene) -> None:
     processes = scene.worker.descendants()
     assert processes
     scene.worker.kill()
-    assert gone(processes, 5)
+    assert have_ended(processes, 5)

@@ -88,9 +88,9 @@ def test_the_engine_never_evicts_an_adapter_by_itself() -> None:
     assert count >= 4
 
 
-@pytest.mark.parametrize(("asked", "given"), [(1, 1), (4, 8), (16, 16), (17, 32), (512, 512)])
-def test_the_rank_is_rounded_up_to_one_that_the_engine_takes(asked: int, given: int) -> None:
-    assert engine_arguments(InferenceSettings(max_lora_rank=asked), SMALL, cpu=True)["max_lora_rank"] == given
+@pytest.mark.parametrize(("configured", "rounded"), [(1, 1), (4, 8), (16, 16), (17, 32), (512, 512)])
+def test_the_rank_is_rounded_up_to_one_that_the_engine_takes(configured: int, rounded: int) -> None:
+    assert engine_arguments(InferenceSettings(max_lora_rank=configured), SMALL, cpu=True)["max_lora_rank"] == rounded
 
 
 def test_slots_are_made_for_linear_layers_and_for_whatever_vllm_takes_where_names_are_unfamiliar() -> None:

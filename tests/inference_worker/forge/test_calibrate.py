@@ -18,17 +18,17 @@ def task(rng, number):
     right = rng.random() < 1 / (1 + math.exp(-(8 * share + 6 * explained - 8)))
     refused = rng.random() < 0.15
     best = {"source": "a", "logprob": -0.1, "right": right, "more": {"group": "a", "features": {"share": share, "explained": explained}}}
-    other = {"source": "b", "logprob": -0.9, "right": False, "more": {"group": "b", "features": {"share": 1 - share, "explained": 0.5}}}
+    worse = {"source": "b", "logprob": -0.9, "right": False, "more": {"group": "b", "features": {"share": 1 - share, "explained": 0.5}}}
     if refused:
-        best["more"]["features"]["explained"] = other["more"]["features"]["explained"] = 0.0
-    for draft in (best, other):
+        best["more"]["features"]["explained"] = worse["more"]["features"]["explained"] = 0.0
+    for draft in (best, worse):
         draft["more"]["features"] |= {"declined": 0.0, "examples": 1 / 3 if number % 2 else 0.0}
-    return {"id": f"t{number}", "expects": "refusal" if refused else "answer", "status": "answered", "drafts": [best, other]}
+    return {"id": f"t{number}", "expects": "refusal" if refused else "answer", "status": "answered", "drafts": [best, worse]}
 
 
 def report(seed, number):
     rng = Random(seed)
-    return {"tasks": [task(rng, each) for each in range(number)]}
+    return {"tasks": [task(rng, index) for index in range(number)]}
 
 
 def test_the_command_fits_writes_and_keeps_the_promise_on_fresh_tasks(tmp_path):
@@ -36,17 +36,17 @@ def test_the_command_fits_writes_and_keeps_the_promise_on_fresh_tasks(tmp_path):
     (tmp_path / "b.json").write_text(json.dumps(report(2, 900)))
     (tmp_path / "fresh.json").write_text(json.dumps(report(3, 2000)))
     out, lines = tmp_path / "decision.json", []
-    asked = [str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(out), "--check", str(tmp_path / "fresh.json")]
-    assert calibrate.main(asked, lines.append) == 0
+    arguments = [str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--out", str(out), "--check", str(tmp_path / "fresh.json")]
+    assert calibrate.main(arguments, lines.append) == 0
     content = json.loads(out.read_text())
     assert content["weights"]["share"] > 0 and content["weights"]["explained"] > 0 and content["fitted"]["delta"] == calibrate.DELTA
     fresh = calibrate.tasks_of(report(3, 2000))
     for kind in calibrate.KINDS:
-        seen = [calibrate.decided(content, each) for each in fresh if each.kind == kind]
-        assert calibrate.error_of([(confidence, right) for confidence, right, _ in seen]) < 0.1
+        decisions = [calibrate.decided(content, fresh_task) for fresh_task in fresh if fresh_task.kind == kind]
+        assert calibrate.error_of([(confidence, right) for confidence, right, _ in decisions]) < 0.1
         for risk in (0.1, 0.2, 0.3):
-            least = calibrate.asked(content, kind, risk)
-            installed = [right for confidence, right, _ in seen if confidence >= least]
+            least = calibrate.least_confidence(content, kind, risk)
+            installed = [right for confidence, right, _ in decisions if confidence >= least]
             assert installed and calibrate.wilson(installed.count(False), len(installed))[0] <= risk
         rows = content["thresholds"][kind]
         assert [row[1] for row in rows] == sorted((row[1] for row in rows), reverse=True)
@@ -72,8 +72,8 @@ def test_a_draft_of_what_is_to_be_refused_is_wrong_and_what_failed_or_is_hostile
     rows = report(1, 40)["tasks"]
     refused = next(row for row in rows if row["expects"] == "refusal")
     refused["drafts"][0]["right"] = True
-    (seen,) = calibrate.tasks_of({"tasks": [refused, {**refused, "status": "failed"}, {**refused, "expects": "containment"}]})
-    assert not any(group.right for group in seen.groups)
+    (refused_task,) = calibrate.tasks_of({"tasks": [refused, {**refused, "status": "failed"}, {**refused, "expects": "containment"}]})
+    assert not any(group.right for group in refused_task.groups)
 
 
 @settings(deadline=None)
@@ -89,8 +89,8 @@ def test_the_promise_holds_in_nine_of_ten_draws():
     broken = 0
     for seed in range(200):
         rng = Random(seed)
-        seen = [Pick(rng.random(), rng.random() > 0.2, False) for _ in range(200)]
-        broken += threshold(seen, 0.19) is not None
+        picked = [Pick(rng.random(), rng.random() > 0.2, False) for _ in range(200)]
+        broken += threshold(picked, 0.19) is not None
     assert broken <= 200 * calibrate.DELTA * 1.6
 
 

@@ -8,9 +8,9 @@ from inference_worker import convert
 
 
 def test_the_packaged_model_is_found_without_importing_its_package() -> None:
-    found = convert.packaged_model()
-    assert found.suffix == ".gguf"
-    assert found.read_bytes()[:4] == b"GGUF"
+    packaged = convert.packaged_model()
+    assert packaged.suffix == ".gguf"
+    assert packaged.read_bytes()[:4] == b"GGUF"
 
 
 def test_a_directory_that_exists_is_not_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

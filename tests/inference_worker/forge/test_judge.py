@@ -10,53 +10,53 @@ APPENDING = "lists.append"
 
 
 def test_another_way_to_write_the_same_method_is_right() -> None:
-    one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
-    expression = one.body.removeprefix("    return ")
-    assert grade(one, f"    outcome = {expression}\n    return outcome").right
+    drawn = task(ADDITION, FAMILIES[ADDITION], 3, "test")
+    expression = drawn.body.removeprefix("    return ")
+    assert grade(drawn, f"    outcome = {expression}\n    return outcome").right
 
 
 def test_the_right_answer_for_the_shown_values_alone_is_wrong() -> None:
-    one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
-    shown = one.wanted(one.slots, one.args).result
-    assert not grade(one, f"    return {shown}").right
+    drawn = task(ADDITION, FAMILIES[ADDITION], 3, "test")
+    shown = drawn.expected(drawn.slots, drawn.args).result
+    assert not grade(drawn, f"    return {shown}").right
 
 
 def test_an_effect_beside_the_right_answer_is_wrong() -> None:
-    one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
-    assert not grade(one, f"    self.{next(iter(one.slots))} = 'gone'\n{one.body}").right
+    drawn = task(ADDITION, FAMILIES[ADDITION], 3, "test")
+    assert not grade(drawn, f"    self.{next(iter(drawn.slots))} = 'gone'\n{drawn.body}").right
 
 
 def test_a_forgotten_flag_is_right_but_noticed() -> None:
-    one = task(APPENDING, FAMILIES[APPENDING], 3, "test")
-    verdict = grade(one, one.body.replace("    self._p_changed = True\n", ""))
+    drawn = task(APPENDING, FAMILIES[APPENDING], 3, "test")
+    verdict = grade(drawn, drawn.body.replace("    self._p_changed = True\n", ""))
     assert verdict.right
     assert verdict.forgotten
 
 
 def test_what_the_language_forbids_is_wrong_whatever_it_answers() -> None:
-    one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
-    for body in (f"    import os\n{one.body}", f"    self.__class__\n{one.body}", "    return missing_name", "    return ("):
-        assert not grade(one, body).right
+    drawn = task(ADDITION, FAMILIES[ADDITION], 3, "test")
+    for body in (f"    import os\n{drawn.body}", f"    self.__class__\n{drawn.body}", "    return missing_name", "    return ("):
+        assert not grade(drawn, body).right
 
 
 def test_a_draft_that_never_ends_is_wrong_and_the_next_one_is_still_graded() -> None:
-    one = task(ADDITION, FAMILIES[ADDITION], 3, "test")
+    drawn = task(ADDITION, FAMILIES[ADDITION], 3, "test")
     with Judge() as judge:
         assert not judge.verdict(JudgedDraft(ADDITION, 3, "test", "    while True:\n        pass")).right
         assert not judge.verdict(JudgedDraft(ADDITION, 3, "test", "    return 'a' * 10 ** 11")).right
-        assert judge.verdict(JudgedDraft(ADDITION, 3, "test", one.body)).right
+        assert judge.verdict(JudgedDraft(ADDITION, 3, "test", drawn.body)).right
 
 
 def test_a_report_counts_right_drafts_by_set_and_shows_the_wrong_ones() -> None:
     sets = evaluate.questions(seed=4, count=20)
-    answers = {one.prompt: one.body for tasks in sets.values() for one in tasks}
+    answers = {drawn.prompt: drawn.body for tasks in sets.values() for drawn in tasks}
     spoiled = sets["held_out"][0].prompt
     answers[spoiled] = "    pass_on"
 
     def author(prompts: list[str]) -> list[str]:
         return [answers[text] for text in prompts]
 
-    found = evaluate.report({name: evaluate.graded(tasks, author) for name, tasks in sets.items()})
-    assert found["scores"]["held_out"] == 95.0
-    assert found["scores"]["clones"] == found["scores"]["first.display_yourself"] == found["scores"]["first.total_price"] == 100.0
-    assert [wrong["prompt"] for wrong in found["wrong"]] == [spoiled]
+    report = evaluate.report({name: evaluate.graded(tasks, author) for name, tasks in sets.items()})
+    assert report["scores"]["held_out"] == 95.0
+    assert report["scores"]["clones"] == report["scores"]["first.display_yourself"] == report["scores"]["first.total_price"] == 100.0
+    assert [wrong["prompt"] for wrong in report["wrong"]] == [spoiled]

@@ -47,5 +47,5 @@ def test_the_same_seed_writes_the_same_and_another_one_others(written: Path) -> 
 def test_no_list_is_named_by_a_word_of_training(written: Path) -> None:
     trained = {word for pool in (SERIES, THINGS) for word in on_side(pool, "train")}
     for task in tasks(written, "composed"):
-        several = [name for name, held in task.slots.items() if isinstance(held, list) and name in task.selector]
+        several = [name for name, content in task.slots.items() if isinstance(content, list) and name in task.selector]
         assert not [name for name in several if name.removesuffix("s") in trained], task.selector

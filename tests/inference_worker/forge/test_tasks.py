@@ -15,23 +15,23 @@ from inference_worker.forge.families import FAMILIES
 @given(seed=st.integers(0, 10**9))
 @settings(max_examples=6, deadline=None)
 def test_the_reference_body_does_what_its_family_expects(name: str, seed: int) -> None:
-    one = task(name, FAMILIES[name], seed, "train")
-    assert subset.finding(one.source(one.body)) == ""
+    drawn = task(name, FAMILIES[name], seed, "train")
+    assert subset.finding(drawn.source(drawn.body)) == ""
     rng = Random(seed)
-    for slots, args in [(one.slots, one.args), *[one.probe(rng) for _ in range(3)]]:
-        happened = one.happens(one.body, slots, args)
-        wanted = one.wanted(slots, args)
-        assert wanted.agrees(happened), (one.selector, slots, args, one.body, wanted.result, happened.result, happened.error)
-        assert not happened.forgotten, f"{one.selector} changes a value in place and leaves out _p_changed"
+    for slots, args in [(drawn.slots, drawn.args), *[drawn.probe(rng) for _ in range(3)]]:
+        happened = drawn.happens(drawn.body, slots, args)
+        expected = drawn.expected(slots, args)
+        assert expected.agrees(happened), (drawn.selector, slots, args, drawn.body, expected.result, happened.result, happened.error)
+        assert not happened.forgotten, f"{drawn.selector} changes a value in place and leaves out _p_changed"
         assert happened.error in ("", "ValueError", "Declined")
 
 
 def test_no_training_task_is_held_out() -> None:
-    for one in dataset.tasks(seed=77, count=4000, side="train"):
-        assert one.selector not in ("display_yourself", "total_price")
-        assert not {"price", "quantity"} <= one.slots.keys()
-        assert len({"name", "born", "purpose", "clones", "messages", "methods", "objects"} & one.slots.keys()) <= 3
-        assert heldout.reason(one.selector, one.slots) == ""
+    for drawn in dataset.tasks(seed=77, count=4000, side="train"):
+        assert drawn.selector not in ("display_yourself", "total_price")
+        assert not {"price", "quantity"} <= drawn.slots.keys()
+        assert len({"name", "born", "purpose", "clones", "messages", "methods", "objects"} & drawn.slots.keys()) <= 3
+        assert heldout.reason(drawn.selector, drawn.slots) == ""
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_no_word_is_both_trained_on_and_tested_on() -> None:
 
 
 def test_the_same_seed_draws_the_same_data_and_another_seed_does_not() -> None:
-    first, again, other = (dataset.digest(dataset.tasks(seed, 200, "train")) for seed in (5, 5, 6))
-    assert first == again != other
+    first, again, different = (dataset.digest(dataset.tasks(seed, 200, "train")) for seed in (5, 5, 6))
+    assert first == again != different
 
 
 def test_the_first_conversations_object_has_the_slots_it_is_born_with() -> None:
-    one = firsts.first("first.display_yourself", 1)
-    assert list(one.slots)[:7] == ["name", "born", "purpose", "clones", "messages", "methods", "objects"]
-    assert one.happens(one.body, one.slots, ()).agrees(one.wanted(one.slots, ()))
+    drawn = firsts.first("first.display_yourself", 1)
+    assert list(drawn.slots)[:7] == ["name", "born", "purpose", "clones", "messages", "methods", "objects"]
+    assert drawn.happens(drawn.body, drawn.slots, ()).agrees(drawn.expected(drawn.slots, ()))
 
 
 def test_every_batch_holds_examples_of_like_length_and_none_is_lost() -> None:
@@ -80,10 +80,10 @@ def test_every_batch_holds_examples_of_like_length_and_none_is_lost() -> None:
 
 
 def test_examples_that_tell_of_slots_and_errors_are_drawn_where_they_are_asked_for_and_nowhere_else() -> None:
-    plain, told = (dataset.tasks(5, 300, "train", told=share) for share in (0.0, 1.0))
-    assert not any("with " in line or ", then " in line or " raises " in line for one in plain for line in one.examples)
-    assert [(one.selector, one.body) for one in plain] == [(one.selector, one.body) for one in told]
-    lines = [line for one in told for line in one.examples]
+    plain, detailed = (dataset.tasks(5, 300, "train", detail_share=share) for share in (0.0, 1.0))
+    assert not any("with " in line or ", then " in line or " raises " in line for drawn in plain for line in drawn.examples)
+    assert [(drawn.selector, drawn.body) for drawn in plain] == [(drawn.selector, drawn.body) for drawn in detailed]
+    lines = [line for drawn in detailed for line in drawn.examples]
     assert sum(line.startswith("with ") for line in lines) > 200
     assert sum(", then " in line for line in lines) > 100
     assert any(" raises " in line for line in lines)

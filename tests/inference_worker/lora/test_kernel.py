@@ -37,9 +37,9 @@ def operations(how: str) -> Any:
         return PunicaWrapperCPU(CAPACITY, 8, "cpu")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BATOS_LORA", how)
-        made = GroupedLoRA(CAPACITY, 8, "cpu")
-    assert made.statistics()["computes"].startswith("python" if how == "python" else "compiled")
-    return made
+        wrapper = GroupedLoRA(CAPACITY, 8, "cpu")
+    assert wrapper.statistics()["computes"].startswith("python" if how == "python" else "compiled")
+    return wrapper
 
 
 def step(
@@ -85,10 +85,10 @@ class Layer:
         return y
 
 
-def close(seen: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
+def close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> None:
     # bfloat16 keeps 8 bits: one rounding between the products and one or two after them, of values around 4.
     tolerance = {"rtol": 0.02, "atol": 0.08} if dtype == torch.bfloat16 else {"rtol": 1e-5, "atol": 1e-4}
-    torch.testing.assert_close(seen.double(), expected, **tolerance)
+    torch.testing.assert_close(actual.double(), expected, **tolerance)
 
 
 @pytest.mark.parametrize("how", ["auto", "python"])

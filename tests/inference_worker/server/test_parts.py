@@ -46,7 +46,7 @@ BACKGROUND = Generate(id="g", model="0" * 64, prompt="x", priority="background")
 def test_background_work_leaves_a_quarter_of_the_queue_and_questions_get_in_for_longer() -> None:
     pressure = Pressure(queue=8)
     admitted = {
-        name: next(held for held in range(100) if pressure.is_full(held, request))
+        name: next(pending for pending in range(100) if pressure.is_full(pending, request))
         for name, request in {"background": BACKGROUND, "work": WORK, "warm": Warm("w", "0" * 64), "health": AskHealth("h")}.items()
     }
     assert admitted == {"background": 6, "work": 8, "warm": 8, "health": 16}
@@ -57,15 +57,15 @@ def test_a_client_is_sent_away_for_longer_when_more_wait_and_when_answers_come_s
     for interval_s in (0.1, 1.0):
         pressure = Pressure(queue=256)
         for n in range(100):
-            pressure.answered(n * interval_s, held=256)
-        waits[interval_s] = [pressure.retry_after_ms(held) for held in (8, 256)]
+            pressure.answered(n * interval_s, pending=256)
+        waits[interval_s] = [pressure.retry_after_ms(pending) for pending in (8, 256)]
     assert waits == {0.1: [100, 3200], 1.0: [1000, 32_000]}
 
 
 def test_a_pause_without_requests_is_not_taken_for_slowness() -> None:
     pressure = Pressure(queue=8)
-    for at, held in ((0.0, 1), (0.1, 0), (1000.0, 1), (1000.1, 1)):
-        pressure.answered(at, held)
+    for at, pending in ((0.0, 1), (0.1, 0), (1000.0, 1), (1000.1, 1)):
+        pressure.answered(at, pending)
     assert pressure.retry_after_ms(8) == 100
 
 
@@ -110,19 +110,19 @@ async def test_a_client_that_leaves_is_named_and_a_newcomer_on_its_connection_nu
     presence = Presence(router)
     router.bind(endpoint := f"ipc://{tmp_path}/p.sock")
     try:
-        seen: list[bytes] = []
+        names: list[bytes] = []
         for _ in range(5):
             client = context.socket(zmq.DEALER)
             client.connect(endpoint)
             await client.send(b"hello")
             name, _ = await router.recv_multipart(copy=False)
             assert presence.left() == set(), "those before have been told already"
-            presence.seen(name.bytes, name)
+            presence.connected(name.bytes, name)
             client.close(0)
             await presence.change()
             assert presence.left() == {name.bytes}
-            seen.append(name.bytes)
-        assert len(set(seen)) == 5
+            names.append(name.bytes)
+        assert len(set(names)) == 5
     finally:
         presence.close()
         context.destroy(linger=0)
@@ -149,12 +149,12 @@ async def test_work_ends_with_the_engine_even_if_it_does_not_notice(tmp_path: Pa
     engine = Stubborn(Script())
     host, model = host_of(tmp_path, engine, died)
     await host.start(model)
-    work = asyncio.create_task(host.run(engine, engine.probe()))
+    task = asyncio.create_task(host.run(engine, engine.probe()))
     await asyncio.sleep(0)
     host.lost(engine, "it was shot")
     host.lost(engine, "it was shot again")
     with pytest.raises(EngineDied, match=r"it was shot$"):
-        await work
+        await task
     assert died == ["the engine died: it was shot"]
     assert (host.state, host.engine) == ("failed", None)
     with pytest.raises(EngineDied):
@@ -188,6 +188,6 @@ def test_nothing_is_told_of_tiers_before_there_are_any() -> None:
         policy="lru", tiers=[], adapters=[], registered=0, waiting=0, running=0, streams=0, waits={}, prefetched=3, prefetched_used=1
     )
     collector.show(empty, quarantined=2)
-    told = {(sample.name, *sample.labels.values()): sample.value for metric in collector.collect() for sample in metric.samples}
-    assert told["batos_inference_tier_prefetches_total", "no"] == 2
-    assert told["batos_inference_tier_quarantined",] == 2
+    samples = {(sample.name, *sample.labels.values()): sample.value for metric in collector.collect() for sample in metric.samples}
+    assert samples["batos_inference_tier_prefetches_total", "no"] == 2
+    assert samples["batos_inference_tier_quarantined",] == 2

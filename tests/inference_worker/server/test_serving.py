@@ -67,8 +67,8 @@ def test_what_ram_has_no_room_for_is_read_again_when_it_is_asked_for(tmp_path: P
         for n in (0, 1, 2, 3, 0, 1):
             answer = scene.client.completed(scene.model, LONG, adapter=scene.adapters[n], max_tokens=4)
             assert answer.outputs[0].text.endswith(ORDINALS[n])
-        told = scene.client.adapters()
-        warm = next(tier for tier in told.tiers if tier.name == "warm")
+        listing = scene.client.adapters()
+        warm = next(tier for tier in listing.tiers if tier.name == "warm")
         assert warm.used <= warm.budget < 2001
         assert warm.left >= 2
         assert scene.client.health().engine_starts == 1
@@ -115,13 +115,13 @@ def test_who_a_person_waits_for_goes_before_who_nobody_waits_for(one_at_a_time: 
 
 def test_a_client_with_a_long_backlog_does_not_keep_another_waiting(one_at_a_time: Scene) -> None:
     client, model = one_at_a_time.client, one_at_a_time.model
-    with one_at_a_time.worker.client() as other:
-        other.health()
+    with one_at_a_time.worker.client() as another:
+        another.health()
         for _ in range(12):
             client.start(model, LONG, max_tokens=150)
         client.health_until(10, running=1, waiting=11)
-        other.text(model, LONG, max_tokens=2)
-        assert other.health().waiting >= 6, "it was answered long before the backlog that was there first"
+        another.text(model, LONG, max_tokens=2)
+        assert another.health().waiting >= 6, "it was answered long before the backlog that was there first"
 
 
 def test_background_requests_leave_streams_to_a_person(tmp_path: Path) -> None:
@@ -183,9 +183,9 @@ def test_after_a_death_adapters_become_hot_again_as_they_are_asked_for(tmp_path:
 
 def test_who_waits_for_a_start_that_nobody_else_wants_any_more_is_not_kept_by_it(tmp_path: Path) -> None:
     for scene in fake_scene(tmp_path, [], {"start_s": 2.0}):
-        other = files.toy_model(scene.home / "source" / "other")
-        (other / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
-        digest = files.put(other, scene.home / "models")
+        another = files.toy_model(scene.home / "source" / "other")
+        (another / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
+        digest = files.put(another, scene.home / "models")
         given_up = scene.client.start(scene.model, "x")
         scene.client.health_until(10, engine="starting", model=scene.model)
         scene.client.cancel(given_up)
@@ -195,9 +195,9 @@ def test_who_waits_for_a_start_that_nobody_else_wants_any_more_is_not_kept_by_it
 
 def test_when_another_model_is_asked_for_who_was_first_finishes_and_nobody_is_dropped(tmp_path: Path) -> None:
     for scene in fake_scene(tmp_path, [], {"start_s": 0.3}):
-        other = files.toy_model(scene.home / "source" / "other")
-        (other / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
-        digest = files.put(other, scene.home / "models")
+        another = files.toy_model(scene.home / "source" / "other")
+        (another / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
+        digest = files.put(another, scene.home / "models")
         scene.client.text(scene.model, "x", max_tokens=1)
         under_way = [scene.client.start(scene.model, LONG, adapter=adapter, max_tokens=60) for adapter in (None, scene.adapters[0])]
         scene.client.health_until(10, running=2)
@@ -219,9 +219,9 @@ def test_ten_thousand_adapters_are_known_at_the_start(tmp_path: Path) -> None:
         directory.mkdir(parents=True)
         (directory / pattern.name).hardlink_to(pattern)
     for scene in fake_scene(tmp_path, []):
-        told = scene.client.adapters(limit=5)
-        assert told.registered == 10_002
-        assert len(told.adapters) == 5
+        listing = scene.client.adapters(limit=5)
+        assert listing.registered == 10_002
+        assert len(listing.adapters) == 5
         assert scene.client.text(scene.model, LONG, adapter=scene.adapters[0], max_tokens=1)
         used = scene.client.adapters(limit=1).adapters[0]
         assert (used.adapter, used.tier, used.uses, used.rank) == (scene.adapters[0], "hot", 1, 4)
@@ -236,9 +236,9 @@ def test_a_damaged_adapter_is_quarantined_and_served_once_it_is_whole_again(tmp_
         answer = scene.client.generate(scene.model, LONG, adapter=scene.adapters[0])
         assert isinstance(answer, RequestFailed)
         assert answer.type == "BadAdapter"
-        told = scene.client.adapters()
-        assert (told.registered, told.quarantined) == (1, 1)
-        bad = next(one for one in told.adapters if one.tier == "quarantined")
+        listing = scene.client.adapters()
+        assert (listing.registered, listing.quarantined) == (1, 1)
+        bad = next(state for state in listing.adapters if state.tier == "quarantined")
         assert bad.adapter == scene.adapters[0]
         assert bad.detail
         assert not place.exists()
@@ -248,14 +248,14 @@ def test_a_damaged_adapter_is_quarantined_and_served_once_it_is_whole_again(tmp_
 
 def test_what_is_put_into_the_home_or_taken_out_is_noticed_without_being_named(tmp_path: Path) -> None:
     for scene in fake_scene(tmp_path, []):
-        gone, stays = scene.adapters
-        (tmp_path / "adapters" / gone).rename(tmp_path / "elsewhere")
-        made = files.random_adapter(tmp_path / "source" / "late", files.read(tmp_path / "models" / scene.model), seed=7)
-        late = files.put(made, tmp_path / "adapters")
+        removed, stays = scene.adapters
+        (tmp_path / "adapters" / removed).rename(tmp_path / "elsewhere")
+        late_directory = files.random_adapter(tmp_path / "source" / "late", files.read(tmp_path / "models" / scene.model), seed=7)
+        late = files.put(late_directory, tmp_path / "adapters")
         until = time.monotonic() + 40
-        while {one.adapter for one in scene.client.adapters().adapters} != {stays, late}:
+        while {state.adapter for state in scene.client.adapters().adapters} != {stays, late}:
             assert time.monotonic() < until, scene.client.adapters()
-        assert isinstance(scene.client.generate(scene.model, LONG, adapter=gone), RequestFailed)
+        assert isinstance(scene.client.generate(scene.model, LONG, adapter=removed), RequestFailed)
 
 
 def test_the_files_of_an_adapter_can_be_read_by_their_list(tmp_path: Path) -> None:
@@ -265,13 +265,13 @@ def test_the_files_of_an_adapter_can_be_read_by_their_list(tmp_path: Path) -> No
         listed, _ = scene.client.finish("f")
         assert isinstance(listed, Files)
         for file in listed.files:
-            data = b""
-            while len(data) < file.size:
-                scene.client.send(AskChunk(id="c", adapter=digest, path=file.path, offset=len(data), length=500))
+            content = b""
+            while len(content) < file.size:
+                scene.client.send(AskChunk(id="c", adapter=digest, path=file.path, offset=len(content), length=500))
                 chunk, _ = scene.client.finish("c")
                 assert isinstance(chunk, Chunk)
-                data += chunk.data
-            assert data == (scene.home / "adapters" / digest / file.path).read_bytes()
+                content += chunk.data
+            assert content == (scene.home / "adapters" / digest / file.path).read_bytes()
         scene.client.send(AskChunk(id="c", adapter=digest, path="../../script.json", offset=0, length=10))
         refused, _ = scene.client.finish("c")
         assert isinstance(refused, RequestFailed)
@@ -308,8 +308,8 @@ def test_a_worker_without_the_adapter_fetches_it_from_a_peer(tmp_path: Path) -> 
 def test_a_trace_has_a_line_for_each_finished_request(tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     for scene in fake_scene(tmp_path, [], arguments=("--trace", str(trace))):
-        asked = {"adapter": scene.adapters[0], "samplings": drawn(2), "session": "s", "priority": "interactive"}
-        scene.client.text(scene.model, LONG, max_tokens=3, **asked)
+        fields = {"adapter": scene.adapters[0], "samplings": drawn(2), "session": "s", "priority": "interactive"}
+        scene.client.text(scene.model, LONG, max_tokens=3, **fields)
         scene.client.generate("0" * 64, "x")
         scene.client.text(scene.model, LONG, max_tokens=2)
         first, second = (json.loads(line) for line in trace.read_text().splitlines())

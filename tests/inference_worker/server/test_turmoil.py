@@ -27,7 +27,7 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
     scarce: dict[str, Any] = {"max_loras": 2, "max_streams": 6, "ram_gib": 3000 / 2**30, "idle_s": 0.2, "queue": 1000}
     for scene in fake_scene(tmp_path, rules, script, adapters=5, **scarce):
         client, watcher, kinds = scene.client, scene.worker.client(), [None, *scene.adapters]
-        asked: dict[str, str | None] = {}
+        adapters: dict[str, str | None] = {}
         answers: dict[str, list[object]] = {}
         for n in range(180):
             adapter = chance.choice(kinds)
@@ -41,13 +41,13 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
                 session=f"s{n % 4}",
                 deadline_ms=chance.choice([0, 0, 0, 0, 0, 200]),
             )
-            asked[name] = adapter
+            adapters[name] = adapter
             if chance.random() < 0.15:
-                client.cancel(chance.choice(list(asked)))
+                client.cancel(chance.choice(list(adapters)))
             if n % 60 == 59:
                 watcher.health_until(60, engine="unloaded")
         until = time.monotonic() + 60
-        while len(answers) < len(asked):
+        while len(answers) < len(adapters):
             answer = client.receive(until - time.monotonic())
             answers.setdefault(answer.id, []).append(answer)
         for name, got in answers.items():
@@ -55,13 +55,13 @@ def test_everybody_is_answered_once_while_engines_die_adapters_swap_and_clients_
             assert not isinstance(got[0], WorkerBusy)
             if isinstance(got[0], RequestFailed):
                 assert fair(got[0]), got[0]
-            elif isinstance(got[0], Completed) and (adapter := asked[name]) is not None:
+            elif isinstance(got[0], Completed) and (adapter := adapters[name]) is not None:
                 says = ("first", "second", "third", "fourth", "fifth")[scene.adapters.index(adapter)]
                 assert all(output.text.startswith(f" written under the {says}") or " alive" in output.text for output in got[0].outputs)
         assert sum(isinstance(got[0], Completed) for got in answers.values()) > 100
         health = watcher.health_until(10, waiting=0, running=0)
         assert health.engine_starts >= 3
-        suspect = {asked[name] for name, got in answers.items() if isinstance(got[0], RequestFailed) and got[0].type == "BadAdapter"}
+        suspect = {adapters[name] for name, got in answers.items() if isinstance(got[0], RequestFailed) and got[0].type == "BadAdapter"}
         assert len(suspect) < len(scene.adapters)
         for n, adapter in enumerate(scene.adapters):
             assert adapter in suspect or client.text(scene.model, LONG, adapter=adapter, max_tokens=4), n

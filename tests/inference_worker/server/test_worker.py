@@ -37,8 +37,8 @@ def test_warm_starts_it_and_answers_when_it_is_ready(scene: Scene) -> None:
 
 
 def test_eager_starts_the_only_model_by_itself(tmp_path: Path) -> None:
-    for found in fake_scene(tmp_path, [], start="eager"):
-        assert found.client.health_until(10, engine="ready").model == found.model
+    for eager in fake_scene(tmp_path, [], start="eager"):
+        assert eager.client.health_until(10, engine="ready").model == eager.model
 
 
 def test_a_request_whose_engine_dies_is_answered_by_the_next_one(scene: Scene) -> None:
@@ -68,9 +68,9 @@ def test_deltas_of_a_second_attempt_are_not_mixed_with_those_of_the_first(scene:
 
 
 def test_another_model_takes_the_place_of_the_first(scene: Scene) -> None:
-    other = files.toy_model(scene.home / "source" / "other")
-    (other / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
-    digest = files.put(other, scene.home / "models")
+    another = files.toy_model(scene.home / "source" / "other")
+    (another / "config.json").write_text('{"model_type": "toy", "max_position_embeddings": 99}')
+    digest = files.put(another, scene.home / "models")
     scene.client.text(scene.model, "x")
     running = scene.client.start(scene.model, LONG, max_tokens=40)
     assert scene.client.text(digest, "x")
@@ -133,7 +133,7 @@ def test_stock_operations_are_refused_where_they_answer_wrongly(tmp_path: Path) 
 def test_what_is_used_is_measured(scene: Scene) -> None:
     scene.client.text(scene.model, "x", adapter=scene.adapters[0], max_tokens=7)
     scene.client.generate("0" * 64, "x")
-    wanted = {
+    expected = {
         'batos_inference_requests_total{outcome="Completed"} 1.0',
         'batos_inference_requests_total{outcome="UnknownModel"} 1.0',
         'batos_inference_tokens_total{kind="output"} 7.0',
@@ -150,7 +150,7 @@ def test_what_is_used_is_measured(scene: Scene) -> None:
     }
     # The tiers are shown twice a second.
     until = time.monotonic() + 10
-    while missing := wanted - set(measured(scene.home).splitlines()):
+    while missing := expected - set(measured(scene.home).splitlines()):
         assert time.monotonic() < until, missing
 
 

@@ -66,4 +66,4 @@ def test_the_simulator_finds_each_adapter_where_the_worker_found_it(recorded: Tr
     apart = [replace(record, at=float(second)) for second, record in enumerate(recorded.records)]
     simulated = TieredWorker(machine, Trace(apart), "lru")
     simulated.run()
-    assert [job.found for job in simulated.jobs] == [record.found for record in recorded.records]
+    assert [request.arrival_tier for request in simulated.requests] == [record.found for record in recorded.records]

@@ -37,7 +37,7 @@ MACHINE = SimulatedMachine(
 )
 
 
-def asked(at: float, adapter: str | None, tokens: int = 5, **more: object) -> TraceRecord:
+def arrival(at: float, adapter: str | None, tokens: int = 5, **more: object) -> TraceRecord:
     return msgspec.convert({"at": at, "adapter": adapter, "prompt_tokens": 10, "tokens": tokens, "client": "c", **more}, TraceRecord)
 
 
@@ -105,7 +105,7 @@ def test_a_machine_file_says_only_what_differs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("slots = 3", "missing required field"),
         ('like = "seed"\nslotts = 3', "slotts"),
@@ -113,9 +113,9 @@ def test_a_machine_file_says_only_what_differs(tmp_path: Path) -> None:
         ('like = "seed"\nranks = [64]', "max_rank"),
     ],
 )
-def test_a_machine_that_cannot_be_is_refused(tmp_path: Path, text: str, said: str) -> None:
+def test_a_machine_that_cannot_be_is_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "mine.toml").write_text(text)
-    with pytest.raises((MachineError, msgspec.ValidationError), match=said):
+    with pytest.raises((MachineError, msgspec.ValidationError), match=message):
         read_machine(str(tmp_path / "mine.toml"))
 
 
@@ -140,17 +140,17 @@ def test_the_built_in_model_has_the_size_of_the_real_one() -> None:
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_cold_adapter_costs_a_read_and_a_commit_and_a_hot_one_nothing(policy: str) -> None:
-    told = run([asked(0, "a"), asked(10, "a"), asked(20, None)], policy)
-    assert [told.found(tier) for tier in ("cold", "hot")] == [0.5, 0.5]
-    assert told.first_token["p99"] == pytest.approx(1.0 + 0.05 + 0.1)
-    assert told.first_token["p50"] == pytest.approx(0.1)
-    assert told.tokens_s * told.seconds == pytest.approx(15)
+    outcome = run([arrival(0, "a"), arrival(10, "a"), arrival(20, None)], policy)
+    assert [outcome.arrival_share(tier) for tier in ("cold", "hot")] == [0.5, 0.5]
+    assert outcome.first_token["p99"] == pytest.approx(1.0 + 0.05 + 0.1)
+    assert outcome.first_token["p50"] == pytest.approx(0.1)
+    assert outcome.tokens_s * outcome.seconds == pytest.approx(15)
     # The last one arrived at 20 and wrote five tokens, one a step.
-    assert told.seconds == pytest.approx(20.5)
+    assert outcome.seconds == pytest.approx(20.5)
 
 
 def test_stock_lets_everybody_wait_for_a_load_and_the_tiers_only_for_the_commit() -> None:
-    records = [asked(0, None, tokens=100), asked(1.02, "a")]
+    records = [arrival(0, None, tokens=100), arrival(1.02, "a")]
     stock, ours = run(records, "stock"), run(records)
     assert stock.stall_longest_s == pytest.approx(1.05) and ours.stall_longest_s == pytest.approx(0.05)
     assert ours.stalls == stock.stalls == 1
@@ -161,9 +161,9 @@ def test_stock_lets_everybody_wait_for_a_load_and_the_tiers_only_for_the_commit(
 def test_a_step_costs_what_streams_context_prompt_and_adapters_cost() -> None:
     lora = LoraCost(step_s=1, adapter_s=10, token_s=100)
     machine = replace(MACHINE, stream_s=0.01, context_token_s=0.001, prefill_token_s=0.0001, lora=lora, ranks=[8])
-    alone = run([asked(0, None, tokens=2)], machine=machine)
+    alone = run([arrival(0, None, tokens=2)], machine=machine)
     assert alone.seconds == pytest.approx((0.1 + 10 * 0.0001) + (0.1 + 0.01 + 11 * 0.001))
-    adapted = run([asked(0, "a", tokens=2)], machine=machine)
+    adapted = run([arrival(0, "a", tokens=2)], machine=machine)
     prompt, token = 1 + (10 + 10 * 100) / 2, 1 + (10 + 100) / 2
     # Half the rank: half the bytes to read and to copy.
     assert adapted.seconds == pytest.approx(alone.seconds + 0.5 + 0.025 + prompt + token)
@@ -171,26 +171,26 @@ def test_a_step_costs_what_streams_context_prompt_and_adapters_cost() -> None:
 
 def test_a_long_prompt_is_read_in_parts_while_others_go_on() -> None:
     machine = replace(MACHINE, batch_tokens=100, prefill_token_s=0.01)
-    told = run([asked(0, None, tokens=50), asked(0.35, None, prompt_tokens=300)], machine=machine)
+    outcome = run([arrival(0, None, tokens=50), arrival(0.35, None, prompt_tokens=300)], machine=machine)
     # It enters at the third step's end, at 0.4, and its prompt takes three steps of 100 tokens, 1.1 s each.
-    assert told.first_token["p99"] == pytest.approx(0.4 - 0.35 + 3 * 1.1)
+    assert outcome.first_token["p99"] == pytest.approx(0.4 - 0.35 + 3 * 1.1)
 
 
 def test_what_the_kv_cache_cannot_hold_now_waits_and_what_it_never_can_is_refused() -> None:
-    large, larger = asked(0, None, prompt_tokens=600, tokens=10), asked(0, None, prompt_tokens=999)
-    told = run([large, large, larger])
-    assert told.refused == 1 and told.counted == 2
-    assert told.first_token["p99"] == pytest.approx(1.0 + 0.1)
+    large, larger = arrival(0, None, prompt_tokens=600, tokens=10), arrival(0, None, prompt_tokens=999)
+    outcome = run([large, large, larger])
+    assert outcome.refused == 1 and outcome.counted == 2
+    assert outcome.first_token["p99"] == pytest.approx(1.0 + 0.1)
 
 
 def test_a_remote_adapter_is_fetched_first() -> None:
-    told = run([asked(0, "a")], machine=replace(MACHINE, remote=1.0))
-    assert told.found("remote") == 1 and told.first_token["p50"] == pytest.approx(2.0 + 1.0 + 0.05 + 0.1)
+    outcome = run([arrival(0, "a")], machine=replace(MACHINE, remote=1.0))
+    assert outcome.arrival_share("remote") == 1 and outcome.first_token["p50"] == pytest.approx(2.0 + 1.0 + 0.05 + 0.1)
 
 
 def test_requests_of_the_warm_up_are_not_counted() -> None:
-    told = simulate(Trace(in_order([asked(0, "a"), asked(10, "a")])), MACHINE, "lru", skip_s=5)
-    assert told.counted == 1 and told.requests == 2 and told.found("hot") == 1
+    outcome = simulate(Trace(in_order([arrival(0, "a"), arrival(10, "a")])), MACHINE, "lru", skip_s=5)
+    assert outcome.counted == 1 and outcome.requests == 2 and outcome.arrival_share("hot") == 1
 
 
 def test_quantiles_are_values_that_were_seen() -> None:
@@ -204,18 +204,18 @@ def test_quantiles_are_values_that_were_seen() -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_request_ends_once_and_the_tokens_add_up(policy: str) -> None:
     trace = generate(TraceParameters(adapters=300, rate=3, seconds=120, plain=0.1, seed=3))
-    told = simulate(trace, replace(MACHINE, step_s=0.02, slots=4, ram=5000, kv_tokens=5000, max_streams=16), policy)
-    assert (told.unfinished, told.refused, told.counted) == (0, 0, len(trace.records))
-    assert told.tokens_s * told.seconds == pytest.approx(sum(record.tokens for record in trace.records))
-    assert sum(tier.found for tier in told.tiers) == pytest.approx(1)
-    assert all(tier.used <= tier.budget for tier in told.tiers if tier.budget)
+    outcome = simulate(trace, replace(MACHINE, step_s=0.02, slots=4, ram=5000, kv_tokens=5000, max_streams=16), policy)
+    assert (outcome.unfinished, outcome.refused, outcome.counted) == (0, 0, len(trace.records))
+    assert outcome.tokens_s * outcome.seconds == pytest.approx(sum(record.tokens for record in trace.records))
+    assert sum(tier.found for tier in outcome.tiers) == pytest.approx(1)
+    assert all(tier.used <= tier.budget for tier in outcome.tiers if tier.budget)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_more_than_the_machine_can_do_is_done_in_the_end(policy: str) -> None:
     trace = generate(TraceParameters(adapters=100, rate=3, seconds=200, sessions=50))
-    told = simulate(trace, replace(BUILT_IN["seed"], slots=2), policy)
-    assert (told.unfinished, told.refused, told.counted) == (0, 0, len(trace.records))
+    outcome = simulate(trace, replace(BUILT_IN["seed"], slots=2), policy)
+    assert (outcome.unfinished, outcome.refused, outcome.counted) == (0, 0, len(trace.records))
 
 
 _SIZE = BUILT_IN["here"].slot_bytes
@@ -263,28 +263,28 @@ def test_however_tight_slots_ram_and_disk_are_every_request_ends(
 ) -> None:
     drawn = generate(crowd)
     trace = Trace([replace(record, streams=streams if number % 3 else 1) for number, record in enumerate(drawn.records)], drawn.generated)
-    told = simulate(trace, machine, policy)
-    assert (told.unfinished, told.refused) == (0, 0)
+    outcome = simulate(trace, machine, policy)
+    assert (outcome.unfinished, outcome.refused) == (0, 0)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_where_all_adapters_fit_into_slots_all_are_found_hot(policy: str) -> None:
     trace = generate(TraceParameters(adapters=4, rate=1, seconds=300))
-    told = simulate(trace, replace(MACHINE, step_s=0.01, slots=4, kv_tokens=5000), policy, skip_s=100)
-    assert told.found("hot") == 1 and told.stalls <= 4
+    outcome = simulate(trace, replace(MACHINE, step_s=0.01, slots=4, kv_tokens=5000), policy, skip_s=100)
+    assert outcome.arrival_share("hot") == 1 and outcome.stalls <= 4
 
 
 def test_the_predictor_finds_more_hot_where_sessions_have_habits() -> None:
     trace = generate(TraceParameters(adapters=200, rate=1, seconds=1500, sessions=4, order=0.9, tokens=20))
     machine = replace(MACHINE, step_s=0.01, slots=6, ram=10**6, kv_tokens=10_000)
-    found = {policy: simulate(trace, machine, policy, skip_s=500).found("hot") for policy in POLICIES}
-    assert found["predictive"] > max(found["stock"], found["lru"]) + 0.2
+    hot_shares = {policy: simulate(trace, machine, policy, skip_s=500).arrival_share("hot") for policy in POLICIES}
+    assert hot_shares["predictive"] > max(hot_shares["stock"], hot_shares["lru"]) + 0.2
 
 
 def test_a_person_does_not_wait_behind_the_heartbeats_batch() -> None:
-    batch = [asked(0, None, tokens=100, priority="background", client="b") for _ in range(30)]
-    told = run([*batch, asked(5, None, priority="interactive", client="p")])
-    assert told.first_token_p99["interactive"] <= 0.2 and told.first_token_p99["background"] > 50
+    batch = [arrival(0, None, tokens=100, priority="background", client="b") for _ in range(30)]
+    outcome = run([*batch, arrival(5, None, priority="interactive", client="p")])
+    assert outcome.first_token_p99["interactive"] <= 0.2 and outcome.first_token_p99["background"] > 50
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -310,7 +310,9 @@ def test_the_plot_has_a_line_for_each_policy_and_a_point_for_each_number(drawn: 
     chart = drawn.with_name("p.svg")
     assert main(["run", str(drawn), "--adapters", "5,50", "--plot", str(chart), "--json"]) == 0
     outcomes = json.loads(capsys.readouterr().out)["result"]["outcomes"]
-    assert [(one["adapters"], one["policy"]) for one in outcomes] == [(number, policy) for number in (5, 50) for policy in POLICIES]
+    assert [(outcome["adapters"], outcome["policy"]) for outcome in outcomes] == [
+        (number, policy) for number in (5, 50) for policy in POLICIES
+    ]
     lines = list(ElementTree.parse(chart).iter("{http://www.w3.org/2000/svg}polyline"))
     assert len(lines) == 4 * len(POLICIES) and all(len(line.attrib["points"].split()) == 2 for line in lines)
 

@@ -94,7 +94,7 @@ def test_the_least_recently_used_slot_gives_way_and_what_runs_never_does() -> No
     world.ask("a", name="runs")
     world.ask("c", name="next")
     world.arrive("c")
-    assert [one for one in world.told if isinstance(one, Retire)] == [Retire("b")]
+    assert [instruction for instruction in world.instructions if isinstance(instruction, Retire)] == [Retire("b")]
     assert world.tier("b") is Tier.WARM, "its parsed copy stays"
 
 
@@ -193,8 +193,8 @@ def test_more_than_slots_and_ram_can_serve_is_served_in_the_end(policy: str, ram
         world.register(name)
     clockwork, chance = Clockwork(world, Durations(commit=0.05)), random.Random(ram)
     for number in range(400):
-        asked = {"adapter": chance.choice(names), "name": str(number), "priority": chance.choice(list(Priority))}
-        clockwork.at(number / 8, "ask", asked | {"session": "st"[number % 2]})
+        fields = {"adapter": chance.choice(names), "name": str(number), "priority": chance.choice(list(Priority))}
+        clockwork.at(number / 8, "ask", fields | {"session": "st"[number % 2]})
     clockwork.run(until=2000.0)
     assert len(world.admitted) == 400
 
@@ -248,7 +248,7 @@ def test_ram_is_kept_by_dropping_what_is_used_least_recently() -> None:
     world = world_with_engine(slots=1, ram=200)
     world.heat("a", "b")
     world.ask("c", name="c")
-    assert Unload("a") in world.told
+    assert Unload("a") in world.instructions
     world.settle()
     assert world.runs == ["c"]
     assert world.tier("a") is Tier.COLD
@@ -272,8 +272,8 @@ def test_what_others_wait_for_is_dropped_only_for_somebody_before_them() -> None
     world.arrive("b")
     world.ask("c", name="another tool")
     assert world.tier("b") is Tier.WARM and world.moving == []
-    told = world.ask("d", name="person", priority=Priority.INTERACTIVE)
-    assert told == [Unload("b"), ReadAdapter("d")]
+    instructions = world.ask("d", name="person", priority=Priority.INTERACTIVE)
+    assert instructions == [Unload("b"), ReadAdapter("d")]
 
 
 def test_an_adapter_that_turns_out_larger_than_promised_pushes_others_out_or_goes() -> None:
@@ -309,7 +309,7 @@ def test_who_is_refused_gives_the_turn_to_others_at_once() -> None:
     world.register("fat", size=200, ram=300)
     world.ask("fat", name="its size is known now")
     world.arrive("fat")
-    world.gone()
+    world.lose_engine()
     world.ask("fat", name="alone", alone=True)
     world.ask(name="other")
     assert world.ready()[-1] == Admit((b"c", "other"))
@@ -320,7 +320,7 @@ def test_disk_is_kept_by_deleting_what_came_from_a_peer() -> None:
     for name in ("far", "farther", "farthest"):
         world.register(name, remote=True)
         world.heat(name)
-    assert [one for one in world.told if isinstance(one, Delete)] == [Delete("far")]
+    assert [instruction for instruction in world.instructions if isinstance(instruction, Delete)] == [Delete("far")]
     assert world.tier("a") is Tier.COLD, "what the owner of the blobs put here stays"
 
 
@@ -332,7 +332,7 @@ def test_what_was_fetched_before_a_restart_is_known_as_deletable() -> None:
     world.fetched_before("older")
     world.heat("old")
     world.ask("far", name="one")
-    assert Delete("older") in world.told
+    assert Delete("older") in world.instructions
 
 
 def test_a_person_does_not_wait_for_slots_that_only_held_back_batches_hold() -> None:
@@ -361,7 +361,7 @@ def test_a_move_that_fails_refuses_who_waits_for_it_and_the_next_request_tries_a
 
 def test_a_request_for_an_adapter_nobody_registered_is_refused() -> None:
     world = world_with_engine()
-    assert [type(one) for one in world.ask("unknown", name="one")] == [Refuse]
+    assert [type(instruction) for instruction in world.ask("unknown", name="one")] == [Refuse]
     assert world.refused[(b"c", "one")].type == "BadAdapter"
 
 
@@ -370,7 +370,7 @@ def test_a_removed_adapter_leaves_the_engine_once_nothing_runs_with_it() -> None
     world.heat("a")
     world.ask("a", name="runs")
     assert world.remove("a") == []
-    assert [type(one) for one in world.ask("a", name="late")] == [Refuse]
+    assert [type(instruction) for instruction in world.ask("a", name="late")] == [Refuse]
     assert world.end("runs") == [Retire("a"), Unload("a")]
     assert world.tiers.statistics().registered == 3
 
@@ -378,7 +378,7 @@ def test_a_removed_adapter_leaves_the_engine_once_nothing_runs_with_it() -> None
 def test_a_lost_engine_takes_ram_and_slots_along_but_not_the_files() -> None:
     world = world_with_engine()
     world.heat("a", "b")
-    world.gone()
+    world.lose_engine()
     assert {tier.name: tier.adapters for tier in world.tiers.statistics().tiers}[Tier.COLD] == 4
     world.ask("a", name="one")
     world.settle()
@@ -415,9 +415,9 @@ def test_statistics_show_tiers_adapters_and_waits() -> None:
     numbers = world.tiers.statistics(limit=2)
     hot, warm, cold, _ = numbers.tiers
     assert (hot.adapters, hot.used, hot.budget, hot.entered, hot.left) == (1, 1000, 1000, 3, 2)
-    assert (warm.adapters, warm.used, warm.budget, warm.found) == (1, 200, 250, 1)
-    assert (cold.found, cold.adapters) == (2, 2)
-    shown = [(one.adapter, one.tier, one.uses, one.idle_s) for one in numbers.adapters]
+    assert (warm.adapters, warm.used, warm.budget, warm.arrivals) == (1, 200, 250, 1)
+    assert (cold.arrivals, cold.adapters) == (2, 2)
+    shown = [(adapter.adapter, adapter.tier, adapter.uses, adapter.idle_s) for adapter in numbers.adapters]
     assert shown == [("a", Tier.HOT, 2, 3.0), ("b", Tier.WARM, 1, 13.0)]
     assert numbers.adapters[0].load_s == pytest.approx(0.2)
     assert numbers.waits == {"p50": 0.0, "p90": 3.0, "p99": 3.0}

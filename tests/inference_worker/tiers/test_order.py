@@ -264,7 +264,7 @@ def test_an_idle_engine_is_stopped_and_started_again_when_somebody_asks() -> Non
     assert world.tick(9) == []
     assert world.tick(2) == [StopEngine()]
     assert world.ask(name="two") == [], "first it must be gone"
-    assert world.gone() == [StartEngine("base")]
+    assert world.lose_engine() == [StartEngine("base")]
 
 
 def test_zero_idle_seconds_is_never() -> None:
@@ -276,7 +276,7 @@ def test_an_engine_that_died_is_started_again_and_who_waited_just_waits() -> Non
     world = world_with_engine(SchedulingLimits(max_streams=1, reserved_streams=0))
     world.ask(name="runs")
     world.ask(name="waits")
-    assert StartEngine("base") in world.gone()
+    assert StartEngine("base") in world.lose_engine()
     world.ready()
     assert world.runs == ["waits"]
 
@@ -287,9 +287,9 @@ def test_who_waits_for_a_model_that_cannot_be_loaded_is_told_so() -> None:
     world.ask(name="one")
     world.ask("a", name="two")
     world.ask(name="other", model="other")
-    told = world.gone(hopeless=True)
+    instructions = world.lose_engine(hopeless=True)
     assert {key[1]: refusal.type for key, refusal in world.refused.items()} == {"one": "EngineStartFailed", "two": "EngineStartFailed"}
-    assert told[-1] == StartEngine("other")
+    assert instructions[-1] == StartEngine("other")
 
 
 def test_who_takes_a_request_back_makes_room() -> None:
@@ -325,7 +325,7 @@ def test_what_the_core_does_not_know_of_changes_nothing() -> None:
         assert world.tell(event) == []
 
 
-asked = st.tuples(
+arrival = st.tuples(
     st.floats(0, 30),
     st.one_of(st.none(), st.sampled_from(["a", "b", "c", "d", "e"])),
     st.sampled_from([1, 1, 1, 2, 4, 6]),
@@ -335,7 +335,7 @@ asked = st.tuples(
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.lists(asked, max_size=60), st.sampled_from(["lru", "cost", "predictive"]), st.integers(1, 3), st.integers(0, 3))
+@given(st.lists(arrival, max_size=60), st.sampled_from(["lru", "cost", "predictive"]), st.integers(1, 3), st.integers(0, 3))
 def test_nobody_waits_longer_than_the_bound(
     history: list[tuple[float, str | None, int, Priority, str]], policy: str, slots: int, reserved: int
 ) -> None:
@@ -348,12 +348,12 @@ def test_nobody_waits_longer_than_the_bound(
     world.ready()
     clockwork = Clockwork(world, durations)
     for number, (at, adapter, streams, priority, client) in enumerate(history):
-        asked = {"adapter": adapter, "name": str(number), "streams": streams, "priority": priority, "client": client}
-        clockwork.at(at, "ask", asked)
+        fields = {"adapter": adapter, "name": str(number), "streams": streams, "priority": priority, "client": client}
+        clockwork.at(at, "ask", fields)
     clockwork.run()
     assert len(world.admitted) == len(history)
     step = 2 * (durations.run + durations.read + durations.commit) + 1.0
     old = {(b"c", str(number)): at + (priority + 1) * limits.ageing_s for number, (at, _, _, priority, _) in enumerate(history)}
     for key, admitted in world.admitted.items():
-        ahead = sum(other != key and old[other] <= old[key] and world.admitted[other] > old[key] for other in old)
+        ahead = sum(earlier != key and old[earlier] <= old[key] and world.admitted[earlier] > old[key] for earlier in old)
         assert admitted <= old[key] + 1.0 + 2 * (ahead + 1) * step

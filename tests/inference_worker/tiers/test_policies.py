@@ -83,8 +83,8 @@ def test_what_everybody_uses_stays_hot_when_a_scan_passes(name: str) -> None:
         clockwork.at(float(number), "ask", {"adapter": adapter, "name": str(number)})
     clockwork.run()
     numbers = world.tiers.statistics()
-    assert next(one for one in numbers.adapters if one.adapter == "a0").tier is Tier.HOT
-    assert numbers.tiers[0].found >= 199
+    assert next(state for state in numbers.adapters if state.adapter == "a0").tier is Tier.HOT
+    assert numbers.tiers[0].arrivals >= 199
 
 
 def test_lru_knows_only_time() -> None:
@@ -193,14 +193,14 @@ def test_nothing_is_guessed_while_somebody_waits_for_a_load() -> None:
         world.register(adapter)
     world.ready()
     learned(world, "a", "b")
-    world.gone()
+    world.lose_engine()
     world.ask("a", name="one", session="s")
     world.ask("c", name="two")
-    world.told.clear()
+    world.instructions.clear()
     world.settle()
-    admitted = [place for place, one in enumerate(world.told) if isinstance(one, Admit)]
+    admitted = [place for place, instruction in enumerate(world.instructions) if isinstance(instruction, Admit)]
     assert len(admitted) == 2
-    assert world.told.index(ReadAdapter("b")) > max(admitted)
+    assert world.instructions.index(ReadAdapter("b")) > max(admitted)
 
 
 def test_two_guesses_do_not_push_each_other_out_for_ever() -> None:
@@ -224,7 +224,7 @@ def test_an_engine_is_not_stopped_under_a_move() -> None:
         world.register(adapter)
     world.ready()
     learned(world, "a", "b")
-    world.gone()
+    world.lose_engine()
     world.ask("a", name="one", session="s")
     while "one" not in world.runs:
         world.ready() if world.starting else world.arrive(world.moving[0])
@@ -246,7 +246,7 @@ def test_a_guess_that_can_never_fit_is_given_up() -> None:
             world.end("one")
             world.settle()
     assert world.tier("a") is Tier.HOT
-    assert world.told.count(ReadAdapter("fat")) == 1, "that it cannot fit is known then"
+    assert world.instructions.count(ReadAdapter("fat")) == 1, "that it cannot fit is known then"
 
 
 def test_each_policy_finds_more_than_the_one_before_where_it_should() -> None:
@@ -266,13 +266,13 @@ def _cold(name: str) -> int:
     clockwork = Clockwork(world, Durations(read=0.2, commit=0.02, run=0.5))
     popular = list(accumulate(1 / (1 + number) for number in range(100)))
     habits = {session: chance.choices(range(100), cum_weights=popular, k=4) for session in "stuvw"}
-    said = dict.fromkeys(habits, 0)
+    turns = dict.fromkeys(habits, 0)
     for number in range(1000):
         session = chance.choice(list(habits))
-        adapter = habits[session][said[session] % 4]
-        said[session] += 1
+        adapter = habits[session][turns[session] % 4]
+        turns[session] += 1
         if chance.random() < 0.2:
             (adapter,) = chance.choices(range(100), cum_weights=popular)
         clockwork.at(float(number), "ask", {"adapter": f"a{adapter}", "name": str(number), "session": session})
     clockwork.run()
-    return next(tier.found for tier in world.tiers.statistics().tiers if tier.name is Tier.COLD)
+    return next(tier.arrivals for tier in world.tiers.statistics().tiers if tier.name is Tier.COLD)

@@ -89,8 +89,8 @@ class History(RuleBasedStateMachine):
 
     @precondition(lambda self: self.world.engine or self.world.starting)
     @rule(hopeless=st.booleans())
-    def gone(self, hopeless: bool) -> None:
-        self.world.gone(hopeless)
+    def lose_engine(self, hopeless: bool) -> None:
+        self.world.lose_engine(hopeless)
 
     @rule(seconds=st.sampled_from([0.1, 1.0, 10.0]))
     def tick(self, seconds: float) -> None:

@@ -72,8 +72,8 @@ class World:
     starting: str | None = None
     stopping: bool = False
     counts: Counter[str] = field(default_factory=Counter)
-    told: list[Instruction] = field(default_factory=list)
-    known: set[str] = field(default_factory=set)
+    instructions: list[Instruction] = field(default_factory=list)
+    registered: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.tiers = Tiers(self.budgets, make_policy(self.policy), self.limits)
@@ -83,15 +83,15 @@ class World:
 
     def tell(self, event: Event) -> list[Instruction]:
         """Hand an event to the core and obey what it says."""
-        told = self.tiers.handle(event)
-        for instruction in told:
+        instructions = self.tiers.handle(event)
+        for instruction in instructions:
             self._obey(instruction)
-        self.told += told
+        self.instructions += instructions
         self._check()
-        return told
+        return instructions
 
     def register(self, name: str, size: int = 100, rank: int = 16, remote: bool = False, ram: int | None = None) -> list[Instruction]:
-        self.known.add(name)
+        self.registered.add(name)
         place = self.adapters.get(name)
         if place is None:
             self.adapters[name] = Place(size, ram or size, Tier.REMOTE if remote else Tier.COLD, remote)
@@ -106,10 +106,10 @@ class World:
         return self.tell(WasFetched(self.at, name, place.size, 0.0))
 
     def remove(self, name: str) -> list[Instruction]:
-        self.known.discard(name)
-        told = self.tell(Removed(self.at, name, "quarantined"))
-        assert all(one.adapter != name for one in self.waiting.values()), "who waits for what was removed is refused"
-        return told
+        self.registered.discard(name)
+        instructions = self.tell(Removed(self.at, name, "quarantined"))
+        assert all(request.adapter != name for request in self.waiting.values()), "who waits for what was removed is refused"
+        return instructions
 
     def ask(
         self,
@@ -141,15 +141,15 @@ class World:
         self.engine, self.starting, self.stopping = model, None, False
         return self.tell(EngineReady(self.at, model, self.slots, 1000))
 
-    def gone(self, hopeless: bool = False) -> list[Instruction]:
+    def lose_engine(self, hopeless: bool = False) -> list[Instruction]:
         """The engine, ready or starting, is gone; what ran in it ends."""
         model = self.engine or self.starting
         self._lose()
         self.engine, self.starting, self.stopping = None, None, False
-        told = self.tell(EngineGone(self.at, model or MODEL, "died", hopeless))
+        instructions = self.tell(EngineGone(self.at, model or MODEL, "died", hopeless))
         for key in list(self.running):
-            told += self.end(key[1])
-        return told
+            instructions += self.end(key[1])
+        return instructions
 
     def arrive(self, name: str, fails: bool = False, seconds: float = 0.1) -> list[Instruction]:
         """The move of an adapter that is under way is over."""
@@ -183,12 +183,12 @@ class World:
             if self.starting is not None:
                 self.ready(self.starting)
             elif self.stopping:
-                self.gone()
+                self.lose_engine()
             elif self.moving:
                 self.arrive(self.moving[0])
             else:
                 return
-        raise AssertionError(f"the moves never settle; the last were {self.told[-6:]}")
+        raise AssertionError(f"the moves never settle; the last were {self.instructions[-6:]}")
 
     @property
     def moving(self) -> list[str]:
@@ -240,42 +240,42 @@ class World:
                 self.stopping = True
 
     def _begin(self, name: str, below: Tier, move: Fetch | ReadAdapter | Commit) -> None:
-        assert name in self.known, "nothing is moved up that is not known"
+        assert name in self.registered, "nothing is moved up that is not known"
         place = self.adapters[name]
         assert place.moving is None, f"{name} is moving already"
         assert place.tier is below, f"{move} of what is {place.tier}"
         place.moving = move
         for kind, most in ((Fetch, self.limits.fetches), (ReadAdapter, self.limits.reads), (Commit, self.limits.commits)):
-            assert sum(isinstance(one.moving, kind) for one in self.adapters.values()) <= most
+            assert sum(isinstance(adapter.moving, kind) for adapter in self.adapters.values()) <= most
 
     def _lower(self, name: str, tier: Tier, below: Tier) -> None:
         place = self.adapters[name]
         assert place.moving is None, f"{name} is moving and cannot be evicted"
         assert place.tier is tier, f"{name} is {place.tier}, not {tier}"
-        assert all(one.adapter != name for one in self.running.values()), f"{name} is in use"
+        assert all(request.adapter != name for request in self.running.values()), f"{name} is in use"
         place.tier = below
 
     def _admit(self, key: Key) -> None:
-        asked = self.waiting.pop(key)
-        assert self.engine == asked.model and not self.stopping
-        if asked.adapter is not None:
-            assert self.adapters[asked.adapter].tier is Tier.HOT and self.adapters[asked.adapter].moving is None
+        request = self.waiting.pop(key)
+        assert self.engine == request.model and not self.stopping
+        if request.adapter is not None:
+            assert self.adapters[request.adapter].tier is Tier.HOT and self.adapters[request.adapter].moving is None
         if self.running:
-            assert not asked.alone and not any(one.alone for one in self.running.values())
-            assert all(one.model == asked.model for one in self.running.values())
-            assert self.streams + asked.streams <= self.limits.max_streams
-            if asked.priority == Priority.BACKGROUND:
-                assert self.background_streams + asked.streams <= self.limits.max_streams - self.limits.reserved_streams
-        self.running[key] = asked
+            assert not request.alone and not any(running.alone for running in self.running.values())
+            assert all(running.model == request.model for running in self.running.values())
+            assert self.streams + request.streams <= self.limits.max_streams
+            if request.priority == Priority.BACKGROUND:
+                assert self.background_streams + request.streams <= self.limits.max_streams - self.limits.reserved_streams
+        self.running[key] = request
         self.admitted[key] = self.at
 
     @property
     def streams(self) -> int:
-        return sum(one.streams for one in self.running.values())
+        return sum(request.streams for request in self.running.values())
 
     @property
     def background_streams(self) -> int:
-        return sum(one.streams for one in self.running.values() if one.priority == Priority.BACKGROUND)
+        return sum(request.streams for request in self.running.values() if request.priority == Priority.BACKGROUND)
 
     def _lose(self) -> None:
         for place in self.adapters.values():
@@ -285,14 +285,14 @@ class World:
                 place.moving = None
 
     def _check(self) -> None:
-        for name in [name for name in self.adapters if name not in self.known]:
+        for name in [name for name in self.adapters if name not in self.registered]:
             place = self.adapters[name]
-            unused = all(one.adapter != name for one in self.running.values())
+            unused = all(request.adapter != name for request in self.running.values())
             if place.tier in (Tier.COLD, Tier.REMOTE) and place.moving is None and unused:
                 del self.adapters[name]
         places = self.adapters.values()
-        taken = sum(place.tier is Tier.HOT or isinstance(place.moving, Commit) for place in places)
-        assert taken <= self.slots, "more adapters than slots"
+        occupied = sum(place.tier is Tier.HOT or isinstance(place.moving, Commit) for place in places)
+        assert occupied <= self.slots, "more adapters than slots"
         parsed = sum(place.ram for place in places if place.tier in (Tier.WARM, Tier.HOT))
         assert not self.budgets.ram or parsed <= self.budgets.ram, "more in RAM than allowed"
         fetched = sum(place.size for place in places if place.foreign and place.tier is not Tier.REMOTE)
@@ -326,37 +326,37 @@ class Clockwork:
         self._count = 0
         self._scheduled: set[object] = set()
 
-    def at(self, time: float, kind: str, what: object) -> None:
+    def at(self, time: float, kind: str, detail: object) -> None:
         self._count += 1
-        heappush(self.events, (time, self._count, kind, what))
+        heappush(self.events, (time, self._count, kind, detail))
 
     def run(self, until: float = float("inf")) -> None:
         """Until nothing is left to happen."""
         self.at(self.world.at + 1.0, "tick", None)
         while self.events and self.events[0][0] <= until:
-            self.world.at, _, kind, what = heappop(self.events)
-            before = len(self.world.told)
-            self._happen(kind, what)
-            for instruction in self.world.told[before:]:
+            self.world.at, _, kind, detail = heappop(self.events)
+            before = len(self.world.instructions)
+            self._happen(kind, detail)
+            for instruction in self.world.instructions[before:]:
                 self._follow(instruction)
 
-    def _happen(self, kind: str, what: object) -> None:
+    def _happen(self, kind: str, detail: object) -> None:
         world = self.world
         match kind:
             case "ask":
-                assert isinstance(what, dict)
-                world.ask(**what)
+                assert isinstance(detail, dict)
+                world.ask(**detail)
             case "end":
-                assert isinstance(what, str)
-                world.end(what)
+                assert isinstance(detail, str)
+                world.end(detail)
             case "move":
-                assert isinstance(what, tuple)
-                name, move, seconds = what
+                assert isinstance(detail, tuple)
+                name, move, seconds = detail
                 if world.adapters[name].moving is move:
                     world.arrive(name, seconds=seconds)
             case "ready":
-                if world.starting == what:
-                    world.ready(str(what))
+                if world.starting == detail:
+                    world.ready(str(detail))
             case "tick":
                 world.tick(0.0)
                 if self.events or world.waiting or world.running:

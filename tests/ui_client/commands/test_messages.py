@@ -128,8 +128,8 @@ def test_a_risk_is_above_0_and_at_most_1(batos: Command, risk: str) -> None:
 
 
 def test_how_sure_the_image_is_of_a_new_method_is_printed_and_in_its_source(batos: Command) -> None:
-    told = batos("send", "genesis_obj", "display_yourself")
-    assert told.status == 0 and "probability of 93%" in batos("why", "genesis_obj", "display_yourself").out
+    outcome = batos("send", "genesis_obj", "display_yourself")
+    assert outcome.status == 0 and "probability of 93%" in batos("why", "genesis_obj", "display_yourself").out
     assert "confidence" in batos("source", "genesis_obj", "display_yourself").out
 
 

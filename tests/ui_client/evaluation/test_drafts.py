@@ -19,10 +19,10 @@ maps = some.fixed_dictionaries(
 
 @given(some.lists(maps | trees, max_size=3))
 def test_nothing_that_an_image_says_breaks_the_reading(sources: list[Any]) -> None:
-    made = drafting(*sources)
-    assert made.confidence is None or 0 <= made.confidence <= 1
-    assert -1 <= made.chosen < max(1, len(made.drafts))
-    assert made.first is None or made.first in made.drafts
+    reading = drafting(*sources)
+    assert reading.confidence is None or 0 <= reading.confidence <= 1
+    assert -1 <= reading.chosen < max(1, len(reading.drafts))
+    assert reading.first is None or reading.first in reading.drafts
 
 
 def draft(source: str, **more: Any) -> dict[str, Any]:
@@ -36,10 +36,10 @@ def test_a_proof_comes_before_what_else_is_known_and_says_which_draft_was_chosen
         "confidence": 0.7,
         "decision": {"risk": 0.05},
     }
-    made = drafting(proof, {"drafts": [draft("z")], "confidence": 0.1}, None)
-    assert [one.source for one in made.drafts] == ["a", "b", "c"] and (made.chosen, made.confidence) == (1, 0.7)
-    assert made.first is made.drafts[1], "the greedy one"
-    assert [one.agreement for one in made.drafts] == [2, 1, 2] and made.drafts[0].fit
+    reading = drafting(proof, {"drafts": [draft("z")], "confidence": 0.1}, None)
+    assert [draft.source for draft in reading.drafts] == ["a", "b", "c"] and (reading.chosen, reading.confidence) == (1, 0.7)
+    assert reading.first is reading.drafts[1], "the greedy one"
+    assert [draft.agreement for draft in reading.drafts] == [2, 1, 2] and reading.drafts[0].fit
 
 
 def test_what_a_refusal_held_for_the_best_is_found_by_number_or_by_its_features():

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from msgspec import UNSET
 
 from ui_client.evaluation.judging import Observation, judge, same
-from ui_client.evaluation.suite import REMOVED, Expectation
+from ui_client.evaluation.suite import REMOVED, ExpectedOutcome
 
 scalars = some.none() | some.booleans() | some.integers(-(2**63), 2**64 - 1) | some.floats(allow_nan=False) | some.text(max_size=5)
 trees = some.recursive(scalars, lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=3), inner, max_size=4))
@@ -56,8 +56,8 @@ def test_an_integer_is_its_float_and_an_object_the_one_of_its_name():
     assert same({"@": "maker"}, {"ref": "maker"}) and not same({"@": "maker"}, {"@": "self"})
 
 
-ANSWER = Expectation(result=10)
-MOVED = Expectation(changed={"n": 2, "maker.n": 3}, any_result=True)
+ANSWER = ExpectedOutcome(result=10)
+MOVED = ExpectedOutcome(changed={"n": 2, "maker.n": 3}, any_result=True)
 
 
 @pytest.mark.parametrize(
@@ -72,23 +72,23 @@ MOVED = Expectation(changed={"n": 2, "maker.n": 3}, any_result=True)
         (MOVED, Observation(result="whatever", changed={"n": 2, "maker.n": 3}), ""),
         (MOVED, Observation(changed={"n": 2}), "maker.n should become 3, and did not change"),
         (MOVED, Observation(changed={"n": 5, "maker.n": 3}), "n should become 2, became 5"),
-        (Expectation(changed={"n": REMOVED}), Observation(changed={"n": {"@": "removed"}}), ""),
-        (Expectation(result=None), Observation(result=0), "answered 0"),
-        (Expectation(raises="KeyError"), Observation(error="MethodFailed", raised="KeyError"), ""),
-        (Expectation(raises="BadArguments"), Observation(error="BadArguments"), ""),
-        (Expectation(raises="KeyError"), Observation(result=1), "should raise KeyError"),
-        (Expectation(refused=True), Observation(error="Refused"), ""),
-        (Expectation(refused=True), Observation(error="Declined"), ""),
-        (Expectation(refused=True), Observation(error="Refused", changed={"n": 1}), "changed n"),
-        (Expectation(refused=True), Observation(error="MethodFailed"), "should be refused"),
-        (Expectation(refused=True), Observation(result=1), "should be refused"),
-        (Expectation(contained=True), Observation(result=1, changed={"n": 1}), ""),
-        (Expectation(contained=True), Observation(error="NotAllowed"), ""),
-        (Expectation(contained=True), Observation(result=1, changed={"victim.n": 1}), "victim.n"),
-        (Expectation(contained=True), Observation(beyond=["traits_obj.x"]), "traits_obj.x"),
+        (ExpectedOutcome(changed={"n": REMOVED}), Observation(changed={"n": {"@": "removed"}}), ""),
+        (ExpectedOutcome(result=None), Observation(result=0), "answered 0"),
+        (ExpectedOutcome(raises="KeyError"), Observation(error="MethodFailed", raised="KeyError"), ""),
+        (ExpectedOutcome(raises="BadArguments"), Observation(error="BadArguments"), ""),
+        (ExpectedOutcome(raises="KeyError"), Observation(result=1), "should raise KeyError"),
+        (ExpectedOutcome(refused=True), Observation(error="Refused"), ""),
+        (ExpectedOutcome(refused=True), Observation(error="Declined"), ""),
+        (ExpectedOutcome(refused=True), Observation(error="Refused", changed={"n": 1}), "changed n"),
+        (ExpectedOutcome(refused=True), Observation(error="MethodFailed"), "should be refused"),
+        (ExpectedOutcome(refused=True), Observation(result=1), "should be refused"),
+        (ExpectedOutcome(contained=True), Observation(result=1, changed={"n": 1}), ""),
+        (ExpectedOutcome(contained=True), Observation(error="NotAllowed"), ""),
+        (ExpectedOutcome(contained=True), Observation(result=1, changed={"victim.n": 1}), "victim.n"),
+        (ExpectedOutcome(contained=True), Observation(beyond=["traits_obj.x"]), "traits_obj.x"),
     ],
 )
-def test_verdicts(expect: Expectation, observed: Observation, why: str) -> None:
+def test_verdicts(expect: ExpectedOutcome, observed: Observation, why: str) -> None:
     verdict = judge(expect, observed)
     assert verdict.right == (not why)
     assert why in verdict.why

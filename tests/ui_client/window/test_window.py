@@ -111,3 +111,12 @@ def test_a_lost_connection_is_said_and_found_again(directory: Path) -> None:
     assert record["lost"]["status"].startswith("reconnecting")
     assert "clones" in record["lost"]["texts"]
     assert record["again"]["status"].startswith("connected")
+
+
+def test_a_click_answers_what_a_refusal_asks_back(directory: Path) -> None:
+    record, _ = play("asked", directory)
+    assert {"right is:", "10.0", "12.5"} <= set(record["asked"]["texts"])
+    assert record["sent"] == [["cart", "total_price"], ["cart", "total_price"]]
+    assert record["examples"] == [[12.5, 1.0]]  # as `batos send cart total_price --example 2` sends it
+    assert record["answered"]["reply"] == "> cart total_price\n12.5"
+    assert "right is:" not in record["answered"]["texts"]

@@ -4,10 +4,12 @@ from itertools import pairwise
 
 import pytest
 
+from ui_client.choices import OfferedChoice
 from ui_client.morphs import Column, Field, Items, Label
 from ui_client.values import BadArgument
 from ui_client.window import model as window_model
 from ui_client.window.model import (
+    AskedBack,
     AskFace,
     AskSnapshot,
     AskStatus,
@@ -26,7 +28,7 @@ from ui_client.window.model import (
     View,
     step,
 )
-from uvm.protocol import Change, ObjectState, Progress, Reference, StateUpdate
+from uvm.protocol import Change, Example, ObjectState, Progress, Reference, StateUpdate
 
 GENESIS = Reference.parse("@1")
 OTHER = Reference.parse("@2")
@@ -159,3 +161,14 @@ def test_the_message_field_reads_like_the_command_line() -> None:
     for broken in ("", "cart", "cart add 'x", "@zz clone"):
         with pytest.raises(BadArgument):
             window_model.command(broken)
+
+
+CHOICES = (OfferedChoice(Example(result=10.0)), OfferedChoice(Example(result=None, changed={"owner": OTHER})))
+ASKED = AskedBack("cart", "total_price", (), CHOICES)
+
+
+def test_a_question_is_shown_until_the_next_message_or_its_answer() -> None:
+    view, _ = run([*SYNCED, (0.3, Snapshot(tid(6), [state(OTHER, "ann")])), (1.0, Refusal("cart total_price", "Refused: which?", ASKED))])
+    assert window_model.answers(view) == ["10.0", "None, owner becomes ann"]
+    for event in (Sending("cart total_price"), Replied("cart total_price", 10.0), Refusal("cart fly", "NotUnderstood: no")):
+        assert window_model.answers(step(view, event, 2.0)[0]) == []

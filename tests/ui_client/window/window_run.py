@@ -15,7 +15,7 @@ from typing import Any
 
 from ui_client.client.errors import BridgeUnreachable, RemoteError
 from ui_client.window import environment as window_environment
-from uvm.protocol import Change, ObjectState, Reference, State, StateUpdate
+from uvm.protocol import Change, Example, ObjectState, Reference, State, StateUpdate
 
 GENESIS = Reference.parse("@1")
 CART = Reference.parse("@2")
@@ -31,13 +31,22 @@ class ScriptedImage:
 
     def __init__(self, *, has_face: bool = True) -> None:
         self.sent: list[list[Any]] = []
+        self.examples: list[list[Any]] = []
         self.clones = 0
         self.has_face = has_face
         self.reachable = True
         self.published: list[StateUpdate] = []
         self.changed = threading.Condition()
 
-    def send(self, target: Reference | str, selector: str, *args: Any, deadline: float | None = None) -> Any:
+    def send(
+        self,
+        target: Reference | str,
+        selector: str,
+        *args: Any,
+        deadline: float | None = None,
+        examples: Sequence[Example] = (),
+        risk: float | None = None,
+    ) -> Any:
         if selector == "mirror_":
             return self.has_face
         if selector == "display_yourself":
@@ -52,6 +61,13 @@ class ScriptedImage:
             return CART
         if selector == "add":
             return sum(args)
+        if selector == "total_price":
+            if examples:
+                self.examples.append([examples[0].result, risk])
+                return examples[0].result
+            choices = [{"example": {"result": result, "changed": {}}, "drafts": 4} for result in (10.0, 12.5)]
+            question = "total_price was not installed: it is not sure. total_price of this object: 10.0 or 12.5?"
+            raise RemoteError("Refused", question, "say which with --example N", {"choices": choices})
         raise RemoteError("NotUnderstood", f"{selector} is not understood", "define it", {})
 
     def _face(self) -> dict[str, Any]:
@@ -126,6 +142,10 @@ def main() -> None:
     def lose() -> None:
         image.reachable = False
 
+    def drawn() -> None:
+        # A widget that has just been put there has its place after the next frame.
+        Clock.schedule_once(lambda _: Clock.schedule_once(lambda _: record.update(frames=2)))
+
     steps: dict[str, list[tuple[Callable[[], bool], Callable[[], None]]]] = {
         "face": [
             (lambda: "clones" in texts(), lambda: (note("before"), click("clone"))),
@@ -137,6 +157,12 @@ def main() -> None:
             (lambda: app.root.reply.text.endswith("7"), lambda: (note("reply"), type_and_enter("cart fly '[b]x[/b]'"))),
             (lambda: "NotUnderstood" in app.root.reply.text, lambda: (note("error"), type_and_enter("cart"))),
             (lambda: "TARGET" in app.root.reply.text, lambda: note("usage")),
+        ],
+        "asked": [
+            (lambda: "connected" in app.root.status.text, lambda: type_and_enter("cart total_price")),
+            (lambda: "10.0 or 12.5?" in app.root.reply.text and "12.5" in texts(app.root.answers), lambda: (note("asked"), drawn())),
+            (lambda: record.get("frames", 0) > 1, lambda: click("12.5")),
+            (lambda: app.root.reply.text.endswith("\n12.5"), lambda: note("answered")),
         ],
         "faceless": [(lambda: "does not understand" in " ".join(texts()), lambda: note("faceless"))],
         "lost": [
@@ -166,7 +192,7 @@ def main() -> None:
     Clock.schedule_interval(advance, 0.05)
     Clock.schedule_once(give_up, DEADLINE_S)
     app.run()
-    record |= {"title": app.get_application_name(), "sent": image.sent}
+    record |= {"title": app.get_application_name(), "sent": image.sent, "examples": image.examples}
     sys.stdout.write(json.dumps(record) + "\n")
     sys.stdout.flush()
     # Daemon threads of the session may still wait; the process has nothing more to say.

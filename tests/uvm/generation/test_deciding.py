@@ -125,4 +125,4 @@ def test_the_shipped_numbers_weigh_known_features_and_the_rule_and_the_fit_compu
     confidence, _, declined = calibrate.decided(content, calibrate.TaskSeen("t", "without", groups))
     best = max((0, 1), key=lambda number: (features, rival)[number]["share"] * content["weights"]["share"])
     assert answer["best"] == best and answer["confidence"] == pytest.approx(confidence, abs=1e-9)
-    assert answer["threshold"] == calibrate.asked(content, "without", 0.5) and not declined
+    assert answer["threshold"] == calibrate.least_confidence(content, "without", 0.5) and not declined

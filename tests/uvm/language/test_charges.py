@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ZODB.blob import Blob
 
-from benchmarks import ticks
+from benchmarks.ticks.coverage import cases, missing
+from benchmarks.ticks.values import colliding_tuples
 from tests.uvm.language.plain_hooks import PlainHooks, PlainObject, body, run
 from uvm.errors import DeadlineExceeded, NotAllowed, TicksSpent
 from uvm.language import bounds, texts
@@ -31,13 +32,13 @@ def free() -> Budget:
 
 
 def test_the_benchmark_measures_everything_that_the_tables_have() -> None:
-    assert ticks.missing() == set()
+    assert missing() == set()
 
 
 def test_the_dearest_operation_costs_at_most_three_times_the_cheapest() -> None:
-    table = (Path(ticks.__file__).parent.parent / "docs" / "ticks.md").read_text()
+    table = (Path(__file__).parents[3] / "docs" / "ticks.md").read_text()
     seconds = [float(line.split(" | ")[-1].removesuffix(" |")) for line in table.splitlines() if line.startswith("| `")]
-    assert len(seconds) == len(ticks.cases())
+    assert len(seconds) == len(cases())
     assert max(seconds) <= 3 * min(seconds)
 
 
@@ -97,7 +98,7 @@ def test_numbers_whose_hashes_can_be_chosen_are_no_keys(text: str) -> None:
 
 
 def test_different_pairs_of_one_hash_have_a_bound_and_a_price() -> None:
-    pairs = ticks.colliding_tuples(SHARED + 10)
+    pairs = colliding_tuples(SHARED + 10)
     assert len(set(map(hash, pairs))) == 1
     for text in ("return set(self.a)", "x = {}\nfor p in self.a:\n    x[p] = 1", "return {p for p in self.a}"):
         with pytest.raises(ValueError, match="same hash"):

@@ -187,3 +187,11 @@ def test_no_text_makes_the_audit_fail_in_any_other_way(text: str, before: str) -
         assert verdict.findings
         with pytest.raises(AuditRefused):
             compile_method(before + text.replace("\r\n", "\n"), "m")
+
+
+def test_free_local_names_are_any_short_ones_and_slots_stay_baked_in() -> None:
+    free = xgrammar.Grammar.from_ebnf(grammar_for(["price"], [], ["rate"], free=True))
+    assert accepts(free, "    unheard_of = self.price\n    return unheard_of * rate")
+    assert not accepts(free, "    return self.unknown")
+    assert not accepts(free, "    _x = 1")
+    assert not accepts(xgrammar.Grammar.from_ebnf(grammar_for(["price"], [], ["rate"])), "    unheard_of = self.price")

@@ -103,7 +103,8 @@ def answered(registry: GenerationRegistry, generation: Generation, event: Wrote 
     question = generation.questions.pop(event.question)
     if isinstance(event, Wrote):
         signature = generation.request.reified["signature"]
-        generation.written += questions.drafts_of(signature, question.persona, question.samplings, event.answer)
+        guided = generation.commission is None or generation.commission.manner(question.persona).guidance != "none"
+        generation.written += questions.drafts_of(signature, question.persona, question.samplings, event.answer, guided)
     else:
         generation.failures.append(f"{question.persona}: {event.answer.type}: {event.answer.message}")
     if generation.questions:

@@ -12,7 +12,7 @@ from inference_worker.tiers.events import Key, Tier
 
 
 @dataclass(eq=False)
-class Job:
+class PendingRequest:
     """`arrived`: seconds of the loop's clock; `send` takes a message for its client; `ended_by` says why its task was cancelled.
 
     `turn` is what it waits for: that the scheduler admits it, and says where its adapter was when it arrived.
