@@ -3,7 +3,7 @@
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos hostile autotelic down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile theseus autotelic down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -31,11 +31,15 @@ hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRA
 autotelic: setup-dev  ## the whole autotelic loop with the real model, three gaps in a row, in a throwaway image; hours of two cores
 	@$(PYTHON) -m tests.autotelic
 
+PROBATION ?= 25
+theseus: setup-dev  ## upgrades in a row of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run
+	@$(PYTHON) -m tests.theseus --probation $(PROBATION)
+
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi
 
 clean: down  ## remove the environment and caches; the image in var/ stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv.upgrades .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup:

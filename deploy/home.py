@@ -79,6 +79,16 @@ class Home(Struct, frozen=True):
         return self.path / "supervision"
 
     @property
+    def upgrades(self) -> Path:
+        """Where a wish for an upgrade is put, and the key that signs it; the upgrader watches it."""
+        return self.path / "upgrades"
+
+    @property
+    def upgrade_records(self) -> Path:
+        """The upgrader's journals, a directory for each upgrade; closed like the rest of `supervision`."""
+        return self.supervision / "upgrades"
+
+    @property
     def zeo_socket(self) -> Path:
         return self.image_run / "zeo.sock"
 
@@ -98,7 +108,7 @@ class Home(Struct, frozen=True):
         for directory in (self.path, self.models, self.adapters, self.logs, self.run):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700 if directory == self.run else 0o777)
         self._close(self.run)
-        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run, self.path / "keys"):
+        for directory in (self.image_run, self.uvms_run, self.inference_run, self.supervisor_run, self.path / "keys", self.upgrades):
             directory.mkdir(exist_ok=True, mode=0o700)
 
     def ensure_scratch(self) -> None:

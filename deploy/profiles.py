@@ -181,6 +181,18 @@ def check_profile(configuration: Configuration, sources: Iterable[Path]) -> Prof
     )
 
 
+def import_profile(configuration: Configuration) -> Profile:
+    """The first import of packages that an upgrade installed: they may load libraries of their own, and have nobody to talk to."""
+    return Profile(
+        read=(*python_paths(configuration.home.path), Path("/proc"), Path("/sys"), Path("/etc/passwd")),
+        write=(_NULL,),
+        native_code=True,
+        user=service_user(configuration),
+        memory_mb=_share_of_machine(),
+        layers=_layers(view=False),
+    )
+
+
 def bridge_profile(configuration: Configuration) -> Profile:
     """The bridge: listens, and ends UVMs that hang. It has no way to the image or to the model but through UVMs."""
     home, settings = configuration.home, configuration.settings.bridge
@@ -323,7 +335,7 @@ def _server(configuration: Configuration, profile: Profile) -> Profile:
         read=(*python_paths(home.path), *profile.read),
         listed=tuple(dict.fromkeys(above)),
         write=(*profile.write, _NULL),
-        hidden=(*profile.hidden, home.supervision, home.logs, *(() if home.run in profile.write else (home.run,))),
+        hidden=(*profile.hidden, home.supervision, home.logs, home.upgrades, *(() if home.run in profile.write else (home.run,))),
         user=service_user(configuration),
         owned=tuple(path for path in profile.write if home.path in path.parents or home.run in path.parents or path == home.scratch),
         memory_mb=None if memory_mb is None else min(memory_mb, _share_of_machine()),

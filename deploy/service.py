@@ -20,7 +20,7 @@ import sys
 import time
 import xmlrpc.client
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,11 @@ class ProgramStatus(Struct, frozen=True):
     description: str
 
 
-def start(configuration: Configuration, programs: Sequence[Program] | None = None) -> None:
+def start(configuration: Configuration, programs: Sequence[Program] | None = None, inherited: Mapping[str, str] | None = None) -> None:
     """Start the service and return once supervisord answers; its programs may still be starting.
 
     A service that runs already is left as it is: settings changed since then need a `stop` first. `programs` replaces
-    the service's own. Raises ServiceError.
+    the service's own, `inherited` the environment that they find. Raises ServiceError.
     """
     home = configuration.home
     home.ensure()
@@ -79,7 +79,10 @@ def start(configuration: Configuration, programs: Sequence[Program] | None = Non
             timeout=_START_S,
             check=False,
             cwd=home.path,
-            env={**supervision.environment(configuration, dict(os.environ)), "PYTHONHASHSEED": _hash_seed(file.with_name("hash.seed"))},
+            env={
+                **supervision.environment(configuration, dict(inherited or os.environ)),
+                "PYTHONHASHSEED": _hash_seed(file.with_name("hash.seed")),
+            },
         )
         if done.returncode != 0:
             raise ServiceError(f"supervisord refused to start: {(done.stderr or done.stdout).strip()[-800:]}")
@@ -130,6 +133,46 @@ def restart(configuration: Configuration, program: str) -> None:
     if programs[program].state in ("RUNNING", "STARTING", "BACKOFF"):
         _call(configuration, "stopProcess", program, True, patience=120.0)
     _call(configuration, "startProcess", program, True, patience=60.0)
+
+
+def configured(configuration: Configuration) -> list[str]:
+    """The programs that the running service was told of, in the order of their start. Raises NotRunning."""
+    return [section.removeprefix("program:") for section in _written(configuration).sections() if section.startswith("program:")]
+
+
+def reconfigure(configuration: Configuration, programs: Sequence[Program]) -> None:
+    """Tell supervisord how these programs are to be run from their next start on; those that run go on. Raises ServiceError."""
+    password = _written(configuration).get("unix_http_server", "password", fallback="")
+    _write_private(_file(configuration), supervision.render(configuration, programs, password))
+    _call(configuration, "reloadConfig")
+
+
+def take_down(configuration: Configuration, names: Iterable[str], timeout: float) -> None:
+    """Stop programs, all at once, and have supervisord forget them; those that it does not have are fine. Raises ServiceError."""
+    wanted = list(names)
+    there = {status.name for status in statuses(configuration)} & set(wanted)
+    for name in wanted:
+        if name in there:
+            _call(configuration, "stopProcessGroup", name, False)
+    if not _until(lambda: all(status.pid == 0 for status in statuses(configuration) if status.name in there), timeout):
+        raise ServiceError(f"{', '.join(sorted(there))} did not end within {timeout:.0f} s")
+    for name in there:
+        _call(configuration, "removeProcessGroup", name)
+
+
+def bring_up(configuration: Configuration, names: Iterable[str]) -> None:
+    """Start programs as supervisord was last told to run them, in this order; those that run are left. Raises ServiceError."""
+    there = {status.name for status in statuses(configuration)}
+    for name in names:
+        if name not in there:
+            _call(configuration, "addProcessGroup", name)
+        if not _process_of(configuration, name):
+            with suppress(ServiceError):  # supervisord's own loop was first
+                _call(configuration, "startProcess", name, False)
+
+
+def _process_of(configuration: Configuration, name: str) -> int:
+    return next((status.pid for status in statuses(configuration) if status.name == name), 0)
 
 
 # --- asking supervisord ------------------------------------------------------------------------------------------------

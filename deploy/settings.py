@@ -243,6 +243,28 @@ class ForgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     longest_s: Annotated[Seconds, Meta(description="longest that one order may train or be examined, pauses included, seconds")] = 43_200.0
 
 
+class UpgradeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The upgrader: where new distributions come from, and how long each step of an upgrade may take."""
+
+    wheels: Annotated[str, Meta(description="directory of wheels that an upgrade may install; empty: none")] = ""
+    index: Annotated[
+        str,
+        Meta(
+            pattern=r"^(pip|https://[^\s/@?#]+(/[^\s@?#]*)?)?\Z",
+            description="package index that an upgrade may install from; pip: as pip is configured; empty: none, wheels alone",
+        ),
+    ] = ""
+    environments: Annotated[
+        str, Meta(description="directory for the environments that upgrades make; empty: beside the one that the service was set up in")
+    ] = ""
+    build_s: Annotated[Seconds, Meta(description="longest the building of an environment may take, seconds")] = 1800.0
+    proof_s: Annotated[Seconds, Meta(description="longest the proof on a copy of the image may take, seconds")] = 300.0
+    proof_memory_mb: Annotated[Megabytes, Meta(description="address space of each program that proves an environment, MB")] = 8192
+    switch_s: Annotated[Seconds, Meta(description="longest one process may take to be replaced and well, seconds")] = 60.0
+    probation_s: Annotated[Seconds, Meta(description="how long a new environment must be well before it is kept, seconds")] = 60.0
+    kept: Annotated[int, Meta(ge=1, le=100, description="environments kept besides those in use, to go back to")] = 2
+
+
 class ConfinementSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What confines the processes, beyond what each needs."""
 
@@ -281,6 +303,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     inference: InferenceSettings = InferenceSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
     forge: ForgeSettings = ForgeSettings()
+    upgrade: UpgradeSettings = UpgradeSettings()
     confinement: ConfinementSettings = ConfinementSettings()
     metrics: MetricsSettings = MetricsSettings()
     logs: LogSettings = LogSettings()

@@ -1,19 +1,21 @@
 """Supervisord's configuration: which programs run, in which order, and how each is stopped. Pure: text from values.
 
-A program is started by the absolute path of this environment's Python, never through a link that moves under it, so
-that an upgrade beside it changes nothing for what runs. supervisord restarts what ends, waiting one second more each
+A program is started by the absolute path of an environment's Python, never through a link that moves under it, so that an upgrade
+beside it changes nothing for what runs. Which environment that is, `deploy.environment` says; the upgrader itself is started from the
+one that the service was set up in, whatever the others are started from. supervisord restarts what ends, waiting one second more each
 time, and gives up after `_RETRIES` failures in a row.
 """
 
 import os
 import pwd
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 from msgspec import Struct
 
+from deploy import environment as environments
+from deploy.environment import Interpreter
 from deploy.settings import Configuration, SettingsError
 
 _TEMPLATE = Path(__file__).with_name("supervisord.conf")
@@ -22,13 +24,17 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class Program(Struct, frozen=True):
-    """One process. `order`: lower ones start first and stop last. `stop_s`: seconds from SIGTERM to SIGKILL."""
+    """One process. `order`: lower ones start first and stop last. `stop_s`: seconds from SIGTERM to SIGKILL.
+
+    `path`: its PYTHONPATH; None, supervisord's own.
+    """
 
     name: str
     command: tuple[str, ...]
     order: int
     stop_s: int = 15
     start_s: int = 2
+    path: str | None = None
 
 
 def directory(configuration: Configuration) -> Path:
@@ -36,20 +42,27 @@ def directory(configuration: Configuration) -> Path:
     return configuration.home.supervision
 
 
-def programs(configuration: Configuration) -> list[Program]:
-    """The service's programs in the order of their start."""
-    settings = configuration.settings
+def programs(configuration: Configuration, interpreter: Interpreter | None = None) -> list[Program]:
+    """The service's programs in the order of their start, run by `interpreter`, by default that of the environment in force."""
+    settings, home = configuration.settings, configuration.home
+    chosen = interpreter or environments.interpreter(home)
     uvms = range(1, settings.uvm.processes + 1)
+
+    def program(name: str, order: int, module: str, *arguments: str, stop_s: int = 15) -> Program:
+        return Program(name, _module(chosen, module, *arguments), order, stop_s, path=chosen.path)
+
+    base = environments.base_interpreter(home)
     return [
-        Program("image", _module("zeo_server"), order=10, stop_s=30),
-        Program("bridge", _module("uvm.bridge"), order=20),
-        Program("inference", _module("inference_worker"), order=30, stop_s=30),
+        program("image", 10, "zeo_server", stop_s=30),
+        program("bridge", 20, "uvm.bridge"),
+        program("inference", 30, "inference_worker", stop_s=30),
         *(
-            Program(f"uvm-{number}", _module("uvm.machine", "--number", str(number)), 40, int(settings.uvm.message_limit_s) + 10)
+            program(f"uvm-{number}", 40, "uvm.machine", "--number", str(number), stop_s=int(settings.uvm.message_limit_s) + 10)
             for number in uvms
         ),
-        Program("heartbeat", _module("uvm.heartbeat"), order=50),
-        *([Program("forge", _module("inference_worker.forge"), order=60)] if settings.forge.process else []),
+        program("heartbeat", 50, "uvm.heartbeat"),
+        Program("upgrader", _module(base, "deploy.upgrader"), order=60, stop_s=30, path=base.path),
+        *([program("forge", 70, "inference_worker.forge")] if settings.forge.process else []),
     ]
 
 
@@ -71,9 +84,9 @@ def render(configuration: Configuration, run: Sequence[Program], password: str) 
     return text + "".join(_section(configuration, program) for program in run)
 
 
-def _module(name: str, *arguments: str) -> tuple[str, ...]:
+def _module(interpreter: Interpreter, name: str, *arguments: str) -> tuple[str, ...]:
     # -P: the directory that the service happens to be started in must not shadow a module.
-    return (sys.executable, "-P", "-m", name, *arguments)
+    return (interpreter.python, "-P", "-m", name, *arguments)
 
 
 def _section(configuration: Configuration, program: Program) -> str:
@@ -95,6 +108,9 @@ def _section(configuration: Configuration, program: Program) -> str:
         "stdout_logfile_maxbytes": f"{logs.max_mb}MB",
         "stdout_logfile_backups": logs.backups,
     }
+    if program.path is not None:
+        inside = program.path.replace("\\", "\\\\").replace('"', '\\"')
+        lines["environment"] = f'PYTHONPATH="{_escaped(inside)}"'
     return f"\n[program:{program.name}]\n" + "".join(f"{key}={value}\n" for key, value in lines.items())
 
 

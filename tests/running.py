@@ -22,7 +22,7 @@ START_S = 90.0
 class Running:
     """The service; a context manager. `toml` is its configuration, `without` the programs that are left out."""
 
-    def __init__(self, home: Path, toml: str = "", *, without: Iterable[str] = ("inference",)) -> None:
+    def __init__(self, home: Path, toml: str = "", *, without: Iterable[str] = ("inference", "upgrader")) -> None:
         home.mkdir(parents=True, exist_ok=True)
         (home / "batos.toml").write_text(f"{toml}\n[metrics]\nbase_port = 0\n")
         self._without = frozenset(without)

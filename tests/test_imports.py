@@ -45,7 +45,7 @@ FLOORS = {
         "client",
         "report values morphs connection child story",
         "terminal steps checks choices explanation export_files progress recovery model_choice imports",
-        "message_arguments window startup wherefore",
+        "message_arguments window startup wherefore proving",
         "evaluation",
         "commands",
         "cli",

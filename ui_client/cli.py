@@ -3,8 +3,14 @@
 Exit status: 0 done, 1 an error (one line says what and what to do), 2 wrong usage, 130 interrupted.
 """
 
+import os
+import sys
+from pathlib import Path
+
 import typer
 
+from deploy import environment
+from deploy.home import Home
 from ui_client.commands import (
     adapters,
     autotelic,
@@ -21,6 +27,7 @@ from ui_client.commands import (
     revocation,
     service,
     transport,
+    upgrades,
     window,
 )
 
@@ -47,6 +54,7 @@ for group in (
     logs,
     image,
     keys,
+    upgrades,
     evaluation,
     window,
 ):
@@ -54,7 +62,8 @@ for group in (
 
 
 def main() -> None:
-    """Entry point of the `batos` command."""
+    """Entry point of the `batos` command, in the version that is in force in this home."""
+    environment.enter(Home(Path(os.environ.get("BATOS_HOME", "var")).absolute()), "ui_client.cli", sys.argv[1:])
     app()
 
 

@@ -18,6 +18,7 @@ from deploy.settings import Configuration
 from uvm.image import codex
 from uvm.image.client import ImageUnreachable
 from uvm.image.image import Image
+from uvm.image.shape import SHAPE, expect_known
 
 _FILES_S: Final = 60.0
 _AWAKE_S: Final = 600.0
@@ -46,13 +47,16 @@ def wait_for_files(configuration: Configuration, stop: Stop | None = None, secon
 
 
 def wait_until_awake(image: Image, stop: Stop) -> bool:
-    """Wait for the primordial objects; false when the stop came first. Raises CodexBroken, DamagedRecord, ImageUnreachable."""
+    """Wait for the primordial objects, in the shape that this code knows; false when the stop came first.
+
+    Raises CodexBroken, DamagedRecord, ImageNewer, ImageUnreachable.
+    """
     until = time.monotonic() + _AWAKE_S
     told = False
     while not stop.requested:
         image.manager.begin()
         try:
-            if image.awake:
+            if image.awake and expect_known(image) == SHAPE:
                 codex.verify(image)
                 return True
         finally:

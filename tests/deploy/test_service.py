@@ -145,9 +145,9 @@ def test_the_image_itself_runs_under_it(configuration: Configuration, monkeypatc
     assert not configuration.home.zeo_socket.exists()
 
 
-def test_the_service_has_the_image_first_a_uvm_for_each_number_and_the_heartbeat_last(configuration: Configuration) -> None:
+def test_the_service_has_the_image_first_a_uvm_for_each_number_and_who_replaces_them_last(configuration: Configuration) -> None:
     ordered = sorted(supervision.programs(configuration), key=lambda program: program.order)
-    assert [program.name for program in ordered] == ["image", "bridge", "inference", "uvm-1", "uvm-2", "uvm-3", "heartbeat"]
+    assert [program.name for program in ordered] == ["image", "bridge", "inference", "uvm-1", "uvm-2", "uvm-3", "heartbeat", "upgrader"]
     assert all(program.command[0] == sys.executable for program in ordered)
     assert ordered[4].command[-2:] == ("--number", "2")
 

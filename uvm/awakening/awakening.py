@@ -21,6 +21,7 @@ from deploy import logs, profiles
 from deploy.settings import Configuration, SettingsError, load
 from uvm.awakening import renewal
 from uvm.awakening.check import check
+from uvm.awakening.migrations import migrate
 from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
 from uvm.history import chronicle
@@ -28,6 +29,7 @@ from uvm.image import codex, model_registry
 from uvm.image.blobs import import_directory, materializer
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
+from uvm.image.shape import SHAPE, expect_known, record_shape
 from uvm.image.views import COVENANT
 from uvm.language.compiler import POLICY
 from uvm.objects import ABSENT, KIND, PARENTS, Counter, UvmObject
@@ -71,12 +73,14 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
     image.writer = "awakening"
     image.manager.begin()
     if image.awake:
+        expect_known(image)
         checked = check(image, configuration.home.blobs)
         if not checked.boots:
             raise ImageBroken("; ".join(f"{problem.where}: {problem.what}" for problem in checked.problems if problem.fatal))
         digest = codex.verify(image)
         report("image found", f"Codex {digest[:12]}, {len(image.names)} names", True)
-        added = renewal.renew(image)
+        migrated = [f"shape {migration.number}: {migration.what}" for migration in migrate(image)]
+        added = migrated + renewal.renew(image)
         if added:
             chronicle.record(image, "renewal", author="awakening", facts={"added": added})
         image.manager.commit()
@@ -168,6 +172,7 @@ def primordial(image: Image) -> None:
         image.give_name(named, named.own("name"))
     root["primordial"] = list(root["names"])
     root["policy"] = POLICY
+    record_shape(image, SHAPE)
     renewal.renew(image)
 
 

@@ -12,7 +12,7 @@ from tests.ui_client.commands.conftest import Answer, run_command
 FACE = """def display_yourself(self):
     return column(label(self.name), field('born', self.born), field('clones', self.clones), button('clone', 'clone'))
 """
-PROCESSES = {"image", "bridge", "uvm-1", "uvm-2", "inference", "heartbeat"}
+PROCESSES = {"image", "bridge", "uvm-1", "uvm-2", "inference", "heartbeat", "upgrader"}
 
 
 class Home:

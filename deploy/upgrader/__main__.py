@@ -1,0 +1,5 @@
+"""`python -m deploy.upgrader`."""
+
+from deploy.upgrader.upgrader import main
+
+raise SystemExit(main())

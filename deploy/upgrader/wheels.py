@@ -1,0 +1,97 @@
+"""Which wheels a requirement means, with their hashes: of the directory that the configuration names, or of the configured index.
+
+Used by the `batos` command, before it wishes: whoever wishes pins what it has seen. A requirement is `NAME==VERSION`, with `@sha256:…`
+behind it where the hash comes from elsewhere.
+"""
+
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
+
+from deploy import environment
+from deploy.settings import Configuration
+from deploy.upgrader import candidate
+from deploy.upgrader.candidate import CandidateFailed
+from deploy.upgrader.instructions import BadInstructions, PinnedDistribution
+
+_DOWNLOAD_S: Final = 600.0
+
+
+def pinned(configuration: Configuration, requirement: str) -> PinnedDistribution:
+    """The requirement with the hashes of its wheels. Raises BadInstructions where it names no version, or one that is not there."""
+    name, equal, rest = requirement.partition("==")
+    version, _, given = rest.partition("@")
+    if not equal or not name.strip() or not version.strip():
+        raise BadInstructions(f"{requirement!r} names no version; write NAME==VERSION")
+    name, version = name.strip(), version.strip()
+    if given:
+        return PinnedDistribution(name, version, [given.strip()])
+    hashes = list(_hashes(configuration, name, version)) or list(_downloaded(configuration, name, version))
+    if not hashes:
+        where = configuration.settings.upgrade.wheels or "upgrade.wheels, which is not set"
+        raise BadInstructions(f"there is no wheel of {name} {version} in {where}, and no index is configured that has one")
+    return PinnedDistribution(name, version, hashes[:64])
+
+
+def newer(configuration: Configuration) -> dict[str, tuple[str, str]]:
+    """Distributions of which the directory has a newer version than is in force: by name, the version in force and the newest one there."""
+    installed = environment.distributions(environment.prefix_in_force(configuration.home))
+    found: dict[str, tuple[str, str]] = {}
+    for wheel, name, version in _wheels(configuration):
+        try:
+            has = Version(found[name][1] if name in found else installed[name])
+        except (KeyError, InvalidVersion):
+            continue
+        if version > has:
+            found[name] = (installed[name], wheel.name.split("-")[1])
+    return found
+
+
+def _hashes(configuration: Configuration, name: str, version: str) -> Iterator[str]:
+    try:
+        wanted = Version(version)
+    except InvalidVersion as error:
+        raise BadInstructions(f"{version!r} is no version") from error
+    for wheel, of, has in _wheels(configuration):
+        if of == environment.normalized(name) and has == wanted:
+            yield _digest(wheel)
+
+
+def _wheels(configuration: Configuration) -> Iterator[tuple[Path, str, Version]]:
+    """The wheels of the directory, with their normalized names and versions."""
+    directory = Path(configuration.settings.upgrade.wheels)
+    for wheel in sorted(directory.glob("*.whl")) if configuration.settings.upgrade.wheels else ():
+        try:
+            name, version, _, _ = parse_wheel_filename(wheel.name)
+        except (InvalidWheelFilename, InvalidVersion):
+            continue
+        yield wheel, str(name), version
+
+
+def _downloaded(configuration: Configuration, name: str, version: str) -> Iterator[str]:
+    index = configuration.settings.upgrade.index
+    if not index:
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        arguments = ["download", "--no-deps", "--only-binary", ":all:", "--dest", temporary, f"{name}=={version}"]
+        arguments += ["--index-url", index] if index != "pip" else []
+        try:
+            done = candidate.pip(Path(sys.prefix), arguments, time.monotonic() + _DOWNLOAD_S)
+        except CandidateFailed as failed:
+            raise BadInstructions(f"the index does not answer: {failed}") from failed
+        if done.status:
+            refused = [line for line in done.log.splitlines() if line.startswith("ERROR:")]
+            raise BadInstructions(f"the index does not have {name} {version}: {' '.join(refused)[:300]}")
+        yield from map(_digest, sorted(Path(temporary).glob("*.whl")))
+
+
+def _digest(wheel: Path) -> str:
+    with wheel.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
