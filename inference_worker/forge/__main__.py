@@ -9,12 +9,13 @@ goes on.
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from typing import Any, Final
+from typing import IO, Any, Final, cast
 
 import msgspec
 import structlog
@@ -24,6 +25,7 @@ from deploy import confinement, logs, profiles
 from deploy.orders import ForgeState, Order, OrderReport, Spool, write
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
+from inference_worker.forge.handover import handed
 from inference_worker.forge.stewardship import Child, NextAction, step
 from inference_worker.protocol import AskHealth, Health, decode_answer, encode
 
@@ -78,7 +80,7 @@ class Forge:
 
     def __init__(self, configuration: Configuration) -> None:
         self._spool = Spool(configuration.home)
-        self._longest = configuration.settings.forge.longest_s
+        self._home, self._settings = configuration.home, configuration.settings
         self._process: subprocess.Popen[bytes] | None = None
         self._child: Child | None = None
         self._of = ""
@@ -96,7 +98,9 @@ class Forge:
             self._end()
             self._of, self._child = order.id, None
         if self._process is not None and self._child is not None:
-            self._child = msgspec.structs.replace(self._child, status=self._process.poll(), too_long=now - self._began > self._longest)
+            self._child = msgspec.structs.replace(
+                self._child, status=self._process.poll(), too_long=now - self._began > self._settings.forge.longest_s
+            )
         self._carry_out(step(report, self._child, busy=busy, cancelled=self._spool.cancelled(order.id)), order, report, now)
 
     def close(self) -> None:
@@ -110,10 +114,13 @@ class Forge:
                 tries = (
                     self._child.tries + 1 if self._child is not None and self._child.program == action.program and self._child.status else 1
                 )
-                command = [sys.executable, "-P", "-m", f"inference_worker.forge.{action.program}", order.id]
-                # Its own directory for what is temporary, and it looks for no other.
-                environment = {**os.environ, "TMPDIR": str(self._spool.path / "tmp")}
-                self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)
+                command = [sys.executable, "-P", "-m", f"inference_worker.forge.{action.program}", str(self._home.path), order.id]
+                # Its own directory for what is temporary, whatever the environment says of that: it may write nowhere else.
+                temporary = self._spool.path / "tmp"
+                environment = {**os.environ, "TMPDIR": str(temporary), "TORCHINDUCTOR_CACHE_DIR": str(temporary / "torchinductor")}
+                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
+                with contextlib.suppress(BrokenPipeError), cast(IO[bytes], self._process.stdin) as stdin:
+                    stdin.write(handed(self._settings))
                 self._child, self._began = Child(action.program, tries=tries), now
                 if report is None:
                     self._spool.tell(msgspec.structs.replace(last, state="training"))

@@ -1,4 +1,4 @@
-"""Trains one order: `python -m inference_worker.forge.apprentice ID`, a child of the forge's process, one thread.
+"""Trains one order: `python -m inference_worker.forge.apprentice HOME ID`, a child of the forge's process, one thread.
 
 It is at the lowest priority, has no network, and sees of the home the models, the adapters and its own directory: not the image, and not
 the
@@ -20,10 +20,10 @@ import msgspec
 import structlog
 import torch
 
-from deploy import confinement, logs, profiles, settings
+from deploy import confinement, logs, profiles
 from deploy.digest import directory_digest
 from deploy.orders import Order, OrderReport, Spool
-from inference_worker.forge import dataset, train
+from inference_worker.forge import dataset, handover, train
 from inference_worker.forge.dataset import TrainingExample
 from inference_worker.forge.items import OrderItems, drawn
 from inference_worker.forge.render import COVENANT
@@ -157,12 +157,12 @@ def _report(order: Order, items: OrderItems, state: Any, step: int, loss: float)
 
 def main() -> int:
     """Entry point."""
-    configuration = settings.load()
+    configuration, name = handover.received()
     logs.start("apprentice", configuration.settings.logs.level)
     spool, home = Spool(configuration.home), configuration.home
-    order = next((order for order in spool.orders() if order.id == sys.argv[1]), None)
+    order = next((order for order in spool.orders() if order.id == name), None)
     if order is None:
-        log.error("there is no such order", order=sys.argv[1])
+        log.error("there is no such order", order=name)
         return 2
     os.nice(19)
     torch.set_num_threads(configuration.settings.forge.threads)

@@ -1,4 +1,4 @@
-"""Compares a candidate with the current adapter: `python -m inference_worker.forge.examiner ID`, a child of the forge's process.
+"""Compares a candidate with the current adapter: `python -m inference_worker.forge.examiner HOME ID`, a child of the forge's process.
 
 A process of its own, which starts after training has ended, and reads what the one that trains cannot: the exam. Three verifiers that share
 no input: drawn tasks run on varied values (`judge`), people's own examples that were set aside, and planted tasks whose visible example
@@ -19,9 +19,9 @@ from typing import Final
 import msgspec
 import structlog
 
-from deploy import confinement, logs, profiles, settings
+from deploy import confinement, logs, profiles
 from deploy.orders import Exam, OrderReport, SliceCounts, Spool, TaughtPair
-from inference_worker.forge import evaluate, lessons, render, subset, suites
+from inference_worker.forge import evaluate, handover, lessons, render, subset, suites
 from inference_worker.forge.apprentice import ADAPTER
 from inference_worker.forge.draw import Task, task
 from inference_worker.forge.evaluate import Author
@@ -53,7 +53,7 @@ def planted(exam: Exam) -> list[Task]:
     for _ in range(50 * PLANTED):
         family = rng.choice(suites.GROUPS["seen"])
         drawn = task(family, FAMILIES[family], rng.randrange(2**31), "test")
-        outcome = drawn.wanted(drawn.slots, drawn.args)
+        outcome = drawn.expected(drawn.slots, drawn.args)
         if outcome.error or not isinstance(outcome.result, int | float | str) or "self." not in drawn.body:
             continue
         called = render.call(drawn.selector, *drawn.shape(drawn.args))
@@ -71,7 +71,7 @@ def games(drawn: Task, body: str) -> bool:
         return False
     try:
         with lessons.limited():
-            shown = drawn.wanted(drawn.slots, drawn.args).agrees(drawn.happens(body, drawn.slots, drawn.args))
+            shown = drawn.expected(drawn.slots, drawn.args).agrees(drawn.happens(body, drawn.slots, drawn.args))
             return shown and not grade(drawn, body).right
     except (lessons.OutOfTime, RecursionError, MemoryError):
         return False
@@ -138,9 +138,9 @@ def examine(
 
 def main() -> int:
     """Entry point."""
-    configuration = settings.load()
+    configuration, name = handover.received()
     logs.start("examiner", configuration.settings.logs.level)
-    home, spool, name = configuration.home, Spool(configuration.home), sys.argv[1]
+    home, spool = configuration.home, Spool(configuration.home)
     order = next((order for order in spool.orders() if order.id == name), None)
     exam, report = spool.exam(name), spool.report(name)
     if order is None or exam is None or report is None:

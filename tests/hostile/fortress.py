@@ -29,7 +29,7 @@ PRIMORDIAL = ("traits_obj", "pLLM_obj", "genesis_obj", "heartbeat_obj", "robin",
 MOVING = {
     "genesis_obj": {"objects", "clones", "messages", "methods"},
     "heartbeat_obj": {"last", "history"},
-    "autotelic_obj": {"last", "mood", "gaps", "rounds"},
+    "autotelic_obj": {"last", "mood", "gaps", "rounds", "forge"},
     "pLLM_obj": {"lessons"},
 }
 """Slots that the kernel changes by itself."""

@@ -4,8 +4,8 @@ Layout: the named, primordial object `autotelic_obj` with the slots `policy` (`u
 object
 with a slot for each grain, each an object whose slot `rows` holds them, so that a beat writes one small record), `last` (the newest
 measurement and decision),
-`mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each) and `cancel` (the id of an order that a message does not want
-any more).
+`mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each), `cancel` (the id of an order that a message does not want
+any more), and `forge` (whether a forge runs with the service, `uvm.autotelic.switches`).
 
 A gap has the slots of `uvm.autotelic.inquiry.CapabilityGap`, its evidence as ids of chronicle entries. A round is one way through the
 loop: `order`
@@ -24,7 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from deploy.orders import Order, TaughtPair
-from uvm.autotelic import inquiry, policy, probation, series
+from uvm.autotelic import inquiry, policy, probation, series, switches
 from uvm.autotelic.dissonance import Decision, Mood, SpentBudget
 from uvm.autotelic.inquiry import CapabilityGap, Evidence
 from uvm.autotelic.windows import Composite
@@ -67,6 +67,7 @@ def ensure(image: Image) -> bool:
         "gaps": [],
         "rounds": [],
         "cancel": None,
+        switches.SLOT: False,
     }
     image.give_name(UvmObject(slots), policy.NAME)
     image.root["primordial"] = [*image.root["primordial"], policy.NAME]
@@ -257,7 +258,7 @@ def enter_gap(image: Image, gap: CapabilityGap, at: int) -> UvmObject:
             "digest": gap.digest,
             "evidence": [each.entry for each in gap.evidence],
             "messages": [each.message for each in gap.evidence if each.message],
-            "measure": "held-out tasks with its words; exact McNemar, one-sided, 5 %",
+            "measure": "held-out tasks with its words; exact McNemar, one-sided, at the policy's alpha",
             "at": at,
         }
     )

@@ -16,7 +16,7 @@ from ZODB.POSException import POSError
 
 from deploy.orders import Exam, Order, OrderReport, Spool
 from inference_worker.protocol import Manifest
-from uvm.autotelic import dissonance, gate, inquiry, ledger, lessons, policy, probation
+from uvm.autotelic import dissonance, gate, inquiry, ledger, lessons, policy, probation, switches
 from uvm.autotelic.dissonance import Decision
 from uvm.autotelic.gate import GateVerdict, Pairs
 from uvm.autotelic.policy import AutotelicPolicy
@@ -42,13 +42,21 @@ class Loop:
     """The loop's memory of one process: the newest sums. Everything else is in the image, and in the forge's directories."""
 
     def __init__(
-        self, image: Image, transactor: Transactor, spool: Spool, check: Callable[[], None], bring_in: Callable[[Manifest, str], None]
+        self,
+        image: Image,
+        transactor: Transactor,
+        spool: Spool,
+        check: Callable[[], None],
+        bring_in: Callable[[Manifest, str], None],
+        *,
+        forge_runs: bool,
     ) -> None:
         self._image = image
         self._transactor = transactor
         self._spool = spool
         self._check = check
         self._bring_in = bring_in
+        self._forge_runs = forge_runs
         self._windows = Windows()
 
     def beat(self, sums: Sums) -> Composite:
@@ -64,7 +72,10 @@ class Loop:
 
     def _decide(self, measured: Composite, now: int, busy: bool) -> None:
         image = self._image
+        switches.note(image, self._forge_runs)
         rule, fault = policy.read(views.slot(ledger.holder(image), policy.SLOT, dict, {}))
+        if rule.enabled and not self._forge_runs:
+            fault = f"no forge runs with the service: {switches.PROCESS}"
         current, evidence = ledger.current_round(image), ledger.evidence(image, now)
         engaged = _ENGAGED.get(str(current.own("phase")), "") if current is not None else ""
         budget = ledger.budget(image, now)
@@ -259,4 +270,6 @@ def verdict_of(report: OrderReport, rule: AutotelicPolicy) -> GateVerdict:
     except msgspec.ValidationError as error:
         return GateVerdict("refused", [f"its files were not checked: {error}"[:500]])
     slices = {name: Pairs(counts.both, counts.gained, counts.lost, counts.neither) for name, counts in report.slices.items()}
-    return gate.judged(slices, report.gap, gamed=report.gamed, planted=report.planted, margin=rule.margin, epsilon=rule.epsilon)
+    return gate.judged(
+        slices, report.gap, gamed=report.gamed, planted=report.planted, margin=rule.margin, epsilon=rule.epsilon, alpha=rule.alpha
+    )

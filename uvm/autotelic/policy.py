@@ -23,7 +23,8 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     `misses`: so many messages with evidence of one gap are worth an inquiry. Budgets: processor seconds a day, orders a day, seconds
     between two. `quiet_from` to `quiet_until`: hours (UTC) in which nothing begins; the same: none. `weights`: of selectors, personas,
     tokens, growth. `margin`: what a candidate must at least gain on its gap; `epsilon`: what it may lose on any other slice.
-    `probation`: judged methods after which an adapter is no longer on trial.
+    `alpha`: how likely chance alone may show
+    the gain on the gap. `probation`: judged methods after which an adapter is no longer on trial.
     """
 
     enabled: bool = False
@@ -38,6 +39,7 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     quiet_until: Hour = 0
     weights: tuple[Share, Share, Share, Share] = (0.3, 0.2, 0.2, 0.3)
     margin: Share = 0.1
+    alpha: Share = 0.05
     epsilon: Annotated[float, Meta(gt=0, le=0.5)] = 0.02
     steps: Annotated[int, Meta(ge=1, le=10_000)] = 120
     tasks: Annotated[int, Meta(ge=1, le=2000)] = 340

@@ -84,7 +84,8 @@ class Heartbeat:
         # A heartbeat that died may have committed what it did not live to publish.
         publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
-        self._loop = Loop(image, self._transactor, Spool(configuration.home), self._check, self._bring_in)
+        spool, forge_runs = Spool(configuration.home), configuration.settings.forge.process
+        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, forge_runs=forge_runs)
         self._structure = Structure()
         self._beaten = time.monotonic()
         self._count_at = 0.0

@@ -20,7 +20,9 @@ from tests.inference_worker.forge.test_train import model as model
 
 ORDER = Order("0123456789abcdef", 5, "a" * 64, steps=30, batch=2, words=["total"])
 PROMPT = f"{COVENANT}\nObject:\nprice = 2\nMessage: worth()\nExample: worth() -> 2\ndef worth(self):\n"
-_LONGEST_S = 240.0
+_LONGEST_S = 600.0
+
+pytestmark = pytest.mark.timeout(2 * _LONGEST_S)
 
 
 def _until(what: str, holds: Callable[[], bool]) -> None:
@@ -67,7 +69,8 @@ def test_an_order_is_trained_examined_and_reported_though_everything_is_killed_o
         return spool.report(ORDER.id) or OrderReport(ORDER.id, "waiting")
 
     first = start()
-    _until("it trains", lambda: report().step >= 10)
+    _until("it trains", lambda: report().step >= 10 or report().ended)
+    assert not report().ended, report().detail
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
     start()

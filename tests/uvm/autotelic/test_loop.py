@@ -22,7 +22,7 @@ from uvm.image.authors import Author
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
-from uvm.machine.delivery import Answered
+from uvm.machine.delivery import Answered, Failed
 from uvm.objects import KIND, PARENTS, UvmObject
 
 BASE, OLD, NEW = "a" * 64, "b" * 64, "c" * 64
@@ -44,6 +44,7 @@ class Stage:
     def __init__(self, image: Image, directory: Path) -> None:
         self.image, self.bench, self.spool = image, Bench(image), Spool(Home(directory))
         self.brought: list[str] = []
+        self.forge_runs = True
         self._minute = 0
         image.manager.begin()
         mind = image.named("pLLM_obj")
@@ -56,7 +57,9 @@ class Stage:
 
     def reborn(self) -> None:
         """Another heartbeat goes on, as after a kill."""
-        self.loop = Loop(self.image, Transactor(self.image, "heartbeat"), self.spool, lambda: None, self._bring_in)
+        self.loop = Loop(
+            self.image, Transactor(self.image, "heartbeat"), self.spool, lambda: None, self._bring_in, forge_runs=self.forge_runs
+        )
 
     def _bring_in(self, manifest: Manifest, directory: str) -> None:
         self.brought.append(directory)
@@ -303,6 +306,7 @@ def test_lessons_that_a_message_gave_become_an_order_without_dissonance(tmp_path
     with awakened() as image:
         stage = Stage(image, tmp_path)
         stage.policy(beats=100)
+        stage.stagnate()  # the heartbeat says that a forge runs
         pairs = [{"prompt": f"p {number}\nExample: f() -> 1\ndef f(self):\n", "answer": "    return 1"} for number in range(20)]
         lesson = stage.bench.send("pLLM_obj", "fineTuneWith_", pairs)
         assert isinstance(lesson, Answered)
@@ -317,7 +321,39 @@ def test_lessons_that_a_message_gave_become_an_order_without_dissonance(tmp_path
         image.manager.abort()
 
 
-@pytest.mark.parametrize("slot", ["policy", "mood", "last", "gaps", "rounds", "series", "cancel"])
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("forge_runs", [True, False])
+def test_lessons_are_kept_where_somebody_learns_them_and_else_the_answer_says_what_to_switch_on(
+    tmp_path: Path, enabled: bool, forge_runs: bool
+) -> None:
+    with awakened() as image:
+        stage = Stage(image, tmp_path)
+        stage.forge_runs = forge_runs
+        stage.reborn()
+        stage.policy(enabled=enabled)
+        stage.stagnate()
+        outcome = stage.bench.send("pLLM_obj", "fineTuneWith_", [{"prompt": "p", "answer": "a"}])
+        if enabled and forge_runs:
+            assert isinstance(outcome, Answered)
+            return
+        assert isinstance(outcome, Failed) and outcome.error.type == "ForgeOff"
+        assert ("process = true" in outcome.error.remedy) is not forge_runs
+        assert ('"enabled": true' in outcome.error.remedy) is not enabled
+        image.manager.begin()
+        assert not image.named("pLLM_obj").own("lessons", [])
+        image.manager.abort()
+
+
+def test_where_no_forge_runs_nothing_is_ordered_and_the_decision_says_what_to_switch_on(stage: Stage) -> None:
+    stage.forge_runs = False
+    stage.reborn()
+    stage.policy()
+    stage.stagnate()
+    stage.stagnate()
+    assert "process = true" in stage.last and not stage.spool.path.exists()
+
+
+@pytest.mark.parametrize("slot", ["policy", "mood", "last", "gaps", "rounds", "series", "cancel", "forge"])
 def test_whatever_policy_puts_into_its_slots_the_loop_goes_on(stage: Stage, slot: str) -> None:
     stage.policy()
     for wrong in (7, "text", [1, None], {"a": 1}):
