@@ -20,6 +20,7 @@ from deploy import supervision
 from inference_worker.forge.render import COVENANT
 from tests.inference_worker.forge.test_train import model as model
 from tests.running import ROOT, Running
+from ui_client.client.client import Client
 from ui_client.client.errors import RemoteError
 from uvm.autotelic.lessons import is_held
 
@@ -73,6 +74,11 @@ def service(tmp_path: Path, model: Path) -> Iterator[LearningService]:
         yield learning
 
 
+def phases(client: Client) -> list[str]:
+    """How far each round is."""
+    return [client.send(entered, "phase") for entered in client.send("autotelic_obj", "rounds")]
+
+
 def lessons() -> list[dict[str, str]]:
     """Lessons that prove themselves, some of which are set aside for the exam."""
     prompts = [
@@ -91,7 +97,7 @@ def test_lessons_become_an_adapter_in_service_and_a_rollback_takes_it_out_again(
         service.until("the heartbeat says that a forge runs", lambda: client.send("autotelic_obj", "forge") is True)
         client.send("pLLM_obj", "fineTuneWith_", lessons())
 
-        service.until("it was judged", lambda: [row["verdict"] for row in service.ask("forge", "list")["result"]] not in ([], [None]))
+        service.until("it was judged", lambda: phases(client) not in ([], ["forging"]))
         (row,) = service.ask("forge", "list")["result"]
         assert row["verdict"]["fate"] == "accepted" and row["phase"] == "probation", f"{row}\n{service.logs()}"
         assert row["report"]["step"] == 2 and row["report"]["items"]["lesson"] > 0 and row["report"]["planted"] > 0
@@ -103,5 +109,5 @@ def test_lessons_become_an_adapter_in_service_and_a_rollback_takes_it_out_again(
         assert service.ask("adapters", "rollback")["result"] == {"rolled_back": row["digest"], "serving": None}
         (adapter,) = service.ask("adapters", "list")["result"]
         assert adapter["used_by"] == [] and adapter["state"] == "revoked"
-        service.until("the round ended", lambda: service.ask("forge", "list")["result"][0]["phase"] == "ended")
+        service.until("the round ended", lambda: phases(client) == ["ended"])
         assert service.ask("adapters", "rollback")["error"]["type"] == "NothingToRollBack"
