@@ -17,7 +17,7 @@ lint: setup-dev  ## style and types
 	@$(PYTHON) -m mypy
 
 bench: setup-dev  ## every benchmark, one after the other
-	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(PYTHON) "$$file"; done
+	@set -e; for file in benchmarks/*.py; do echo "== $$file"; $(PYTHON) "$$file"; done; echo "== benchmarks/ticks"; $(PYTHON) -m benchmarks.ticks
 
 MESSAGES ?= 1000000
 chaos: setup-dev  ## messages while processes die, stop, fill the disk and lose their clock; MESSAGES=10000 for a short run, SEED=7 to repeat one
