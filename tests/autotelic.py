@@ -41,7 +41,7 @@ def use(client: Client, word: str, seed: int, count: int) -> int:
     """Send that many messages; how many were not answered."""
     refused = 0
     for _, line in zip(range(count), messages(word, seed), strict=False):
-        target = client.send("traits_obj", "clone")
+        target = client.send("genesis_obj", "clone")
         for slot, value in line["slots"].items():
             client.send(target, "setSlot_value_", slot, value)
         try:
@@ -54,7 +54,7 @@ def use(client: Client, word: str, seed: int, count: int) -> int:
 
 def stagnate(client: Client, count: int = 60) -> None:
     """Do the same thing again and again: what changes nothing is not counted."""
-    target = client.send("traits_obj", "clone")
+    target = client.send("genesis_obj", "clone")
     for number in range(count):
         client.send(target, "setSlot_value_", "round", number)
 
