@@ -117,7 +117,7 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
     risk: Annotated[
         float,
         Meta(gt=0, le=1, description="how likely an installed method may be wrong, unless a message says; 1: the best one is installed"),
-    ] = 0.15
+    ] = 0.05
     grammar: Annotated[
         Literal["auto", "listed", "free", "none"],
         Meta(

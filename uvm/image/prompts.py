@@ -244,6 +244,6 @@ def _read(weights: views.Weights, name: str, kind: type[_T]) -> _T | None:
     try:
         with blob.open("r") as file:
             return msgspec.json.decode(file.read(_NOTES_BYTES), type=kind)
-    except (OSError, POSKeyError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (OSError, POSKeyError, ImageError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         log.warning("a file of a model or an adapter cannot be read", of=weights.digest, file=name, error=str(error))
         return None

@@ -90,3 +90,9 @@ def test_an_adapter_and_the_settings_bring_back_what_the_small_one_needs(rooms: 
     outcome, generate = asked(rooms("    return self.cost\n", **settings))
     assert outcome == 4
     assert not generate.chat and not generate.system and 'local ::= "a" | "b"' in generate.grammar
+
+
+def test_what_a_draft_needs_is_written_also_where_the_models_files_are_in_the_image(rooms: Rooms) -> None:
+    house = rooms("    return self.price_of_all() + 1", template=False)
+    house.model.bodies["price_of_all"] = ["    return self.cost * self.pieces"]
+    assert house.send(make_shop(house), "worth") == 13
