@@ -3,7 +3,7 @@
 ACCELERATOR ?= cpu
 PYTHON := .venv/bin/python
 
-.PHONY: run test lint bench chaos hostile theseus down clean setup setup-dev
+.PHONY: run test lint bench chaos hostile theseus autotelic down clean setup setup-dev
 
 run: setup  ## set everything up, start the service, hold the first conversation, leave the service running
 	@.venv/bin/batos up --converse
@@ -27,6 +27,9 @@ FRAMES ?= 100000
 hostile: setup-dev  ## the whole corpus of hostile methods and messages, and FRAMES fuzzed frames, on a real service
 	@$(PYTHON) -m tests.hostile
 	@$(PYTHON) -m tests.hostile.frames --frames $(FRAMES)
+
+autotelic: setup-dev  ## the whole autotelic loop with the real model, three gaps in a row, in a throwaway image; hours of two cores
+	@$(PYTHON) -m tests.autotelic
 
 PROBATION ?= 25
 theseus: setup-dev  ## upgrades in a row of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run

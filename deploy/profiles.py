@@ -102,29 +102,71 @@ def uvm_profile(configuration: Configuration, workers: Iterable[str]) -> Profile
 
 
 def heartbeat_profile(configuration: Configuration) -> Profile:
-    """The heartbeat: a UVM that talks to the image's server alone."""
+    """The heartbeat: a UVM that talks to the image's server alone, hands orders to the forge, and takes in what it made."""
+    home = configuration.home
+    profile = _client_of_the_image(configuration)
+    return msgspec.structs.replace(profile, write=(*profile.write, home.path / "forge", home.path / "examiner"))
+
+
+def forge_profile(configuration: Configuration) -> Profile:
+    """The forge: starts the programs that train and examine, asks the inference worker whether somebody waits, and computes nothing itself.
+
+    What these two may read is in their own profiles; a program confines itself further, and never less.
+    """
     home = configuration.home
     return _server(
         configuration,
         Profile(
-            read=(home.image_run,),
-            write=_written_by_uvms(home),
+            read=(home.models, home.adapters, home.path / "examiner", home.inference_run),
+            write=(home.path / "forge",),
             visible=(home.path,),
             network="unix",
-            memory_mb=configuration.settings.heartbeat.memory_mb,
+            execute=True,
+            fork=True,
+            signals="children",
+            native_code=True,
+            data_mb=configuration.settings.forge.memory_mb,
         ),
+    )
+
+
+def apprentice_profile(configuration: Configuration) -> Profile:
+    """The program that trains: models, adapters and its orders. Not the image, and not the examiner's tasks."""
+    home = configuration.home
+    return _of_the_forge(configuration, (home.models, home.adapters))
+
+
+def examiner_profile(configuration: Configuration) -> Profile:
+    """The program that examines what was trained: like the one that trains, and the held-out tasks; the judge of drafts is a program of
+    its own.
+    """
+    home = configuration.home
+    return msgspec.structs.replace(
+        _of_the_forge(configuration, (home.models, home.adapters, home.path / "examiner")), execute=True, fork=True, signals="children"
+    )
+
+
+def _of_the_forge(configuration: Configuration, read: tuple[Path, ...]) -> Profile:
+    """What the forge starts has the forge's view and account, and no capability that it could drop."""
+    home = configuration.home
+    return Profile(
+        read=(*python_paths(home.path), *map(Path, ("/proc", "/sys/devices/system/cpu")), *read),
+        write=(home.path / "forge", _NULL),
+        native_code=True,
+        data_mb=configuration.settings.forge.memory_mb,
+        layers=tuple(name for name in LAYERS if name not in ("view", "capabilities")),
     )
 
 
 def awakening_profile(configuration: Configuration, sources: Iterable[Path]) -> Profile:
     """The awakening: like the heartbeat, and reads the directories that it imports."""
-    profile = heartbeat_profile(configuration)
+    profile = _client_of_the_image(configuration)
     return msgspec.structs.replace(profile, read=(*profile.read, *(source.absolute() for source in sources)))
 
 
 def importer_profile(configuration: Configuration) -> Profile:
     """The importer of models and adapters: like the heartbeat. What it imports was opened by whoever started it, who may read it."""
-    return heartbeat_profile(configuration)
+    return _client_of_the_image(configuration)
 
 
 def check_profile(configuration: Configuration, sources: Iterable[Path]) -> Profile:
@@ -268,6 +310,20 @@ class _Address(Struct, frozen=True):
             return cls(directory=Path(endpoint.removeprefix("ipc://")).parent)
         host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
         return cls(port=int(port) if port.isdigit() else 0, named=host != "*" and not _is_number(host))
+
+
+def _client_of_the_image(configuration: Configuration) -> Profile:
+    home = configuration.home
+    return _server(
+        configuration,
+        Profile(
+            read=(home.image_run,),
+            write=_written_by_uvms(home),
+            visible=(home.path,),
+            network="unix",
+            memory_mb=configuration.settings.heartbeat.memory_mb,
+        ),
+    )
 
 
 def _server(configuration: Configuration, profile: Profile) -> Profile:

@@ -234,6 +234,15 @@ class HeartbeatSettings(Struct, frozen=True, forbid_unknown_fields=True):
     memory_mb: Annotated[Megabytes, Meta(description="address space of the heartbeat beyond what it has at its start, MB")] = 2048
 
 
+class ForgeSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The forge, which trains adapters."""
+
+    process: Annotated[bool, Meta(description="run the forge with the service; what it trains, and when, the image's policy says")] = False
+    threads: Annotated[int, Meta(ge=1, le=64, description="threads that it computes with")] = 1
+    memory_mb: Annotated[Megabytes, Meta(description="memory that training may write, MB")] = 6144
+    longest_s: Annotated[Seconds, Meta(description="longest that one order may train or be examined, pauses included, seconds")] = 43_200.0
+
+
 class UpgradeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """The upgrader: where new distributions come from, and how long each step of an upgrade may take."""
 
@@ -293,6 +302,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     trial: TrialSettings = TrialSettings()
     inference: InferenceSettings = InferenceSettings()
     heartbeat: HeartbeatSettings = HeartbeatSettings()
+    forge: ForgeSettings = ForgeSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
     confinement: ConfinementSettings = ConfinementSettings()
     metrics: MetricsSettings = MetricsSettings()

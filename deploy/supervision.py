@@ -61,6 +61,7 @@ def programs(configuration: Configuration, interpreter: Interpreter | None = Non
             for number in uvms
         ),
         program("heartbeat", 50, "uvm.heartbeat"),
+        *([program("forge", 55, "inference_worker.forge")] if settings.forge.process else []),
         Program("upgrader", _module(base, "deploy.upgrader"), order=60, stop_s=30, path=base.path),
     ]
 

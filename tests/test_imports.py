@@ -22,6 +22,7 @@ FLOORS = {
         "values",
         "image",
         "history",
+        "autotelic",
         "runtime",
         "trial inference transporter",
         "generation",

@@ -13,6 +13,7 @@ from deploy import environment
 from deploy.home import Home
 from ui_client.commands import (
     adapters,
+    autotelic,
     evaluation,
     events,
     history,
@@ -48,6 +49,7 @@ for group in (
     machine,
     models,
     adapters,
+    autotelic,
     prompt,
     logs,
     image,

@@ -15,6 +15,7 @@ The tour, in the order in which a message travels. Every room's `__init__` says 
 | `generation` | a message that nobody understood becomes a MethodRequest, a Claim, a Generation, a method |
 | `trial`, `inference` | where drafts are tried, and who writes them |
 | `awakening` | the first objects of an image, and whether an older one still boots |
+| `autotelic` | that the image stagnates, what is missing, and whether a better adapter is one |
 | `heartbeat` | what happens without a message |
 
 `objects` holds the classes that stored records name; its path never changes. `errors` and `rights` are words that all rooms use. No room

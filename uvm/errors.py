@@ -101,6 +101,10 @@ class GenerationOff(ImageError):
     """A method is missing, and this host or its configuration does not write methods."""
 
 
+class ForgeOff(ImageError):
+    """Lessons were given, and nobody would learn them: training is switched off; the remedy says where to switch it on."""
+
+
 class GenerationBusy(ImageError):
     """As many methods are being written as may be at a time; nothing was begun."""
 

@@ -2,8 +2,8 @@
 
 Every process runs from the environment in force, and what changes in it concerns those that import it. What the image's server and its
 clients speak with each other (ZODB and ZEO and what they stand on) is replaced in all of them together, while the bridge holds what
-arrives; so is BAT OS itself, the bridge included. Everything else goes one process after the other: of the UVMs one is always there, and
-the image's server stays as it is, since it imports none of it.
+arrives; so is BAT OS itself, the bridge included. Everything else, the forge included, goes one process after the other: of the UVMs one
+is always there, and the image's server stays as it is, since it imports none of it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -47,7 +47,7 @@ def plan(changed: Iterable[str], programs: Sequence[str]) -> SwitchPlan:
     else:
         steps += [[client] for client in clients]
     if own or names - NOT_OF_THE_MODEL:
-        steps.append(["inference"])
+        steps += [["inference"], ["forge"]]
     if not own and names - STORAGE:
         steps.append(["bridge"])
     present = [[name for name in step if name in programs] for step in steps]

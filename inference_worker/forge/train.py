@@ -128,15 +128,7 @@ def train(
     for step, batch in enumerate(dataset.batches(examples, recipe.batch, Random(recipe.seed))):
         for group in optimizer.param_groups:
             group["lr"] = rate_at(step, recipe)
-        answers = sum(len(example.answer) for example in batch)
-        losses.append(0.0)
-        for rows in bearable(batch):
-            loss = loss_of(model, *collate(rows, tokenizer.eos_token_id)) * (sum(len(row.answer) for row in rows) / answers)
-            loss.backward()
-            losses[-1] += loss.item()
-        torch.nn.utils.clip_grad_norm_(weights, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        losses.append(stepped(model, tokenizer, batch, weights, optimizer))
         if interval and (step + 1) % interval == 0 and step + 1 < recipe.steps:
             snapshot(step + 1, losses)
         if step % 10 == 9 or step == 0:
@@ -145,8 +137,21 @@ def train(
     return losses
 
 
-def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
-    """Write the adapter directory. Raises FileExistsError when `out` exists."""
+def stepped(model: Any, tokenizer: Any, batch: list[TrainingExample], weights: list[Any], optimizer: torch.optim.Optimizer) -> float:
+    """One step on a batch, at the optimizer's rate; its loss."""
+    answers, total = sum(len(example.answer) for example in batch), 0.0
+    for rows in bearable(batch):
+        loss = loss_of(model, *collate(rows, tokenizer.eos_token_id)) * (sum(len(row.answer) for row in rows) / answers)
+        loss.backward()
+        total += loss.item()
+    torch.nn.utils.clip_grad_norm_(weights, 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total
+
+
+def save(model: Any, out: Path, notes: dict[str, Any], *, for_others: bool = True) -> None:
+    """Write the adapter directory; `for_others`: every account may read it. Raises FileExistsError when `out` exists."""
     if out.exists():
         raise FileExistsError(f"{out} exists; an adapter is written once")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -160,9 +165,10 @@ def save(model: Any, out: Path, notes: dict[str, Any]) -> None:
         config.base_model_name_or_path = "SmolLM2-135M-Instruct"
         config.save_pretrained(scratch)
         (scratch / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
-        for file in scratch.iterdir():
-            file.chmod(0o644)
-        scratch.chmod(0o755)
+        if for_others:
+            for file in scratch.iterdir():
+                file.chmod(0o644)
+            scratch.chmod(0o755)
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -26,7 +26,12 @@ generation_deadline_s = 30
 interval_s = 2
 """
 PRIMORDIAL = ("traits_obj", "pLLM_obj", "genesis_obj", "heartbeat_obj", "robin", "brick", "babs", "alfred")
-MOVING = {"genesis_obj": {"objects", "clones", "messages", "methods"}, "heartbeat_obj": {"last", "history"}, "pLLM_obj": {"lessons"}}
+MOVING = {
+    "genesis_obj": {"objects", "clones", "messages", "methods"},
+    "heartbeat_obj": {"last", "history"},
+    "autotelic_obj": {"last", "mood", "gaps", "rounds", "forge"},
+    "pLLM_obj": {"lessons"},
+}
 """Slots that the kernel changes by itself."""
 ANSWER_S = 6.0
 """Longest that a bystander's message may take: the time limit of one message, and some."""

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from deploy import settings
 from ui_client import imports, report, values
-from ui_client.commands import models, revocation
+from ui_client.commands import autotelic, models, revocation
 from ui_client.commands.models import CalledAs, NameOrDigest
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
@@ -29,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_adapters)
     group.command()(assign)
     group.command()(remove)
+    group.command()(autotelic.rollback)
     revocation.register_adapters(group)
     app.add_typer(group, name="adapters")
     app.command()(simulate)

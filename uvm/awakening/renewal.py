@@ -9,6 +9,8 @@ has replaced stays as it is, and so does an earlier version that an undo has put
 
 from collections.abc import Iterator
 
+from uvm.autotelic import ledger
+from uvm.autotelic import policy as autotelic
 from uvm.awakening import judgement
 from uvm.image import authors, codex, model_registry, prompts, tables
 from uvm.image.image import KERNEL_ROOTS, Image
@@ -80,6 +82,8 @@ def renew(image: Image) -> list[str]:
         if _is_to_be(holder.own(selector), newer):
             install(holder, newer)
             added.append(selector)
+    if ledger.ensure(image):
+        added.append(autotelic.NAME)
     if judgement.renew(image.named("pLLM_obj")):
         added.append(judgement.SLOT)
     if image.named(prompts.MIND).own(prompts.FULL) is ABSENT:

@@ -5,6 +5,8 @@ heartbeat takes a higher one; Kleppmann, 2016). One thread, one loop.
 """
 
 import argparse
+import contextlib
+import math
 import os
 import random
 import sys
@@ -18,13 +20,18 @@ import zmq
 from prometheus_client import Gauge
 
 from deploy import logs, metrics, profiles
+from deploy.orders import Spool
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
+from inference_worker.protocol import Manifest
+from uvm.autotelic.loop import Loop
+from uvm.autotelic.windows import Structure, Sums
+from uvm.awakening import importer
 from uvm.errors import ImageError
 from uvm.heartbeat.announcer import Announcer
 from uvm.history import chronicle
 from uvm.image import clock as image_time
-from uvm.image import codex, model_registry, nursery, revocations, stored, views
+from uvm.image import codex, library, model_registry, nursery, revocations, stored, views
 from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
@@ -49,6 +56,7 @@ _COUNT_S = 86_400.0
 log = structlog.get_logger()
 
 ENTROPY = Gauge("batos_entropy_selectors_bits", "Entropy of the selectors sent since the measurement before.")
+COMPOSITE = Gauge("batos_entropy_composite", "Composite Entropy Metric of the window, 0 to 1; NaN: nothing was sent.")
 PERSONAS = Gauge("batos_entropy_personas_bits", "Entropy of the personas that wrote drafts since the measurement before.")
 TOKENS = Gauge("batos_entropy_tokens_bits", "Bits a token of the drafts written since the measurement before.")
 
@@ -76,6 +84,9 @@ class Heartbeat:
         # A heartbeat that died may have committed what it did not live to publish.
         publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
+        spool, forge_runs = Spool(configuration.home), configuration.settings.forge.process
+        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, forge_runs=forge_runs)
+        self._structure = Structure()
         self._beaten = time.monotonic()
         self._count_at = 0.0
         self._unnamed: dict[Path, float] = {}
@@ -100,8 +111,31 @@ class Heartbeat:
             self._count_stored()
             sweep_unfinished(self._configuration.home.blobs)
             self._count_at = time.monotonic() + _COUNT_S
+        composite = self._loop.beat(self._sums())
+        COMPOSITE.set(math.nan if composite.cem is None else composite.cem)
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
+
+    def _sums(self) -> Sums:
+        """Everything counted so far; the library is read through only where methods were added since the last time."""
+        counted, structure = self._before, self._structure
+        methods = int(self._transactor.look(lambda: views.counted(self._image.named("genesis_obj"), "methods")))
+        if methods != structure.methods:
+            shapes, behaviours = self._transactor.look(lambda: library.extent(self._image))
+            self._structure = structure = Structure(methods, shapes, behaviours)
+        return Sums(time.monotonic(), counted.sent, counted.drafts, counted.spoken, structure)
+
+    def _bring_in(self, manifest: Manifest, directory: str) -> None:
+        """Take an adapter that the forge has made, and its examiner checked, into the image; nobody speaks with it yet."""
+        writer = self._image.writer
+        try:
+            with contextlib.ExitStack() as opened:
+                sources = importer.opened(Path(directory), manifest.files)
+                for source in sources.values():
+                    opened.enter_context(source)
+                importer.bring_in(self._image, self._configuration, manifest, sources, lambda step, detail, done: None)
+        finally:
+            self._image.writer = writer  # the import wrote in its own name
 
     def _take(self) -> int:
         fence = self._image.root["fence"]
@@ -221,6 +255,7 @@ def main() -> int:
         return 2
     logs.start("heartbeat", configuration.settings.logs.level)
     configuration.home.ensure()
+    Spool(configuration.home).ensure()
     stop = Stop()
     if not wait_for_files(configuration, stop):
         return 0 if stop.requested else 1

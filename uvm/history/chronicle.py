@@ -41,12 +41,15 @@ Kind = Literal[
     "undo",
     "import",
     "upgrade",
+    "decision",
+    "gap",
 ]
 KINDS: Final = get_args(Kind)
 """birth: the image's first objects. renewal: what a newer kernel added. install, correction, removal: of a method; a correction
 replaces one. refusal: of a method that was to be written. quarantine, release: a method was put out of use, and back. model, adapter: one
 was imported, removed, or put into a slot. prompt: what the model is asked with was changed, `facts` have the text before and after it.
-revocation, restoration: of an adapter's or an author's methods. undo, import, upgrade: as they say."""
+revocation, restoration: of an adapter's or an author's methods. undo, import, upgrade: as they say. decision, gap: what the autotelic loop
+decided, and what it found to be missing (`uvm.autotelic`)."""
 
 PAGES: Final = 4000
 KEPT: Final = 32_000_000

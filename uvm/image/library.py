@@ -12,6 +12,7 @@ Called within a transaction.
 
 import time
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, Final
 
 from uvm.errors import ImageError
@@ -25,6 +26,8 @@ from uvm.objects import ABSENT, KIND, UvmObject
 from uvm.protocol import Reference
 from uvm.values.slot_values import copied
 
+COUNTED: Final = 20_000
+"""Entries that counting them looks at."""
 KEPT: Final = 16
 """Withdrawn methods that an entry keeps in mind, the newest."""
 
@@ -33,6 +36,14 @@ def current(image: Image, key: str) -> UvmObject | None:
     """The method that objects of a shape are given; None where one is to be written."""
     method = _method(image, key)
     return method if runs(method) else None
+
+
+def extent(image: Image) -> tuple[int, int]:
+    """How many shapes have a method, and how many distinct sources these are; of the first `COUNTED` entries."""
+    entries = islice((leaf.own(key) for leaf in image.shards("library") for key in leaf.names()), COUNTED)
+    methods = (entry if is_method(entry) else entry.own("method") for entry in entries if type(entry) is UvmObject)
+    sources = [method.own("digest") for method in methods if runs(method)]
+    return len(sources), len(set(sources))
 
 
 def withdrawn(image: Image, key: str) -> dict[str, str]:

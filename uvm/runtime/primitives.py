@@ -7,7 +7,8 @@ it appears. Everything here is mechanism; what the system decides is in `primord
 import time
 from typing import Any, NoReturn
 
-from uvm.errors import BadArguments, Declined, NotAllowed
+from uvm.autotelic import switches
+from uvm.errors import BadArguments, Declined, ForgeOff, NotAllowed
 from uvm.image import library, views
 from uvm.image.large import weight
 from uvm.image.message_object import MIRROR, is_method, is_object_name, is_word
@@ -247,16 +248,24 @@ def routed(runtime: Runtime, receiver: UvmObject, message: UvmObject) -> list[li
 
 
 def fine_tune_with(runtime: Runtime, receiver: UvmObject, examples: list[Any]) -> UvmObject:
-    """Keep pairs of prompt and wanted answer as a lesson of this persona; answers the lesson."""
+    """Ask for what is in pairs of prompt and wanted answer to be learned; answers the lesson, whose `state` says what becomes of it.
+
+    The autotelic loop takes it up (`uvm.autotelic`): each pair must prove itself on the examples in its prompt. Raises ForgeOff where
+    nothing is trained, and keeps nothing then.
+    """
     pairs = (
         [pair for pair in examples if isinstance(pair, dict) and set(pair) == {"prompt", "answer"}] if isinstance(examples, list) else []
     )
     if not pairs or len(pairs) != len(examples) or not all(isinstance(text, str) and text for pair in pairs for text in pair.values()):
         raise BadArguments("fineTuneWith_ takes a list of {'prompt': text, 'answer': text}")
+    runtime.check_writable(receiver)
+    if missing := switches.missing(runtime.image):
+        raise ForgeOff("nothing is trained here, so the lessons were not kept", f"switch it on: {'; '.join(missing)}")
     lesson = UvmObject(
         {
             PARENTS: [runtime.image.named("traits_obj")],
             "persona": receiver,
+            "principal": runtime.attempt.principal,
             "examples": checked(pairs),
             "state": "waiting",
             "since": now(runtime, receiver),

@@ -32,6 +32,12 @@ def test_a_plan_names_no_program_that_is_not_there_and_none_twice() -> None:
         assert set(flat) <= {"image", "bridge", "uvm-1"} and len(flat) == len(set(flat))
 
 
+def test_the_forge_is_replaced_as_what_has_the_model_is() -> None:
+    assert plan(["small"], [*PROGRAMS, "forge"]).steps[-3:] == [["inference"], ["forge"], ["bridge"]]
+    assert plan(["batos"], [*PROGRAMS, "forge"]).steps[1:] == [["inference"], ["forge"]]
+    assert ["forge"] not in plan(["zeo"], [*PROGRAMS, "forge"]).steps
+
+
 def test_going_back_takes_what_was_moved_in_one_step_and_never_the_upgrader() -> None:
     assert back(["uvm-2", "bridge", "upgrader"], [*PROGRAMS, "upgrader"]).steps == [["bridge", "uvm-2"]]
     assert back([], PROGRAMS).steps == []
