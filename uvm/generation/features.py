@@ -135,7 +135,9 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
     verb = bool(words) and words[0] in CHANGING
     changed = bool(draft.trial.get("effects"))
     kept, broken = _type(promise(question.selector), draft.trial.get("result"))
-    reading = lexicon.shipped().reads(expected(question), draft.source)
+    free = not _FREE.isdisjoint(words)
+    # Of what is only to be looked at many are right, and no word says which operations.
+    reading = lexicon.NOTHING if free else lexicon.shipped().reads(expected(question), draft.source)
     told = {
         "share": group.drafts / number,
         "margin": (group.drafts - second) / number,
@@ -148,7 +150,7 @@ def of(question: SentMessage, drafts: Sequence[Draft], group: Group, others: Seq
         "meddling": float(changed and not verb),
         "kept_type": float(kept),
         "broken_type": float(broken),
-        "free": float(not _FREE.isdisjoint(words)),
+        "free": float(free),
         "failed": draft.varied_failed / draft.varied if draft.varied else 0.0,
         "steady": float(draft.steady),
         "unused": 1 - _share(question.parameters, lambda name: name in body.read),

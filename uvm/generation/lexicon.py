@@ -67,6 +67,10 @@ class Reading(Struct, frozen=True):
     unknown: float
 
 
+NOTHING: Final = Reading(0.0, 0.0, ("", 0.0), ("", 0.0), 0, 0.0)
+"""Nothing was expected, and nothing surprises."""
+
+
 class Lexicon:
     """The network, ready to be asked."""
 

@@ -300,8 +300,9 @@ def test_a_revocation_whose_sender_died_is_brought_to_its_end_by_the_heartbeat(
     (listed,) = house.send("pLLM_obj", "revokedAuthors")
     assert "unfinished" not in listed and listed["reason"] == "wrong"
     assert "unfinished" not in house.send(shop, "explain_", "m4")["revoked"]
-    entry = house.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"][0]
-    assert (entry["kind"], entry["author"], entry["cause"]) == ("revocation", "heartbeat", "unfinished")
+    entries = house.send("genesis_obj", "recent_", kwargs={"chronicle": True})["entries"]
+    entry = next(entry for entry in entries if entry["kind"] == "revocation")  # the newest one; a beat may have decided something since
+    assert (entry["author"], entry["cause"]) == ("heartbeat", "unfinished")
     restore(house)
     assert [author["unfinished"] for author in house.send("pLLM_obj", "revokedAuthors")] == ["restoration"]
     assert house.looked(lambda: house.image.named("pLLM_obj").own("adapter").own("state")) == "revoked", "not asked before the last is back"

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from deploy.settings import UvmSettings
 from tests.uvm.houses import make_shop, offer
 from tests.uvm.images import Bench, awakened, new_database
 from uvm import objects
@@ -253,7 +254,7 @@ class TestMissing:
             outcome = bench.send(target, "sing")
             assert isinstance(outcome, MethodRequest)
             image.manager.begin()
-            drafted = commission(image, outcome, plan_of(outcome.plan, 4, 4), lambda proxy, kind: None)
+            drafted = commission(image, outcome, plan_of(outcome.plan, 4, 4), lambda proxy, kind: None, UvmSettings())
             sent.append(("clone" in drafted.selectors, "clone" in drafted.slots, "slotNames" in drafted.selectors))
             image.manager.abort()
         assert sent == [(True, False, True), (False, True, True)]
