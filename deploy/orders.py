@@ -6,7 +6,7 @@ imports the other. Every file appears whole (written beside, synced, renamed), s
 
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
-    forge/work/ID/             the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
+    work/ID/ in forge           the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
     forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules

@@ -73,3 +73,10 @@ class Ship:
         status, told = self.batos("history", "--chronicle", "--limit", "100")
         assert status == 0, told
         return [entry["facts"] for entry in told["entries"] if entry["kind"] == "upgrade"]
+
+    def receipts(self, least: int, within_s: float = 60.0) -> list[dict[str, Any]]:
+        """The same, once there are so many: an upgrade has ended a moment before its receipt is in the image."""
+        until = time.monotonic() + within_s
+        while len(receipts := self.chronicle()) < least and time.monotonic() < until:
+            pass  # each look takes a second
+        return receipts

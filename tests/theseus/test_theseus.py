@@ -47,7 +47,7 @@ def test_a_plank_is_replaced_under_load_and_nothing_is_lost(ship: Ship) -> None:
     assert receipt["changes"] == [f"{NAME} - → 1.0 {wheel_hash(ship.wheels['1.0'])}"]
     assert receipt["identity"]["before"] == receipt["identity"]["after"]
     assert set(receipt["down_s"]) == {"uvm-1", "uvm-2", "heartbeat", "bridge"}
-    assert [entry["outcome"] for entry in ship.chronicle()] == ["permanent"]
+    assert [entry["outcome"] for entry in ship.receipts(1)] == ["permanent"]
 
 
 def test_what_an_environment_shares_costs_nothing(ship: Ship) -> None:
