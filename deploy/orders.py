@@ -1,12 +1,11 @@
 """What the heartbeat asks of the forge, and what it hears: files in two directories of the home, one JSON document each.
 
 The floor that both stand on: the image's side writes orders and reads reports, the forge's side reads orders and writes reports, and
-neither
-imports the other. Every file appears whole (written beside, synced, renamed), so that whoever is killed leaves before or after.
+neither imports the other. Every file appears whole (written beside, synced, renamed), so that whoever is killed leaves before or after.
 
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
-    work/ID/ in forge           the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
+    work/ID/, in forge         the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
     forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
