@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
+import msgspec
 from msgspec import Struct
 
 from deploy import environment as environments
@@ -19,6 +20,10 @@ from deploy.environment import Interpreter
 from deploy.settings import Configuration, SettingsError
 
 _TEMPLATE = Path(__file__).with_name("supervisord.conf")
+BRIDGE = "bridge"
+BESIDE = "bridge-beside"
+"""The program that serves while one bridge is replaced by another: it follows the old one, and is followed by the new one."""
+
 _RETRIES = 30
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -54,7 +59,7 @@ def programs(configuration: Configuration, interpreter: Interpreter | None = Non
     base = environments.base_interpreter(home)
     return [
         program("image", 10, "zeo_server", stop_s=30),
-        program("bridge", 20, "uvm.bridge"),
+        program(BRIDGE, 20, "uvm.bridge", "--take-over"),
         program("inference", 30, "inference_worker", stop_s=30),
         *(
             program(f"uvm-{number}", 40, "uvm.machine", "--number", str(number), stop_s=int(settings.uvm.message_limit_s) + 10)
@@ -64,6 +69,11 @@ def programs(configuration: Configuration, interpreter: Interpreter | None = Non
         *([program("forge", 55, "inference_worker.forge")] if settings.forge.process else []),
         Program("upgrader", _module(base, "deploy.upgrader"), order=60, stop_s=30, path=base.path),
     ]
+
+
+def beside(programs: Sequence[Program]) -> list[Program]:
+    """The bridge of these programs once more, under the name that it has while it is replaced; none where they have no bridge."""
+    return [msgspec.structs.replace(program, name=BESIDE) for program in programs if program.name == BRIDGE]
 
 
 def render(configuration: Configuration, run: Sequence[Program], password: str) -> str:

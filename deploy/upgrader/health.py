@@ -18,7 +18,10 @@ MORE_ERRORS: Final = 0.02
 
 
 class Pulse(Struct, frozen=True):
-    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began."""
+    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began.
+
+    `successor`: the process that waits to follow it, 0 for none; None: this bridge cannot be followed.
+    """
 
     bridge: int = 0
     uvms: Mapping[str, int] = {}
@@ -28,6 +31,7 @@ class Pulse(Struct, frozen=True):
     failed: int = 0
     deaths: int = 0
     replayed: int = 0
+    successor: int | None = None
 
 
 def between(before: Pulse, after: Pulse, seconds: float) -> Load:

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import msgspec
 import zmq
 
+from deploy.reconnection import quickly
 from deploy.upgrader.health import Pulse
 
 _AGAIN_MS: Final = 100
@@ -25,7 +26,7 @@ class BridgeWatch:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        quickly(self._socket)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # what a dead bridge would have got is not kept for the next one
         self._socket.connect(endpoint)
         self._ids = itertools.count(1)
@@ -76,4 +77,5 @@ def pulse(status: dict[str, Any]) -> Pulse:
         failed=sum(count for kind, count in replies.items() if kind not in _NO_FAILURE),
         deaths=metrics["uvms_lost"].get("no", 0),
         replayed=status["counters"].get("replays", 0),
+        successor=status.get("successor"),
     )

@@ -1,4 +1,5 @@
-"""Replacing the service's processes: each ends as on `batos down`, and starts from another environment, under the same supervisord.
+"""Replacing the service's processes: each ends as on `batos down`, and starts from another environment, under the same supervisord. Where
+the image's server stays, the bridge is handed over (`deploy.upgrader.handover`), or replaced like the others where that fails.
 
 Called by the upgrader's one thread. Everything here may be done again: a process that runs from the wanted environment already is left
 alone, so that a switch that was cut off, in either direction, is carried on by doing it once more.
@@ -10,17 +11,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import structlog
+
 from deploy import service, supervision
 from deploy.environment import Interpreter
 from deploy.service import ServiceError
 from deploy.settings import Configuration
+from deploy.supervision import BESIDE, BRIDGE
+from deploy.upgrader import handover
 from deploy.upgrader.events import PlankReport
+from deploy.upgrader.handover import BridgeHandover, HandoverFailed
 from deploy.upgrader.health import Pulse, absent
 from deploy.upgrader.planks import UNCHANGED, SwitchPlan
 from deploy.upgrader.pulse import BridgeWatch
 
 _LOOK_S: Final = 0.3
+_PAUSE_S: Final = 0.05
 _STOP_S: Final = 60.0
+_NOT_MOVED: Final = UNCHANGED | {BESIDE}
+
+log = structlog.get_logger()
 
 
 class SwitchFailed(Exception):
@@ -42,11 +52,11 @@ class Switchboard:
 
     def programs(self) -> list[str]:
         """The programs that may be replaced, in the order of their start."""
-        return [name for name in service.configured(self._configuration) if name not in UNCHANGED]
+        return [name for name in service.configured(self._configuration) if name not in _NOT_MOVED]
 
     def pids(self) -> dict[str, int]:
         """The process of each of them, 0 for none."""
-        return {status.name: status.pid for status in service.statuses(self._configuration) if status.name not in UNCHANGED}
+        return {status.name: status.pid for status in service.statuses(self._configuration) if status.name not in _NOT_MOVED}
 
     def pulse(self) -> Pulse | None:
         """What the bridge says now."""
@@ -80,12 +90,15 @@ class Switchboard:
         chosen = [program for program in supervision.programs(self._configuration, interpreter) if program.name in self.programs()]
         kept = [program for program in supervision.programs(self._configuration) if program.name in UNCHANGED]
         listed = set(service.configured(self._configuration))
+        stay = [*chosen, *(program for program in kept if program.name in listed)]
         try:
-            service.reconfigure(self._configuration, [*chosen, *(program for program in kept if program.name in listed)])
+            service.reconfigure(self._configuration, [*stay, *supervision.beside(chosen)])
             for step in plan.steps:
                 away = set(self.elsewhere(interpreter))
                 if names := [name for name in step if name in away]:
                     self._step(names, seconds, tell, between)
+            handover.settle(self._configuration)
+            service.reconfigure(self._configuration, stay)
         except ServiceError as error:
             raise SwitchFailed(str(error)) from error
 
@@ -106,12 +119,25 @@ class Switchboard:
     ) -> None:
         ends = time.monotonic() + seconds
         before, gone = self.pids(), dict[str, float]()
-        for group in _groups(names):
-            service.take_down(self._configuration, group, min(_STOP_S, seconds))
-            gone |= dict.fromkeys(group, time.monotonic())
-        service.bring_up(self._configuration, names)
+        hands = BridgeHandover(self._configuration, self.pulse, self._stopped)
+        followed = BRIDGE in names and "image" not in names and hands.begin()
+        replaced = [name for name in names if name != BRIDGE or not followed]
+        for group in _groups(replaced):
+            self._take_down(group, gone, min(_STOP_S, seconds))
+        service.bring_up(self._configuration, replaced)
         between(names)
-        waiting = dict.fromkeys(names)
+        if followed:
+            try:
+                away_s = hands.carry_out()
+                tell(PlankReport(BRIDGE, away_s, before.get(BRIDGE, 0), self.pids()[BRIDGE]))
+            except (HandoverFailed, ServiceError) as error:
+                if self._stopped():
+                    raise SwitchFailed(str(error)) from error
+                log.warning("the bridge cannot be handed over, and is restarted", reason=str(error))
+                ends = time.monotonic() + seconds
+                self._take_down([BRIDGE], gone, min(_STOP_S, seconds))
+                service.bring_up(self._configuration, [BRIDGE])
+        waiting = dict.fromkeys(gone)
         while waiting:
             pulse, pids = self.pulse(), self.pids()
             for name in [name for name in waiting if not absent(pulse, pids, [name])]:
@@ -120,11 +146,16 @@ class Switchboard:
             if waiting:
                 self._wait(ends, absent(pulse, pids, waiting))
 
+    def _take_down(self, names: Sequence[str], gone: dict[str, float], seconds: float) -> None:
+        service.take_down(self._configuration, [*names, *([BESIDE] if BRIDGE in names else ())], seconds)
+        gone |= dict.fromkeys(names, time.monotonic())
+
     def _wait(self, ends: float, reasons: list[str]) -> None:
         if self._stopped():
             raise SwitchFailed("the upgrader is to end")
         if time.monotonic() > ends:
             raise SwitchFailed("; ".join(reasons), self._logs(reasons))
+        time.sleep(_PAUSE_S)  # who is starting needs the processor more
 
     def _logs(self, reasons: list[str]) -> str:
         """The ends of the logs of those that a reason names."""

@@ -15,6 +15,7 @@ import zmq
 import zmq.asyncio
 
 from deploy.keys import ClientKey
+from deploy.reconnection import Reconnections, quickly
 from ui_client.client.errors import BridgeBusy, BridgeUnreachable, ClientError
 from ui_client.client.outbox import Outbox, RequestSettled
 from uvm.protocol import Answer, Request
@@ -40,7 +41,8 @@ class Channel:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        quickly(self._socket)
+        self._reconnections = Reconnections(self._socket)
         prove(self._socket, key)
         self._wake_writer = self._context.socket(zmq.PAIR)
         self._wake_reader = self._context.socket(zmq.PAIR)
@@ -68,6 +70,11 @@ class Channel:
             self._wake()
         return future
 
+    @property
+    def resent(self) -> int:
+        """How many requests were sent again."""
+        return self._outbox.resent
+
     def close(self) -> None:
         """End the thread and the connection; requests under way end in a ClientError. May be called again."""
         with self._lock:
@@ -90,13 +97,17 @@ class Channel:
         poller = zmq.Poller()
         poller.register(self._socket, zmq.POLLIN)
         poller.register(self._wake_reader, zmq.POLLIN)
+        poller.register(self._reconnections.socket, zmq.POLLIN)
         ended: list[RequestSettled] = []
         while not self._closed:
-            poller.poll(TICK_MS if len(self._outbox) else None)
+            ready = dict(poller.poll(TICK_MS if len(self._outbox) else None))
             _drain(self._wake_reader)
             arrived = _drain(self._socket)
+            again = self._reconnections.socket in ready and self._reconnections.again()
             now = time.monotonic()
             with self._lock:
+                if again:
+                    self._outbox.reconnected()
                 for frame in arrived:
                     ended += self._received(frame, now)
                 ended += self._outbox.expired(now)

@@ -1,9 +1,9 @@
 """What a client has asked and not been answered: numbers, resending, deadlines. No socket, no clock, no thread.
 
 `Outbox` is driven by `ui_client.client.channel`, under its lock; `now` is monotonic seconds. Messages that may change the image
-get consecutive sequence numbers in one session. A request without an answer is sent again every `RESEND_S` with its
-number, so that it is carried out once; Busy is waited out, doubling with jitter; a deadline that passed, or a bridge that
-says nothing for too long, ends it with an error. A number that ended in any way counts for the floor: its receipt is not
+get consecutive sequence numbers in one session. A request without an answer is sent again every `RESEND_S`, and on every new
+connection, with its number, so that it is carried out once; Busy is waited out, doubling with jitter; a deadline that passed, or a
+bridge that says nothing for too long, ends it with an error. A number that ended in any way counts for the floor: its receipt is not
 needed any more.
 """
 
@@ -42,6 +42,7 @@ class _Pending(Struct, eq=False):
     asked_at: float
     deadline: float
     send_at: float
+    sent: bool = False
     refused: int = 0
 
 
@@ -63,6 +64,8 @@ class Outbox:
         self._hello_at = 0.0
         self._heard: float | None = None
         self.floor = 0
+        self.resent = 0
+        """How many requests were sent again, for whatever reason."""
         self.welcome: Welcome | None = None
 
     def __len__(self) -> int:
@@ -92,8 +95,15 @@ class Outbox:
         for pending in self._pending.values():
             if now >= pending.send_at:
                 frames.append(self._frame(pending, now))
-                pending.send_at = now + RESEND_S
+                self.resent += pending.sent
+                pending.send_at, pending.sent = now + RESEND_S, True
         return frames
+
+    def reconnected(self) -> None:
+        """Another bridge may listen than the one that was asked: everything is due again, also what that one was too busy for."""
+        self._hello_at = 0.0
+        for pending in self._pending.values():
+            pending.send_at = 0.0
 
     def received(self, frame: bytes, now: float) -> list[RequestSettled]:
         """What an arrived frame ends. An answer to what is not pending any more ends nothing.

@@ -42,6 +42,11 @@ class ClientSession:
             self._configuration = settings.load()
         return self._configuration
 
+    @property
+    def resent(self) -> int:
+        """How many requests were sent again, since the bridge was away, busy, or another one."""
+        return self._channel.resent
+
     def _key_for(self, endpoint: str) -> ClientKey | None:
         path = self.configuration.settings.bridge.key if is_tcp(endpoint) else ""
         return read_client_key(Path(path)) if path else None

@@ -19,6 +19,7 @@ import zmq.asyncio
 from msgspec import Struct
 
 from deploy.keys import ClientKey
+from deploy.reconnection import quickly
 from ui_client.client.channel import prove
 from ui_client.client.errors import BridgeUnreachable
 from uvm import protocol
@@ -170,7 +171,7 @@ async def stream(
 def _prepare(socket: zmq.Socket[bytes] | zmq.asyncio.Socket, endpoint: str, standing: Standing, key: ClientKey | None) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, _RECEIVE_HWM)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+    quickly(socket)
     prove(socket, key)
     socket.connect(endpoint)
     for topic in standing.subscriptions:

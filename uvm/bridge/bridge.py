@@ -1,8 +1,9 @@
 """The Synaptic Bridge, `python -m uvm.bridge`: the one address that tools connect to.
 
 One process, one thread, one loop: read what UVMs, tools and subscribers said, look who is gone, do what `uvm.bridge.dispatcher`
-says. It owns the three sockets, the UVMs' pidfds, and `bridge.lock` in the run directory (one bridge a home). It keeps
-nothing on disk: after a restart the tools send again, and the receipts in the image answer what had been done.
+says. It owns the three sockets, what they listen on with `bridge.lock` in the run directory (one bridge a home), and the UVMs' pidfds.
+It keeps nothing on disk: after a restart the tools send again, and the receipts in the image answer what had been done. A bridge that
+follows another one (`uvm.bridge.succession`) waits for its turn first.
 """
 
 import os
@@ -13,19 +14,21 @@ import msgspec
 import structlog
 import zmq
 
-from deploy.settings import Configuration, SettingsError
+from deploy.settings import Configuration
 from uvm import protocol
 from uvm.bridge import events as traffic
 from uvm.bridge import protocol as wire
-from uvm.bridge import quotas, refusals
+from uvm.bridge import quotas, refusals, succession
 from uvm.bridge import sockets as listening
 from uvm.bridge.dispatcher import Dispatch
+from uvm.bridge.listeners import Listeners
 from uvm.bridge.metrics import Meters
 from uvm.bridge.peers import Peers
 from uvm.bridge.principals import Principal, Principals
 from uvm.bridge.publisher import Publisher
 from uvm.bridge.quotas import RETRY_MS
 from uvm.bridge.sockets import MORE, NOBLOCK, rest
+from uvm.bridge.succession import Predecessor, Succession
 from uvm.bridge.tools import Address, Tools, arrival
 from uvm.protocol import (
     Busy,
@@ -68,12 +71,11 @@ class StopSignal(Protocol):
 
 
 class Bridge:
-    """Sockets and loop. `run` until the stop is requested, then `close`, from one thread.
-
-    Raises SettingsError when another bridge serves the same home, or an endpoint cannot be had.
+    """Sockets and loop. `run` until the stop is requested, then `close`, from one thread. It is given what it listens on, or follows
+    `predecessor`, whose listeners these are.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, listeners: Listeners, predecessor: Predecessor | None = None) -> None:
         self._configuration = configuration
         settings = configuration.settings.bridge
         self._max_frame = settings.max_frame_bytes
@@ -86,20 +88,18 @@ class Bridge:
         self._meters = Meters()
         self._started = time.monotonic()
         self._leaving = self._anew = False
+        self._retry_ms = RETRY_MS
         self._to_do: list[traffic.Instruction] = []
-        self._lock = listening.only_bridge(configuration)
+        self._listeners, self._predecessor = listeners, predecessor
         self._context = zmq.Context()
-        try:
-            self._principals = Principals(self._context, configuration)
-            self._tools = Tools(self._context, configuration, self._principals, self._meters)
-            self._uvms = listening.for_uvms(self._context, configuration)
-            self._events, self._events_tcp = listening.for_subscribers(self._context, configuration)
-        except SettingsError:
-            self._context.destroy(linger=0)
-            raise
+        self._principals = Principals(self._context, configuration)
+        self._tools = Tools(self._context, configuration, self._principals, self._meters)
+        self._uvms = listening.for_uvms(self._context, configuration)
+        self._events, self._events_tcp = listening.for_subscribers(self._context), ""
         self._poller = zmq.Poller()
         for socket in (self._tools.socket, self._uvms, self._events, self._principals.socket):
             self._poller.register(socket, zmq.POLLIN)
+        self._succession = Succession(listeners, configuration, self._poller)
         self._publisher = Publisher(self._events, start)
         self._peers = Peers(self._poller)
         self._names = self._principals.names()
@@ -108,29 +108,50 @@ class Bridge:
 
     def run(self, stop: StopSignal) -> None:
         """Serve until `stop` is requested; then give what UVMs have a moment to be answered."""
-        tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
-        self._log.info("bridge serves", tools=tools, events=events, tools_tcp=self._tools.tcp, events_tcp=self._events_tcp)
+        if not self._turn_comes(stop):
+            return
+        self._open()
         self._poller.register(stop.fileno(), zmq.POLLIN)
         while not stop.requested and not self._anew:
             self._round(POLL_MS)
         self._poller.unregister(stop.fileno())
+        successor = self._succession.successor
+        farewell_s, self._retry_ms = (succession.DRAIN_S, succession.RETRY_MS) if successor else (FAREWELL_S, self._retry_ms)
         self._leaving = True
-        self._to_do += self._dispatch.turn_away()
+        self._to_do += self._dispatch.turn_away(self._retry_ms)
         self._carry_out()
-        until = time.monotonic() + FAREWELL_S
+        until = time.monotonic() + farewell_s
         while self._dispatch.assigned() and time.monotonic() < until:
             self._round(POLL_MS)
-        self._log.info("bridge ends", unanswered=self._dispatch.assigned())
+        if successor:
+            self._round(0)  # whoever has asked by now hears at once that it is to come again
+        self._log.info("bridge ends", unanswered=self._dispatch.assigned(), successor=successor)
 
     def close(self) -> None:
-        """Close the sockets and remove their files, after at most a second for what is on its way."""
+        """Close the sockets, and remove their files unless another bridge goes on with them; what is on its way has a second at most."""
+        last = self._succession.last
         self._peers.close()
-        self._principals.close()
+        # ZeroMQ asks who connects as long as it accepts: the principals answer until the last one.
         for socket in (self._tools.socket, self._uvms, self._events):
             socket.close()
+        self._principals.close()
+        self._succession.close()
         self._context.term()
-        listening.remove_files(self._configuration)
-        self._lock.close()
+        self._listeners.close(remove=last)
+
+    def _turn_comes(self, stop: StopSignal) -> bool:
+        if self._predecessor is None:
+            return True
+        self._log.info("the bridge is ready, and waits for its turn", predecessor=self._predecessor.pid)
+        return self._predecessor.await_end(stop.fileno())
+
+    def _open(self) -> None:
+        listening.serve(self._uvms, "uvms", self._listeners, self._configuration)
+        tools_tcp = listening.serve(self._tools.socket, "tools", self._listeners, self._configuration)
+        self._events_tcp = listening.serve(self._events, "events", self._listeners, self._configuration)
+        self._succession.begin()
+        tools, events = self._configuration.bridge_socket, self._configuration.events_endpoint
+        self._log.info("bridge serves", tools=tools, events=events, tools_tcp=tools_tcp, events_tcp=self._events_tcp)
 
     def _round(self, wait_ms: int) -> None:
         ready = dict(self._poller.poll(wait_ms))
@@ -145,6 +166,7 @@ class Bridge:
         if self._events in ready:
             self._read_events()
         self._watch(ready)
+        self._succession.look(ready)
         if self._principals.look(time.monotonic()):
             # Their subscriptions can only be ended with all others: supervisord starts the bridge anew, and everybody comes back.
             self._log.warning("a principal that listened may not any longer; the bridge ends, to be started anew")
@@ -223,7 +245,7 @@ class Bridge:
             case Cancel(id, session, seq):
                 self._handle(traffic.MessageCancelled(address, id, (principal.name, session, seq)))
             case _ if self._leaving:
-                self._tools.answer(address, Busy(request.id, 4 * RETRY_MS))
+                self._tools.answer(address, Busy(request.id, self._retry_ms))
             case _:
                 arrived = arrival(request, frame, address, address.identity, principal)
                 if isinstance(arrived, Error):
@@ -256,6 +278,7 @@ class Bridge:
             **result,
             "metrics": self._meters.numbers(),
             "pid": os.getpid(),
+            "successor": self._succession.successor,
             "up_s": round(time.monotonic() - self._started, 3),
             "version": protocol.VERSION,
             "tid": self._publisher.newest_tid,

@@ -140,11 +140,11 @@ class Dispatch:
         """Messages that a UVM has and somebody waits for."""
         return sum(1 for message in self._backlog.messages.values() if message.uvm and message.waiters)
 
-    def turn_away(self) -> list[Instruction]:
+    def turn_away(self, retry_ms: int = RETRY_MS) -> list[Instruction]:
         """The bridge ends: answer Busy to whatever no UVM has, or has had."""
         out: list[Instruction] = []
         for message in [m for m in self._backlog.messages.values() if not m.uvm and not m.deaths]:
-            out.extend(RefuseMessage(w.address, Busy(w.id, RETRY_MS)) for w in message.waiters)
+            out.extend(RefuseMessage(w.address, Busy(w.id, retry_ms)) for w in message.waiters)
             self._backlog.forget(message)
         return out
 

@@ -92,12 +92,12 @@ Take = Callable[[Address, protocol.Request, bytes, Principal], None]
 
 
 class Tools:
-    """The ROUTER that tools connect to. `tcp`: its endpoint over TCP, if it has one. Raises SettingsError."""
+    """The ROUTER that tools connect to."""
 
     def __init__(
         self, context: "zmq.Context[zmq.Socket[bytes]]", configuration: Configuration, principals: Principals, meters: Meters
     ) -> None:
-        self.socket, self.tcp = sockets.for_tools(context, configuration)
+        self.socket = sockets.for_tools(context, configuration)
         self._max_frame = configuration.settings.bridge.max_frame_bytes
         self._principals = principals
         self._meters = meters

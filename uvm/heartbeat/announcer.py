@@ -5,6 +5,7 @@ from typing import Any
 import structlog
 import zmq
 
+from deploy.reconnection import quickly
 from uvm.bridge import protocol as wire
 from uvm.image.changes import updates
 from uvm.protocol import TOPIC_STATE, Change
@@ -18,6 +19,7 @@ class Announcer:
         self._context: zmq.Context[Any] = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 1000)
+        quickly(self._socket)
         self._socket.connect(endpoint)
 
     def publish(self, tid: bytes, changes: list[Change]) -> None:

@@ -18,6 +18,7 @@ import zmq
 from prometheus_client import Counter, Gauge, Histogram
 
 from deploy.process import Stop
+from deploy.reconnection import Reconnections, quickly
 from deploy.settings import Configuration
 from inference_worker.protocol import Completed
 from inference_worker.protocol import RequestFailed as ThoughtFailed
@@ -75,6 +76,8 @@ class Machine:
         self._bridge.setsockopt(zmq.ROUTING_ID, wire.routing_id(name, self._incarnation))
         self._bridge.setsockopt(zmq.LINGER, 2000)
         self._bridge.setsockopt(zmq.SNDHWM, _HELD)
+        quickly(self._bridge)
+        self._reconnections = Reconnections(self._bridge)
         self._bridge.connect(configuration.uvms_endpoint)
         self._inference = InferenceClient(self._context, endpoints(configuration))
         self._runtime = Runtime(image, PRIMITIVES)
@@ -101,6 +104,7 @@ class Machine:
         self._tick_at = 0.0
         self._poller = zmq.Poller()
         self._poller.register(self._bridge, zmq.POLLIN)
+        self._poller.register(self._reconnections.socket, zmq.POLLIN)
         for socket in self._inference.sockets:
             self._poller.register(socket, zmq.POLLIN)
         self._poller.register(stop.fileno(), zmq.POLLIN)
@@ -121,6 +125,7 @@ class Machine:
         self._writers.close()
         self._import_tests.close()
         self._inference.close()
+        self._reconnections.close()
         self._bridge.close()
         self._context.term()
 
@@ -136,6 +141,9 @@ class Machine:
         finally:
             for descriptor in trials:
                 self._poller.unregister(descriptor)
+        if self._reconnections.socket in events and self._reconnections.again():
+            self._alive_at = 0.0  # a new bridge answers the first word with Lost, and has this UVM a moment later
+            self._alive()
         if self._bridge in events:
             self._take()
         if any(socket in events for socket in self._inference.sockets):

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import zmq
 
+from deploy.reconnection import Reconnections, quickly
 from deploy.settings import load
 from uvm.bridge import heads, refusals
 from uvm.bridge import protocol as wire
@@ -80,7 +81,12 @@ class FakeUvm:
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.setsockopt(zmq.ROUTING_ID, wire.routing_id(name, self.incarnation))
         self.socket.setsockopt(zmq.LINGER, 1000)
+        quickly(self.socket)
+        self.reconnections = Reconnections(self.socket)
         self.socket.connect(configuration.uvms_endpoint)
+        self.poller = zmq.Poller()
+        for socket in (self.socket, self.reconnections.socket):
+            self.poller.register(socket, zmq.POLLIN)
         self.parked: dict[int, bytes] = {}
         self.later: list[tuple[float, int, bytes]] = []
         self.slots: dict[str, Any] = {}
@@ -103,7 +109,10 @@ class FakeUvm:
                 if now >= when:
                     self.later.remove((when, delivery, payload))
                     self.say(wire.Done(delivery, payload))
-            if self.socket.poll(10):
+            ready = dict(self.poller.poll(10))
+            if self.reconnections.socket in ready and self.reconnections.again():
+                alive_at = 0.0
+            if self.socket in ready:
                 self.heard(wire.decode_to_uvm(self.socket.recv()))
         self.say(wire.Leaving())
         self.context.destroy()
@@ -183,6 +192,9 @@ class FakeUvm:
                 reply = Reply(request.id, self.slots[selector], uvm=self.name)
             case "count":
                 reply = self.count(request)
+            case "count_slowly":
+                self.later.append((time.monotonic() + 1.0, delivery.delivery, encode(self.count(request))))
+                return
             case "count_then_die_once":
                 reply = self.count(request)
                 if self.first("died"):

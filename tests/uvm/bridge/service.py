@@ -39,6 +39,20 @@ class Service:
             client.status()
         return self.bridge
 
+    def start_successor(self) -> "subprocess.Popen[bytes]":
+        """Start a bridge beside the one that serves, and wait until it waits for its turn."""
+        with self.log.open("ab") as log:
+            successor = self._start(["-m", "uvm.bridge", "--take-over"], stderr=log)
+        until(lambda: self.client().status()["successor"] == successor.pid, "the successor is ready")
+        return successor
+
+    def swap_bridge(self) -> None:
+        """Replace the bridge by one that follows it."""
+        successor = self.start_successor()
+        ending, self.bridge = self.bridge, successor
+        ending.terminate()
+        assert ending.wait(LIMIT_S) == 0
+
     def start_uvm(self, name: str) -> "subprocess.Popen[bytes]":
         """Start a fake UVM and wait until the bridge has it on its list."""
         self._uvms[name] = process = self._start(["-m", "tests.uvm.bridge.fake_uvm", name])
