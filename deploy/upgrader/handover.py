@@ -11,16 +11,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+import structlog
+
 from deploy import service
 from deploy.service import ServiceError
 from deploy.settings import Configuration
 from deploy.supervision import BESIDE, BRIDGE
 from deploy.upgrader.health import Pulse
 
-READY_S: Final = 20.0
+READY_S: Final = 40.0
 """Longest a bridge may take to be ready for its turn, or to serve when it has come, seconds."""
 _END_S: Final = 20.0
 _PAUSE_S: Final = 0.02
+
+log = structlog.get_logger()
 
 
 class HandoverFailed(Exception):
@@ -36,12 +40,16 @@ class BridgeHandover:
         self._stopped = stopped
 
     def begin(self) -> bool:
-        """Start what is to serve meanwhile; it needs a moment. False: who serves now cannot be followed. Raises ServiceError."""
+        """Start what is to serve meanwhile; it needs a moment. False: it cannot be started, or who serves now cannot be followed."""
         pulse = self._pulse()
         if pulse is None or pulse.successor is None:
             return False
-        if pulse.bridge != self._pid(BESIDE):  # otherwise it serves: a handover was cut off there
-            self._start_anew(BESIDE)
+        try:
+            if pulse.bridge != self._pid(BESIDE):  # otherwise it serves: a handover was cut off there
+                self._start_anew(BESIDE)
+        except ServiceError as error:
+            log.warning("nothing can be started beside the bridge", reason=str(error))
+            return False
         return True
 
     def carry_out(self) -> float:

@@ -18,10 +18,7 @@ MORE_ERRORS: Final = 0.02
 
 
 class Pulse(Struct, frozen=True):
-    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began.
-
-    `successor`: the process that waits to follow it, 0 for none; None: this bridge cannot be followed.
-    """
+    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began."""
 
     bridge: int = 0
     uvms: Mapping[str, int] = {}
@@ -32,6 +29,7 @@ class Pulse(Struct, frozen=True):
     deaths: int = 0
     replayed: int = 0
     successor: int | None = None
+    """The process that waits to follow the bridge, 0 for none; None: this bridge cannot be followed."""
 
 
 def between(before: Pulse, after: Pulse, seconds: float) -> Load:

@@ -37,6 +37,7 @@ def test_a_plank_is_replaced_under_load_and_nothing_is_lost(ship: Ship) -> None:
         status, told = ship.batos("upgrade", f"{NAME}==1.0", "--reason", "the first one")
     assert status == 0, (told, ship.running.log("upgrader")[-3000:])
     assert traffic.check() == (0, 0)
+    assert ship.running.log("bridge-beside").count("bridge serves") == 1 and "is restarted" not in ship.running.log("upgrader")
     prefix = candidate.directory(ship.configuration) / "1"
     after = ship.environments()
     for program in ("uvm-1", "uvm-2", "heartbeat", "bridge"):

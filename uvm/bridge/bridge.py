@@ -122,10 +122,9 @@ class Bridge:
         self._to_do += self._dispatch.turn_away(self._retry_ms)
         self._carry_out()
         until = time.monotonic() + farewell_s
-        while self._dispatch.assigned() and time.monotonic() < until:
+        self._round(0)  # whoever has asked by now hears at once that it is to come again
+        while (self._dispatch.assigned() or self._tools.waiting) and time.monotonic() < until:
             self._round(POLL_MS)
-        if successor:
-            self._round(0)  # whoever has asked by now hears at once that it is to come again
         self._log.info("bridge ends", unanswered=self._dispatch.assigned(), successor=successor)
 
     def close(self) -> None:

@@ -117,6 +117,21 @@ def test_busy_is_waited_out_for_longer_each_time() -> None:
     assert max(waits) <= LONGEST_BACK_OFF_S + 0.01
 
 
+def test_on_a_new_connection_everything_is_sent_again_at_once_also_what_the_last_bridge_was_too_busy_for() -> None:
+    box = outbox()
+    for number in range(3):
+        box.add(send(number), 0.0, 1000.0)
+    first = sent(box, 0.0)
+    box.received(encode(Busy(2, 60_000)), 0.0)
+    assert reply(box, 3) and box.resent == 0
+    box.reconnected()
+    again = [decode_request(frame) for frame in box.due(0.1)]
+    assert isinstance(again[0], Hello), "and whether somebody is there"
+    numbers = [(request.id, request.seq) for request in [*first, *again[1:]] if isinstance(request, Send)]
+    assert numbers == [(1, 1), (2, 2), (3, 3), (1, 1), (2, 2)]
+    assert box.resent == 2 and sent(box, 0.2) == []
+
+
 def test_busy_until_the_deadline_is_bridge_busy() -> None:
     box = outbox()
     box.add(send(), 0.0, 1.0)

@@ -28,6 +28,7 @@ class Service:
         create_image(home)
         self._uvms: dict[str, subprocess.Popen[bytes]] = {}
         self._clients: list[Client] = []
+        self._successors: list[subprocess.Popen[bytes]] = []
         self.log = home / "bridge.log"
         self.bridge = self.start_bridge()
 
@@ -43,6 +44,7 @@ class Service:
         """Start a bridge beside the one that serves, and wait until it waits for its turn."""
         with self.log.open("ab") as log:
             successor = self._start(["-m", "uvm.bridge", "--take-over"], stderr=log)
+        self._successors.append(successor)
         until(lambda: self.client().status()["successor"] == successor.pid, "the successor is ready")
         return successor
 
@@ -120,7 +122,7 @@ class Service:
     def __exit__(self, *_error: object) -> None:
         for client in self._clients:
             client.close()
-        for process in [*self._uvms.values(), self.bridge]:
+        for process in [*self._uvms.values(), self.bridge, *self._successors]:
             process.kill()
             process.wait(LIMIT_S)
 
