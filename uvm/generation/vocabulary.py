@@ -23,7 +23,7 @@ EVERYBODYS: Final = ("clone", "slotNames")
 """What a draft may send to any object, as long as it means what the kernel means by it."""
 
 REACHED: Final = 64
-"""Most objects, and most values of a slot, that are looked at for their names."""
+"""About as many objects, and as many values of a slot, are looked at for their names."""
 
 
 class Vocabulary(Struct, frozen=True):
@@ -68,19 +68,29 @@ def _selectors(receiver: UvmObject, request: MethodRequest) -> list[str]:
 
 
 def _reached(image: Image, receiver: UvmObject, request: MethodRequest) -> Iterable[UvmObject]:
-    """The objects in the receiver's data and in the arguments, each once, without those that the image was born with."""
-    values = [receiver.own(name) for name in data_slots(receiver)]
-    found: dict[int, UvmObject] = {}
-    for held in _objects([*values, *request.args, *request.kwargs.values()]):
-        try:
-            reached = image.at(held) if isinstance(held, Reference) else held
-        except ImageError:
-            continue
-        if reached is not receiver and not is_method(reached) and not image.is_primordial(reached):
-            found.setdefault(id(reached), reached)
-        if len(found) == REACHED:
-            break
-    return found.values()
+    """The objects in the receiver's data, in the arguments, and in these objects' own, the nearest first, each once. Those that the image
+    was born with are none of them."""
+    found: dict[int, UvmObject] = {id(receiver): receiver}
+    held = [*_data(receiver), *request.args, *request.kwargs.values()]
+    for _ in range(2):
+        near: list[UvmObject] = []
+        for reference in _objects(held):
+            try:
+                reached = image.at(reference) if isinstance(reference, Reference) else reference
+            except ImageError:
+                continue
+            if id(reached) in found or is_method(reached) or image.is_primordial(reached):
+                continue
+            found[id(reached)] = reached
+            near.append(reached)
+            if len(found) > REACHED:
+                break
+        held = [value for reached in near for value in _data(reached)]
+    return list(found.values())[1:]
+
+
+def _data(owner: UvmObject) -> list[Any]:
+    return [owner.own(name) for name in data_slots(owner)]
 
 
 def _objects(values: Iterable[Any]) -> Iterator[UvmObject | Reference]:

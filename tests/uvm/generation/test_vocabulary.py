@@ -46,6 +46,11 @@ def test_objects_in_slots_lists_dicts_and_arguments_are_asked_for_what_they_have
     assert set(fields) - born_with(house) == {"speed", "weight", "height", "depth"}
 
 
+def test_objects_of_those_objects_are_reached_too(house: House) -> None:
+    receiver = made(house, owner=made(house, account=made(house, balance=3)))
+    assert set(of(house, receiver, "sum_up").fields) - born_with(house) == {"account", "balance"}
+
+
 def test_what_an_object_inherits_can_be_asked_for_and_what_everybody_has_is_no_news(house: House) -> None:
     kind = made(house, wheels=4)
     receiver = made(house, fleet=[made(house, kind, speed=1)])
