@@ -208,7 +208,8 @@ def _simple_statements(has_slots: bool, has_new: bool) -> list[str]:
         'said ::= "decline(" text ")" | "self." selector "(" arguments ")" | (name | held | text) trailer* "." method "(" arguments ")"'
         ' | name "." attribute "(" arguments ")"',
         f'simple ::= written (", " written){{0,3}} " = " values{answered} | target ({augmented}) expression'
-        ' | "self._p_changed = True" | said | "return" (" " values)? | "raise " error ("(" expression? ")")? | "del " place | "assert " expression (", " text)? | "pass"',
+        ' | "self._p_changed = True" | said | "return" (" " values)? | "raise " error ("(" expression? ")")? | "del " place'
+        ' | "assert " expression (", " text)? | "pass"',
     ]
 
 
