@@ -36,8 +36,13 @@ class Service:
         """Start the bridge and wait until it answers."""
         with self.log.open("ab") as log:
             self.bridge = self._start(["-m", "uvm.bridge"], stderr=log)
-        with Client(configuration=self.configuration, connect_timeout=LIMIT_S) as client:
-            client.status()
+        try:
+            with Client(configuration=self.configuration, connect_timeout=LIMIT_S) as client:
+                client.status()
+        except ClientError:
+            self.bridge.kill()
+            self.bridge.wait(LIMIT_S)
+            raise
         return self.bridge
 
     def start_successor(self) -> "subprocess.Popen[bytes]":
