@@ -158,7 +158,7 @@ def _classes() -> Iterator[tuple[str, str, str]]:
     )
     yield (
         "the module behind a warning",
-        "Batchelder, Eval really is dangerous, 2012",
+        _TRICKS,
         "return [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'catch_warnings'][0]()._module",
     )
 

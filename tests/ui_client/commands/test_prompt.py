@@ -50,6 +50,7 @@ def test_the_text_alone_goes_to_stdout_and_what_is_known_of_it_to_stderr(house):
     assert shown.exit_code == 0 and shown.stdout == COVENANT + "\n"
     assert f"of pLLM_obj; {prompts.digest(COVENANT)[:12]}, {len(COVENANT)} characters, about" in shown.stderr
     assert "tone@cccccccccccc was trained on it" in shown.stderr
+    assert "drafts are weighed by the shipped one, which was not fitted to what writes here" in shown.stderr
 
 
 def test_what_show_prints_is_what_set_takes_and_the_way_back_is_said(house, tmp_path):
