@@ -34,7 +34,7 @@ class Commission(Struct, frozen=True):
     """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`.
 
     `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with,
-    `manners`: how.
+    `manners`: how. `refused`: drafts for this message that were not good enough, each with why, in a line.
     """
 
     personas: dict[str, Voice]
@@ -44,15 +44,18 @@ class Commission(Struct, frozen=True):
     covenant: str = ""
     covenants: dict[str, str] = {}
     manners: dict[str, Manner] = {}
+    refused: list[str] = []
 
     def prompt(self, persona: str, planned: str) -> str:
         """The planned prompt in a persona's own words: its first paragraph in the place of the one that all inherit.
 
-        A plan that begins in another way is the image's own, and stays.
+        A plan that begins in another way is the image's own, and stays. A model that follows a long text is told what was refused before.
         """
         own = self.covenants.get(persona, self.covenant)
         inherits = own == self.covenant or not planned.startswith(f"{self.covenant}\n")
-        return planned if inherits else own + planned.removeprefix(self.covenant)
+        prompt = planned if inherits else own + planned.removeprefix(self.covenant)
+        # What a small model was trained on has no such lines, and it would write worse with them.
+        return prompt if self.manner(persona).guidance == "listed" or not self.refused else _with_lines(prompt, self.refused)
 
     def manner(self, persona: str) -> Manner:
         """How a persona is asked."""
@@ -71,6 +74,12 @@ class Commission(Struct, frozen=True):
             return ""
         slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
         return grammar_for(slots, selectors, self.parameters, free=guidance == "free")
+
+
+def _with_lines(prompt: str, lines: Sequence[str]) -> str:
+    """A prompt with further lines before its last one, which is the method's first."""
+    head, _, last = prompt.rstrip("\n").rpartition("\n")
+    return "\n".join([*([head] if head else []), *lines, last]) + "\n"
 
 
 class Asked(Protocol):
