@@ -7,7 +7,7 @@ whether the router finds such a boundary from examples, not whether the boundary
 
 Held out are, separately, words (slots and selectors of the forge's test side, all families) and whole families (a fifth of each persona's,
 on words of the test side, the mean of `SPLITS` draws). `from its own drafts`: the router learns only from what the image would see: the
-persona asked by the installed rule is accepted if it has the label, and refused otherwise.
+drafts of a persona that the installed rule asks do if it has the label, and else they do not.
 
 At the end the router lives where its drafts fail at random: with personas that are equally good, and with one that is better. `entropy`:
 of whom is asked first, as a share of the largest possible one, over each of some intervals.
@@ -100,7 +100,10 @@ def lived(stream: Sequence[Sample]) -> UvmObject:
     learner = router.new(PERSONAS)
     for facts, persona in stream:
         personas = RULE(facts.selector, drawn(learner, facts))
-        learn(learner, facts, [persona] if persona in personas else personas, persona in personas)
+        if persona in personas:
+            learn(learner, facts, [persona], True)
+        if others := [name for name in personas if name != persona]:
+            learn(learner, facts, others, False)
     return learner
 
 

@@ -28,7 +28,8 @@ def check_step(before: str, after: str) -> None:
 class Draft(msgspec.Struct, kw_only=True):
     """One candidate and what became of it.
 
-    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', NEEDS_METHOD, or a failure's type. `times`: how many drafts were written so.
+    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', NEEDS_METHOD, or a failure's type. `times`: how many were
+    written so; `also`: by whom besides `persona`.
     `effect` identifies result and changes on the real values, `group` those on varied inputs as well: of so many (`varied`) so many failed
     (`varied_failed`), and it did the same on all of them (`steady`). `features`: what the image's rule weighs (`uvm.generation.features`).
     `logprob` is the mean per token (nats), `least` that of the least likely one. `mode`: how it was computed: base, adapter (its product
@@ -38,6 +39,7 @@ class Draft(msgspec.Struct, kw_only=True):
 
     source: str
     persona: str = ""
+    also: list[str] = []
     seed: int | None = None
     temperature: float = 0.0
     logprob: float = 0.0
@@ -128,12 +130,26 @@ def unique(drafts: Sequence[Draft]) -> list[Draft]:
         first = by_source.setdefault(draft.source, draft)
         if first is not draft:
             first.times += draft.times
+            first.also += [persona for persona in (draft.persona, *draft.also) if persona not in (first.persona, *first.also)]
     return list(by_source.values())
 
 
 def anew(draft: Draft) -> Draft:
     """A draft as it was written, before it was audited and tried."""
-    as_written = ("source", "persona", "seed", "temperature", "logprob", "least", "tokens", "times", "mode", "endpoint", "endpoint_model")
+    as_written = (
+        "source",
+        "persona",
+        "also",
+        "seed",
+        "temperature",
+        "logprob",
+        "least",
+        "tokens",
+        "times",
+        "mode",
+        "endpoint",
+        "endpoint_model",
+    )
     return Draft(**{name: getattr(draft, name) for name in as_written})
 
 
@@ -190,6 +206,18 @@ def sends(source: str, selector: str) -> bool:
         return False
     calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
     return any(isinstance(called, ast.Attribute) and called.attr == selector for called in calls)
+
+
+def authors_of(drafts: Sequence[Draft], chosen: int) -> tuple[list[str], list[str]]:
+    """Who wrote what does the same as the chosen draft, its author first, and who wrote nothing but others."""
+    best, did, wrote = drafts[chosen], dict.fromkeys([drafts[chosen].persona]), dict[str, None]()
+    for draft in drafts:
+        if draft.mode:
+            personas = dict.fromkeys([draft.persona, *draft.also])
+            wrote |= personas
+            if draft is best or (draft.outcome == "ok" and draft.group and draft.group == best.group):
+                did |= personas
+    return list(did), [persona for persona in wrote if persona not in did]
 
 
 def split(drafts: int, personas: Sequence[str]) -> list[tuple[str, int]]:

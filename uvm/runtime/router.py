@@ -142,7 +142,7 @@ def drawn(router: UvmObject, facts: Facts, exploration: float = EXPLORATION) -> 
 
 
 def learn(router: UvmObject, facts: Facts, personas: Sequence[str], accepted: bool) -> None:
-    """Take in one example: a draft of the personas was accepted, or drafts of all of them were not. Changes the router's object."""
+    """Take in one example: the personas' drafts did, or did not. Changes the router's object."""
     vectors = weights(router)
     for persona in personas:
         if persona not in vectors and len(vectors) < MOST:

@@ -54,7 +54,7 @@ from uvm.generation.instructions import (
     TakeClaim,
 )
 from uvm.generation.process.requests import MOST
-from uvm.generation.stages import Claim, Draft
+from uvm.generation.stages import Claim, Draft, authors_of, unique
 from uvm.protocol import Example, Reference
 from uvm.trial.protocol import Effect, TrialError, TrialOutcome, VariedRun
 from uvm.values.examples import Clause
@@ -497,6 +497,26 @@ def test_who_wrote_what_was_accepted_or_refused_is_learned() -> None:
         world.store(order, event)
         orders = world.happens(event)
     assert [order for order in orders if isinstance(order, Learn)] == [Learn(world.installed[0].oid, ["brick"], True)]
+
+
+def test_of_personas_that_compete_those_did_who_wrote_what_does_the_same_as_what_is_installed() -> None:
+    def draft(persona: str, body: str, group: str, **fate: Any) -> Draft:
+        return Draft(
+            source=f"def worth(self):\n    return {body}\n", persona=persona, mode="base", **{"outcome": "ok", "group": group} | fate
+        )
+
+    drafts = unique(
+        [
+            draft("ann", "1", "a"),
+            *(draft(name, "self.cost * 2", "b") for name in ("bob", "eve", "bob")),
+            draft("cy", "2 * self.cost", "b"),
+            draft("dee", "0", "b", outcome="amnesia"),
+            Draft(source="def worth(self):\n    return 9\n", persona="tool", outcome="ok", group="b"),
+        ]
+    )
+    assert [(each.persona, each.times, each.also) for each in drafts[:2]] == [("ann", 1, []), ("bob", 3, ["eve"])]
+    assert authors_of(drafts, 1) == (["bob", "eve", "cy"], ["ann", "dee"])
+    assert authors_of(drafts, 0) == (["ann"], ["bob", "eve", "cy", "dee"])
 
 
 def test_letting_go_cancels_what_runs() -> None:

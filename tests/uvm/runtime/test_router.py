@@ -201,7 +201,7 @@ def test_what_two_uvms_learn_at_once_merges_on_the_server(tmp_path):
             known = there.root["router"]
             learn(known, facts("rename"), ["brick"], True)
             ours = {name: vector.plain() for name, vector in weights(known).items()}
-            first.accepted(message, "robin")
+            first.accepted(message, ["robin"])
             first.tick(1.0)
             there.manager.commit()
             here.manager.begin()
@@ -232,7 +232,7 @@ def test_lessons_that_nobody_takes_in_are_bounded():
         message = reified(image, "show_card")
         learner = Learner(image, Transactor(image, "uvm-1"), "uvm-1")
         for _ in range(HELD + 100):
-            learner.accepted(message, "robin")
+            learner.accepted(message, ["robin"])
         learner.tick(1.0)
         image.manager.begin()
         assert image.root["router"].own("examples").plain() == HELD
