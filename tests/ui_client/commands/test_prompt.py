@@ -10,7 +10,7 @@ from tests.uvm.houses import House
 from tests.uvm.images import awakened
 from ui_client.cli import app
 from ui_client.commands import prompt
-from uvm.image import prompts
+from uvm.image import model_registry, prompts
 from uvm.image.views import COVENANT, Weights
 from uvm.objects import KIND, UvmObject
 
@@ -109,3 +109,22 @@ def test_no_file_no_persona(house, tmp_path):
 
 def test_the_command_knows_the_bound_of_the_image():
     assert prompt.CHARACTERS == prompts.CHARACTERS
+
+
+def test_adapters_say_whether_a_judgement_came_with_them_and_an_assignment_whose_weighs(house, monkeypatch):
+    monkeypatch.setattr("ui_client.commands.adapters.connect", lambda: InProcess(house))
+
+    def enter():
+        model = house.image.named("pLLM_obj").own("model")
+        model_registry.enter(house.image, "model", model)
+        facts = {KIND: "adapter", "digest": "d" * 64, "name": "plain", "base": ADAPTER.base, "blobs": {}}
+        model_registry.enter(house.image, "adapter", UvmObject(facts))
+
+    house.transactor.run(enter)
+    listed = batos("adapters", "list")
+    assert listed.exit_code == 0 and "judgement" in listed.stdout and "none of its own" in listed.stdout
+    rows = json.loads(batos("adapters", "list", "--json").stdout)["result"]
+    assert [(row["name"], row["judgement"]) for row in rows] == [("plain", False)]
+    done = batos("adapters", "assign", "pLLM_obj", "plain")
+    assert done.exit_code == 0 and "speaks with plain@dddddddddddd" in done.stderr
+    assert "weighed by the shipped one, which was not fitted to what writes here" in done.stderr
