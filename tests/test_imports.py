@@ -22,7 +22,7 @@ FLOORS = {
         "values",
         "image",
         "history",
-        "autotelic",
+        "autotelic wishes",
         "runtime",
         "trial inference transporter",
         "generation",

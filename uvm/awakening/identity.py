@@ -17,6 +17,7 @@ from ZODB.POSException import StorageError
 
 from deploy import logs, profiles
 from deploy.settings import SettingsError, load
+from uvm.awakening import renewal
 from uvm.errors import ImageError
 from uvm.history import chronicle
 from uvm.image import codex, pages
@@ -34,7 +35,7 @@ WRITER = "upgrader"
 def identity(image: Image) -> dict[str, Any]:
     """Who the image is, in its open transaction. Raises CodexBroken, ImageNewer."""
     inscribed = codex.verify(image)
-    born = sorted((name, image.oid_of(image.named(name)).hex()) for name in image.root["primordial"])
+    born = sorted((name, image.oid_of(image.named(name)).hex()) for name in image.root["primordial"] if name not in renewal.BROUGHT)
     text = json.dumps([inscribed, born], separators=(",", ":"))
     return {
         "digest": hashlib.sha256(text.encode()).hexdigest(),
