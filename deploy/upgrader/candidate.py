@@ -126,14 +126,18 @@ def made(configuration: Configuration) -> list[int]:
     return sorted(int(entry.name) for entry in top.iterdir() if entry.name.isdigit()) if top.is_dir() else []
 
 
-def prune(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, int]:
-    """Remove all environments but the newest `kept`, those in `used` and the one in force; the bytes that each freed, by number."""
-    home = configuration.home
-    spare = {environment.prefix_in_force(home), *used}
+def prunable(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, Path]:
+    """All environments but the newest `kept`, those in `used` and the one in force, by number."""
+    spare = {environment.prefix_in_force(configuration.home), *used}
     whole = [number for number in made(configuration) if (directory(configuration) / str(number) / _WHOLE).exists()]
     spare |= {directory(configuration) / str(number) for number in whole[len(whole) - kept :] if kept}
     prefixes = {number: directory(configuration) / str(number) for number in made(configuration)}
-    return {number: remove(configuration, prefix) for number, prefix in prefixes.items() if prefix not in spare}
+    return {number: prefix for number, prefix in prefixes.items() if prefix not in spare}
+
+
+def prune(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, int]:
+    """Remove what is prunable; the bytes that each freed, by number."""
+    return {number: remove(configuration, prefix) for number, prefix in prunable(configuration, used, kept).items()}
 
 
 def clone(source: Path, target: Path) -> CloneCost:

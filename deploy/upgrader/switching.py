@@ -62,8 +62,7 @@ class Switchboard:
 
     def prefixes(self) -> list[Path]:
         """The environments that anything of the service runs from."""
-        pythons = {running_from(status.pid) for status in service.statuses(self._configuration) if status.pid}
-        return sorted({Path(python).parent.parent for python in pythons if python})
+        return prefixes_in_use(self._configuration)
 
     def move(
         self,
@@ -139,6 +138,12 @@ class Switchboard:
         """Programs that supervisord was told of and does not have: they were taken down, and not brought up again."""
         there = {status.name for status in service.statuses(self._configuration)}
         return [name for name in self.programs() if name not in there]
+
+
+def prefixes_in_use(configuration: Configuration) -> list[Path]:
+    """The environments that anything of the service runs from. Raises NotRunning."""
+    pythons = {running_from(status.pid) for status in service.statuses(configuration) if status.pid}
+    return sorted({Path(python).parent.parent for python in pythons if python})
 
 
 def running_from(pid: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from deploy import environment
@@ -44,6 +45,22 @@ def newer(configuration: Configuration) -> dict[str, NewerVersion]:
     """Distributions of which the directory has a newer version than is in force, by name."""
     installed = environment.distributions(environment.prefix_in_force(configuration.home))
     return wheel_directory.newer(configuration.settings.upgrade.wheels, installed)
+
+
+def outdated_at_index(configuration: Configuration, seconds: float) -> dict[str, NewerVersion]:
+    """Distributions of which the configured index has a newer version, by name; asks it for each that is installed.
+
+    Raises CandidateFailed where it does not answer in time, or not as pip does.
+    """
+    index = configuration.settings.upgrade.index
+    arguments = ["list", "--outdated", "--format", "json", *(["--index-url", index] if index != "pip" else [])]
+    done = candidate.pip(environment.prefix_in_force(configuration.home), arguments, time.monotonic() + seconds)
+    try:
+        listed = msgspec.json.decode(done.out, type=list[dict[str, str]])
+        seen = {environment.normalized(each["name"]): NewerVersion(each["version"], each["latest_version"]) for each in listed}
+    except (msgspec.DecodeError, KeyError) as error:
+        raise CandidateFailed(f"pip ended with {done.status}", done.log) from error
+    return dict(sorted(seen.items()))
 
 
 def in_directory(configuration: Configuration, name: str, version: str) -> list[str]:

@@ -15,7 +15,7 @@ from deploy.settings import Configuration
 from deploy.upgrader import candidate, instructions, journal, wheels
 from deploy.upgrader.instructions import BadInstructions, ExpectedReply, UpdateInstructions
 from deploy.upgrader.process import InvalidUpgradeEvent, UpgradeProcess
-from deploy.upgrader.switching import running_from
+from deploy.upgrader.switching import prefixes_in_use
 from ui_client import child, report, values
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
@@ -268,10 +268,9 @@ def _before(configuration: Configuration) -> int:
 
 def _used(configuration: Configuration) -> list[Path]:
     try:
-        pythons = [running_from(status.pid) for status in service.statuses(configuration) if status.pid]
+        return prefixes_in_use(configuration)
     except service.NotRunning:
         return []
-    return [Path(python).parent.parent for python in pythons if python]
 
 
 def _expect_upgrader(configuration: Configuration) -> None:

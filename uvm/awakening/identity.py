@@ -24,7 +24,7 @@ from uvm.image import codex, pages
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.large import loaded
-from uvm.image.shape import expect_known
+from uvm.image.shape import SHAPE, expect_known
 from uvm.image.transactor import TRIES, back_off
 from uvm.objects import UvmObject
 from uvm.startup import confine, wait_for_files
@@ -41,6 +41,7 @@ def identity(image: Image) -> dict[str, Any]:
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "codex": inscribed,
         "shape": expect_known(image),
+        "known": SHAPE,
         "names": len(image.names),
         "chronicle": _heads(image),
     }
