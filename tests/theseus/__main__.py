@@ -56,6 +56,7 @@ def cases(ship: Ship, real: list[str]) -> list[Case]:
         Case("a bad signature", plank("2.0"), "refused", spoilt=True),
         Case("cannot be imported", plank("6.0"), "reverted"),
         Case("breaks the awakening", plank("3.0"), "reverted"),
+        Case("breaks the writing of methods", plank("8.0"), "reverted"),
         Case("hangs at the start", plank("4.0"), "reverted"),
         Case("crashes on probation", plank("5.0"), "reverted"),
         Case("is slow", plank("7.0"), "reverted"),

