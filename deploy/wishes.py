@@ -24,7 +24,8 @@ from deploy.upgrader.instructions import DistributionName, ExpectedReply, Senten
 REQUIREMENTS: Final = 32
 """Distributions of one wish of the image's."""
 MUST_HOLD: Final = 16
-_LARGEST: Final = 65_536
+LARGEST: Final = 65_536
+"""Bytes of a wish."""
 _MOST: Final = 16
 """Documents that are looked at in one go; the others wait."""
 _NAME: Final = re.compile(r"[0-9a-f]{16}\.json")
@@ -102,8 +103,8 @@ def _read(directory: int, name: str) -> ImageWish | None:
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
-            content = file.read(_LARGEST + 1)
-        wish = msgspec.json.decode(content, type=ImageWish) if len(content) <= _LARGEST else None
+            content = file.read(LARGEST + 1)
+        wish = msgspec.json.decode(content, type=ImageWish) if len(content) <= LARGEST else None
     except (OSError, msgspec.DecodeError, RecursionError):
         return None
     return wish if wish is not None and wish.id == Path(name).stem else None

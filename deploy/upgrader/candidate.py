@@ -146,7 +146,7 @@ def clone(source: Path, target: Path) -> CloneCost:
     old, new = os.fsencode(source), os.fsencode(target)
     for top, directories, files in os.walk(source):
         here, there = Path(top), target / Path(top).relative_to(source)
-        there.mkdir(mode=0o755)
+        there.mkdir(mode=0o755, exist_ok=here == source)  # a disk of its own may be mounted there
         for name in [name for name in directories if (here / name).is_symlink()]:
             _relink(here / name, there / name, source, target)
         for name in files:

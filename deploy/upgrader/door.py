@@ -41,7 +41,11 @@ def let_in(configuration: Configuration, now: float) -> WishRefused | None:
         elif taken(configuration, now) >= configuration.settings.upgrade.image_a_day:
             return None  # it waits for another day; the image gives it up when it likes
         else:
-            return _take(configuration, wish, now)
+            try:
+                return _take(configuration, wish, now)
+            except OSError as error:  # no room on the disk, say: it is looked at again
+                log.error("a wish of the image's cannot be taken now", id=identifier, error=str(error))
+                return None
     return None
 
 

@@ -187,7 +187,7 @@ def top_modules(packages: Path, names: set[str]) -> set[str]:
 def copy_image(source: Home, target: Home) -> None:
     """Copy an image that may be written meanwhile: first the file, then the blobs that its transactions name. Raises CandidateFailed."""
     try:
-        target.path.mkdir(mode=0o700)
+        target.path.mkdir(mode=0o700, exist_ok=True)  # a disk of its own may be mounted there
         target.ensure()
         _copy_file(source.image_file, target.image_file)
         _each_blob(source.blobs, target.blobs, _link_or_copy)

@@ -50,9 +50,9 @@ class Ship:
         answer = json.loads(done.stdout.splitlines()[-1])
         return done.returncode, answer.get("result", answer.get("error"))
 
-    def wish(self, wanted: instructions.UpdateInstructions) -> UpgradeProcess:
-        """What becomes of a wish that is put there by hand. On probation, what can crash is told to."""
-        crash = self.home.path / CRASH
+    def wish(self, wanted: instructions.UpdateInstructions, crash_after_s: float = 0.0) -> UpgradeProcess:
+        """What becomes of a wish that is put there by hand. So long into its probation, what can crash is told to."""
+        crash, well_since = self.home.path / CRASH, 0.0
         crash.unlink(missing_ok=True)
         instructions.put(self.home, wanted)
         until = time.monotonic() + 500
@@ -61,7 +61,9 @@ class Ship:
             if process is not None and process.settled:
                 return process
             if process is not None and process.stage == "probation":
-                crash.touch()
+                well_since = well_since or time.monotonic()
+                if time.monotonic() - well_since >= crash_after_s:
+                    crash.touch()
             time.sleep(0.1)
         raise AssertionError(f"the wish was not carried out; {self.running.log('upgrader')[-3000:]}")
 

@@ -115,8 +115,8 @@ class Heartbeat:
             sweep_unfinished(self._configuration.home.blobs)
             self._count_at = time.monotonic() + _COUNT_S
         composite = self._loop.beat(self._sums())
-        self._wishes.beat()
         COMPOSITE.set(math.nan if composite.cem is None else composite.cem)
+        self._wishes.beat()
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from deploy.wishes import MUST_HOLD, REQUIREMENTS, ImageWish
+from deploy.wishes import LARGEST, MUST_HOLD, REQUIREMENTS, ImageWish
 from uvm.errors import BadArguments
 from uvm.objects import UvmObject
 from uvm.runtime.runtime import Primitive, Runtime
@@ -38,7 +38,9 @@ def wish_for(
     }
     try:
         wanted = msgspec.convert(checked(plain), ImageWish)
-    except msgspec.ValidationError as error:
+        if len(msgspec.json.encode(wanted)) > LARGEST - len(runtime.attempt.principal):
+            raise ValueError(f"it is longer than {LARGEST:,} bytes")
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         bounds = f"1 to {REQUIREMENTS} of them, a reason of at most 500 characters, at most {MUST_HOLD} maps that must hold"
         raise BadArguments(f"this cannot be wished for: {error}", f"{bounds}; {_HOW}") from error
     runtime.check_writable(receiver)

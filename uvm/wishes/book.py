@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from deploy.upgrader.wheel_directory import NewerVersion
-from deploy.wishes import ImageWish
+from deploy.wishes import LARGEST, ImageWish
 from uvm.history import entries
 from uvm.image import views
 from uvm.image.image import Image
@@ -157,7 +157,7 @@ def lapse(wish: UvmObject, why: str) -> None:
 
 
 def as_document(wish: UvmObject) -> ImageWish:
-    """A wish as the upgrader reads it. Raises msgspec.ValidationError for one that policy has made something else of."""
+    """A wish as the upgrader reads it. Raises ValueError or TypeError for one that policy has made something else of."""
     pairs = [each.partition("==") for each in _texts(wish.own("requirements"))]
     plain = {
         "id": wish.own("id"),
@@ -167,7 +167,10 @@ def as_document(wish: UvmObject) -> ImageWish:
         "reason": wish.own("reason"),
         "must_hold": wish.own("must_hold"),
     }
-    return msgspec.convert(plain, ImageWish)
+    wanted = msgspec.convert(plain, ImageWish)
+    if len(msgspec.json.encode(wanted)) > LARGEST:
+        raise ValueError(f"it is longer than {LARGEST:,} bytes")
+    return wanted
 
 
 def _texts(value: Any) -> list[str]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import msgspec
 import structlog
 
 from deploy import environment
@@ -79,7 +78,7 @@ class WishLoop:
         wish = book.given(upgrade) if upgrade is not None else None
         try:
             return book.as_document(wish) if wish is not None else None
-        except msgspec.ValidationError as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             log.warning("a wish cannot be understood, and is not given", error=str(error))
             return None  # nobody takes it, and so it lapses
 

@@ -17,6 +17,7 @@ from uvm.image.image import Image
 from uvm.image.transactor import Transactor
 from uvm.machine.delivery import Answered, Failed
 from uvm.objects import UvmObject
+from uvm.protocol import Reference
 from uvm.rights import ALL
 from uvm.wishes import loop
 from uvm.wishes.loop import WishLoop
@@ -141,6 +142,8 @@ def test_a_message_wishes_and_what_it_wishes_for_goes_the_same_way(wishing: Wish
         [["small==2.0"], "x" * 501],
         [["small==2.0"], "why", [{"target": "a b", "selector": "x", "result": 1}]],
         [["small==2.0"] * 40],
+        [["small==2.0"], "why", [{"target": "a", "selector": "x", "result": Reference.parse("@1")}]],
+        [["small==2.0"], "why", [{"target": "a", "selector": "x", "result": "x" * 70_000}]],
     ],
 )
 def test_what_cannot_be_wished_for_is_said_at_once_and_changes_nothing(wishing: Wishing, arguments: list[Any]) -> None:
@@ -181,12 +184,13 @@ def test_whatever_policy_puts_there_a_beat_goes_on(wishing: Wishing, slot: str, 
     assert wishing.seen("newer") == {"small": ["1.0", "2.0"]}
 
 
-def test_a_wish_that_policy_made_something_else_of_is_not_given(wishing: Wishing) -> None:
+@pytest.mark.parametrize(("slot", "value"), [("requirements", ["--index-url=x==1"]), ("must_hold", 5), ("reason", "x" * 70_000)])
+def test_a_wish_that_policy_made_something_else_of_is_not_given(wishing: Wishing, slot: str, value: Any) -> None:
     wishing.bench.send("upgrade_obj", "wishFor_", ["small==2.0"])
     wishing.image.manager.begin()
     (wish,) = views.objects(wishing.image.named("upgrade_obj"), "wishes")
     assert isinstance(wish, UvmObject)
-    wish.put("requirements", ["--index-url=x==1"])
+    wish.put(slot, value)
     wishing.image.manager.commit()
     wishing.loop.beat()
     assert not wishing.waiting()
