@@ -1,10 +1,13 @@
 """Who is replaced, and what counts as not being well."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from deploy.upgrader.events import Load
 from deploy.upgrader.health import Pulse, absent, between, changed, worse
 from deploy.upgrader.planks import back, of_the_model, plan
+from deploy.upgrader.pulse import pulse
+from uvm.bridge.metrics import Meters
 
 PROGRAMS = ["image", "bridge", "inference", "uvm-1", "uvm-2", "heartbeat"]
 
@@ -76,3 +79,25 @@ def test_what_is_twice_as_slow_or_fails_more_often_is_worse() -> None:
 def test_a_new_bridge_counts_from_its_beginning() -> None:
     assert between(Pulse(bridge=1, answered=90, waited_s=9.0), Pulse(bridge=2, answered=5, waited_s=0.5), 3.0) == Load(3.0, 5, 0.5)
     assert between(Pulse(bridge=1, answered=90), Pulse(bridge=1, answered=95), 3.0).answered == 5
+
+
+def test_a_few_messages_that_wait_for_the_model_do_not_make_a_service_slow() -> None:
+    meters = Meters(CollectorRegistry())
+
+    def seen() -> Pulse:
+        return pulse({"pid": 1, "uvms": [], "queue": {"held": 0}, "counters": {}, "metrics": meters.numbers()})
+
+    def answer(times: int, seconds: float) -> None:
+        for _ in range(times):
+            meters.reply("Reply", seconds)
+
+    start = seen()
+    answer(400, 0.005)
+    before = between(start, seen(), 60.0)
+    usual = seen()
+    answer(400, 0.005)
+    answer(20, 12.0)
+    assert worse(before, between(usual, seen(), 60.0)) == []
+    usual = seen()
+    answer(400, 0.05)
+    assert "messages take 50 ms" in worse(before, between(usual, seen(), 60.0))[0]
