@@ -12,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -87,7 +88,7 @@ class Proof:
         self._say("reading every record of the copy")
         self._tool("zeo_server.image", "verify", "--json", failing="the copy of the image cannot be read whole")
         self._say("starting a service on the copy")
-        service.start(self._copy, self._programs(), self._settled)
+        service.start(self._copy, self.programs(), self._settled)
         self._tool("uvm.awakening", "--json", "--wait", "60", failing="the image does not awaken")
         identity = msgspec.json.decode(
             self._tool("uvm.awakening.identity", failing="the image does not say who it is").out, type=ImageIdentity
@@ -100,6 +101,17 @@ class Proof:
         self._say("looking at every object and method")
         self._check()
         return identity
+
+    def programs(self) -> list[supervision.Program]:
+        """Those of the copy's service, in the background. The worker writes from a script, where the engine itself is not to write."""
+        script = self._copy.home.path / _SCRIPT
+        script.write_text(json.dumps({"default": PROOF_BODY}))
+        more = {} if self._engine else {"inference": ("--engine", "fake", "--script", str(script))}
+        return [
+            msgspec.structs.replace(program, command=("/usr/bin/env", "nice", "-n", "10", *program.command, *more.get(program.name, ())))
+            for program in supervision.programs(self._copy, self._interpreter)
+            if program.name in _PROGRAMS
+        ]
 
     def _check(self) -> None:
         done = self._run("uvm.awakening.rewind", "check")
@@ -142,17 +154,6 @@ class Proof:
                 ends.append(f"{program}: {(self._copy.home.logs / f'{program}.log').read_text(errors='replace')[-1000:]}")
         return "\n".join([*ends, done.log])
 
-    def _programs(self) -> list[supervision.Program]:
-        """Those of the copy's service, in the background. The worker writes from a script, where the engine itself is not to write."""
-        script = self._copy.home.path / _SCRIPT
-        script.write_text(json.dumps({"default": PROOF_BODY}))
-        more = {} if self._engine else {"inference": ("--engine", "fake", "--script", str(script))}
-        return [
-            msgspec.structs.replace(program, command=("/usr/bin/env", "nice", "-n", "10", *program.command, *more.get(program.name, ())))
-            for program in supervision.programs(self._copy, self._interpreter)
-            if program.name in _PROGRAMS
-        ]
-
     def _modules(self, changes: list[DistributionChange]) -> list[str]:
         """What the changed distributions can be imported by. BAT OS itself is what the rest of the proof is about."""
         prefix = Path(self._interpreter.python).parent.parent
@@ -163,8 +164,19 @@ class Proof:
         with suppress(ServiceError):
             service.stop(self._copy)
         home = self._copy.home
+        _end_orphans(home.path)
         for directory in (home.path, home.run, home.scratch):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_orphans(home: Path) -> None:
+    """Kill what still runs for that home: a supervisord that was killed leaves its programs behind."""
+    mark = b"BATOS_HOME=" + os.fsencode(home)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def top_modules(packages: Path, names: set[str]) -> set[str]:

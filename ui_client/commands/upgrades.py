@@ -239,7 +239,7 @@ def _upgrade(configuration: Configuration, number: int) -> UpgradeProcess:
 
 def _row(configuration: Configuration, process: UpgradeProcess) -> dict[str, Any]:
     wish, current = process.wish, environment.in_force(configuration.home)
-    what = ", ".join(f"{each.name} {each.version}" for each in wish.requirements) if wish else ""
+    what = ", ".join(each.replace("==", " ") for each in process.wished)
     if wish and wish.back_to is not None:
         what = f"back to {wish.back_to}"
     return {
@@ -248,7 +248,7 @@ def _row(configuration: Configuration, process: UpgradeProcess) -> dict[str, Any
         "stage": process.stage,
         "what": what + (" (dry run)" if wish and wish.dry_run else ""),
         "why": "; ".join(process.why),
-        "asked_by": wish.asked_by if wish else "",
+        "asked_by": process.asked_by,
         "in_force": process.number == (current.upgrade if current else 0),
         "kept": process.number in candidate.made(configuration),
     }
