@@ -36,6 +36,9 @@ _PROGRAMS: Final = ("image", "bridge", "inference", "uvm-1")
 _SCRIPT: Final = "proof.json"
 _FICLONE: Final = 0x40049409
 _LEFT_S: Final = 5.0
+_LOOK_S: Final = 0.2
+_DOWN: Final = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
+"""States of a program that ended although nobody asked it to."""
 PROOF_BODY: Final = "    return self.proofPrice * 2"
 """What a script answers to whatever it is asked: the body of the method that `ui_client.proving` misses."""
 _ALONE: Final = {
@@ -94,6 +97,8 @@ class Proof:
             self._tool("uvm.awakening.identity", failing="the image does not say who it is").out, type=ImageIdentity
         )
         writes = self._real.settings.upgrade.proof_writes
+        if writes:
+            self._await_worker()
         self._say(f"sending messages{', with one that nothing understands' if writes else ''}")
         for line in self._messages(expected).splitlines():
             self._say(line)
@@ -112,6 +117,16 @@ class Proof:
             for program in supervision.programs(self._copy, self._interpreter)
             if program.name in _PROGRAMS
         ]
+
+    def _await_worker(self) -> None:
+        """Wait until the worker listens: a miss would wait for one that never comes as long as it may. Raises CandidateFailed."""
+        socket = Path(self._copy.inference_endpoint.removeprefix("ipc://"))
+        while not socket.exists():
+            states = {status.name: status for status in service.statuses(self._copy)}
+            if states["inference"].state in _DOWN or time.monotonic() > self._ends:
+                why = f"the inference worker does not start: {states['inference'].state}"
+                raise CandidateFailed(f"a missing method was not written: {why}", self._log(ToolRun(None, "", "")))
+            time.sleep(_LOOK_S)
 
     def _check(self) -> None:
         done = self._run("uvm.awakening.rewind", "check")

@@ -72,13 +72,14 @@ def main() -> int:
     parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="instead: N upgrades in a row, with kill -9 at random moments")
     parser.add_argument("--seed", type=int, default=1, help="of the soak: the same seed draws the same upgrades and kills")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of the soak: begin no other upgrade after so long; 0: all of them")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         ship = Ship(Path(temporary), soak.PROBATION_S if options.soak else options.probation)
         try:
             with ship.running:
                 if options.soak:
-                    return 1 if soak.run(ship, options.soak, options.seed, options.clients) else 0
+                    return 1 if soak.run(ship, options.soak, options.seed, options.clients, options.minutes) else 0
                 chosen = [case for case in cases(ship, options.real) if options.only in case.name]
                 return 1 if run(ship, chosen, options.clients, steps=options.steps) else 0
         finally:

@@ -131,13 +131,15 @@ class Striker:
         return {}
 
 
-def run(ship: Ship, count: int, seed: int, clients: int) -> int:
-    """All of it; how much went wrong."""
+def run(ship: Ship, count: int, seed: int, clients: int, minutes: float = 0.0) -> int:
+    """All of it, or what begins within so many minutes; how much went wrong."""
     say, wrong, chance = sys.stdout.write, 0, random.Random(~seed)
     ends, struck = Counter[str](), Counter[str]()
     began = time.monotonic()
     with Traffic(ship.running, clients, patient=True) as traffic:
         for voyage in voyages(count, seed):
+            if minutes and time.monotonic() - began > minutes * 60:
+                break
             before = environment.prefix_in_force(ship.home)
             started = time.monotonic()
             process, met = _carry_out(ship, voyage, chance)
@@ -152,6 +154,7 @@ def run(ship: Ship, count: int, seed: int, clients: int) -> int:
             )
             sys.stdout.flush()
     lost, doubled = traffic.check()
+    count = ends.total()
     told = Counter(receipt["upgrade"] for receipt in ship.receipts(min(count, KEPT)))
     twice = [number for number, times in told.items() if times > 1]
     missing = [process.number for process in list(journal.every(ship.home))[-KEPT:] if process.number not in told]

@@ -43,6 +43,8 @@ def test_a_plank_is_replaced_under_load_and_nothing_is_lost(ship: Ship) -> None:
         assert after[program] == str(prefix / "bin" / "python")
     assert after["upgrader"] == before["upgrader"] and after["image"] == before["image"]
     assert environment.prefix_in_force(ship.home) == prefix
+    log = (journal.directory_of(ship.home, 1) / "log").read_text()
+    assert "with one that nothing understands" in log and "no method was written" not in log
     receipt = told["receipt"]
     assert receipt["changes"] == [f"{NAME} - → 1.0 {wheel_hash(ship.wheels['1.0'])}"]
     assert receipt["identity"]["before"] == receipt["identity"]["after"]
@@ -61,6 +63,7 @@ def test_what_an_environment_shares_costs_nothing(ship: Ship) -> None:
     [
         (PinnedDistribution(NAME, "2.0", ["sha256:" + "a" * 64]), "building", "pip refused it"),
         (PinnedDistribution(NAME, "3.0", []), "proving", "does not awaken"),
+        (PinnedDistribution(NAME, "8.0", []), "proving", "a missing method was not written"),
         (PinnedDistribution(NAME, "5.0", []), "probation", "ended"),
     ],
 )

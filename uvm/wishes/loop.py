@@ -14,7 +14,7 @@ import structlog
 
 from deploy import environment
 from deploy.upgrader import wheel_directory
-from deploy.wishes import WishDoor
+from deploy.wishes import ImageWish, WishDoor
 from uvm.image import views
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
@@ -73,7 +73,7 @@ class WishLoop:
             self._door.give(wanted)
         self._door.forget_others({wanted.id} if wanted is not None else set())
 
-    def _under_way(self) -> book.ImageWish | None:
+    def _under_way(self) -> ImageWish | None:
         upgrade = book.holder(self._image)
         wish = book.given(upgrade) if upgrade is not None else None
         try:
