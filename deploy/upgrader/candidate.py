@@ -226,6 +226,8 @@ def pip(prefix: Path, arguments: Sequence[str], ends: float) -> ToolRun:
 def _complaints(prefix: Path, ends: float) -> list[str]:
     """What `pip check` says is wrong in an environment; something may be before as well."""
     done = pip(prefix, ["check"], ends)
+    if done.status not in (0, 1):  # cut off: what it did not say is not well because of that
+        raise CandidateFailed(f"pip check ended with {done.status}", done.log)
     return [line for line in done.out.splitlines() if line and not line.startswith("No broken")]
 
 

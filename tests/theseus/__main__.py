@@ -10,6 +10,7 @@ processes, those of the proof, and pip, at moments that the seed draws (`tests.t
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -69,18 +70,20 @@ def main() -> int:
     parser.add_argument("--probation", type=float, default=25.0, help="seconds of probation")
     parser.add_argument("--real", nargs="*", default=["structlog", "pyzmq", "ZEO"], help="installed distributions to be replaced as well")
     parser.add_argument("--steps", action="store_true", help="print what each upgrade's log says as well")
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--only", nargs="*", default=[""], help="cases whose name has one of these in it")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="instead: N upgrades in a row, with kill -9 at random moments")
     parser.add_argument("--seed", type=int, default=1, help="of the soak: the same seed draws the same upgrades and kills")
     parser.add_argument("--minutes", type=float, default=0.0, help="of the soak: begin no other upgrade after so long; 0: all of them")
     options = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # however it was started: the service ends with it
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as temporary:
         ship = Ship(Path(temporary), soak.PROBATION_S if options.soak else options.probation)
         try:
             with ship.running:
                 if options.soak:
                     return 1 if soak.run(ship, options.soak, options.seed, options.clients, options.minutes) else 0
-                chosen = [case for case in cases(ship, options.real) if options.only in case.name]
+                chosen = [case for case in cases(ship, options.real) if any(each in case.name for each in options.only)]
                 return 1 if run(ship, chosen, options.clients, steps=options.steps) else 0
         finally:
             shutil.rmtree(candidate.directory(ship.configuration), ignore_errors=True)

@@ -19,8 +19,8 @@ SETTINGS = """
 [upgrade]
 wheels = "{wheels}"
 probation_s = {probation_s}
-switch_s = 60
-proof_s = 240
+switch_s = 120
+proof_s = 600
 """
 
 
@@ -55,7 +55,7 @@ class Ship:
         crash, well_since = self.home.path / CRASH, 0.0
         crash.unlink(missing_ok=True)
         instructions.put(self.home, wanted)
-        until = time.monotonic() + 500
+        until = time.monotonic() + 1500
         while time.monotonic() < until:
             process = journal.wished(self.home, wanted.id)
             if process is not None and process.settled:

@@ -29,11 +29,11 @@ from tests.theseus.traffic import Traffic
 from tests.theseus.wheel import NAME, wheel_hash
 
 PROBATION_S: Final = 4.0
-LONGEST_S: Final = 900.0
+LONGEST_S: Final = 1500.0
 """Of one upgrade, everything that strikes it included."""
 KEPT: Final = 100
 """Receipts that are looked at in the end, the newest."""
-WELL_S: Final = 90.0
+WELL_S: Final = 180.0
 """Within which everything must be at work again, from the environment in force, after an upgrade has ended."""
 
 Victim = Literal["upgrader", "pip", "proof", "process"]
