@@ -21,6 +21,7 @@ from deploy.upgrader.pulse import BridgeWatch
 
 _LOOK_S: Final = 0.3
 _STOP_S: Final = 60.0
+_SUPERVISOR: Final = b"supervisor.supervisord"
 
 
 class SwitchFailed(Exception):
@@ -147,11 +148,12 @@ def prefixes_in_use(configuration: Configuration) -> list[Path]:
 
 
 def running_from(pid: int) -> str:
-    """The Python that a process was started with; nothing for one that is not there."""
+    """The Python that a process was started with; nothing for one that is not there, or that supervisord has only forked."""
     if not pid:
         return ""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return "" if _SUPERVISOR in words else words[0].decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -21,6 +21,9 @@ wheels = "{wheels}"
 probation_s = {probation_s}
 switch_s = 120
 proof_s = 600
+
+[heartbeat]
+interval_s = 2
 """
 
 

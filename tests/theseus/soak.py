@@ -163,7 +163,8 @@ def run(ship: Ship, count: int, seed: int, clients: int, minutes: float = 0.0) -
     say(
         f"upgrades {count}: {', '.join(f'{times} {end}' for end, times in sorted(ends.items()))}; kills {struck.total()}: "
         f"{', '.join(f'{times} {what}' for what, times in sorted(struck.items()))}\n"
-        f"messages {len(waits)}, lost {lost}, doubled {doubled}, sent again after a refusal {traffic.refused()}; "
+        f"messages {len(waits)}, lost {lost}, doubled {doubled}, refused, and looked at {len(traffic.refusals())}: "
+        f"{', '.join(sorted({_kind(refusal) for refusal in traffic.refusals()}))}; "
         f"longest wait {waits[-1] if waits else 0.0:.2f} s; receipts missing {missing}, twice {twice}; "
         f"{(time.monotonic() - began) / 60:.0f} minutes; wrong {wrong}\n"
     )
@@ -248,6 +249,10 @@ def _of_home(home: Path) -> dict[str, int]:
             if process.environ().get("BATOS_HOME") == str(home):
                 there[f"proof's {' '.join(_words(process)[-1:])[-30:]}"] = process.pid
     return there
+
+
+def _kind(refusal: str) -> str:
+    return refusal.split(": ")[1][:40]
 
 
 def _words(process: psutil.Process) -> list[str]:

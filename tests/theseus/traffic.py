@@ -22,7 +22,7 @@ class NotingTool(threading.Thread):
         super().__init__(name=name, daemon=True)
         self._running = running
         self._patient = patient
-        self.refused = 0
+        self.refusals: list[str] = []
         self._stop_noting = threading.Event()
         self._pages: list[object] = []
         self.acknowledged: list[int] = []
@@ -48,7 +48,7 @@ class NotingTool(threading.Thread):
                     if not self._patient:
                         self.failure = f"{number}: {error}"
                         return
-                    self.refused += 1
+                    self.refusals.append(f"{number}: {error}"[:300])
                     length = self._looked(client, number)
                     if length is None:
                         continue
@@ -103,7 +103,8 @@ class Traffic:
 
     def check(self) -> tuple[int, int]:
         """How many acknowledged notes are lost, and how many stand twice; all are in order, and nobody was refused."""
-        assert not [tool.failure for tool in self.tools if tool.failure]
+        failures = [tool.failure for tool in self.tools if tool.failure]
+        assert not failures, failures
         lost = doubled = 0
         with self._running.client() as client:
             for tool in self.tools:
@@ -113,9 +114,9 @@ class Traffic:
                 doubled += len(noted) - len(set(noted))
         return lost, doubled
 
-    def refused(self) -> int:
-        """How often patient ones were refused."""
-        return sum(tool.refused for tool in self.tools)
+    def refusals(self) -> list[str]:
+        """What patient ones were answered instead of being carried out."""
+        return [refusal for tool in self.tools for refusal in tool.refusals]
 
     def waits(self, since: float = 0.0) -> list[float]:
         """How long messages waited that were sent after a moment, shortest first."""
