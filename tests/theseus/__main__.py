@@ -48,8 +48,8 @@ def run(ship: Ship, chosen: list[Case], clients: int, *, steps: bool = False) ->
         down = ", ".join(f"{plank.program} {plank.down_s:.2f}" for plank in process.planks) or "-"
         seconds = {name: round(taken, 1) for name, taken in process.receipt()["seconds"].items()}
         say(
-            f"{case.name}: {process.stage}; sent {len(waits)}, lost {lost}, doubled {doubled}, refused {len(traffic.refusals())}; longest wait {waits[-1]:.2f} s, "
-            f"p99 {(_p99(waits) - usual) * 1000:+.0f} ms; away (s): {down}; back after {process.service_s:.2f} s; "
+            f"{case.name}: {process.stage}; sent {len(waits)}, lost {lost}, doubled {doubled}, refused {len(traffic.refusals())}; "
+            f"longest wait {waits[-1]:.2f} s, p99 {(_p99(waits) - usual) * 1000:+.0f} ms; away (s): {down}; back after {process.service_s:.2f} s; "
             f"own {process.built.octets if process.built else 0:,} bytes; stages (s): {seconds}; {'; '.join(process.why)[:200]}\n"
         )
         log = journal.directory_of(ship.home, process.number) / "log"
