@@ -50,7 +50,8 @@ def run(ship: Ship, chosen: list[Case], clients: int, *, steps: bool = False) ->
         say(
             f"{case.name}: {process.stage}; sent {len(waits)}, lost {lost}, doubled {doubled}, refused {len(traffic.refusals())}; "
             f"longest wait {waits[-1]:.2f} s, p99 {(_p99(waits) - usual) * 1000:+.0f} ms; away (s): {down}; "
-            f"back after {process.service_s:.2f} s; own {process.built.octets if process.built else 0:,} bytes; stages (s): {seconds}; {'; '.join(process.why)[:200]}\n"
+            f"back after {process.service_s:.2f} s; own {process.built.octets if process.built else 0:,} bytes; "
+            f"stages (s): {seconds}; {'; '.join(process.why)[:200]}\n"
         )
         log = journal.directory_of(ship.home, process.number) / "log"
         say(log.read_text() if steps and log.exists() else "")
