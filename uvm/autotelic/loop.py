@@ -23,7 +23,7 @@ from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Composite, Sums, Windows
 from uvm.errors import ImageError
 from uvm.history import chronicle
-from uvm.image import model_registry, revocations, views
+from uvm.image import judgement, model_registry, revocations, views
 from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
@@ -193,8 +193,8 @@ class Loop:
         current.put("before", before)
         current.put("installed", int(time.time()))
         current.put("phase", "probation")
-        effect = (mind, "adapter", was, candidate, None)
-        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=[effect], facts=facts)
+        effects = [(mind, "adapter", was, candidate, None), *judgement.follow(image, mind)]
+        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
         log.info("an adapter was put into service", **facts)
 
     # --- probation ------------------------------------------------------------------------------------------------------
@@ -240,9 +240,9 @@ class Loop:
         revocations.revoke(image, author, judged, why, BY, left=left)
         current.put("phase", "ended")
         current.put("outcome", f"rolled back: {why}")
-        effect = (mind, "adapter", adapter, mind.own("adapter"), None)
+        effects = [(mind, "adapter", adapter, mind.own("adapter"), None), *judgement.follow(image, mind)]
         facts = {"order": current.own("id"), "done": "rolled back", "digest": digest, "why": why, "quarantined": len(judged)}
-        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=[effect], facts=facts)
+        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
         log.warning("an adapter was rolled back", **facts)
 
     # --- transactions -----------------------------------------------------------------------------------------------------
