@@ -26,7 +26,7 @@ REACHED: Final = 64
 """About as many objects, and as many values of a slot, are looked at for their names."""
 
 
-class Vocabulary(Struct, frozen=True):
+class DraftVocabulary(Struct, frozen=True):
     """Names. `slots` and `selectors` of the receiver; `new`: what it has not, and the selector speaks of; `fields`: of other objects."""
 
     slots: list[str]
@@ -35,18 +35,18 @@ class Vocabulary(Struct, frozen=True):
     fields: list[str]
 
 
-def vocabulary(image: Image, request: MethodRequest) -> Vocabulary:
+def vocabulary(image: Image, request: MethodRequest) -> DraftVocabulary:
     """The names for a message."""
     shown = _sayable(pair[0] for pair in request.reified["slots"])
     spoken = [name for name in candidate_slots(request.selector) if name not in shown]
     try:
         receiver = image.at(Reference(request.receiver))
     except ImageError:
-        return Vocabulary(shown, list(EVERYBODYS), spoken, [])
+        return DraftVocabulary(shown, list(EVERYBODYS), spoken, [])
     values = {name: receiver.lookup(name) for name in spoken if name != request.selector}
     methods = [name for name, value in values.items() if is_method(value)]
     inherited = [name for name, value in values.items() if value is not ABSENT and name not in methods]
-    return Vocabulary(
+    return DraftVocabulary(
         slots=[*shown, *inherited],
         selectors=list(dict.fromkeys([*_sayable(_selectors(receiver, request)), *methods])),
         new=[name for name in spoken if values.get(name, ABSENT) is ABSENT],

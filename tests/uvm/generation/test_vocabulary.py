@@ -6,7 +6,7 @@ import pytest
 
 from tests.uvm.houses import BuildHouse, House
 from uvm.generation.request import MethodRequest
-from uvm.generation.vocabulary import Vocabulary, vocabulary
+from uvm.generation.vocabulary import DraftVocabulary, vocabulary
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def born_with(house: House) -> set[str]:
     return set(house.send(made(house), "slotNames"))
 
 
-def of(house: House, target: Any, selector: str, *args: Any) -> Vocabulary:
+def of(house: House, target: Any, selector: str, *args: Any) -> DraftVocabulary:
     """The vocabulary for a message that the object does not understand."""
     (request,) = house.bench.run(house.bench.delivery(target, selector, *args))
     assert isinstance(request, MethodRequest), request
