@@ -32,9 +32,7 @@ _T = TypeVar("_T", bound=Struct)
 
 
 class TaughtPair(Struct, frozen=True):
-    """A prompt with the body that should follow, whose (`principal`), and where it is from: `origin`, a method's or a lesson's
-    reference.
-    """
+    """A prompt with the body that should follow, whose it is (`principal`), and its `origin`: a method's or a lesson's reference."""
 
     prompt: Annotated[str, Meta(max_length=LONGEST)]
     answer: Annotated[str, Meta(max_length=LONGEST)]
@@ -44,7 +42,8 @@ class TaughtPair(Struct, frozen=True):
 
 class Order(Struct, frozen=True):
     """What to train. `base`: the model's digest; `start`: the adapter to go on from, empty: fresh ones. `words` and `values` describe the
-    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting."""
+    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting.
+    """
 
     id: Id
     seed: Annotated[int, Meta(ge=0, le=2**31)]
@@ -60,9 +59,7 @@ class Order(Struct, frozen=True):
 
 
 class Exam(Struct, frozen=True):
-    """Held-out tasks of an order: drawn with a seed that the forge does not get, so many of each slice, and people's own that were set
-    aside.
-    """
+    """Held-out tasks of an order: so many of each slice, drawn with a seed that the forge does not get; and people's own, set aside."""
 
     id: Id
     seed: Annotated[int, Meta(ge=0, le=2**62)]
@@ -73,9 +70,7 @@ class Exam(Struct, frozen=True):
 
 
 class SliceCounts(Struct, frozen=True):
-    """Candidate against current adapter on the same tasks of one slice: right of both, of the candidate alone, of the current one alone,
-    of none.
-    """
+    """Candidate against current adapter on the same tasks of a slice: right of both, of the candidate, of the current one, of none."""
 
     both: int = 0
     gained: int = 0

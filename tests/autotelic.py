@@ -1,10 +1,9 @@
 """The whole loop on a real service with the real model: `python -m tests.autotelic`, which is `make autotelic`. Hours of two cores.
 
 A throwaway image whose heartbeat beats every few seconds and whose policy trains. For each of some gaps it is sent messages that belong
-together, until the loop
-has ordered an adapter, had it examined, and judged it; then the verdict is printed with what was gained and lost, wall time, and
-processor time. After the last gap it beats on
-for a few rounds without a new one. Exit status 0: every gap was closed and no slice was accepted as worse.
+together, until the loop has ordered an adapter, had it examined, and judged it; then the verdict is printed with what was gained and lost,
+wall time, and processor time. After the last gap it beats on for two minutes without a new one. Exit status 0: every gap was closed and no
+slice was accepted as worse.
 """
 
 import argparse

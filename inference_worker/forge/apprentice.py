@@ -1,9 +1,8 @@
 """Trains one order: `python -m inference_worker.forge.apprentice HOME ID`, a child of the forge's process, one thread.
 
 It is at the lowest priority, has no network, and sees of the home the models, the adapters and its own directory: not the image, and not
-the
-examiner's tasks. Every `EVERY` steps a checkpoint is written whole: whoever kills it, it goes on from there, and ends with the same bytes,
-since a step depends on nothing but the weights, the optimizer and its number. The step itself is `train`'s.
+the examiner's tasks. Every `EVERY` steps a checkpoint is written whole: whoever kills it, it goes on from there, and ends with the same
+bytes, since a step depends on nothing but the weights, the optimizer and its number. The step itself is `train`'s.
 """
 
 import json

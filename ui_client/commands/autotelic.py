@@ -128,9 +128,7 @@ def lineage(
     selector: Annotated[str, typer.Argument(help="Of an object: the method whose lineage is asked for.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Where an adapter, or a method that it wrote, comes from, and what came of it: order, gap, data, messages, methods, what they
-    wrote.
-    """
+    """Where an adapter, or a method that it wrote, comes from, and what came of it: order, gap, data, messages, methods."""
     with answering(as_json), connect() as client:
         answer: dict[str, Any] = {}
         digest = word

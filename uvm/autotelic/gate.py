@@ -25,9 +25,7 @@ Fate = Literal["accepted", "refused", "quarantined"]
 
 
 class Pairs(Struct, frozen=True):
-    """Two adapters on the same tasks: how many both, only the candidate (`gained`), only the current one (`lost`), and neither did
-    right.
-    """
+    """Two adapters on the same tasks: how many both did right, only the candidate (`gained`), only the current one (`lost`), neither."""
 
     both: int = 0
     gained: int = 0

@@ -1,20 +1,15 @@
 """What the loop keeps in the image, and reads out of it. Called by the heartbeat's one thread, within a transaction.
 
 Layout: the named, primordial object `autotelic_obj` with the slots `policy` (`uvm.autotelic.policy`; messages replace it), `series` (an
-object
-with a slot for each grain, each an object whose slot `rows` holds them, so that a beat writes one small record), `last` (the newest
-measurement and decision),
-`mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each), `cancel` (the id of an order that a message does not want
-any more), and `forge` (whether a forge runs with the service, `uvm.autotelic.switches`).
+object with a slot for each grain, each an object whose slot `rows` holds them, so that a beat writes one small record), `last` (the
+newest measurement and decision), `mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each), `cancel` (the id of an order
+that a message does not want any more), and `forge` (whether a forge runs with the service, `uvm.autotelic.switches`).
 
 A gap has the slots of `uvm.autotelic.inquiry.CapabilityGap`, its evidence as ids of chronicle entries. A round is one way through the
-loop: `order`
-and
-`exam` (JSON, handed to the forge again after a crash), `gap` (an object, or nil where people asked), `phase` (`forging`, `probation` or
-`ended`), `given` and
-`installed` (seconds since the epoch), `cpu_s`, `report`, `verdict`, `outcome`, `digest` of the adapter, and `before`, the adapter that it
-replaced, or nil.
-Everything is read by type and never trusted: policy may put anything into these slots.
+loop: `order` and `exam` (JSON, handed to the forge again after a crash), `gap` (an object, or nil where people asked), `phase` (`forging`,
+`probation` or `ended`), `given` and `installed` (seconds since the epoch), `cpu_s`, `report`, `verdict`, `outcome`, `digest` of the
+adapter, and `before`, the adapter that it replaced, or nil. Everything is read by type and never trusted: policy may put anything into
+these slots.
 """
 
 from collections.abc import Iterator

@@ -22,9 +22,8 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     Dissonance begins where the metric is below `stagnant` for `beats` measurements in a row, and ends only where it is above `lively`.
     `misses`: so many messages with evidence of one gap are worth an inquiry. Budgets: processor seconds a day, orders a day, seconds
     between two. `quiet_from` to `quiet_until`: hours (UTC) in which nothing begins; the same: none. `weights`: of selectors, personas,
-    tokens, growth. `margin`: what a candidate must at least gain on its gap; `epsilon`: what it may lose on any other slice.
-    `alpha`: how likely chance alone may show
-    the gain on the gap. `probation`: judged methods after which an adapter is no longer on trial.
+    tokens, growth. `margin`: what a candidate must at least gain on its gap; `epsilon`: what it may lose on any other slice. `alpha`: how
+    likely chance alone may show the gain on the gap. `probation`: judged methods after which an adapter is no longer on trial.
     """
 
     enabled: bool = False
