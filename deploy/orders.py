@@ -5,7 +5,7 @@ neither imports the other. Every file appears whole (written beside, synced, ren
 
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
-    work/ID/, in forge         the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
+    work/ID/, in forge         the forge's own: checkpoint, how training went (`course.json`), the candidate's directory `adapter`
     forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
@@ -23,6 +23,7 @@ from deploy.home import Home
 
 Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+COURSE: Final = "course.json"
 LONGEST: Final = 20_000
 """Characters of a lesson's prompt, and of its answer."""
 _MOST_BYTES: Final = 16_000_000
@@ -42,7 +43,8 @@ class TaughtPair(Struct, frozen=True):
 
 class Order(Struct, frozen=True):
     """What to train. `base`: the model's digest; `start`: the adapter to go on from, empty: fresh ones. `words` and `values` describe the
-    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting.
+    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting. `distance`: how
+    far from the parent training may go, nats a token; 0: no bound.
     """
 
     id: Id
@@ -55,6 +57,7 @@ class Order(Struct, frozen=True):
     words: Annotated[list[str], Meta(max_length=16)] = []
     values: Annotated[list[str], Meta(max_length=16)] = []
     replay: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    distance: Annotated[float, Meta(ge=0, le=100)] = 0.0
     lessons: Annotated[list[TaughtPair], Meta(max_length=1024)] = []
 
 
@@ -78,8 +81,19 @@ class SliceCounts(Struct, frozen=True):
     neither: int = 0
 
 
+class Course(Struct, frozen=True):
+    """How training went: the loss of every step, the distance to the parent at each checkpoint (nats a token), and why it was stopped
+    before its last step, if it was.
+    """
+
+    losses: list[float] = []
+    distances: list[float] = []
+    stopped: str = ""
+
+
 class OrderReport(Struct, frozen=True):
-    """How far an order is. `detail`: why it failed. `loss`: of the newest 10 steps. `cpu_s`: processor seconds so far.
+    """How far an order is. `detail`: why it failed, or was stopped before its last step. `loss`: of the newest 10 steps. `distance`: from
+    the parent, nats a token; nil: not measured yet. `cpu_s`: processor seconds so far.
 
     Of a trained one: `items` (kind of origin → how many), `dropped` (why → how many), `data` (digest of all items), `origins` of people's
     lessons that were learned, `slices`, `gap` (which of them is the gap's), planted tasks, and the candidate's `manifest`.
@@ -90,6 +104,7 @@ class OrderReport(Struct, frozen=True):
     step: int = 0
     steps: int = 0
     loss: float = 0.0
+    distance: float | None = None
     cpu_s: float = 0.0
     detail: str = ""
     items: dict[str, int] = {}
@@ -165,12 +180,9 @@ class Spool:
                 if left.stem not in kept:
                     shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
-    def losses(self, order: str) -> list[float]:
-        """The loss of every step up to the newest checkpoint."""
-        try:
-            return msgspec.json.decode((self.work(order) / "losses.json").read_bytes(), type=list[float])
-        except (OSError, msgspec.DecodeError):
-            return []
+    def course(self, order: str) -> Course:
+        """How training has gone, up to the newest checkpoint."""
+        return read(self.work(order) / COURSE, Course) or Course()
 
     def state(self) -> ForgeState:
         return read(self.path / "state.json", ForgeState) or ForgeState()

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import settings
-from deploy.orders import OrderReport, Spool
+from deploy.orders import Course, OrderReport, Spool
 from ui_client import report, values
 from ui_client.client.client import Client
 from ui_client.commands import models
@@ -100,7 +100,7 @@ def show(order: Id, as_json: Json = False) -> None:
     """Everything about one order: the gap, its data, the loss curve, what was measured, and the verdict."""
     with answering(as_json), connect() as client:
         row = found(client, order)
-        row["losses"] = losses(row["id"])
+        row["losses"], row["distances"] = (went := course(row["id"])).losses, went.distances
         if as_json:
             report.result(row)
             return
@@ -192,6 +192,7 @@ def told(client: Client, reference: Any) -> dict[str, Any]:
             "step": progress.step,
             "steps": progress.steps,
             "loss": progress.loss,
+            "distance": progress.distance,
             "cpu_s": progress.cpu_s,
         }
     return row
@@ -205,9 +206,9 @@ def found(client: Client, order: str) -> dict[str, Any]:
     raise Failure("NoSuchOrder", f"there is no order {order!r}", "`batos forge list` shows those that there are")
 
 
-def losses(order: str) -> list[float]:
-    """The loss of every step so far, where the forge's directory is on this host."""
-    return Spool(settings.load().home).losses(order)
+def course(order: str) -> Course:
+    """How training has gone so far, where the forge's directory is on this host."""
+    return Spool(settings.load().home).course(order)
 
 
 def told_of(row: dict[str, Any]) -> list[str]:
@@ -232,6 +233,9 @@ def told_of(row: dict[str, Any]) -> list[str]:
     if row.get("losses"):
         curve = row["losses"]
         lines.append(f"loss: {curve[0]:.3f} at first, {min(curve):.3f} at best, {curve[-1]:.3f} after {len(curve)} steps")
+    if progress.get("distance") is not None:
+        stopped = f"; {progress['detail']}" if progress.get("detail") else ""
+        lines.append(f"distance to the parent: {progress['distance']:.3f} nats a token{stopped}")
     return lines
 
 

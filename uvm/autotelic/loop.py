@@ -110,6 +110,7 @@ class Loop:
             steps=rule.steps,
             words=list(gap.words) if gap is not None else [],
             values=list(gap.values) if gap is not None else [],
+            distance=rule.distance if start else 0.0,  # the base model has never written a method: who begins there may go far
             lessons=sorted_out.taught,
         )
         exam = Exam(order.id, secrets.randbits(62), max(rule.tasks, gap.tasks if gap else 0), order.words, order.values, sorted_out.held)

@@ -84,7 +84,7 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
     apprentice.torch.set_num_threads(1)
     reports: list[OrderReport] = []
     apprentice.learn(order, model, None, tmp_path / "whole", reports.append)
-    assert [report.step for report in reports] == [2, 4] and reports[0].loss > 0
+    assert [report.step for report in reports] == [2, 4, 5] and reports[0].loss > 0
 
     class Killed(Exception):
         pass
@@ -107,7 +107,35 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
         tmp_path / "whole/adapter/adapter_model.safetensors"
     ).read_bytes()
     apprentice.torch.set_num_threads(threads)
-    assert json.loads((tmp_path / "killed/adapter/training.json").read_text())["data_sha256"] == ended.data
+    notes = json.loads((tmp_path / "killed/adapter/training.json").read_text())
+    assert notes["data_sha256"] == ended.data and notes["distance"] == ended.distance == reports[2].distance
+    assert apprentice.learn(order, model, None, tmp_path / "killed", reports.append).distance == ended.distance
+
+
+def test_training_ends_within_the_bound_on_the_distance_to_the_parent_though_it_is_killed_there(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apprentice, "EVERY", 1)
+    order = msgspec.structs.replace(ORDER, steps=4, rate=0.01)
+    reports: list[OrderReport] = []
+    free = apprentice.learn(order, model, None, tmp_path / "free", reports.append)
+    first, *_, last = (report.distance for report in reports)
+    assert first is not None and last is not None and 0 < first < last == free.distance and free.step == 4 and not free.detail
+
+    bound = (first + last) / 2
+    bounded = msgspec.structs.replace(order, distance=bound)
+    reports.clear()
+    ended = apprentice.learn(bounded, model, None, tmp_path / "bound", reports.append)
+    assert ended.state == "examining" and 1 <= ended.step < 4 and ended.distance is not None and ended.distance <= bound
+    assert f"stopped after {ended.step} steps" in ended.detail and f"{bound:g} are allowed" in ended.detail
+    adapter = tmp_path / "bound/adapter/adapter_model.safetensors"
+    written = adapter.read_bytes()
+    adapter.parent.rename(tmp_path / "bound/elsewhere")  # as if it had been killed before the adapter was written
+    again = apprentice.learn(bounded, model, None, tmp_path / "bound", reports.append)
+    assert (again.step, again.distance, again.detail) == (ended.step, ended.distance, ended.detail) and adapter.read_bytes() == written
+
+    never = apprentice.learn(msgspec.structs.replace(order, distance=first / 2), model, None, tmp_path / "never", reports.append)
+    assert never.state == "failed" and "stopped after 0 steps" in never.detail and not (tmp_path / "never/adapter").exists()
 
 
 def test_the_exam_counts_pairs_and_people_s_own_examples() -> None:

@@ -81,4 +81,5 @@ def test_an_order_is_trained_examined_and_reported_though_everything_is_killed_o
     assert {"seen", "composed", "refused"} <= set(ended.slices)
     manifest = msgspec.convert(ended.manifest, Manifest)
     assert manifest.base == spool.orders()[0].base and {file.path for file in manifest.files} >= {"adapter_model.safetensors"}
-    assert len(spool.losses(ORDER.id)) == 30
+    course = spool.course(ORDER.id)
+    assert len(course.losses) == 30 and len(course.distances) == 3 and course.distances[-1] == ended.distance
