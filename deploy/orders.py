@@ -9,6 +9,7 @@ neither imports the other. Every file appears whole (written beside, synced, ren
     forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
+    examiner/ID.answers        what both adapters answered to them (`ExamAnswers`), closed to it as well
 """
 
 import os
@@ -70,6 +71,45 @@ class Exam(Struct, frozen=True):
     words: list[str] = []
     values: list[str] = []
     lessons: list[TaughtPair] = []
+
+
+class ExamDraft(Struct, frozen=True):
+    """What one adapter wrote for a held-out task, and what that does on the task's values and on fresh ones.
+
+    `logprob` is the mean of a token (nats), `least` that of the least likely one. `error`: the type of what it ends in on the task's
+    values; `Declined`, or `unfit` for what is not in the language. `result`: of which type it answers there, by example: true, a number, a
+    text, an empty list, or nil. `failed`: the share of the fresh values on which it ends in an error, `steady`: it does the same on all of
+    them.
+    """
+
+    source: str
+    right: bool
+    logprob: float = 0.0
+    least: float = 0.0
+    error: str = ""
+    changed: bool = False
+    result: bool | int | float | str | list[Any] | None = None
+    failed: float = 0.0
+    steady: bool = False
+
+
+class ExamAnswer(Struct, frozen=True):
+    """A held-out task, as a message shows it, with what the adapter in force and the candidate wrote."""
+
+    slice: str
+    selector: str
+    slots: dict[str, str]
+    parameters: list[str]
+    examples: int
+    current: ExamDraft
+    candidate: ExamDraft
+
+
+class ExamAnswers(Struct, frozen=True):
+    """All that was answered to the drawn tasks of an exam."""
+
+    id: Id
+    answers: list[ExamAnswer]
 
 
 class SliceCounts(Struct, frozen=True):
@@ -163,6 +203,12 @@ class Spool:
 
     def exam(self, order: str) -> Exam | None:
         return read(self.exams / f"{order}.json", Exam)
+
+    def answers(self, order: str) -> ExamAnswers | None:
+        return read(self.exams / f"{order}.answers", ExamAnswers)
+
+    def answer(self, answers: ExamAnswers) -> None:
+        write(self.exams / f"{answers.id}.answers", answers)
 
     def report(self, order: str) -> OrderReport | None:
         return read(self.path / "reports" / f"{order}.json", OrderReport)

@@ -42,7 +42,7 @@ class Yardstick:
                 (parent.exp() * (parent - _said(model, example))).sum(dim=-1)
                 for parent, example in zip(self._parent, self._examples, strict=True)
             ]
-            return max(0.0, torch.cat(apart).mean().item())
+            return max(0.0, float(torch.cat(apart).mean()))
 
 
 def _said(model: Any, example: TrainingExample) -> Tensor:

@@ -33,7 +33,7 @@ interval_s = 1
 [forge]
 process = true
 """
-LENIENT = {"enabled": True, "rest_s": 0, "steps": 2, "tasks": 3, "margin": 0, "alpha": 1, "epsilon": 0.5}
+LENIENT = {"enabled": True, "rest_s": 0, "steps": 2, "tasks": 3, "margin": 0, "alpha": 1, "epsilon": 0.5, "shadow": 0}
 """A policy that trains for two steps, and whose gate lets a candidate pass that gains nothing."""
 
 pytestmark = pytest.mark.timeout(2 * _LONGEST_S)

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from uvm.autotelic import gate
+from uvm.autotelic.paired import tasks_needed
 
 MOST: Final = 500
 """Pieces of evidence that one inquiry looks at, the newest."""
@@ -105,7 +105,7 @@ def gap(evidence: Sequence[Evidence], least: float, margin: float) -> Capability
     chosen = tuple(word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:WORDS])
     common = tuple(sorted(value for value, count in values.items() if count * 2 >= len(group)))
     return CapabilityGap(
-        " ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), gate.tasks_needed(max(margin, 0.02)), margin
+        " ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), tasks_needed(max(margin, 0.02)), margin
     )
 
 

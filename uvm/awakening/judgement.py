@@ -13,36 +13,19 @@ risk; 2, where none does. `fitted` says on what.
 import hashlib
 import json
 from importlib.resources import files
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta, Struct
 
+from uvm.generation.hindsight import DecisionNumbers
 from uvm.objects import UvmObject
 
 SLOT: Final = "judgement"
 _SHIPPED: Final = files("inference_worker") / "shipped" / "covenant" / "decision.json"
 
-Kind = Literal["without", "with"]
 
-
-class ShippedJudgement(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShippedJudgement(DecisionNumbers, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The file, checked."""
-
-    bias: float
-    weights: dict[str, float]
-    means: dict[str, float]
-    calibration: dict[Kind, tuple[float, float]]
-    thresholds: dict[Kind, list[tuple[Annotated[float, Meta(gt=0, le=1)], Annotated[float, Meta(ge=0, le=2)]]]]
-    fitted: dict[str, Any] = {}
-
-    def __post_init__(self) -> None:
-        if set(self.weights) != set(self.means):
-            raise ValueError("each weight has a mean, and each mean a weight")
-        for kind in ("without", "with"):
-            rows = self.thresholds.get(kind, [])
-            if kind not in self.calibration or not rows or rows != sorted(rows, key=lambda row: row[0]):
-                raise ValueError(f"calibration and thresholds {kind} examples are there, these by rising risk")
 
 
 def shipped() -> dict[str, Any]:
@@ -53,6 +36,16 @@ def shipped() -> dict[str, Any]:
         raise RuntimeError(f"{_SHIPPED} cannot be used: {error}") from error
     plain: dict[str, Any] = json.loads(json.dumps(content))  # tuples are lists in a slot
     return {**plain, "digest": digest(plain)}
+
+
+def in_force(mind: UvmObject) -> DecisionNumbers:
+    """The numbers that an image judges with; the shipped ones, where a message has put something there that they cannot be read from."""
+    for content in (mind.own(SLOT), shipped()):
+        try:
+            return msgspec.convert(content, DecisionNumbers)
+        except msgspec.ValidationError:
+            continue
+    raise RuntimeError(f"{_SHIPPED} cannot be used")
 
 
 def digest(content: dict[str, Any]) -> str:

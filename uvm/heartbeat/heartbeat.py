@@ -20,14 +20,16 @@ import zmq
 from prometheus_client import Gauge
 
 from deploy import logs, metrics, profiles
-from deploy.orders import Spool
+from deploy.orders import ExamAnswers, Spool
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import Manifest
+from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
 from uvm.autotelic.windows import Structure, Sums
-from uvm.awakening import importer
+from uvm.awakening import importer, judgement
 from uvm.errors import ImageError
+from uvm.generation import hindsight
 from uvm.heartbeat.announcer import Announcer
 from uvm.history import chronicle
 from uvm.image import clock as image_time
@@ -85,7 +87,7 @@ class Heartbeat:
         publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
         spool, forge_runs = Spool(configuration.home), configuration.settings.forge.process
-        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, forge_runs=forge_runs)
+        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, self._stated, forge_runs=forge_runs)
         self._structure = Structure()
         self._beaten = time.monotonic()
         self._count_at = 0.0
@@ -136,6 +138,11 @@ class Heartbeat:
                 importer.bring_in(self._image, self._configuration, manifest, sources, lambda step, detail, done: None)
         finally:
             self._image.writer = writer  # the import wrote in its own name
+
+    def _stated(self, answers: ExamAnswers) -> list[StatedPair]:
+        """What the image's decision, as it is in force, states of what was written in an exam."""
+        numbers = judgement.in_force(self._image.named("pLLM_obj"))
+        return hindsight.stated(answers, numbers, self._configuration.settings.uvm.risk)
 
     def _take(self) -> int:
         fence = self._image.root["fence"]
