@@ -106,7 +106,7 @@ class ExamAnswer(Struct, frozen=True):
 
 
 class ExamAnswers(Struct, frozen=True):
-    """All that was answered to the drawn tasks of an exam."""
+    """What was answered to the drawn tasks of an exam, to some hundreds of each slice at most."""
 
     id: Id
     answers: list[ExamAnswer]

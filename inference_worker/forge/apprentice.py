@@ -137,7 +137,7 @@ def _resume(checkpoint: Path, weights: dict[str, Any], optimizer: torch.optim.Op
         for name, parameter in weights.items():
             parameter.copy_(kept["weights"][name])
     optimizer.load_state_dict(kept["optimizer"])
-    return Course(list(kept["losses"]), list(kept["distances"]))
+    return Course(list(kept["losses"]), list(kept.get("distances", [])))  # an earlier version measured none
 
 
 def _keep(checkpoint: Path, weights: dict[str, Any], optimizer: torch.optim.Optimizer, course: Course) -> None:

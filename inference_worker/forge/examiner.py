@@ -32,6 +32,8 @@ from inference_worker.forge.judge import DraftConduct, Judge, JudgedDraft, grade
 
 PLANTED: Final = 40
 """Canary tasks of an exam."""
+TOLD: Final = 500
+"""Tasks of each slice whose answers are handed on, for calibration: some 10 MB at most."""
 _FEWEST: Final = 10
 """Drawn tasks of the gap below which it is measured on people's own."""
 
@@ -93,7 +95,7 @@ def compared(exam: Exam, current: Writer, candidate: Writer) -> ExamComparison:
     drawn = {name: tasks for name, tasks in questions(exam).items() if tasks}
     drafts = {name: (_written(tasks, current), _written(tasks, candidate)) for name, tasks in drawn.items()}
     slices = {name: _pairs(*([draft.right for draft in each] for each in both)) for name, both in drafts.items()}
-    answers = [answer for name, tasks in drawn.items() for answer in map(partial(_answer, name), tasks, *drafts[name])]
+    answers = [answer for name, tasks in drawn.items() for answer in map(partial(_answer, name), tasks[:TOLD], *drafts[name])]
     if exam.lessons:
         slices["people"] = _pairs(_held(exam.lessons, current), _held(exam.lessons, candidate))
     gap = "gap" if len(drawn.get("gap", [])) >= _FEWEST or not exam.lessons else "people"

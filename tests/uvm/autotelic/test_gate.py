@@ -96,20 +96,20 @@ def test_a_verdict_states_its_power_and_what_was_believed() -> None:
     assert int(few.rpartition("power of ")[2].rstrip("%")) < 50 < int(reasons[0].rpartition("power of ")[2].rstrip("%"))
 
 
-def _stated(bias: float, right: float, seed: int) -> list[StatedDraft]:
-    """Drafts of which so many are right, and of which it is stated so much too much."""
+def _stated(bias: float, seed: int) -> list[StatedDraft]:
+    """Drafts of which so much too much is stated."""
     rng, drafts = Random(seed), []
     for _ in range(600):
         confidence = rng.uniform(0.3, 0.9)
-        true = rng.random() < min(1.0, confidence + right)
-        stated = min(1.0, confidence + bias)
+        true = rng.random() < confidence
+        stated = min(1.0, max(0.0, confidence + bias))
         drafts.append(StatedDraft(stated, stated >= 0.85, stated >= 0.5, true))
     return drafts
 
 
 @pytest.mark.parametrize(("bias", "kept"), [(0.0, True), (0.25, False), (-0.3, False)])
 def test_calibration_is_kept_or_it_is_seen_that_it_is_not(bias: float, kept: bool) -> None:
-    pairs = [StatedPair("seen", *both) for both in zip(_stated(0, 0, 1), _stated(bias, 0, 2), strict=True)]
+    pairs = [StatedPair("seen", *both) for both in zip(_stated(0, 1), _stated(bias, 2), strict=True)]
     figures = measured(pairs)
     assert (figures.worse <= 0.08) is kept and figures == measured(pairs)
     assert figures.worse > figures.after - figures.before
