@@ -3,7 +3,8 @@
 Prints the median and 99th percentile of a client that asks for one slot at a time, alone and beside each flood, and the ratio of the latter
 to its fair share: with k connections active, a k-th of the service, so k times the 99th percentile alone. The floods run on the same
 processors, so what they take outside the service is in the figures too. The process of the bridge has to stay the same.
-All of them are the same principal, which is the harder case: between principals there is another level of turns.
+The floods are one principal. The client is once that one too, and once another one, with a key, over TCP: between principals there is
+another level of turns, and its fair share is a half.
 
 `an echo beside it` is the floor: a process that answers each message as it comes, asked by the same client beside the same flood. What it
 waits for is the processors of this machine, and no service on it could answer sooner.
@@ -26,8 +27,9 @@ import zmq
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.messages import awaken
-from deploy import service, supervision
-from deploy.settings import load
+from deploy import keys, service, supervision
+from deploy.keys import ClientKey, PrincipalRecord
+from deploy.settings import Configuration, load
 from ui_client import Client
 from uvm.protocol import Send, encode
 
@@ -113,18 +115,30 @@ def at_work(client: Client, seconds: float, pids: list[int]) -> float:
     return sorted(times)[len(times) * 99 // 100]
 
 
+def let_in(configuration: Configuration, directory: Path) -> Client:
+    """A client that is another principal than the owner of the home: it has a key, and comes over TCP."""
+    server, _ = keys.server_pair(configuration.home, zmq.curve_keypair)
+    public, secret = (key.decode() for key in zmq.curve_keypair())
+    keys.write(configuration.home, "other", PrincipalRecord(keys.rights_of("read,send"), public))
+    file = directory / "other.key"
+    keys.write_private(file, ClientKey(public, secret, server.decode()))
+    return Client(configuration=load({**os.environ, "BATOS_BRIDGE_KEY": str(file)}, directory), connect_timeout=60)
+
+
 def main() -> None:
     """Print the table."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
     with tempfile.TemporaryDirectory() as name:
-        environment = {"BATOS_HOME": f"{name}/var", "BATOS_METRICS_BASE_PORT": "0"}
+        with zmq.Context() as context, context.socket(zmq.REP) as probe:
+            port = probe.bind_to_random_port("tcp://127.0.0.1")
+        environment = {"BATOS_HOME": f"{name}/var", "BATOS_METRICS_BASE_PORT": "0", "BATOS_BRIDGE_ENDPOINT": f"tcp://127.0.0.1:{port}"}
         os.environ.update(environment)
         configuration = load()
         needed = ("image", "bridge", "uvm-1", "uvm-2")
         service.start(configuration, [program for program in supervision.programs(configuration) if program.name in needed])
         try:
             awaken(configuration, environment)
-            with Client(configuration=configuration, connect_timeout=60) as client:
+            with Client(configuration.bridge_socket, configuration, connect_timeout=60) as client:
                 for uvm in ("uvm-1", "uvm-2"):
                     client.send("genesis_obj", "name", via=uvm, deadline=60)
                 spinner: Any = client.send("genesis_obj", "clone")
@@ -147,7 +161,7 @@ def main() -> None:
             floor = f"ipc://{name}/echo.sock"
             echoing = processes.Process(target=echo, args=(floor,), daemon=True)
             echoing.start()
-            with Client(configuration=configuration) as client:
+            with Client(configuration.bridge_socket, configuration) as client, let_in(configuration, Path(name)) as other:
                 status = client.status()
                 bridge = status["pid"]
                 median, alone, count = waits(client, seconds)
@@ -155,19 +169,28 @@ def main() -> None:
                 pids = [os.getpid(), bridge]  # on the way of every message; of the UVMs, which one is not known
                 print(f"{'  an echo alone':<40} {'':17} p99 {echoed(floor, seconds):8.2f} ms", flush=True)
                 print(f"{'alone, at work':<40} {'':17} p99 {at_work(client, seconds, pids):8.2f} ms", flush=True)
+                median, other_alone, count = waits(other, seconds)
+                print(
+                    f"{'another principal, alone':<40} median {median:7.2f} ms   p99 {other_alone:8.2f} ms   (1.0)   {count} answers",
+                    flush=True,
+                )
                 for label, (connections, flying, frame) in floods.items():
                     stop = processes.Event()
-                    flooding = processes.Process(target=flood, args=(configuration.bridge_endpoint, connections, flying, frame, stop))
+                    flooding = processes.Process(target=flood, args=(configuration.bridge_socket, connections, flying, frame, stop))
                     flooding.start()
                     while client.status()["queue"]["held"] < connections // 2:
                         time.sleep(0.1)
                     median, p99, count = waits(client, seconds)
+                    other_median, other_p99, other_count = waits(other, seconds)
                     working = at_work(client, seconds, pids)
                     floor_p99 = echoed(floor, seconds)
                     stop.set()
                     flooding.join()
                     ratios = f"{p99 / alone:.1f} × alone, {p99 / alone / (connections + 1):.2f} × fair share"
                     print(f"{label:<40} median {median:7.2f} ms   p99 {p99:8.2f} ms   {ratios}   {count} answers", flush=True)
+                    shares = f"{other_p99 / other_alone:.1f} × alone, {other_p99 / other_alone / 2:.2f} × fair share"
+                    row = f"{'  another principal':<40} median {other_median:7.2f} ms   p99 {other_p99:8.2f} ms"
+                    print(f"{row}   {shares}   {other_count} answers", flush=True)
                     print(f"{'  at work':<40} {'':17} p99 {working:8.2f} ms", flush=True)
                     print(f"{'  an echo beside it':<40} {'':17} p99 {floor_p99:8.2f} ms", flush=True)
                     deadline = time.monotonic() + 120

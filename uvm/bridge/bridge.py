@@ -51,8 +51,9 @@ FAREWELL_S = 3.0
 
 POLL_MS = 100
 ROUND = 512
-UVMS_ROUND = 64
-"""Most messages read from one socket before the others get their turn; what UVMs said is answered at the end of theirs."""
+UVMS_ROUND, UVMS_BRIEF_ROUND = 64, 8
+"""Most messages read from one socket before the others get their turn; what UVMs said is answered at the end of theirs. Turns are
+brief while somebody asks one quick thing after the other."""
 
 _NO_RIGHTS: frozenset[Right] = frozenset()
 """Of a principal that was removed while its message waited."""
@@ -133,14 +134,15 @@ class Bridge:
         self._lock.close()
 
     def _round(self, wait_ms: int) -> None:
-        ready = dict(self._poller.poll(wait_ms))
+        ready = dict(self._poller.poll(0 if self._tools.waiting else wait_ms))
+        brief = self._dispatch.apart(time.monotonic())
         if self._uvms in ready:
-            self._read_uvms()
+            self._read_uvms(UVMS_BRIEF_ROUND if brief else UVMS_ROUND)
             self._carry_out()
         if self._principals.socket in ready:
             self._principals.answer()
-        if self._tools.socket in ready:
-            self._tools.read(self._on_request)
+        if self._tools.socket in ready or self._tools.waiting:
+            self._tools.read(self._on_request, brief)
             self._carry_out()
         if self._events in ready:
             self._read_events()
@@ -156,8 +158,8 @@ class Bridge:
         self._carry_out()
         self._meters.queue(self._dispatch.held())
 
-    def _read_uvms(self) -> None:
-        for _ in range(UVMS_ROUND):
+    def _read_uvms(self, most: int) -> None:
+        for _ in range(most):
             try:
                 identity = self._uvms.recv(NOBLOCK)
             except zmq.Again:

@@ -132,6 +132,10 @@ class Dispatch:
         """Is this UVM on the list?"""
         return uvm in self._uvms
 
+    def apart(self, now: float) -> bool:
+        """Does somebody who is no crowd ask one quick thing after the other? Then everybody else's turns are brief."""
+        return self._shares.apart(now)
+
     def held(self) -> int:
         """Messages without an answer."""
         return len(self._backlog.messages)

@@ -8,6 +8,7 @@ cycle of them is left behind.
 import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -43,15 +44,23 @@ class Lane(Struct, eq=False, gc=False):
     filed: "Source | None" = None
 
 
+class Kind(Enum):
+    """Of what kind a message is: dear, or could be; one of many that its sender has under way; neither."""
+
+    HEAVY = "heavy"
+    BULK = "bulk"
+    LONE = "lone"
+
+
 class Demand(Struct, frozen=True, gc=False):
-    """What a message is expected to be: its cost in processor seconds, whether it is `heavy`, and whether that is known, `proven`."""
+    """What a message is expected to be: its cost in processor seconds, its kind, and whether that is known, `proven`."""
 
     cost: float
-    heavy: bool
+    kind: Kind
     proven: bool
 
 
-_NOTHING = Demand(0.0, False, True)
+_NOTHING = Demand(0.0, Kind.LONE, True)
 
 
 class QueuedRequest(Struct, eq=False, gc=False):
@@ -113,7 +122,7 @@ class Uvm(Struct, eq=False):
         """A message of its deliveries runs (+1), or does not any longer (-1)."""
         self.running += sign
         demand = message.demand
-        self.heavy += sign * demand.heavy
+        self.heavy += sign * (demand.kind is Kind.HEAVY)
         self.unproven += sign * (not demand.proven)
         self.load = self.load + sign * demand.cost if self.running else 0.0
 

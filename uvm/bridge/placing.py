@@ -5,6 +5,7 @@ A UVM runs its messages one after the other and cannot be interrupted, so whatev
 * What a UVM has at a time is bounded by its expected cost, and not by number alone.
 * A heavy message, one of a connection whose messages were dear lately, or that could be, as nobody knows: one at a time on a UVM, and
   only where another UVM is free of such. So where there are several UVMs, one of them has light messages only.
+* While somebody asks one quick thing after the other, what is one of many that its sender has under way (`bulk`) leaves one UVM free.
 * Nothing new goes to a UVM that is stuck in something long, and nothing light behind what is heavy, where there is another UVM.
 """
 
@@ -12,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
-from uvm.bridge.lanes import Backlog, Demand, Lane, QueuedRequest, Uvm
+from uvm.bridge.lanes import Backlog, Demand, Kind, Lane, QueuedRequest, Uvm
 from uvm.bridge.shares import Shares, Source
 
 WINDOW_S = 0.006
@@ -37,14 +38,19 @@ class Placement:
         self._window = window
         self._shares = shares
         self._contended = shares.contended(now)
-        self._now = now
+        # Kept for who asks little, if somebody does, and there is one to spare.
+        light = [uvm for uvm in self._usable if not uvm.heavy] if shares.apart(now) else []
+        self._free_of_bulk = max(light, key=lambda uvm: uvm.name) if len(light) > 1 else None
 
-    def open(self) -> set[bool]:
-        """The kinds of messages, heavy or not, that some UVM could take."""
+    def open(self) -> set[Kind]:
+        """The kinds of messages that some UVM could take."""
         room = [uvm for uvm in self._usable if uvm.running < self._window]
-        if not room:
-            return set()
-        return {False, True} if any(not uvm.heavy for uvm in room) and self._leaves_light_uvm() else {False}
+        kinds = {Kind.LONE} if room else set()
+        if any(uvm is not self._free_of_bulk for uvm in room):
+            kinds.add(Kind.BULK)
+        if any(not uvm.heavy for uvm in room) and self._leaves_light_uvm():
+            kinds.add(Kind.HEAVY)
+        return kinds
 
     def full(self, demand: Demand) -> bool:
         """Can no UVM take such a message, whichever it may go to? Then nobody of its kind goes before it."""
@@ -55,17 +61,20 @@ class Placement:
         if self._shares.crowded(source):
             return None
         able = [uvm for uvm in uvms if uvm in self._usable and self._takes(uvm, demand)]
-        if demand.heavy:
+        if demand.kind is Kind.HEAVY:
             # Always the same ones, so that the others stay as they are.
             return min(able, key=lambda uvm: (uvm.running, uvm.name), default=None)
-        return min(able, key=lambda uvm: (uvm.heavy, uvm.running, len(uvm.deliveries), uvm.name), default=None)
+        kept = self._free_of_bulk
+        return min(able, key=lambda uvm: (uvm.heavy, uvm is not kept, uvm.running, len(uvm.deliveries), uvm.name), default=None)
 
     def _takes(self, uvm: Uvm, demand: Demand) -> bool:
         if uvm.running >= self._window or (uvm.unproven >= UNPROVEN and not demand.proven):
             return False
-        if demand.heavy:
+        if demand.kind is Kind.HEAVY:
             return not uvm.heavy and self._leaves_light_uvm()
         if uvm.heavy and len(self._uvms) > 1:
+            return False
+        if demand.kind is Kind.BULK and uvm is self._free_of_bulk:
             return False
         return not uvm.running or uvm.load + demand.cost <= (WINDOW_S if self._contended else ALONE_S)
 
@@ -124,14 +133,14 @@ class Assigner:
         """Give what waits for a turn, as long as some UVM can take it."""
         skipped: list[Source] = []
         placement = Placement(self._uvms.values(), self._window, self._backlog.shares, now)
-        full: set[bool] = set()
+        full: set[Kind] = set()
         kinds = placement.open()
         while kinds and self._backlog.shares.waiting and (source := self._backlog.shares.next(kinds, now)) is not None:
             chosen = self._place(source, placement)
             if chosen is None:
                 skipped.append(source)
                 if placement.full(least := source.demand(0, now)):
-                    full.add(least.heavy)
+                    full.add(least.kind)
                     kinds = kinds - full
                 continue
             lane, uvm, demand = chosen

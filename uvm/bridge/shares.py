@@ -6,7 +6,6 @@ clock of the latest turn: nobody saves turns up, and nobody pays later for what 
 """
 
 import heapq
-import math
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, TypeVar
@@ -15,74 +14,13 @@ from msgspec import Struct
 
 from deploy.settings import QuotaSettings
 from uvm.bridge.events import LaneKey
-from uvm.bridge.lanes import Demand, Lane, QueuedRequest
+from uvm.bridge.lanes import Demand, Kind, Lane, QueuedRequest
+from uvm.bridge.pace import ACTIVE_S, FEW, LEAST_S, PATIENT_S, PER_BYTE_S, QUICK_S, TRUSTED_AFTER, Costs, Pace
 from uvm.bridge.quotas import Rates
 from uvm.rights import Spent
 
-FIRST_S = 0.001
-"""What a message is expected to cost whose connection is not known, in processor seconds."""
-
-LEAST_S = 0.000_1
-PER_BYTE_S = 5e-9
-"""Least cost of a message, and the cost of carrying one byte of it; processor seconds."""
-
-LIGHT_S = 0.02
-"""A connection is light while its dearest message cost no more, less with each later message and with time."""
-
-QUICK_S = 0.003
-"""The same while somebody who waits for each answer sends messages that cost no more: behind one of LIGHT_S it would wait for many times
-its own. Who has many under way at once does not mind, and shares all UVMs."""
-
-PATIENT_S = 0.002
-"""A message that is expected to cost more is no quick question, even of who waits for each answer."""
-
-HALF_LIFE_S = 20.0
-FADES = 0.85
-"""What is left of the dearest cost after another message, and half of it after so many seconds: a cold first one says little."""
-
-TRUSTED_AFTER = 8
-"""After so many light first messages of a principal's connections, its next connection is expected to be light as well."""
-
 REMEMBERED = 4096
 """Connections of one principal whose costs are remembered."""
-
-ACTIVE_S = 1.0
-"""Who sent a message within so many seconds is active."""
-
-
-class Costs(Struct, eq=False):
-    """What messages have cost: `usual` follows them, `peak` remembers the dearest for a while; processor seconds."""
-
-    usual: float = FIRST_S
-    peak: float = 0.0
-    at: float = 0.0
-    seen: int = 0
-
-    def learn(self, cost: float, now: float, carried: float = 0.0) -> None:
-        """A message has cost so much, and `carried` besides for its size."""
-        self.peak = max(cost + carried, FADES * self._peak(now))
-        self.at = now
-        # Quick to see that messages became dear, slow to believe that they are cheap again.
-        self.usual = self.usual + (cost - self.usual) * (0.5 if cost > self.usual else 0.2) if self.seen else cost
-        self.seen += 1
-
-    def within(self, cost: float, now: float) -> bool:
-        """Has nothing cost more lately?"""
-        # A peak only fades, so that a low one need not be looked at as of now.
-        return self.peak <= cost or self._peak(now) <= cost
-
-    def _peak(self, now: float) -> float:
-        return self.peak * 0.5 ** ((now - self.at) / HALF_LIFE_S) if self.peak else 0.0
-
-
-class Pace(Struct, eq=False):
-    """What counts as light for everybody. `quick_at`: when a message of a quick connection that waits for each answer ended last."""
-
-    quick_at: float = -math.inf
-
-    def light_s(self, now: float) -> float:
-        """Most that a light connection's dearest message may cost."""
-        return QUICK_S if now - self.quick_at <= ACTIVE_S else LIGHT_S
 
 
 class Source(Struct, eq=False):
@@ -113,7 +51,16 @@ class Source(Struct, eq=False):
 
     def demand(self, size: int, now: float) -> Demand:
         """What a message of so many bytes is expected to be."""
-        return Demand(self.expected(size), self.heavy(now), self.proven)
+        return Demand(self.expected(size), self.kind(now), self.proven)
+
+    def kind(self, now: float) -> Kind:
+        """Of what kind its next message is."""
+        return Kind.HEAVY if self.heavy(now) else Kind.BULK if self.bulk(now) else Kind.LONE
+
+    def bulk(self, now: float) -> bool:
+        """Has it, or its principal beside others, many under way at once?"""
+        owner = self.principal
+        return self.held > FEW or (owner.busy > FEW and now - owner.pace.rivals_at <= ACTIVE_S)
 
     def heavy(self, now: float) -> bool:
         """Are its messages dear, or could they be? For a new connection its principal's other new ones speak."""
@@ -130,8 +77,9 @@ class Source(Struct, eq=False):
 
 class PrincipalShare(Struct, eq=False):
     """Somebody with connections. `newcomers`: what the first messages of its connections cost; `clock`: the clock of its latest turn.
+    `busy`: its connections that have messages here.
 
-    `turns`: its connections that wait, by whether they are heavy. An entry whose number is not its connection's `turn` is void.
+    `turns`: its connections that wait, by kind. An entry whose number is not its connection's `turn` is void.
     """
 
     name: str
@@ -140,9 +88,10 @@ class PrincipalShare(Struct, eq=False):
     pace: Pace
     newcomers: Costs
     sources: OrderedDict[bytes, Source]
-    turns: dict[bool, list[tuple[float, int, Source]]]
+    turns: dict[Kind, list[tuple[float, int, Source]]]
     waiting: int = 0
     held: int = 0
+    busy: int = 0
     assigned: int = 0
     bytes: int = 0
     used: float = 0.0
@@ -185,7 +134,7 @@ class Shares:
         """The connection that sends something just now."""
         owner = self.principals.get(name)
         if owner is None:
-            owner = PrincipalShare(name, quota, Rates(quota, now), self._pace, Costs(), OrderedDict(), {False: [], True: []})
+            owner = PrincipalShare(name, quota, Rates(quota, now), self._pace, Costs(), OrderedDict(), {kind: [] for kind in Kind})
             self.principals[name] = owner
         elif owner.quota is not quota:
             owner.quota = quota
@@ -196,6 +145,7 @@ class Shares:
             self._forget_oldest_source(owner)
         self._active[id(source)] = (now, source)
         self._active.move_to_end(id(source))
+        self._pace.sends(name, now)
         return source
 
     def contended(self, now: float) -> bool:
@@ -210,6 +160,10 @@ class Shares:
             else:
                 del self._active[key]
         return len(self._active) > 1
+
+    def apart(self, now: float) -> bool:
+        """Has somebody who is no crowd asked something quick lately, and somebody else sent something too? Then bulk leaves a UVM free."""
+        return now - self._pace.lone_at <= ACTIVE_S and self.contended(now)
 
     def hold(self, message: QueuedRequest) -> None:
         """A message is kept until its answer."""
@@ -242,6 +196,8 @@ class Shares:
         source.costs.learn(spent.cpu_s, now, carried)
         if source.held == 1 and source.costs.within(QUICK_S, now):
             self._pace.quick_at = now
+            if not source.bulk(now):
+                self._pace.lone_at = now
         source.principal.rates.spend(spent, now)
         self.charge(source, cost - message.demand.cost, now)
 
@@ -276,6 +232,7 @@ class Shares:
         owner = source.principal
         self.held += sign
         self.bytes += size
+        owner.busy += (source.held + sign > 0) - (source.held > 0)
         source.held += sign
         source.bytes += size
         owner.held += sign
@@ -321,14 +278,14 @@ class Shares:
         self._set_clocks(source, now)
         self.began(source, cost, now)
 
-    def next(self, kinds: Collection[bool], now: float) -> Source | None:
-        """Take the connection whose turn it is out of the queue. `kinds`: heavy ones, those that are not, or both."""
+    def next(self, kinds: Collection[Kind], now: float) -> Source | None:
+        """Take the connection whose turn it is out of the queue. `kinds`: those that some UVM could take."""
         best: tuple[float, str, float, int, Source] | None = None
         for owner in self.principals.values():
             if not owner.waiting or (best is not None and best[:2] < (owner.used, owner.name)):
                 continue
-            for heavy in kinds:
-                top = self._top(owner.turns[heavy], heavy, now)
+            for kind in kinds:
+                top = self._top(owner.turns[kind], kind, now)
                 if top is not None and (best is None or (owner.used, owner.name, *top[:2]) < best[:4]):
                     best = (owner.used, owner.name, *top)
         if best is None:
@@ -373,16 +330,16 @@ class Shares:
         self._serial += 1
         source.turn = self._serial
         owner = source.principal
-        turns = owner.turns[source.heavy(now)]
+        turns = owner.turns[source.kind(now)]
         heapq.heappush(turns, (source.used, source.turn, source))
         if len(turns) > 64 + 4 * owner.waiting:
             turns[:] = [entry for entry in turns if entry[2].turn == entry[1]]
             heapq.heapify(turns)
 
-    def _top(self, turns: list[tuple[float, int, Source]], heavy: bool, now: float) -> tuple[float, int, Source] | None:
+    def _top(self, turns: list[tuple[float, int, Source]], kind: Kind, now: float) -> tuple[float, int, Source] | None:
         while turns:
             _, turn, source = turns[0]
-            if source.turn == turn and source.heavy(now) == heavy:
+            if source.turn == turn and source.kind(now) is kind:
                 return turns[0]
             heapq.heappop(turns)
             if source.turn == turn:

@@ -23,8 +23,8 @@ from uvm.bridge.events import (
     UvmAlive,
     UvmReady,
 )
+from uvm.bridge.pace import LIGHT_S, QUICK_S
 from uvm.bridge.placing import ALONE_S, WINDOW_S
-from uvm.bridge.shares import LIGHT_S, QUICK_S
 from uvm.protocol import Busy
 from uvm.rights import Spent
 
@@ -222,3 +222,21 @@ def test_a_quick_question_does_not_wait_behind_messages_of_some_milliseconds() -
     alone = World([flood], uvms=2)
     alone.run(5.0)
     assert len(alone.waits["flood"]) > 1.9 * 5.0 / 0.006, "where nobody asks quick questions, all UVMs are used"
+
+
+@pytest.mark.parametrize(("principal", "connections"), [("p", 1), ("other", 64)])
+def test_who_asks_one_quick_thing_after_the_other_has_a_uvm_that_is_free_of_a_crowd(principal: str, connections: int) -> None:
+    flood = [Tool(f"flood-{n}", principal, cost=0.000_5, flying=64 // connections) for n in range(connections)]
+    victim = Tool("victim", "p", cost=0.000_5, flying=1, think=0.001, start=0.5)
+    world = World([*flood, victim], uvms=2)
+    world.run(5.0)
+    assert p99(world.waits["victim"][50:]) <= 2 * victim.cost, "its own, and what was there before it at most"
+    flooded = sum(len(world.waits[tool.name]) for tool in flood)
+    assert flooded > 0.9 * 4.5 / 0.000_5, "the crowd has the other one for itself"
+
+
+def test_a_crowd_has_all_uvms_where_nobody_else_asks_anything() -> None:
+    flood = Tool("flood", "p", cost=0.000_5, flying=64)
+    world = World([flood, Tool("visitor", "p", cost=0.000_5, flying=1, think=30.0, start=0.1)], uvms=2)
+    world.run(5.0)
+    assert len(world.waits["flood"]) > 1.9 * 3.9 / 0.000_5
