@@ -75,6 +75,13 @@ def test_too_few_tasks_are_no_pass_and_neither_is_an_exam_without_canaries_or_ot
     assert _judged(whole | {"seen": _asked(0.9, 0.9)}, planted=0).fate == "refused"
 
 
+def test_of_people_s_few_examples_no_more_may_be_lost_than_gained() -> None:
+    others = {"gap": _asked(0.3, 0.8), "seen": _asked(0.9, 0.9)}
+    for few, fate in ((Pairs(both=20), "accepted"), (Pairs(both=20, gained=1, lost=1), "accepted"), (Pairs(both=20, lost=1), "refused")):
+        assert _judged({**others, "people": few}).fate == fate
+    assert _judged({"gap": others["gap"], "people": Pairs(both=20)}).fate == "refused"  # and they alone are no other slice
+
+
 @pytest.mark.parametrize(
     ("figures", "because"),
     [
