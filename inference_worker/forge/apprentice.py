@@ -54,7 +54,7 @@ def learn(order: Order, model: Path, start: Path | None, work: Path, tell: Tell)
     recipe = Recipe(seed=order.seed, steps=order.steps, batch=order.batch, rate=order.rate, warmup=min(30, order.steps // 4))
     adapted, tokenizer = train.prepared(model, recipe, start)
     examples = [_encoded(item.prompt, item.body, tokenizer) for item in items.items]
-    yardstick = Yardstick(adapted, distance.held(order, tokenizer))
+    yardstick = Yardstick(adapted, distance.held(order, tokenizer), tokenizer.eos_token_id)
     course = _train(
         adapted,
         tokenizer,

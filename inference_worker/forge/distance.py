@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from deploy.orders import Order
-from inference_worker.forge import dataset
+from inference_worker.forge import dataset, train
 from inference_worker.forge.dataset import Tokenizer, TrainingExample
 
 PROMPTS: Final = 12
@@ -31,27 +31,25 @@ def held(order: Order, tokenizer: Tokenizer) -> list[TrainingExample]:
 class Yardstick:
     """What the parent says of held prompts. Made while the model's weights are the parent's."""
 
-    def __init__(self, parent: Any, examples: list[TrainingExample]) -> None:
+    def __init__(self, parent: Any, examples: list[TrainingExample], padding: int) -> None:
         self._examples = examples
-        self._parent = [_said(parent, example) for example in examples]
+        self._padding = padding
+        self._parent = self._said(parent)
 
     def distance(self, model: Any) -> float:
         """How far the model is from the parent by now, nats a token."""
         with torch.inference_mode():
-            apart = [
-                (parent.exp() * (parent - _said(model, example))).sum(dim=-1)
-                for parent, example in zip(self._parent, self._examples, strict=True)
-            ]
-            return max(0.0, float(torch.cat(apart).mean()))
+            apart = (self._parent.exp() * (self._parent - self._said(model))).sum(dim=-1)
+            return max(0.0, float(apart.mean()))
 
-
-def _said(model: Any, example: TrainingExample) -> Tensor:
-    """Log probabilities of the next token, at the positions of the answer."""
-    base, first, count = model.get_base_model(), len(example.prompt) - 1, len(example.answer)
-    used = min(POSITIONS, count)
-    places = [first + place * count // used for place in range(used)]
-    tokens = torch.tensor([example.prompt + example.answer])
-    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
-        hidden = base.model(input_ids=tokens, use_cache=False).last_hidden_state
-        logits = base.lm_head(hidden[0, places])
-    return torch.nn.functional.log_softmax(logits.float(), dim=-1)
+    def _said(self, model: Any) -> Tensor:
+        """Log probabilities of the next token, at some positions of each answer."""
+        places, begin = [], 0
+        for length in (len(example.answer) for example in self._examples):
+            used = min(POSITIONS, length)
+            places += [begin + place * length // used for place in range(used)]
+            begin += length
+        with torch.inference_mode():
+            parts = (train.collate(rows, self._padding) for rows in train.bearable(self._examples))
+            logits = torch.cat([train.answer_logits(model, tokens, targets) for tokens, targets in parts])
+            return torch.nn.functional.log_softmax(logits[places], dim=-1)
