@@ -80,18 +80,16 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=24, help="messages of each gap")
     parser.add_argument("--steps", type=int, default=120, help="of training")
     parser.add_argument("--tasks", type=int, default=340, help="held-out tasks of each slice")
-    parser.add_argument("--margin", type=float, default=0.1, help="what must be gained; a larger one is seen with fewer tasks than --tasks")
+    parser.add_argument("--margin", type=float, default=0.1, help="what must be gained; a larger one needs fewer tasks to be seen")
+    parser.add_argument("--misses", type=int, default=5, help="weight of the evidence that is worth an inquiry")
     parser.add_argument("--hours", type=float, default=3.0, help="longest wait for one gap's verdict")
     options = parser.parse_args()
     overlay = {"heartbeat.interval_s": 5, "forge.process": "true"}
     closed = 0
     with throwaway(settings.load(), overlay, Steps(report.err)) as own, connect(own) as client:
         policy = {"enabled": True, "beats": 2, "rest_s": 0, "orders_a_day": 99, "cpu_s_a_day": 1e6, "probation": 10}
-        policy |= {
-            "margin": options.margin,
-            "shadow": 5,
-            "shadow_s": 120,
-        }  # nobody sends anything new meanwhile: with too few messages it goes on
+        # Nobody sends anything new while a candidate is in its shadow: it goes on with too few messages.
+        policy |= {"margin": options.margin, "misses": options.misses, "shadow": 5, "shadow_s": 120}
         policy |= {"stagnant": 0.6, "lively": 0.7, "steps": options.steps, "tasks": options.tasks}
         client.send(autotelic.LOOP, "setSlot_value_", "policy", policy)
         for number, word in enumerate([*options.gaps, ""]):
