@@ -47,7 +47,7 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     alpha: Share = 0.05
     epsilon: Annotated[float, Meta(gt=0, le=0.5)] = 0.02
     calibration: Share = 0.05
-    distance: Annotated[float, Meta(ge=0, le=100)] = 0.5
+    distance: Annotated[float, Meta(ge=0, le=100)] = 0.2
     steps: Annotated[int, Meta(ge=1, le=10_000)] = 120
     tasks: Annotated[int, Meta(ge=1, le=2000)] = 340
     shadow: Annotated[int, Meta(ge=0, le=200)] = 20
