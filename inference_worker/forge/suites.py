@@ -1,8 +1,9 @@
 """Held-out tasks as suites for `batos eval`: `python -m inference_worker.forge.suites --seed N --tasks N --out DIR`.
 
 Writes one file a group, one task a line: `seen` (kinds of behaviour that training has, in words that it never had), `composed` (program
-shapes that training never had), `examples` (both of these, with two examples on other slot values) and `refused` (what nothing in the
-object answers). Each task is checked on three more sets of values. What JSON cannot hold, and objects with methods, are left out.
+shapes that training never had), `operations` (operations that it never had, of which there are few), `examples` (seen and composed ones,
+with two examples on other slot values) and `refused` (what nothing in the object answers). Each task is checked on three more sets of
+values. What JSON cannot hold, and objects with methods, are left out.
 The words and shapes are those of the test side, whatever the seed: no seed makes a suite that training has seen.
 """
 
@@ -17,6 +18,7 @@ from typing import Any, Final
 from inference_worker.forge.draw import Task, task
 from inference_worker.forge.families import FAMILIES, WEIGHTED
 from inference_worker.forge.standin import BodyOutcome, KnownMethod, StandIn, plain, replicate, same
+from inference_worker.forge.unheard import UNHEARD
 from inference_worker.forge.values import Slots
 
 CHECKS: Final = 3
@@ -27,9 +29,12 @@ _SEEN: Final = tuple(name for name in WEIGHTED if not name.startswith(("composed
 _COMPOSED: Final = ("composed.value", "composed.value", "composed.value", "composed.change")
 _REFUSED: Final = ("composed.declined", "declining.missing", "declining.beyond")
 
+_ALL: Final = {**FAMILIES, **UNHEARD}
+
 GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "seen": _SEEN,
     "composed": _COMPOSED,
+    "operations": tuple(UNHEARD),
     "examples": (*_SEEN[::3], *_COMPOSED * 16),
     "refused": _REFUSED,
 }
@@ -47,7 +52,7 @@ def suite(group: str, seed: int, count: int) -> Iterator[dict[str, Any]]:
     while written < count:
         name = rng.choice(GROUPS[group])
         try:
-            drawn = task(name, FAMILIES[name], rng.randrange(10**9), "test")
+            drawn = task(name, _ALL[name], rng.randrange(10**9), "test")
             if group in ("composed", "examples") and name.startswith("composed.") and "(" not in drawn.program.partition("(")[2]:
                 continue  # one operator over slots: training has it
             line = _line(drawn, rng, examples=group == "examples")

@@ -1,8 +1,6 @@
 """What a message is drafted with: voices (model and adapter of each persona) and the grammar of the answer. Inside a transaction."""
 
-import keyword
 from collections.abc import Callable
-from typing import Final
 
 from deploy.settings import UvmSettings
 from uvm.errors import ImageError
@@ -10,17 +8,13 @@ from uvm.generation.manner import Manner, manner_of
 from uvm.generation.questions import Commission, Voice
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
+from uvm.generation.vocabulary import vocabulary
 from uvm.image import prompts, revocations, views
 from uvm.image.authors import Author
 from uvm.image.image import Image
-from uvm.image.message_object import data_slots, is_method, parameters_of
-from uvm.image.methods import runs
-from uvm.language.grammar import candidate_slots
+from uvm.image.message_object import parameters_of
 from uvm.objects import UvmObject
 from uvm.protocol import Reference
-
-_EVERYBODYS: Final = ("clone", "slotNames")
-"""What a draft may send to any object, as long as it means what the kernel means by it."""
 
 Materialize = Callable[[UvmObject, str], None]
 """Makes the files of a `model` or an `adapter` available to the inference worker."""
@@ -42,13 +36,18 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
     voices = {persona: voice_of(image, owner._p_oid, materialize) for persona, owner in named.items()}
     covenants = {persona: prompts.in_force(image, owner).text for persona, owner in named.items()}
     manners = {persona: _manner(image, owner, settings) for persona, owner in named.items()}
-    slots = [pair[0] for pair in request.reified["slots"]]
-    selectors = _selectors(image, request)
-    slots = list(dict.fromkeys([*slots, *candidate_slots(request.selector)]))
-    slots = [name for name in slots if not keyword.iskeyword(name)]
-    selectors = [name for name in selectors if not keyword.iskeyword(name)]
-    parameters = parameters_of(request.positional, list(request.kwargs))
-    return Commission(voices, slots, selectors, parameters, request.covenant, covenants, manners)
+    names = vocabulary(image, request)
+    return Commission(
+        personas=voices,
+        slots=names.slots,
+        selectors=names.selectors,
+        parameters=parameters_of(request.positional, list(request.kwargs)),
+        covenant=request.covenant,
+        covenants=covenants,
+        manners=manners,
+        new=names.new,
+        fields=names.fields,
+    )
 
 
 def _manner(image: Image, persona: UvmObject, settings: UvmSettings) -> Manner:
@@ -81,16 +80,3 @@ def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:
         return Voice(thinks.digest)
     materialize(adapter, "adapter")
     return Voice(thinks.digest, speaks.digest, speaks.name)
-
-
-def _selectors(image: Image, request: MethodRequest) -> list[str]:
-    """What a draft may send to `self` besides reading slots: the methods of the receiver's own kind, and a few of every object's."""
-    try:
-        receiver = image.at(Reference(request.receiver))
-    except ImageError:
-        return list(_EVERYBODYS)
-    slots_of_receiver = data_slots(receiver)
-    own = [name for name in receiver.names() if name not in slots_of_receiver and name != request.selector and runs(receiver.own(name))]
-    # Where the receiver or its family calls something else so, a draft that sends it would get that.
-    everybodys = [name for name in _EVERYBODYS if name not in own and is_method(receiver.lookup(name))]
-    return [*own, *everybodys, *slots_of_receiver[24:]]

@@ -33,6 +33,7 @@ class Voice(Struct, frozen=True):
 class Commission(Struct, frozen=True):
     """Everything a message is drafted with: the voices of its personas, and what a draft may say after `self.`.
 
+    `new`: slots that the receiver has not, and that the selector speaks of; `fields`: what the objects have that it can reach.
     `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with,
     `manners`: how.
     """
@@ -44,6 +45,8 @@ class Commission(Struct, frozen=True):
     covenant: str = ""
     covenants: dict[str, str] = {}
     manners: dict[str, Manner] = {}
+    new: list[str] = []
+    fields: list[str] = []
 
     def prompt(self, persona: str, planned: str) -> str:
         """The planned prompt in a persona's own words: its first paragraph in the place of the one that all inherit.
@@ -65,12 +68,14 @@ class Commission(Struct, frozen=True):
         return own if talks else ""
 
     def grammar(self, persona: str, without: str = "") -> str:
-        """The grammar of a persona's answer, '' for none; `without` is a slot or selector that a draft must do without."""
+        """The grammar of a persona's answer, '' for none; `without` is a name that a draft must do without."""
         guidance = self.manner(persona).guidance
         if guidance == "none":
             return ""
-        slots, selectors = ([name for name in names if name != without] for names in (self.slots, self.selectors))
-        return grammar_for(slots, selectors, self.parameters, free=guidance == "free")
+        slots, selectors, new, fields = (
+            [name for name in names if name != without] for names in (self.slots, self.selectors, self.new, self.fields)
+        )
+        return grammar_for(slots, selectors, self.parameters, new=new, fields=fields, free=guidance == "free")
 
 
 class Asked(Protocol):

@@ -3,7 +3,8 @@
 A pure function; the text goes to the inference worker with the request (xgrammar's dialect, root rule `root`). A
 sentence is the body of a method, each line indented by four spaces, without a blank line at the end. Every sentence is
 Python; whether its local variables have values, and whatever else needs an eye on the whole, is the audit's to say.
-After `self.` come the receiver's slots and selectors alone, so that a draft cannot invent any.
+After `self.` come the receiver's slots and selectors alone, so that a draft cannot invent any; a slot that it has not yet can be written,
+and is read only where it is answered. After any other `.` come the names that the objects have which it can reach.
 """
 
 import keyword
@@ -44,30 +45,44 @@ _OPERATORS: Final = ("+", "-", "*", "/", "//", "%", "**")
 
 
 def grammar_for(
-    slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], depth: int = DEPTH, *, free: bool = False
+    slots: Sequence[str],
+    selectors: Sequence[str],
+    parameters: Sequence[str],
+    depth: int = DEPTH,
+    *,
+    new: Sequence[str] = (),
+    fields: Sequence[str] = (),
+    free: bool = False,
 ) -> str:
     """EBNF for the body of one method.
 
-    `slots` and `selectors` are what may follow `self.`, the latter with arguments; `parameters` are those of the
-    signature, without `self`. What is past `MOST_NAMES` and `LONGEST_NAME` is left out, so that an object with many slots makes no grammar
-    that takes long to compile. `free`: a local variable may have any short name in small letters; not every sentence is Python then,
-    since a word of Python's is such a name too. Raises ValueError for a name that is no identifier, or a depth outside 1 to 8.
+    `slots` and `selectors` are what may follow `self.`, the latter with arguments; `parameters` are those of the signature,
+    without `self`. `new`: slots that the receiver has not, and that the message speaks of: to be written, or asked for as a
+    message. `fields`: what the objects have that it can reach; without any, other objects may have any name of those here.
+    What is past `MOST_NAMES` and `LONGEST_NAME` is left out, so that an object with many slots makes no grammar that takes
+    long to compile. `free`: a local variable may have any short name in small letters; not every sentence is Python then,
+    since a word of Python's is such a name too. Raises ValueError for a name that is no identifier, or a depth outside 1 to
+    8.
     """
     if not 1 <= depth <= 8:
         raise ValueError(f"blocks {depth} deep; 1 to 8 are possible")
-    for name in (*slots, *selectors, *parameters):
+    for name in (*slots, *selectors, *parameters, *new, *fields):
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
             raise ValueError(f"{name!r} cannot stand in a method: a name is an identifier, no keyword, and does not begin with _")
-    slots, selectors = ([name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES] for names in (slots, selectors))
+    slots, selectors, new, fields = (
+        [name for name in names if len(name) <= LONGEST_NAME][:MOST_NAMES] for names in (slots, selectors, new, fields)
+    )
+    new = [name for name in new if name not in slots]
     parameters = parameters[:MOST_NAMES]
     rules = [
         "root ::= body1",
-        *_names(slots, selectors, parameters, free),
+        *_names(slots, selectors, parameters, new, free),
+        *_attributes(slots, selectors, new, fields),
         *_texts(),
-        *_expressions(),
+        *_expressions(bool(new)),
         *_formatted("_s", "inner_d"),
         *_formatted("_d", "inner_s"),
-        *_simple_statements(bool(slots)),
+        *_simple_statements(bool(slots), bool(new)),
     ]
     for level in range(1, depth + 1):
         for loop in ("", "_loop") if level > 1 else ("",):
@@ -86,18 +101,27 @@ def _either(texts: Iterable[str]) -> str:
     return " | ".join(f'"{text}"' for text in dict.fromkeys(texts))
 
 
-def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], free: bool) -> list[str]:
+def _names(slots: Sequence[str], selectors: Sequence[str], parameters: Sequence[str], new: Sequence[str], free: bool) -> list[str]:
     named = [*dict.fromkeys([*selectors, *COMMON_SELECTORS])]
     return [
         *([f"slot ::= {_either(slots)}"] if slots else []),
+        *([f"new ::= {_either(new)}"] if new else []),
         f"selector ::= {_either(named)}",
         f"local ::= {_ANY_NAME if free else _either(LOCALS)}",
         f"name ::= {'local' if free else _either(LOCALS)}" + (f" | {_either(parameters)}" if parameters else ""),
-        f"attribute ::= {_either([*LOCALS, *slots, *named])}",
         f"function ::= {_either(sorted(NAMES - {'decline'}))}",
         f"method ::= {_either(sorted({name for table in METHODS.values() for name in table} | set(named)))}",
         f"error ::= {_either(ERRORS)}",
     ]
+
+
+def _attributes(slots: Sequence[str], selectors: Sequence[str], new: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """What other objects are asked for. Where it is known what they have, a name that only the selector speaks of is a message to them."""
+    named = [*selectors, *COMMON_SELECTORS]
+    if not fields:
+        return [f"attribute ::= {_either([*LOCALS, *slots, *new, *named])}", 'reach ::= "." attribute ("(" arguments ")")?']
+    asked = f' | "." ({_either(new)}) "(" arguments ")"' if new else ""
+    return [f"attribute ::= {_either([*fields, *slots, *named])}", f'reach ::= "." attribute ("(" arguments ")")?{asked}']
 
 
 def _texts() -> list[str]:
@@ -118,7 +142,7 @@ def _texts() -> list[str]:
     ]
 
 
-def _expressions() -> list[str]:
+def _expressions(has_new: bool) -> list[str]:
     operators = _either([*(f" {symbol} " for symbol in _OPERATORS), *_OPERATORS, " | ", " & "])
     comparisons = _either(f" {symbol} " for symbol in ("==", "!=", "<", ">", "<=", ">=", "in", "not in", "is", "is not"))
     return [
@@ -130,13 +154,13 @@ def _expressions() -> list[str]:
         'signed ::= "-"? term',
         'term ::= number | "True" | "False" | "None" | "self" | primary trailer*',
         'primary ::= name | held | text | "f\'" piece_s* "\'" | "f\\"" piece_d* "\\"" | display | function "(" arguments ")"',
-        'held ::= "self." (selector "(" arguments ")" | slot_name)',
+        'held ::= "self." (selector "(" arguments ")" | slot_name' + (' | new "(" arguments ")"' if has_new else "") + ")",
         'display ::= "(" expression ("," | (", " expression)*) ")" | "()" | "[" (arguments_of_list) "]" | "{" (pairs | members)? "}"',
         'arguments_of_list ::= "" | expression walk | item (", " item)*',
         'pairs ::= expression ": " expression (walk | (", " expression ": " expression)*)',
         'members ::= expression (walk | (", " expression)*)',
         'item ::= "*"? sum | expression',
-        'trailer ::= "[" index "]" | "." method "(" arguments ")" | "." attribute ("(" arguments ")")?',
+        'trailer ::= "[" index "]" | "." method "(" arguments ")" | reach',
         'index ::= expression | expression? ":" expression? (":" expression?)?',
         'walk ::= (" for " targets " in " choice (" if " choice)?){1,2}',
         'arguments ::= "" | expression walk | item (", " item)* (", " named)? | named',
@@ -165,9 +189,11 @@ def _formatted(q: str, text: str) -> list[str]:
     ]
 
 
-def _simple_statements(has_slots: bool) -> list[str]:
+def _simple_statements(has_slots: bool, has_new: bool) -> list[str]:
     augmented = _either(f" {symbol}= " for symbol in (*_OPERATORS, "|", "&"))
     slot = ' | "self." slot' if has_slots else ""
+    new = ' | "self." new' if has_new else ""
+    answered = ' | "return self." new' if has_new else ""
     return [
         f"slot_name ::= {'slot' if has_slots else 'selector'}",
         'test ::= expression ":\\n"',
@@ -177,11 +203,13 @@ def _simple_statements(has_slots: bool) -> list[str]:
         'place ::= (name | held) trailer* "[" index_one "]"',
         "index_one ::= expression",
         f"target ::= local | place{slot}",
+        f"written ::= target{new}",
         'values ::= expression (", " expression)*',
         'said ::= "decline(" text ")" | "self." selector "(" arguments ")" | (name | held | text) trailer* "." method "(" arguments ")"'
         ' | name "." attribute "(" arguments ")"',
-        f'simple ::= target (", " target){{0,3}} " = " values | target ({augmented}) expression | "self._p_changed = True" | said'
-        ' | "return" (" " values)? | "raise " error ("(" expression? ")")? | "del " place | "assert " expression (", " text)? | "pass"',
+        f'simple ::= written (", " written){{0,3}} " = " values{answered} | target ({augmented}) expression'
+        ' | "self._p_changed = True" | said | "return" (" " values)? | "raise " error ("(" expression? ")")? | "del " place'
+        ' | "assert " expression (", " text)? | "pass"',
     ]
 
 

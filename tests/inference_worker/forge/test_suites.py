@@ -31,7 +31,7 @@ def test_a_group_is_a_suite_of_different_messages(written: Path, group: str) -> 
 
 
 def test_what_can_be_answered_is_checked_on_other_values_and_what_cannot_is_to_be_refused(written: Path) -> None:
-    answerable = [task for group in ("seen", "composed", "examples") for task in tasks(written, group)]
+    answerable = [task for group in ("seen", "composed", "operations", "examples") for task in tasks(written, group)]
     assert all(task.expect.answerable for task in answerable)
     assert sum(len(task.check) == suites.CHECKS for task in answerable) > 0.8 * len(answerable)
     assert all(task.expect.refused for task in tasks(written, "refused"))
