@@ -7,7 +7,10 @@ whether the router finds such a boundary from examples, not whether the boundary
 
 Held out are, separately, words (slots and selectors of the forge's test side, all families) and whole families (a fifth of each persona's,
 on words of the test side, the mean of `SPLITS` draws). `from its own drafts`: the router learns only from what the image would see: the
-persona asked by the installed rule is accepted if it has the label, and refused otherwise.
+drafts of a persona that the installed rule asks do if it has the label, and else they do not.
+
+At the end the router lives where its drafts fail at random: with personas that are equally good, and with one that is better. `entropy`:
+of whom is asked first, as a share of the largest possible one, over each of some intervals.
 """
 
 import importlib.util
@@ -16,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -31,7 +34,7 @@ from uvm.image.codex import PRIMORDIAL
 from uvm.image.message_object import SHOWN_SLOTS
 from uvm.objects import MergingVector, UvmObject
 from uvm.runtime import router
-from uvm.runtime.router import Facts, features, kind, learn, probabilities, ranked, weights
+from uvm.runtime.router import EXPLORATION, Facts, drawn, features, kind, learn, probabilities, ranked, weights
 
 PERSONAS = ("robin", "brick", "babs", "alfred")
 BABS = {
@@ -46,6 +49,8 @@ STREAM = 3000
 HELD_OUT = 2000
 CURVE = (30, 100, 300, 1000, 3000)
 SPLITS = 5
+INTERVAL = 300
+"""Messages of an interval."""
 
 Sample = tuple[Facts, str]
 
@@ -82,10 +87,11 @@ RULE = installed_rule()
 
 
 def taught(stream: Sequence[Sample]) -> UvmObject:
-    """A router that was told the label of each message."""
+    """A router that was told of each message whose drafts would do, and whose would not."""
     learner = router.new(PERSONAS)
     for facts, persona in stream:
         learn(learner, facts, [persona], True)
+        learn(learner, facts, [name for name in PERSONAS if name != persona], False)
     return learner
 
 
@@ -93,9 +99,30 @@ def lived(stream: Sequence[Sample]) -> UvmObject:
     """A router that saw only what became of the drafts of the personas that its image asked."""
     learner = router.new(PERSONAS)
     for facts, persona in stream:
-        personas = RULE(facts.selector, ranked(learner, facts))
-        learn(learner, facts, [persona] if persona in personas else personas, persona in personas)
+        personas = RULE(facts.selector, drawn(learner, facts))
+        if persona in personas:
+            learn(learner, facts, [persona], True)
+        if others := [name for name in personas if name != persona]:
+            learn(learner, facts, others, False)
     return learner
+
+
+def fallible(stream: Sequence[Sample], success: Mapping[str, float], exploration: float, seed: int) -> list[Counter[str]]:
+    """Whom a router asks first, interval by interval, whose personas' drafts do with these probabilities, whatever the message."""
+    learner, rng, intervals = router.new(list(success)), Random(seed), list[Counter[str]]()
+    for number, (facts, _) in enumerate(stream):
+        if number % INTERVAL == 0:
+            intervals.append(Counter())
+        first = RULE(facts.selector, drawn(learner, facts, exploration))[0]
+        intervals[-1][first] += 1
+        learn(learner, facts, [first], rng.random() < success[first])
+    return intervals
+
+
+def evenness(asked: Counter[str], personas: int) -> float:
+    """The entropy of whom was asked, as a share of the largest possible one."""
+    shares = [count / asked.total() for count in asked.values() if count]
+    return -sum(part * math.log(part) for part in shares) / math.log(personas)
 
 
 def accuracy(learner: UvmObject, samples: Sequence[Sample]) -> float:
@@ -110,7 +137,7 @@ def accuracy(learner: UvmObject, samples: Sequence[Sample]) -> float:
 
 def rule_accuracy(learner: UvmObject, samples: Sequence[Sample]) -> tuple[float, float, float]:
     """With the installed rule: how often the first persona asked is the label, how often one of them is, and how many are asked."""
-    choices = [(RULE(facts.selector, ranked(learner, facts)), persona) for facts, persona in samples]
+    choices = [(RULE(facts.selector, drawn(learner, facts)), persona) for facts, persona in samples]
     first = sum(personas[0] == persona for personas, persona in choices)
     among = sum(persona in personas for personas, persona in choices)
     return first / len(samples), among / len(samples), sum(len(personas) for personas, _ in choices) / len(samples)
@@ -156,8 +183,29 @@ def main() -> None:
     row("from its own drafts, unseen words", *(mean([accuracy(learner, words)]) for learner in grown))
     row("installed rule, one of those asked", *(mean([rule_accuracy(learner, words)[1]]) for learner in grown))
     print()
+    chance(stream)
+    print()
     cost(labelled, words)
     peer(stream, words)
+
+
+def chance(stream: Sequence[Sample]) -> None:
+    """Print whom the router asks where drafts fail at random."""
+    worlds = {
+        "all do 9 times of 10": dict.fromkeys(PERSONAS, 0.9),
+        "all always do": dict.fromkeys(PERSONAS, 1.0),
+        "babs 9 times of 10, the others 6": dict.fromkeys(PERSONAS, 0.6) | {"babs": 0.9},
+    }
+    row(f"intervals of {INTERVAL} messages", "entropy, least", "entropy, last", "babs, last", "babs, mean")
+    for name, success in worlds.items():
+        for exploration in (0.0, EXPLORATION):
+            runs = [fallible(stream, success, exploration, seed) for seed in range(SPLITS)]
+            # The first interval has the rule of words in it.
+            least = min(evenness(asked, len(success)) for asked in (asked for run in runs for asked in run[1:]))
+            last = sum(evenness(run[-1], len(success)) for run in runs) / SPLITS
+            babs = sum(run[-1]["babs"] / run[-1].total() for run in runs) / SPLITS
+            mean = sum(asked["babs"] / asked.total() for run in runs for asked in run) / sum(map(len, runs))
+            row(f"{name}; explores {exploration:g}", f"{least:.2f}", f"{last:.2f}", f"{babs:.0%}", f"{mean:.0%}")
 
 
 def unseen_families(split: int) -> tuple[UvmObject, UvmObject, list[Sample]]:

@@ -129,7 +129,9 @@ class UvmSettings(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["auto", "on", "off"],
         Meta(description="ask with the model's chat template, where it has one; auto: of larger models without an adapter"),
     ] = "auto"
-    depth: Annotated[int, Meta(ge=1, le=10, description="how deep a missing method may wait for another missing method")] = 3
+    depth: Annotated[
+        int, Meta(ge=1, le=10, description="how many missing methods may wait in a chain; 2: one and those that its drafts need")
+    ] = 2
     generation_deadline_s: Annotated[Seconds, Meta(description="longest a message waits for its method to be written, seconds")] = 300.0
     memory_mb: Annotated[Megabytes, Meta(description="address space of a UVM beyond what it has at its start, MB")] = 4096
 

@@ -4,6 +4,7 @@ What is shown is what `why_` answers: {selector, method, message}; any key of th
 out of the image.
 """
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,10 @@ _WORDS = {
     "declined": ("{:.0%} of the drafts say that the object does not know", 0.0),
 }
 """What a feature means in words, and the value with which it is not worth a line."""
+_SURPRISING, _LACKING = 0.3, 2.0
+"""Tens of nats above what is usual, and nats of an operation that is lacking, from which on they are worth a line."""
+_LAST_S = 253_402_300_800
+"""The end of the year 9999, seconds since the epoch."""
 
 
 def choices_of(message: object) -> list[Mapping[str, Any]]:
@@ -70,6 +75,9 @@ def _of_method(method: Mapping[str, Any], selector: str) -> Iterator[RenderableT
 def _of_refusal(message: Mapping[str, Any], refusal: Mapping[str, Any], target: str, selector: str) -> Iterator[RenderableType]:
     details = _map(refusal.get("details"))
     yield Text(values.showable(f"refused: {refusal.get('message')}"), style="red")
+    by = message.get("principal")
+    yield _line(f"sent by {by if isinstance(by, str) and by else 'the image itself'}{_at(message.get('ended'))}")
+    yield from _of_earlier(_list(message.get("earlier")))
     proof = {"prompt": _map(message.get("plan")).get("prompt"), "drafts": message.get("drafts"), "decision": details.get("decision")}
     yield from _of_drafts(proof, message.get("examples"))
     offered = choices_of(message)
@@ -80,6 +88,21 @@ def _of_refusal(message: Mapping[str, Any], refusal: Mapping[str, Any], target: 
         yield _line(f"batos send {target} {selector} … --example 1 says that the first of them is right")
     elif refusal.get("remedy"):
         yield _line(str(refusal["remedy"]))
+
+
+def _of_earlier(earlier: Sequence[object]) -> Iterator[RenderableType]:
+    """How it went before, by reason, where it was refused before."""
+    refused = [entry for entry in map(_map, earlier) if entry.get("stage") == "refused"]
+    if refused:
+        often = "once" if len(refused) == 1 else f"{len(refused)} times"
+        why = str(refused[0].get("why", ""))[:200]
+        yield _line(f"refused {often} before; the last time{_at(refused[0].get('ended'))}: {why}")
+
+
+def _at(seconds: object) -> str:
+    if not isinstance(seconds, int | float) or not 0 < seconds < _LAST_S:
+        return ""
+    return time.strftime(", %Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def _of_drafts(proof: Mapping[str, Any], examples: object) -> Iterator[RenderableType]:
@@ -136,7 +159,13 @@ def _of_decision(decision: Mapping[str, Any]) -> Iterator[RenderableType]:
     if isinstance(confidence, int | float):
         demand = f"; a risk of {risk:.0%} asks for {_threshold_text(threshold)}" if isinstance(risk, int | float) else ""
         yield _line(f"right with a probability of {confidence:.0%}{demand}")
-    for name, value in _map(decision.get("features")).items():
+    features = _map(decision.get("features"))
+    surprise, usual, lacking = (features.get(name) for name in ("surprise", "usual", "lacking"))
+    if isinstance(surprise, int | float) and isinstance(usual, int | float) and surprise > usual + _SURPRISING:
+        yield _line("  its operations are more surprising for such words than right ones mostly are")
+    if isinstance(lacking, int | float) and lacking >= _LACKING:
+        yield _line("  an operation that such words ask for is not in the body")
+    for name, value in features.items():
         text, silent = _WORDS.get(name, ("", 0.0))
         if text and isinstance(value, int | float) and value != silent:
             yield _line(f"  {text.format(value)}")

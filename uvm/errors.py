@@ -73,6 +73,10 @@ class BadPrompt(ImageError):
     """A text that no persona can be asked with, or a persona that is none; nothing changed."""
 
 
+class BadJudgement(ImageError):
+    """What came with an adapter, to judge its drafts with, cannot be used; nothing changed."""
+
+
 class PreviewGone(ImageError):
     """What is accepted was not shown for this message, or too long ago."""
 

@@ -33,6 +33,10 @@ class Method:
 Family = Callable[["Draw"], Method]
 
 
+class SlotTaken(ValueError):
+    """A family has given two slots one name, as the plural of one word is at times that of another."""
+
+
 class Draw:
     """The object and the message of one task, as far as they are drawn."""
 
@@ -67,9 +71,9 @@ class Draw:
         return many, noun
 
     def slot(self, name: str, maker: Maker) -> str:
-        """Add a slot. Raises ValueError when it exists."""
+        """Add a slot. Raises SlotTaken when it exists."""
         if name in self.slots:
-            raise ValueError(f"the slot {name} exists already")
+            raise SlotTaken(f"the slot {name} exists already")
         self.slots[name] = maker
         return name
 
@@ -145,11 +149,11 @@ class Task:
 
 
 def task(name: str, family: Family, seed: int, side: Side, detail_share: float = 0.0) -> Task:
-    """The task of a family for a seed: always the same one. Held-out ones are drawn again.
+    """The task of a family for a seed: always the same one. Held-out ones, and those whose words do not go together, are drawn again.
 
     `detail_share`: how many of the tasks have examples that also say what the object was before and what changed, or which error
     it ends in.
-    Raises ValueError when the family only makes held-out tasks.
+    Raises ValueError when the family makes no others.
     """
     return drawn(name, family, seed, side, kept_out=True, detail_share=detail_share)
 
@@ -157,14 +161,19 @@ def task(name: str, family: Family, seed: int, side: Side, detail_share: float =
 def drawn(name: str, family: Family, seed: int, side: Side, kept_out: bool, detail_share: float = 0.0) -> Task:
     """As `task`; `kept_out` False lets held-out tasks pass, which is for evaluation alone."""
     rng = Random(f"{name} {seed} {side}")
+    why = ""
     for _ in range(MOST_TRIES):
         draw = Draw(rng, side)
-        method = family(draw)
+        try:
+            method = family(draw)
+        except SlotTaken as error:
+            why = str(error)
+            continue
         makers = draw.slots if draw.complete else _among_others(draw, method.selector)
-        if kept_out and heldout.reason(method.selector, makers):
+        if kept_out and (why := heldout.reason(method.selector, makers)):
             continue
         return _complete(name, seed, draw, method, makers, detail_share)
-    raise ValueError(f"the family {name} makes nothing but held-out tasks: {heldout.reason(method.selector, makers)}")
+    raise ValueError(f"the family {name} makes nothing but tasks that are kept out: {why}")
 
 
 def _among_others(draw: Draw, selector: str) -> dict[str, Maker]:

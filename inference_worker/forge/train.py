@@ -1,8 +1,8 @@
 """Train an adapter: `python -m inference_worker.forge.train --model DIR --out DIR --seed N --steps N`.
 
-A process of its own, on the CPU. LoRA on every linear layer, the loss on the body alone, every example seen once. The
-same seed, steps and versions give the same data in the same order. Progress goes to stderr; the adapter directory (bf16
-safetensors, `adapter_config.json`, `training.json`) appears whole or not at all.
+A process of its own, on the CPU, for any model of Llama's or Qwen2's build. LoRA on every linear layer, the loss on the body alone, every
+example seen once. The same seed, steps and versions give the same data in the same order. Progress goes to stderr; the adapter directory
+(bf16 safetensors, `adapter_config.json`, `training.json`) appears whole or not at all.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from deploy.digest import directory_digest
+from deploy.digest import directory_digest, file_digest, listing_digest
+from inference_worker.adapters.model_files import BadModel, check_model
 from inference_worker.forge import dataset
 from inference_worker.forge.dataset import TrainingExample
 from inference_worker.forge.render import COVENANT
@@ -166,8 +167,8 @@ def save(model: Any, out: Path, notes: dict[str, Any], *, for_others: bool = Tru
         save_file(tensors, scratch / "adapter_model.safetensors", metadata={"format": "pt"})
         config = model.peft_config["default"]
         config.inference_mode = True
-        # The base is named by digest in training.json; the path of this run means nothing elsewhere.
-        config.base_model_name_or_path = "SmolLM2-135M-Instruct"
+        # The base is named by digest in training.json; the path of this run means nothing elsewhere, its last part may.
+        config.base_model_name_or_path = Path(str(model.get_base_model().config._name_or_path)).name
         config.save_pretrained(scratch)
         (scratch / "training.json").write_text(json.dumps(notes, indent=2) + "\n")
         if for_others:
@@ -177,6 +178,15 @@ def save(model: Any, out: Path, notes: dict[str, Any], *, for_others: bool = Tru
         scratch.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def digest_of(model: Path) -> str:
+    """The digest that the image knows a model by: of the files that an import takes, or of all, where it would take none."""
+    try:
+        taken = check_model(model).files
+    except BadModel:
+        return directory_digest(model)
+    return listing_digest({name: file_digest(model / name) for name in taken})
 
 
 def _multiple(text: str) -> tuple[str, int]:
@@ -225,7 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.monotonic()
     made_of = {
         "data_sha256": dataset.digest(drawn),
-        "base_model_digest": directory_digest(options.model),
+        "base_model_digest": digest_of(options.model),
         "went_on_from": json.loads((options.start / "training.json").read_text()) if options.start else None,
     }
 

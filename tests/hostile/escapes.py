@@ -12,6 +12,7 @@ from msgspec import Struct
 
 SECRET = "the-text-that-no-method-may-read"
 """Stands in the globals of the functions that are tried in plain Python, as a key and its value."""
+_TRICKS = "HackTricks, Bypass Python sandboxes"
 
 
 class Escape(Struct, frozen=True):
@@ -57,6 +58,14 @@ def _texts() -> Iterator[tuple[str, str, str]]:
         "asteval CVE-2025-24359",
         "return f'{1:{(lambda: 1).__globals__[chr(83)+\"ECRET\"][:0]}}' and type",
     )
+    yield (
+        "the object of a failed format, by a pattern",
+        "n8n CVE-2026-0863",
+        (
+            "try:\n    '{0.__globals__.x}'.format(lambda: 1)\nexcept AttributeError as e:\n"
+            "    match e:\n        case AttributeError(obj=o):\n            return o"
+        ),
+    )
 
 
 def _frames() -> Iterator[tuple[str, str, str]]:
@@ -79,6 +88,13 @@ def _frames() -> Iterator[tuple[str, str, str]]:
         "try:\n    try:\n        1 / 0\n    finally:\n        [][0]\nexcept Exception as e:\n    return e.__context__.__traceback__",
     )
     yield "a traceback put on an error", "ours", "try:\n    1 / 0\nexcept Exception as e:\n    return e.with_traceback(None).__reduce__"
+    yield (
+        "the traceback of the error that is handled",
+        "pysandbox, 2013",
+        "import sys\ntry:\n    1 / 0\nexcept Exception:\n    return sys.exc_info()[2].tb_frame.f_globals",
+    )
+    yield "the frame of the caller", _TRICKS, "import sys\nreturn sys._getframe(0).f_globals"
+    yield "the frame that is inspected", _TRICKS, "import inspect\nreturn inspect.currentframe()"
 
 
 def _groups() -> Iterator[tuple[str, str, str]]:
@@ -123,6 +139,28 @@ def _classes() -> Iterator[tuple[str, str, str]]:
     yield "a class in a pattern", "ours", "match self:\n    case object(__class__=c):\n        return c"
     yield "a class as an error's", "ours", "try:\n    raise (lambda: ValueError)()\nexcept Exception as e:\n    return e.__class__"
     yield "super of the receiver", "ours", "return super(type(self), self)"
+    yield "instances that subscript by eval", _TRICKS, "class X:\n    __getitem__ = eval\nreturn X()['len.__self__']"
+    yield "an operator that runs a text", _TRICKS, "class X:\n    __add__ = eval\nreturn X() + 'len.__self__'"
+    yield (
+        "an error whose operator runs a text",
+        _TRICKS,
+        "class X(Exception):\n    __sub__ = eval\ntry:\n    raise X\nexcept X as e:\n    return e - 'len.__self__'",
+    )
+    yield (
+        "a metaclass that subscripts by eval",
+        _TRICKS,
+        "class M(type):\n    __getitem__ = eval\nclass X(metaclass=M):\n    pass\nreturn X['len.__self__']",
+    )
+    yield (
+        "a class told to its base",
+        "ours",
+        "seen = []\nclass B:\n    def __init_subclass__(c):\n        seen.append(c)\nclass X(B):\n    pass\nreturn seen[0]",
+    )
+    yield (
+        "the module behind a warning",
+        _TRICKS,
+        "return [c for c in ().__class__.__base__.__subclasses__() if c.__name__ == 'catch_warnings'][0]()._module",
+    )
 
 
 def _builtins() -> Iterator[tuple[str, str, str]]:
@@ -143,6 +181,16 @@ def _builtins() -> Iterator[tuple[str, str, str]]:
     yield "a bound method of the interpreter's", "ours", "return [].append"
     yield "a wide letter", "numexpr CVE-2023-39631", "return self.__cl\uff41ss__"
     yield "help's printer", "ours", "return help.__class__.__call__"
+    yield "the license's printer", _TRICKS, "return license._Printer__setup.__globals__"
+    yield "__import__ of the builtins", "LangChain CVE-2023-44467", "return __builtins__.__import__('os')"
+    yield "the loader of the builtins", _TRICKS, "return __builtins__.__loader__.find_spec('sys').loader"
+    yield "what builds a class", _TRICKS, "return __builtins__.__build_class__"
+    yield "all modules", _TRICKS, "import sys\nreturn sys.modules"
+    yield "all objects", "ours", "import gc\nreturn [x for x in gc.get_objects() if type(x) is dict and SECRET in x][0]"
+    yield "a pickle that names a function", _TRICKS, "import pickle\nreturn pickle.loads(b'cposix\\nsystem\\n.')"
+    yield "code in bytes", _TRICKS, "import marshal\nreturn marshal.loads(marshal.dumps((lambda: 1).__code__))"
+    yield "a getter of attributes", "ours", "import operator\nreturn operator.attrgetter('__class__')(self)"
+    yield "a partial getattr", "ours", "import functools\nreturn functools.partial(getattr, self, '__class__')()"
 
 
 def _functions() -> Iterator[tuple[str, str, str]]:
@@ -150,6 +198,13 @@ def _functions() -> Iterator[tuple[str, str, str]]:
     yield "a lambda's code put in another's place", "ours", "f = lambda: 1\ng = lambda: type\nf.__code__ = g.__code__\nreturn f()"
     yield "a closure's cell", "ours", "x = self\nreturn (lambda: x).__closure__[0]"
     yield "a default that is evaluated", "ours", "f = lambda x=type: x\nreturn f()"
+    yield "a default put on a function", "ours", "f = lambda x=1: x\nf.__defaults__ = (type,)\nreturn f()"
+    yield (
+        "a function made of another's code",
+        "Batchelder, Eval really is dangerous, 2012",
+        "return (lambda: 1).__class__((lambda: type).__code__, {'type': type})()",
+    )
+    yield "code with other constants", _TRICKS, "f = lambda: 'x'\nf.__code__ = f.__code__.replace(co_consts=(type, type))\nreturn f()"
     yield "a function inside", "ours", "def inner():\n    return 1\nreturn inner.__globals__"
     yield "an annotation that is evaluated", "ours", "def inner(x: type):\n    return 1\nreturn inner.__annotations__['x']"
     yield (

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from deploy import settings
 from ui_client import imports, report, values
-from ui_client.commands import autotelic, models, revocation
+from ui_client.commands import autotelic, models, prompt, revocation
 from ui_client.commands.models import CalledAs, NameOrDigest
 from ui_client.connection import connect
 from ui_client.report import Failure, Json, answering
@@ -71,21 +71,28 @@ def _in_force(row: dict[str, object]) -> bool:
 
 
 def list_adapters(as_json: Json = False) -> None:
-    """List the image's adapters: whose they are, and who speaks with each."""
+    """List the image's adapters: whose they are, who speaks with each, and whether a judgement of its drafts came with it.
+
+    One without is weighed by the judgement that ships, which was not fitted to it.
+    """
     with answering(as_json), connect() as client:
         rows = models.adapters(client)
         if as_json:
             report.result(rows)
             return
         named = {row["digest"]: row["name"] for row in models.models(client)}
-        table = Table("name", "digest", "of", "rank", "MB", "state", "used by", box=None, pad_edge=False, header_style="bold")
+        table = Table("name", "digest", "of", "rank", "MB", "state", "judgement", "used by", box=None, pad_edge=False, header_style="bold")
         for row in rows:
             base = str(row.get("base") or "")
             of, size = named.get(base, base[:12]), f"{row.get('bytes', 0) / 1e6:.1f}"
             used_by = row.get("damaged") or ", ".join(row["used_by"])
-            cells = (row["name"], row["digest"][:12], of, row.get("rank", ""), size, row.get("state", "damaged"), used_by)
+            cells = (row["name"], row["digest"][:12], of, row.get("rank", ""), size, row.get("state", "damaged"), _judgement(row), used_by)
             table.add_row(*(Text(values.showable(str(cell))) for cell in cells))
         report.out.print(table)
+
+
+def _judgement(row: dict[str, object]) -> str:
+    return "its own" if row.get("judgement") else "none of its own"
 
 
 def assign(
@@ -93,7 +100,11 @@ def assign(
     name: Annotated[str, typer.Argument(metavar="ADAPTER", help="A name, a digest or its beginning; `none`: what it inherits.")],
     as_json: Json = False,
 ) -> None:
-    """Have a persona speak with an adapter of its own: its drafts, in every process, from the next one on."""
+    """Have a persona speak with an adapter of its own: its drafts, in every process, from the next one on.
+
+    Of pLLM_obj, the judgement that came with the adapter (decision.json beside its weights) weighs all drafts from then on; where none
+    did, the one that ships, which was not fitted to it. A judgement that a message has put there stays.
+    """
     with answering(as_json), connect() as client:
         assignment = client.send(values.target(persona), "assignAdapter_", None if name == "none" else name)
         if as_json:
@@ -103,6 +114,8 @@ def assign(
                 f"{assignment['adapter']['name']}@{assignment['adapter']['digest'][:12]}" if assignment["adapter"] else "the model as it is"
             )
             report.note(f"{persona} speaks with {speaks}", style="green")
+            if not assignment["judgement"]["fitted"]:
+                report.note(prompt.weighing(assignment["judgement"]), style="yellow")
 
 
 def remove(name: NameOrDigest, as_json: Json = False) -> None:

@@ -224,6 +224,7 @@ def _print(finished: EvaluationReport, out: Path | None) -> None:
         )
     report.out.print(table)
     report.out.print(Text("intervals: 95 %, Wilson"), style="dim")
+    _print_personas(whole)
     _print_curve(whole)
     failed = [task for task in finished.tasks if task.status == "failed"]
     for task in failed[:_WRONG]:
@@ -241,6 +242,18 @@ def _row(name: str, figures: GroupFigures) -> list[str]:
     times = _NOTHING if figures.seconds_median is None else f"{figures.seconds_median:.1f} / {figures.seconds_p95:.1f} s"
     shares = (figures.precision, figures.recall, figures.refused, figures.first_draft)
     return [name, tasks, f"{figures.installed.count}", *(_share(share) for share in shares), times, f"{figures.tokens:,}"]
+
+
+def _print_personas(whole: EvaluationSummary) -> None:
+    table = Table(
+        "persona", "tasks", "drafts", "drafts right", "installed", "right of installed", box=None, pad_edge=False, header_style="bold"
+    )
+    for persona, written in whole.personas.items():
+        counts = (persona, str(written.tasks), f"{written.drafts:,}")
+        cells = (*counts, _share(written.drafts_right), str(written.installed), _share(written.precision))
+        table.add_row(*(Text(values.showable(cell)) for cell in cells))
+    if whole.personas:
+        report.out.print(table)
 
 
 def _print_curve(whole: EvaluationSummary) -> None:

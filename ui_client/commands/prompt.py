@@ -133,6 +133,7 @@ def _note_facts(prompt: dict[str, Any]) -> None:
     report.note(f"{holder}; {prompt['digest'][:12]}, {_size(prompt)}")
     if prompt["adapter"] is None:
         report.note("no adapter is in force: the model reads it as it is")
+        _note_judgement(prompt["judgement"])
         return
     name = f"{prompt['adapter']['name']}@{prompt['adapter']['digest'][:12]}"
     match prompt["as_trained"]:
@@ -142,6 +143,29 @@ def _note_facts(prompt: dict[str, Any]) -> None:
             report.note(f"{name} was trained on another text, {prompt['trained_on'][:12]}", style="yellow")
         case _:
             report.note(f"{name} does not say on which text it was trained")
+    _note_judgement(prompt["judgement"])
+
+
+def _note_judgement(judgement: dict[str, Any]) -> None:
+    sentence = weighing(judgement)
+    report.note(sentence, **({} if judgement["fitted"] else {"style": "yellow"}))
+
+
+def weighing(judgement: dict[str, Any]) -> str:
+    """Whose numbers weigh drafts, in a sentence; `judgement`: as `showPrompt` and `assignAdapter_` tell of it."""
+    if judgement["fitted"]:
+        return "drafts are weighed by the judgement that was fitted to it"
+    match judgement["of"]:
+        case "message":
+            return "drafts are weighed by a judgement that a message put there"
+        case "none":
+            return "no judgement weighs drafts: `batos up` brings the shipped one"
+        case of:
+            whose = {"adapter": "the one of pLLM_obj's adapter", "shipped": "the shipped one"}.get(of, "that of another adapter")
+            return (
+                f"drafts are weighed by {whose}, which was not fitted to what writes here: its confidence may be untrue. "
+                "`batos eval` and `python -m inference_worker.forge.calibrate` fit one (docs/operations.md)"
+            )
 
 
 def _size(text: dict[str, Any]) -> str:

@@ -11,11 +11,15 @@ from deploy.settings import Configuration, is_tcp
 from ui_client import child, report, startup, values
 from ui_client.client.client import Client
 from ui_client.client.errors import ClientError
+from ui_client.commands import prompt
+from ui_client.commands.models import MIND
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
 
 STOP_TIMEOUT_S = 60.0
 _WELL = ("RUNNING", "STARTING")
+_JUDGEMENT_S = 3.0
+"""Longest that `status` waits for the image to say how it judges; the processes are what it is asked for."""
 
 
 def register(app: typer.Typer) -> None:
@@ -64,6 +68,7 @@ def status(as_json: Json = False) -> None:
             "endpoints": _endpoints(configuration),
             "home": str(configuration.home.path),
             "model": _model(configuration),
+            "judgement": _judgement(configuration) if bridge else None,
             "programs": programs,
             "bridge": bridge,
         }
@@ -107,6 +112,18 @@ def _model(configuration: Configuration) -> dict[str, str]:
     return facts if inference.endpoint else facts | {"dtype": here.name, "dtype_why": here.why}
 
 
+def _judgement(configuration: Configuration) -> dict[str, Any] | None:
+    """Whose numbers weigh drafts, as the image says (docs/protocol.md, `showJudgement`); None where it does not in a moment."""
+    try:
+        with Client(configuration=configuration) as client:
+            if not client.send(MIND, "respondsTo_", "showJudgement", deadline=_JUDGEMENT_S):
+                return None  # an image that no awakening of this version has renewed; it would write a method
+            in_force: dict[str, Any] = client.send(MIND, "showJudgement", deadline=_JUDGEMENT_S)
+            return in_force
+    except ClientError:
+        return None
+
+
 def _phases(steps: Steps) -> list[dict[str, Any]]:
     return [
         {
@@ -132,6 +149,8 @@ def _print(summary: dict[str, Any], programs: list[service.ProgramStatus], bridg
         report.out.print(Text(f"model: {model['endpoint_model'] or 'what it serves'} at {model['endpoint']}"), soft_wrap=True)
     else:
         report.out.print(Text(f"model: in {model['dtype']}; {model['dtype_why']}"), soft_wrap=True)
+    if summary["judgement"] is not None:
+        report.out.print(Text(f"judgement: {prompt.weighing(summary['judgement'])}"), soft_wrap=True)
     figures = {key: value for key, value in bridge.items() if isinstance(value, int | float | str)}
     report.out.print(Text("bridge: " + ", ".join(f"{key} {values.show(value)}" for key, value in figures.items())), soft_wrap=True)
     uvms = bridge.get("uvms")

@@ -8,26 +8,35 @@ Settings that a version does not have are left out, and an arm that would change
 from collections.abc import Collection
 from typing import Any, Final
 
+import msgspec
 from msgspec import Struct
 
 from ui_client.evaluation.access import ImageAccess
 
 
 class Arm(Struct, frozen=True):
-    """`settings`: `section.key` → value. `slots`: name of an object → slot → value; `methods`: name of an object → selector → source; both
-    are sent to the image before the suite is."""
+    """`settings`: `section.key` → value. `slots`: name of an object → slot → value; `methods`: name of an object → selector → source;
+    `unweighed`: features that the judgement is not to weigh. All but the settings are sent to the image before the suite is."""
 
     summary: str
     settings: dict[str, Any] = {}
     slots: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, str]] = {}
+    unweighed: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.settings or self.slots or self.methods or self.unweighed)
 
     def among(self, keys: Collection[str]) -> "Arm":
         """The arm as far as a version with these settings knows it."""
-        return Arm(self.summary, {key: value for key, value in self.settings.items() if key in keys}, self.slots, self.methods)
+        return msgspec.structs.replace(self, settings={key: value for key, value in self.settings.items() if key in keys})
 
 
 FULL: Final = "full"
+_MIND: Final = "pLLM_obj"
+_JUDGEMENT: Final = "judgement"
 
 
 _AGREEMENT: Final = {
@@ -53,6 +62,14 @@ ARMS: Final[dict[str, Arm]] = {
         methods={"pLLM_obj": {"personasFor_": "def personasFor_(self, message):\n    return ['brick']\n"}},
     ),
     "no-varied": Arm("drafts are not run on varied inputs", settings={"uvm.varied": 0}),
+    "no-grammar": Arm(
+        "no grammar holds a draft while it is written, where the model ends it by itself: with an adapter, or in a chat",
+        settings={"uvm.grammar": "none"},
+    ),
+    "no-lexicon": Arm(
+        "the judgement does not weigh what the lexicon says of words and operations; it is not fitted anew",
+        unweighed=("surprise", "usual", "lacking", "unknown"),
+    ),
     "no-adapter": Arm("the model speaks without the shipped adapter", settings={"inference.adapter": "none"}),
 }
 
@@ -65,9 +82,13 @@ def set_up(access: ImageAccess, arm: Arm) -> None:
     for name, methods in arm.methods.items():
         for selector, source in methods.items():
             access.create_method(name, selector, source, policy=True)
+    if arm.unweighed:
+        judgement = access.send(_MIND, "mirror_", "slot_", _JUDGEMENT)
+        weights = {feature: 0.0 if feature in arm.unweighed else weight for feature, weight in judgement["weights"].items()}
+        access.send(_MIND, "mirror_", "setSlot_value_", _JUDGEMENT, {**judgement, "weights": weights})
 
 
 def arms(keys: Collection[str]) -> dict[str, Arm]:
     """The arms that a version with these settings has."""
     reduced = {name: arm.among(keys) for name, arm in ARMS.items()}
-    return {name: arm for name, arm in reduced.items() if name == FULL or arm.settings or arm.slots or arm.methods}
+    return {name: arm for name, arm in reduced.items() if arm.changes or name == FULL}

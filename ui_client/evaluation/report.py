@@ -48,7 +48,8 @@ class DraftReport(Struct, frozen=True):
 
 class TaskReport(Struct, frozen=True):
     """A task and what became of it. `right`: None for a task that failed for reasons outside of it, which `why` then tells. `first_draft`
-    and `any_draft`: whether the first (greedy) draft, or any, would be right alone; None without drafts that can be judged."""
+    and `any_draft`: whether the first (greedy) draft, or any, would be right alone; None without drafts that can be judged. `persona`:
+    whose draft was installed, or was held for the best."""
 
     id: str
     group: str
@@ -64,6 +65,7 @@ class TaskReport(Struct, frozen=True):
     confidence: float | None = None
     decision: Any = None
     source: str = ""
+    persona: str = ""
     result: Any = None
     changed: dict[str, Any] = {}
     beyond: list[str] = []
@@ -94,9 +96,20 @@ class GroupFigures(Struct, frozen=True):
     tokens_a_task: float | None
 
 
+class PersonaFigures(Struct, frozen=True):
+    """What a persona wrote: drafts that differ, on how many `tasks`, and the share of them that would be right alone (of those that could
+    be judged); how many methods were `installed` of them, and the right ones of these (`precision`)."""
+
+    tasks: int
+    drafts: int
+    drafts_right: Share
+    installed: int
+    precision: Share
+
+
 class EvaluationSummary(Struct, frozen=True):
-    """`overall` and `groups`; `answered_right`: of the `answerable` tasks, those that have a right answer, how many were answered so.
-    `curve` and `calibration` are of what has a stated confidence (`stated`), empty where nothing has."""
+    """`overall`, `groups` and `personas`; `answered_right`: of the `answerable` tasks, those that have a right answer, how many were
+    answered so. `curve` and `calibration` are of what has a stated confidence (`stated`), empty where nothing has."""
 
     overall: GroupFigures
     groups: dict[str, GroupFigures]
@@ -105,6 +118,7 @@ class EvaluationSummary(Struct, frozen=True):
     stated: int
     curve: list[CurvePoint]
     calibration: Calibration
+    personas: dict[str, PersonaFigures] = {}
 
 
 class EvaluationReport(Struct, frozen=True):
@@ -130,7 +144,31 @@ def summary(tasks: Sequence[TaskReport]) -> EvaluationSummary:
         stated=len(stated),
         curve=figures.curve(stated, len(answerable)),
         calibration=figures.calibration(stated),
+        personas=_personas(judged),
     )
+
+
+def _personas(tasks: Sequence[TaskReport]) -> dict[str, PersonaFigures]:
+    """By persona, the one that wrote most first."""
+    drafts: dict[str, list[DraftReport]] = {}
+    on_tasks: dict[str, int] = {}
+    for task in tasks:
+        for draft in task.drafts:
+            drafts.setdefault(draft.persona, []).append(draft)
+        for persona in {draft.persona for draft in task.drafts}:
+            on_tasks[persona] = on_tasks.get(persona, 0) + 1
+    by_persona = {}
+    for persona, written in sorted(drafts.items(), key=lambda pair: (-len(pair[1]), pair[0])):
+        installed = [task for task in tasks if task.installed and task.persona == persona]
+        judged = [draft.right for draft in written if draft.right is not None]
+        by_persona[persona] = PersonaFigures(
+            on_tasks[persona],
+            len(written),
+            share(sum(judged), len(judged)),
+            len(installed),
+            share(sum(bool(task.right) for task in installed), len(installed)),
+        )
+    return by_persona
 
 
 def stated_verdicts(tasks: Iterable[TaskReport]) -> Iterable[StatedVerdict]:

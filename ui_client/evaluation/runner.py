@@ -205,6 +205,7 @@ class SuiteRun:
             confidence=sent.drafting.confidence,
             decision=sent.drafting.decision,
             source=sent.source,
+            persona=next((draft.persona for draft in judged if draft.chosen), ""),
             result=observed.result,
             changed=observed.changed,
             beyond=observed.beyond,

@@ -26,7 +26,7 @@ from uvm.autotelic.shadow import ShadowStanding
 from uvm.autotelic.windows import Composite, Sums, Windows
 from uvm.errors import ImageError
 from uvm.history import chronicle
-from uvm.image import model_registry, revocations, views
+from uvm.image import judgement, model_registry, revocations, views
 from uvm.image.authors import Author
 from uvm.image.image import Image
 from uvm.image.transactor import Transactor
@@ -258,9 +258,9 @@ class Loop:
         model_registry.take(candidate)
         current.put("installed", int(time.time()))
         current.put("phase", "probation")
-        effect = (mind, "adapter", was, candidate, None)
+        effects = [(mind, "adapter", was, candidate, None), *judgement.follow(self._image, mind)]
         facts = {"order": current.own("id"), "done": "accepted", "digest": candidate.own("digest"), "why": "; ".join(verdict.reasons)}
-        chronicle.record(self._image, "adapter", author=BY, object=mind, slot="adapter", effects=[effect], facts=facts)
+        chronicle.record(self._image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
         log.info("an adapter was put into service", **facts)
 
     # --- probation ------------------------------------------------------------------------------------------------------
@@ -306,9 +306,9 @@ class Loop:
         revocations.revoke(image, author, judged, why, BY, left=left)
         current.put("phase", "ended")
         current.put("outcome", f"rolled back: {why}")
-        effect = (mind, "adapter", adapter, mind.own("adapter"), None)
+        effects = [(mind, "adapter", adapter, mind.own("adapter"), None), *judgement.follow(image, mind)]
         facts = {"order": current.own("id"), "done": "rolled back", "digest": digest, "why": why, "quarantined": len(judged)}
-        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=[effect], facts=facts)
+        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
         log.warning("an adapter was rolled back", **facts)
 
     # --- transactions -----------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from uvm.awakening.migrations import migrate
 from uvm.awakening.reaudit import audit_again
 from uvm.errors import ImageError
 from uvm.history import chronicle
-from uvm.image import codex, model_registry
+from uvm.image import codex, judgement, model_registry
 from uvm.image.blobs import import_directory, materializer
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
@@ -87,6 +87,8 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
         if added:
             report("image renewed", ", ".join(added), True)
         return False
+    if adapter is not None:
+        judgement.check_directory(adapter)  # before hundreds of megabytes are copied
     report("first run", "creating traits_obj, genesis_obj, pLLM_obj, the personas and the Codex", False)
     primordial(image)
     staging = configuration.home.blobs / "tmp"
@@ -101,6 +103,9 @@ def _awaken(image: Image, configuration: Configuration, model: Path | None, adap
         proxy = import_directory("adapter", adapter, traits, staging, facts, lambda file: report("adapter", file, False))
         pllm.put("adapter", proxy)
         report("adapter", f"covenant@{proxy.own('digest')[:12]}, {proxy.own('bytes') / 1e6:.1f} MB", True)
+        judgement.follow(image, pllm)
+        fitted = "fitted to it" if judgement.in_force(image, pllm).fitted else "the shipped one, which was not fitted to it"
+        report("judgement", fitted, True)
     model_registry.gather(image)
     identity = codex.verify(image)
     chronicle.record(image, "birth", author="awakening", facts={"codex": identity})
@@ -207,7 +212,7 @@ def main() -> int:
         awaken(image, configuration, options.model, options.adapter, report, options.name)
         audit_again(image, report)
     except (ImageBroken, codex.CodexBroken, ImageError, OSError, TransientError, StorageError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{error}; {error.remedy}\n" if isinstance(error, ImageError) and error.remedy else f"{error}\n")
         return 1
     finally:
         image.close()

@@ -30,7 +30,7 @@ from deploy.settings import Configuration, SettingsError, load
 from inference_worker.protocol import File, Manifest
 from uvm.errors import ImageError, ImageFull, NoSuchModel, NotAllowed, QuotaExceeded
 from uvm.history import chronicle
-from uvm.image import model_registry
+from uvm.image import judgement, model_registry
 from uvm.image.blobs import blob_proxy, copy_synced, materializer, sync_directory
 from uvm.image.client import ImageUnreachable, link_or_copy, open_image
 from uvm.image.image import Image
@@ -66,6 +66,7 @@ def bring_in(
         if row is not None:
             report("image", "has it already", True)
             return row
+        _check_judgement(manifest, sources)
         with _room(f"{sum(file.size for file in manifest.files) / 1e6:.0f} MB"):
             _copy(manifest, sources, directory, report)
         report("commit", f"{len(manifest.files)} files", False)
@@ -118,6 +119,14 @@ def _already_kept(image: Image, configuration: Configuration, manifest: Manifest
     if size > free:
         raise ImageFull(f"it has {size / 1e6:.0f} MB, and the image's disk has room for {free / 1e6:.0f}", "make room on that disk")
     return None
+
+
+def _check_judgement(manifest: Manifest, sources: Mapping[str, BinaryIO]) -> None:
+    """What came with an adapter, to judge its drafts with, can be used. Raises BadJudgement."""
+    source = sources.get(judgement.FILE)
+    if manifest.kind == "adapter" and source is not None:
+        judgement.checked(source.read(judgement.MOST_BYTES + 1), f"{judgement.FILE} of the adapter {manifest.name}")
+        source.seek(0)
 
 
 def _copy(manifest: Manifest, sources: Mapping[str, BinaryIO], directory: Path, report: Report) -> None:

@@ -2,7 +2,7 @@
 
 Everything is told from the image itself, so renewing is the same for every older version, and does nothing the second time. A new
 primitive needs no more than its entry in a table of `uvm.runtime.primitives`, a new kernel table its name in `uvm.image.image`, and
-policy that has become better its new source in `uvm.primordial`, or its numbers (`uvm.awakening.judgement`): the next awakening brings
+policy that has become better its new source in `uvm.primordial`, or its numbers (`uvm.image.judgement`): the next awakening brings
 them, in its one transaction, and the full text for larger models (`uvm.image.prompts`) where the image has none. Policy that a message
 has replaced stays as it is, and so does an earlier version that an undo has put back.
 """
@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from uvm.autotelic import ledger
 from uvm.autotelic import policy as autotelic
-from uvm.awakening import judgement
-from uvm.image import authors, codex, model_registry, prompts, tables
+from uvm.image import authors, codex, judgement, model_registry, prompts, tables
 from uvm.image.image import KERNEL_ROOTS, Image
 from uvm.image.message_object import is_method
 from uvm.image.methods import BORN, DECLINED, install, is_born, method, primitive
@@ -84,7 +83,7 @@ def renew(image: Image) -> list[str]:
             added.append(selector)
     if ledger.ensure(image):
         added.append(autotelic.NAME)
-    if judgement.renew(image.named("pLLM_obj")):
+    if judgement.follow(image, image.named("pLLM_obj")):
         added.append(judgement.SLOT)
     if image.named(prompts.MIND).own(prompts.FULL) is ABSENT:
         image.named(prompts.MIND).put(prompts.FULL, (codex.PRIMORDIAL / f"{prompts.FULL}.txt").read_text().rstrip("\n"))

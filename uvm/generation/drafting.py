@@ -52,7 +52,9 @@ def commission(image: Image, request: MethodRequest, plan: Plan, materialize: Ma
 
 def _manner(image: Image, persona: UvmObject, settings: UvmSettings) -> Manner:
     template = prompts.has_chat_template(persona)
-    return manner_of(large=prompts.is_large(image, persona), template=template, chat=settings.chat, grammar=settings.grammar)
+    adapter = prompts.adapter_of(image, persona) is not None
+    large = prompts.is_large(image, persona)
+    return manner_of(large=large, template=template, adapter=adapter, chat=settings.chat, grammar=settings.grammar)
 
 
 def voice_of(image: Image, persona: bytes, materialize: Materialize) -> Voice:

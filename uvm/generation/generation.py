@@ -137,9 +137,11 @@ class Generation:
     """One request on its way.
 
     `stage` is stored in the message object at `oid`, `storing` the one whose commit is waited for. `trying`: the number of the draft that
-    is tried; `begun`: one was. `withdrawn`: what no draft may mean; `earlier`: the drafts with which the message was refused before.
+    is tried; `begun`: one was. `withdrawn`: what no draft may mean; `refused`: the drafts with which the message was refused before,
+    `earlier`: those of them that may still be tried.
     `read`: what each draft's trial saw, `looked` what each of its examples looked at, `outcomes` how those ended that did well. `retrials`
-    are of one draft; `rounds` of questions and `needs` of all of them. `widened`: more drafts were asked for, because the first ones did
+    are of one draft. `deferred`: drafts that need a method of that selector first, by number; `granted`: those for which such methods may
+    be written by now. `rounds` of questions and `needs` of all of them. `widened`: more drafts were asked for, because the first ones did
     not decide it. `choice`, `decision`: what the image's rule said last, and how it is told. `error`: why it is refused, or will be.
     """
 
@@ -162,12 +164,15 @@ class Generation:
         self.failures: list[str] = []
         self.trying = -1
         self.needed: MethodRequest | None = None
+        self.deferred: dict[int, str] = {}
+        self.granted: set[int] = set()
         self.retrials = self.needs = self.rounds = 0
         self.thoughts: dict[str, str] = {}
         self.read: dict[int, dict[bytes, bytes]] = {}
         self.looked: dict[int, list[list[str] | None]] = {}
         self.outcomes: dict[int, TrialOutcome] = {}
         self.earlier: list[Draft] = []
+        self.refused: Sequence[Draft] = ()
         self.widened = False
         self.choice = Choice()
         self.decision: dict[str, Any] = {}
@@ -193,6 +198,12 @@ class Generation:
     def confidence(self) -> dict[str, Any]:
         """How sure the image is of the draft that it holds for the best, where its rule says so: as progress tells of it."""
         return {"confidence": self.choice.confidence} if self.choice.confidence is not None else {}
+
+    def reopen(self, numbers: Sequence[int]) -> None:
+        """Drafts that waited for another method are to be tried again."""
+        for number in numbers:
+            del self.deferred[number]
+            self.drafts[number].outcome = self.drafts[number].why = ""
 
     def go(self, step: Awaited) -> None:
         """The next step."""

@@ -176,7 +176,7 @@ class BackToTrial(Struct, frozen=True):
 
 
 class Learn(Struct, frozen=True):
-    """What became of a message's drafts: one of `personas` was accepted, or all of them were not."""
+    """What became of a message's drafts: those of `personas` did (`accepted`), or did not."""
 
     message: bytes
     personas: list[str]

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 class Lesson(Struct, frozen=True):
-    """What became of drafts for a message, the object at `message`: one of `personas` was accepted, or all of them were not."""
+    """What became of drafts for a message, the object at `message`: those of `personas` did, or did not."""
 
     message: bytes
     personas: tuple[str, ...]
@@ -52,12 +52,12 @@ class Learner:
         self._drafts_by_persona: dict[str, int] = {}
         self._at = 0.0
 
-    def accepted(self, message: bytes, persona: str) -> None:
-        """A draft of this persona was installed for a message."""
-        self._lessons.append(Lesson(message, (persona,), True))
+    def accepted(self, message: bytes, personas: Sequence[str]) -> None:
+        """A draft of one of these personas was installed for a message, and the others' do the same."""
+        self._lessons.append(Lesson(message, tuple(dict.fromkeys(personas)), True))
 
     def rejected(self, message: bytes, personas: Sequence[str]) -> None:
-        """All drafts for a message were refused, or the method was taken back."""
+        """All drafts for a message were refused, another persona's was installed that does something else, or the method was taken back."""
         if personas:
             self._lessons.append(Lesson(message, tuple(dict.fromkeys(personas)), False))
 

@@ -26,17 +26,23 @@ class Manner(Struct, frozen=True):
 
     def tokens(self, planned: int) -> int:
         """The longest answer, where the plan has room for a body of so many tokens."""
-        return planned + THINKING_TOKENS if self.guidance == "none" else planned
+        return planned + THINKING_TOKENS if self.guidance == "none" and self.chat else planned
 
 
 def manner_of(
-    *, large: bool, template: bool, chat: Literal["auto", "on", "off"] = "auto", grammar: Literal["auto", "listed", "free", "none"] = "auto"
+    *,
+    large: bool,
+    template: bool,
+    adapter: bool = False,
+    chat: Literal["auto", "on", "off"] = "auto",
+    grammar: Literal["auto", "listed", "free", "none"] = "auto",
 ) -> Manner:
     """How a model is asked. `large`: it follows a long text and speaks without an adapter; `template`: it has a chat template.
 
-    What is set counts where it is possible: without a template there is no chat, and without a chat only the grammar ends an answer.
+    What is set counts where it is possible: without a template there is no chat, and without a chat only the grammar ends an answer, or
+    an adapter, which has learned where a body ends.
     """
     talks = template and (large if chat == "auto" else chat == "on")
     if grammar == "auto":
         return Manner(talks, ("none" if talks else "free") if large else "listed")
-    return Manner(talks, "free" if grammar == "none" and not talks else grammar)
+    return Manner(talks, "free" if grammar == "none" and not (talks or adapter) else grammar)

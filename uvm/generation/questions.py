@@ -35,7 +35,7 @@ class Commission(Struct, frozen=True):
 
     `new`: slots that the receiver has not, and that the selector speaks of; `fields`: what the objects have that it can reach.
     `covenant`: the first paragraph that the image's `reflectOn_` was handed; `covenants`: those that the personas are asked with,
-    `manners`: how.
+    `manners`: how. `refused`: drafts for this message that were not good enough, each with why, in a line.
     """
 
     personas: dict[str, Voice]
@@ -47,15 +47,18 @@ class Commission(Struct, frozen=True):
     manners: dict[str, Manner] = {}
     new: list[str] = []
     fields: list[str] = []
+    refused: list[str] = []
 
     def prompt(self, persona: str, planned: str) -> str:
         """The planned prompt in a persona's own words: its first paragraph in the place of the one that all inherit.
 
-        A plan that begins in another way is the image's own, and stays.
+        A plan that begins in another way is the image's own, and stays. A model that follows a long text is told what was refused before.
         """
         own = self.covenants.get(persona, self.covenant)
         inherits = own == self.covenant or not planned.startswith(f"{self.covenant}\n")
-        return planned if inherits else own + planned.removeprefix(self.covenant)
+        prompt = planned if inherits else own + planned.removeprefix(self.covenant)
+        # What a small model was trained on has no such lines, and it would write worse with them.
+        return prompt if self.manner(persona).guidance == "listed" or not self.refused else _with_lines(prompt, self.refused)
 
     def manner(self, persona: str) -> Manner:
         """How a persona is asked."""
@@ -76,6 +79,12 @@ class Commission(Struct, frozen=True):
             [name for name in names if name != without] for names in (self.slots, self.selectors, self.new, self.fields)
         )
         return grammar_for(slots, selectors, self.parameters, new=new, fields=fields, free=guidance == "free")
+
+
+def _with_lines(prompt: str, lines: Sequence[str]) -> str:
+    """A prompt with further lines before its last one, which is the method's first."""
+    head, _, last = prompt.rstrip("\n").rpartition("\n")
+    return "\n".join([*([head] if head else []), *lines, last]) + "\n"
 
 
 class Asked(Protocol):

@@ -31,6 +31,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     does it `keeps` the examples. `replaces`: the oid of the method that has failed such a test; `home`: the object that has it.
     `version`: the digest of the source of either, then.
     `preview`: the method is shown, and not installed. `risk`: that the sender takes of what is installed being wrong; 0: the image's.
+    `still`: it may change nothing where it comes to stand, since no more than a draft for another object's message needs it.
     `answers`: what is tested is not a method of that selector, but what this object (a reference in text) does with messages that nothing
     understands.
     """
@@ -70,6 +71,7 @@ class MethodRequest(Struct, frozen=True, kw_only=True):
     home: bytes = b""
     preview: bool = False
     risk: float = 0.0
+    still: bool = False
     answers: str = ""
 
     @property

@@ -8,6 +8,8 @@ import msgspec
 
 from uvm.protocol import STAGES
 
+NEEDS_METHOD: Final = "needs"
+"""Outcome of a draft that needs another method first, and waits until no other draft will do."""
 TERMINAL: Final = frozenset({"installed", "shown", "refused"})
 _NEXT: Final = {stage: frozenset({STAGES[number + 1], "refused"}) for number, stage in enumerate(STAGES[:-1])}
 _NEXT["tried"] |= {"shown"}
@@ -26,7 +28,8 @@ def check_step(before: str, after: str) -> None:
 class Draft(msgspec.Struct, kw_only=True):
     """One candidate and what became of it.
 
-    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', or a failure's type. `times`: how many drafts were written so.
+    `outcome`: '' not tried yet, 'unfit' (audit), 'ok', NEEDS_METHOD, or a failure's type. `times`: how many were
+    written so; `also`: by whom besides `persona`.
     `effect` identifies result and changes on the real values, `group` those on varied inputs as well: of so many (`varied`) so many failed
     (`varied_failed`), and it did the same on all of them (`steady`). `features`: what the image's rule weighs (`uvm.generation.features`).
     `logprob` is the mean per token (nats), `least` that of the least likely one. `mode`: how it was computed: base, adapter (its product
@@ -36,6 +39,7 @@ class Draft(msgspec.Struct, kw_only=True):
 
     source: str
     persona: str = ""
+    also: list[str] = []
     seed: int | None = None
     temperature: float = 0.0
     logprob: float = 0.0
@@ -126,12 +130,26 @@ def unique(drafts: Sequence[Draft]) -> list[Draft]:
         first = by_source.setdefault(draft.source, draft)
         if first is not draft:
             first.times += draft.times
+            first.also += [persona for persona in (draft.persona, *draft.also) if persona not in (first.persona, *first.also)]
     return list(by_source.values())
 
 
 def anew(draft: Draft) -> Draft:
     """A draft as it was written, before it was audited and tried."""
-    as_written = ("source", "persona", "seed", "temperature", "logprob", "least", "tokens", "times", "mode", "endpoint", "endpoint_model")
+    as_written = (
+        "source",
+        "persona",
+        "also",
+        "seed",
+        "temperature",
+        "logprob",
+        "least",
+        "tokens",
+        "times",
+        "mode",
+        "endpoint",
+        "endpoint_model",
+    )
     return Draft(**{name: getattr(draft, name) for name in as_written})
 
 
@@ -151,6 +169,21 @@ def reasons(drafts: Sequence[Draft]) -> list[dict[str, Any]]:
     return listed
 
 
+TOLD_REFUSED: Final = 4
+"""Refused drafts that a model is told of."""
+_LINE: Final = 240
+
+
+def refused_lines(drafts: Sequence[Draft]) -> list[str]:
+    """Drafts that were not good enough, the likeliest first, each with why, in a line for a model to read."""
+    lines = []
+    for draft, reason in sorted(zip(drafts, reasons(drafts), strict=True), key=lambda pair: -pair[0].logprob)[:TOLD_REFUSED]:
+        body = "; ".join(line.strip() for line in draft.source.strip().splitlines()[1:])
+        why = "nobody could tell whether it is what was meant" if reason["why"] == "ok" else reason["why"]
+        lines.append(" ".join(f"Refused before: {body[:_LINE]} (because: {why[:_LINE]})".split()))
+    return lines
+
+
 def read_by(drafts: Sequence[Draft]) -> list[str]:
     """What drafts read of `self`, in the order of their first mention: the suspects when all of them failed."""
     names: dict[str, None] = {}
@@ -163,6 +196,28 @@ def read_by(drafts: Sequence[Draft]) -> list[str]:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
                 names[node.attr] = None
     return [name for name in names if not name.startswith("_")]
+
+
+def sends(source: str, selector: str) -> bool:
+    """Whether a source sends a message of that selector, with arguments or without: `box.volume()`; `box.cost` reads a slot."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any(isinstance(called, ast.Attribute) and called.attr == selector for called in calls)
+
+
+def authors_of(drafts: Sequence[Draft], chosen: int) -> tuple[list[str], list[str]]:
+    """Who wrote what does the same as the chosen draft, its author first, and who wrote nothing but others."""
+    best, did, wrote = drafts[chosen], dict.fromkeys([drafts[chosen].persona]), dict[str, None]()
+    for draft in drafts:
+        if draft.mode:
+            personas = dict.fromkeys([draft.persona, *draft.also])
+            wrote |= personas
+            if draft is best or (draft.outcome == "ok" and draft.group and draft.group == best.group):
+                did |= personas
+    return list(did), [persona for persona in wrote if persona not in did]
 
 
 def split(drafts: int, personas: Sequence[str]) -> list[tuple[str, int]]:

@@ -236,7 +236,7 @@ class Writers:
 
     def _learn(self, order: Learn) -> None:
         if order.accepted:
-            self.learner.accepted(order.message, order.personas[0])
+            self.learner.accepted(order.message, order.personas)
         else:
             self.learner.rejected(order.message, order.personas)
 

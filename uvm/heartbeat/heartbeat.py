@@ -27,13 +27,13 @@ from inference_worker.protocol import Manifest
 from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
 from uvm.autotelic.windows import Structure, Sums
-from uvm.awakening import importer, judgement
+from uvm.awakening import importer
 from uvm.errors import ImageError
 from uvm.generation import hindsight
 from uvm.heartbeat.announcer import Announcer
 from uvm.history import chronicle
 from uvm.image import clock as image_time
-from uvm.image import codex, library, model_registry, nursery, revocations, stored, views
+from uvm.image import codex, judgement, library, model_registry, nursery, revocations, stored, views
 from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
@@ -140,9 +140,10 @@ class Heartbeat:
             self._image.writer = writer  # the import wrote in its own name
 
     def _stated(self, answers: ExamAnswers) -> list[StatedPair]:
-        """What the image's decision, as it is in force, states of what was written in an exam."""
-        numbers = judgement.in_force(self._image.named("pLLM_obj"))
-        return hindsight.stated(answers, numbers, self._configuration.settings.uvm.risk)
+        """What the image's decision states of what was written in an exam."""
+        mind = self._image.named("pLLM_obj")
+        in_force, afterwards = judgement.numbers(mind), judgement.numbers_of_none(mind)
+        return hindsight.stated(answers, in_force, afterwards, self._configuration.settings.uvm.risk)
 
     def _take(self) -> int:
         fence = self._image.root["fence"]

@@ -16,6 +16,8 @@ from uvm.objects import ABSENT, UvmObject
 Kind = Literal["model", "adapter"]
 KINDS: Final[tuple[Kind, ...]] = ("model", "adapter")
 
+JUDGEMENT: Final = "decision.json"
+"""The file of an adapter with the numbers that weigh its drafts (`uvm.image.judgement`)."""
 _SHORTEST: Final = 6
 """Digits of a digest's beginning that may stand for it."""
 _NAME: Final = "name:"
@@ -115,7 +117,9 @@ def row(proxy: UvmObject, kind: Kind, used_by: list[str]) -> dict[str, Any]:
     except ImageError as error:
         return {"digest": digest if type(digest) is str else "", "name": "", "damaged": error.message, "used_by": used_by}
     facts = {"digest": weights.digest, "name": weights.name, "bytes": weights.bytes, "imported": weights.imported, "used_by": used_by}
-    return facts if kind == "model" else {**facts, "base": weights.base, "rank": weights.rank, "state": weights.state}
+    if kind == "model":
+        return facts
+    return {**facts, "base": weights.base, "rank": weights.rank, "state": weights.state, "judgement": JUDGEMENT in weights.blobs}
 
 
 def voice(persona: UvmObject) -> tuple[str, views.Weights | None]:

@@ -7,10 +7,13 @@ any others. Whoever drafts looks at them anew, so that a change is in force in e
 
 from typing import Any
 
+import msgspec
+
 from uvm.errors import BadArguments, BadValue, InUse, NotAllowed, UnfitAdapter
 from uvm.history import chronicle
-from uvm.image import model_registry, views
+from uvm.image import judgement, model_registry, views
 from uvm.image.model_registry import Kind
+from uvm.image.prompts import MIND
 from uvm.objects import ABSENT, UvmObject
 from uvm.runtime.runtime import Primitive, Runtime
 
@@ -61,7 +64,10 @@ def use_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, Any
 
 
 def assign_adapter(runtime: Runtime, receiver: UvmObject, name: str | None) -> dict[str, Any]:
-    """Have the receiver speak with an adapter of its own; with none, it inherits again. Answers the one that is in force then."""
+    """Have the receiver speak with an adapter of its own; with none, it inherits again. Answers the one that is in force then.
+
+    Of `pLLM_obj`, the judgement follows. Raises BadJudgement where the adapter's cannot be used.
+    """
     _for_tools(runtime, "assignAdapter_")
     image = runtime.image
     thinks, _ = _voice(receiver)
@@ -81,8 +87,13 @@ def assign_adapter(runtime: Runtime, receiver: UvmObject, name: str | None) -> d
                 f"batos model use {of} first" if base is not None else "train one for the model in use",
             )
         _put(runtime, receiver, "adapter", proxy)
+    mind = image.named(MIND)
+    if receiver is mind and (content := judgement.wanted(image, mind)) is not None:
+        runtime.put(mind, judgement.SLOT, content)
     thinks, speaks = _voice(receiver)
-    return {"adapter": None if speaks is None or not speaks.serves(thinks) else {"name": speaks.name, "digest": speaks.digest}}
+    weighed_by = judgement.in_force(image, mind, receiver)
+    voice = None if speaks is None or not speaks.serves(thinks) else {"name": speaks.name, "digest": speaks.digest}
+    return {"adapter": voice, "judgement": msgspec.to_builtins(weighed_by)}
 
 
 def remove_model(runtime: Runtime, receiver: UvmObject, name: str) -> dict[str, Any]:

@@ -33,6 +33,7 @@ _EXPLAINED = 1000
 """Units that a method's explanation costs."""
 _NAMED = 250
 """Units that looking up a name costs."""
+_EXPLORATION = "exploration"
 _ROUTING = 5000
 """Units that the router's look at one persona costs."""
 
@@ -236,13 +237,19 @@ def infer(runtime: Runtime, receiver: UvmObject, prompt: str, max_tokens: int = 
 
 
 def routed(runtime: Runtime, receiver: UvmObject, message: UvmObject) -> list[list[Any]]:
-    """What the router thinks of a message: [persona, probability] of each, the likeliest first; nothing while it knows too little."""
+    """Whom the router would ask about a message: [persona, probability to be the first] of each, in the order in which they are asked.
+
+    The first one is drawn, the others come the likeliest first; nothing while it knows too little. The receiver's slot `exploration` is the
+    share of the messages for which it is drawn evenly.
+    """
     router_object = runtime.image.root.get("router")
     if type(message) is not UvmObject or message.own(KIND) != "message":
         raise BadArguments("routed_ takes a message object, as doesNotUnderstand_ gets it")
     if router_object is None:
         return []
-    ranking = router.ranked(router_object, router.facts_of(message))
+    share = receiver.lookup(_EXPLORATION)
+    explored = float(share) if type(share) in (int, float) and 0 <= share <= 1 else router.EXPLORATION
+    ranking = router.drawn(router_object, router.facts_of(message), explored)
     runtime.attempt.charge(_ROUTING * (1 + len(ranking)))
     return [[persona, chance] for persona, chance in ranking]
 

@@ -1,4 +1,5 @@
-"""What personas are told about the text that the model is asked with: show it, put another in its place, bring back the first one.
+"""What personas are told about the text that the model is asked with: show it, put another in its place, bring back the first one; and
+whose judgement weighs what the model writes.
 
 Primitives, for tools alone, on `pLLM_obj` and so on every persona. The text is in the slot `covenant`, which policy may set like any other;
 a change goes through the same rules, the gate and the journal, and the chronicle keeps what was there before (`uvm.history.chronicle`).
@@ -8,10 +9,12 @@ Whoever drafts looks at the slot anew, so that a change is in force in every pro
 from itertools import islice
 from typing import Any, Final
 
+import msgspec
+
 from uvm.errors import BadPrompt, NotAllowed
 from uvm.history import entries
 from uvm.history.listing import LOOKED
-from uvm.image import prompts
+from uvm.image import judgement, prompts
 from uvm.image.large import loaded
 from uvm.image.prompts import MIND, SLOT, Covenant
 from uvm.image.views import COVENANT
@@ -29,6 +32,12 @@ def show_prompt(runtime: Runtime, receiver: UvmObject) -> dict[str, Any]:
     """The text that the receiver is asked with: whose it is, whether its adapter knows it, and what was there before."""
     _check(runtime, "showPrompt", receiver)
     return {**_described(runtime, receiver), "earlier": _earlier(runtime, receiver)}
+
+
+def show_judgement(runtime: Runtime, receiver: UvmObject) -> dict[str, Any]:
+    """Whose numbers weigh drafts, and whether they are of what the receiver speaks with."""
+    _check(runtime, "showJudgement", receiver)
+    return _judgement(runtime, receiver)
 
 
 def use_prompt(runtime: Runtime, receiver: UvmObject, text: str) -> dict[str, Any]:
@@ -61,7 +70,12 @@ def reset_prompt(runtime: Runtime, receiver: UvmObject) -> dict[str, Any]:
     return _changed(runtime, receiver, before)
 
 
-PROMPTS: dict[str, Primitive] = {"showPrompt": show_prompt, "usePrompt_": use_prompt, "resetPrompt": reset_prompt}
+PROMPTS: dict[str, Primitive] = {
+    "showPrompt": show_prompt,
+    "showJudgement": show_judgement,
+    "usePrompt_": use_prompt,
+    "resetPrompt": reset_prompt,
+}
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------
@@ -93,7 +107,13 @@ def _described(runtime: Runtime, persona: UvmObject) -> dict[str, Any]:
         "adapter": {"name": adapter.name, "digest": adapter.digest} if adapter is not None else None,
         "trained_on": prompts.digest(trained) if trained is not None else "",
         "as_trained": None if trained is None else trained == covenant.text,
+        "judgement": _judgement(runtime, persona),
     }
+
+
+def _judgement(runtime: Runtime, persona: UvmObject) -> dict[str, Any]:
+    in_force: dict[str, Any] = msgspec.to_builtins(judgement.in_force(runtime.image, runtime.image.named(MIND), persona))
+    return in_force
 
 
 def _measured(text: str) -> dict[str, Any]:

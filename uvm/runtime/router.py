@@ -1,8 +1,12 @@
 """The router: which persona a message is for, from what became of the messages before it. Pure functions of the router's object.
 
-A linear classifier (multinomial logistic regression) over hashed features (Weinberger et al., 2009), one vector of weights a persona.
-It learns one example at a time: an accepted draft of a persona moves the weights along the gradient of log p(persona), a refused or
-undone one along that of log(1 - p(persona)). The weights are merging vectors, so that what several UVMs learn at once adds up.
+For each persona a logistic regression over hashed features (Weinberger et al., 2009) of the probability that its draft for such a message
+is installed and not taken back. It learns one example at a time, and each persona from the messages alone that it was asked: so how often
+it is asked makes nobody likelier, as it would a classifier that learns who was installed, of whom only the asked can be. Before its first
+lesson a persona is held for good (`PRIOR`), and so is tried; past `SURE` more success is no reason to ask it more. The weights are merging
+vectors, so that what several UVMs learn at once adds up.
+
+Who is asked first is drawn: by the softmax of the scores, and of a share of the messages, the exploration, evenly among all.
 
 Called within a transaction, by the primitive `routed_` in the thread that runs the message, and by `uvm.generation.learning`.
 
@@ -27,6 +31,14 @@ SCALE: Final = 512
 """Weights are whole multiples of 1 / SCALE, and at most 64 either way."""
 RATE: Final = 2.0
 """Step along the gradient; features have length 1."""
+PRIOR: Final = 1.5
+"""Log odds of a persona of which nothing is known."""
+SURE: Final = 3.0
+"""Log odds past which personas are equally good."""
+SHARPNESS: Final = 2.0
+"""How much likelier a persona is asked by a nat of log odds, nats."""
+EXPLORATION: Final = 0.1
+"""Share of the messages for which the first persona is drawn evenly among all, unless the image says otherwise."""
 ENOUGH: Final = 32
 """Examples before which the router says nothing."""
 MOST: Final = 32
@@ -107,15 +119,30 @@ def new(personas: Iterable[str]) -> UvmObject:
     return UvmObject({KIND: "router", "examples": Counter(), **{f"of:{persona}": MergingVector(WIDTH) for persona in personas}})
 
 
-def ranked(router: UvmObject, facts: Facts) -> list[tuple[str, float]]:
-    """The personas with the probability of each, the likeliest first; none while the router knows too little."""
+def ranked(router: UvmObject, facts: Facts, exploration: float = EXPLORATION) -> list[tuple[str, float]]:
+    """The personas with the probability that each is to be asked first, the likeliest first; none while the router knows too little."""
     if router.own("examples").plain() < ENOUGH:
         return []
-    return sorted(probabilities(weights(router), features(facts)).items(), key=lambda pair: (-pair[1], pair[0]))
+    return sorted(probabilities(weights(router), features(facts), exploration).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def drawn(router: UvmObject, facts: Facts, exploration: float = EXPLORATION) -> list[tuple[str, float]]:
+    """The personas in the order in which they are asked: the first one drawn by these probabilities, the others the likeliest first.
+
+    The draw is the same for the same message until the next lesson, so that a message that runs again is asked of the same.
+    """
+    ranking = ranked(router, facts, exploration)
+    seed = f"{router.own('examples').plain()} {facts.arity} {facts.selector} {sorted(facts.slots.items())}"
+    point = zlib.crc32(seed.encode()) / 2**32
+    for number, (_, chance) in enumerate(ranking):
+        point -= chance
+        if point < 0:
+            return [ranking[number], *ranking[:number], *ranking[number + 1 :]]
+    return ranking
 
 
 def learn(router: UvmObject, facts: Facts, personas: Sequence[str], accepted: bool) -> None:
-    """Take in one example: a draft of the personas was accepted, or drafts of all of them were not. Changes the router's object."""
+    """Take in one example: the personas' drafts did, or did not. Changes the router's object."""
     vectors = weights(router)
     for persona in personas:
         if persona not in vectors and len(vectors) < MOST:
@@ -125,7 +152,8 @@ def learn(router: UvmObject, facts: Facts, personas: Sequence[str], accepted: bo
     values = features(facts)
     if not taught:
         return
-    for persona, step in steps(probabilities(vectors, values), taught, accepted).items():
+    for persona in taught:
+        step = float(accepted) - 1 / (1 + math.exp(-score(vectors[persona], values)))
         vectors[persona].add({position: round(RATE * SCALE * step * value) for position, value in values.items()})
     router.own("examples").add(1)
     router._p_changed = True
@@ -136,22 +164,13 @@ def weights(router: UvmObject) -> dict[str, MergingVector]:
     return {name[3:]: router.own(name) for name in router.names() if name.startswith("of:")}
 
 
-def probabilities(vectors: Mapping[str, MergingVector], values: Features) -> dict[str, float]:
-    """The softmax of the personas' scores."""
-    scores = {persona: sum(vector.numbers[at] * value for at, value in values.items()) / SCALE for persona, vector in vectors.items()}
-    highest = max(scores.values(), default=0.0)
-    powers = {persona: math.exp(score - highest) for persona, score in scores.items()}
+def score(vector: MergingVector, values: Features) -> float:
+    """The log odds of a persona that its draft will do."""
+    return PRIOR + sum(vector.numbers[at] * value for at, value in values.items()) / SCALE
+
+
+def probabilities(vectors: Mapping[str, MergingVector], values: Features, exploration: float = EXPLORATION) -> dict[str, float]:
+    """The probability of each persona to be asked first."""
+    powers = {persona: math.exp(SHARPNESS * (min(score(vector, values), SURE) - SURE)) for persona, vector in vectors.items()}
     total = sum(powers.values())
-    return {persona: power / total for persona, power in powers.items()}
-
-
-def steps(chances: Mapping[str, float], taught: Iterable[str], accepted: bool) -> dict[str, float]:
-    """The gradient of the log likelihood of an example by each persona's score."""
-    about = set(taught)
-    share = sum(chances[persona] for persona in about)
-    if accepted:
-        return {persona: (chance / share if persona in about else 0.0) - chance for persona, chance in chances.items()}
-    others = 1.0 - share
-    if others < 1e-9:  # nobody else is known who could have done better
-        return dict.fromkeys(chances, 0.0)
-    return {persona: -chance if persona in about else chance * share / others for persona, chance in chances.items()}
+    return {persona: (1 - exploration) * power / total + exploration / len(powers) for persona, power in powers.items()}

@@ -7,6 +7,7 @@ refusal. A method that saw what became of messages could tell its trial from ser
 from typing import Any, Final
 
 from uvm.errors import BadArguments, NotAllowed
+from uvm.image import views
 from uvm.image.message_object import PREVIEW, is_method, is_word, shape
 from uvm.image.methods import explanation
 from uvm.objects import ABSENT, UvmObject
@@ -46,8 +47,19 @@ def why(
             f"nothing is known of {selector}: {receiver!r} has no such method, and no message of it was ever written for or refused",
             "batos inspect lists the methods; batos why is for what was sent",
         )
-    told = {name: copied(newest.own(name)) for name in _TOLD if newest.own(name) is not ABSENT} if newest is not None else None
+    told = None
+    if newest is not None:
+        told = {name: copied(newest.own(name)) for name in _TOLD if newest.own(name) is not ABSENT} | {"earlier": _earlier(newest)}
     return {"selector": selector, "method": method, "message": told}
+
+
+def _earlier(message: UvmObject) -> list[dict[str, Any]]:
+    """What became of the message in its earlier rounds, the newest first."""
+    told = []
+    for past in reversed(views.objects(message, "rounds")):
+        refusal = views.slot(past, "refusal", dict, {})
+        told.append({"stage": past.own("stage", ""), "ended": past.own("ended", 0.0), "why": refusal.get("message", "")})
+    return told
 
 
 def _messages(runtime: Runtime, receiver: UvmObject, selector: str, positional: int, keywords: list[str]) -> list[UvmObject]:

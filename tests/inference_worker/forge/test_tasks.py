@@ -26,6 +26,21 @@ def test_the_reference_body_does_what_its_family_expects(name: str, seed: int) -
         assert happened.error in ("", "ValueError", "Declined")
 
 
+def test_a_task_whose_words_do_not_go_together_is_drawn_again() -> None:
+    name, tries = "flags.ask", list[Draw]()
+
+    def clumsy(draw: Draw) -> Method:
+        tries.append(draw)
+        if len(tries) == 1:
+            for _ in range(2):
+                draw.slot("heights", lambda rng: rng.random())
+        return FAMILIES[name](draw)
+
+    assert task(name, clumsy, 1, "train").selector and len(tries) == 2
+    with pytest.raises(ValueError, match="the slot a exists already"):
+        task(name, lambda draw: (draw.slot("a", Random.random), draw.slot("a", Random.random), FAMILIES[name](draw))[2], 1, "train")
+
+
 def test_no_training_task_is_held_out() -> None:
     for drawn in dataset.tasks(seed=77, count=4000, side="train"):
         assert drawn.selector not in ("display_yourself", "total_price")

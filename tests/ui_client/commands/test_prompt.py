@@ -10,7 +10,7 @@ from tests.uvm.houses import House
 from tests.uvm.images import awakened
 from ui_client.cli import app
 from ui_client.commands import prompt
-from uvm.image import prompts
+from uvm.image import model_registry, prompts
 from uvm.image.views import COVENANT, Weights
 from uvm.objects import KIND, UvmObject
 
@@ -50,6 +50,7 @@ def test_the_text_alone_goes_to_stdout_and_what_is_known_of_it_to_stderr(house):
     assert shown.exit_code == 0 and shown.stdout == COVENANT + "\n"
     assert f"of pLLM_obj; {prompts.digest(COVENANT)[:12]}, {len(COVENANT)} characters, about" in shown.stderr
     assert "tone@cccccccccccc was trained on it" in shown.stderr
+    assert "drafts are weighed by the shipped one, which was not fitted to what writes here" in shown.stderr
 
 
 def test_what_show_prints_is_what_set_takes_and_the_way_back_is_said(house, tmp_path):
@@ -108,3 +109,22 @@ def test_no_file_no_persona(house, tmp_path):
 
 def test_the_command_knows_the_bound_of_the_image():
     assert prompt.CHARACTERS == prompts.CHARACTERS
+
+
+def test_adapters_say_whether_a_judgement_came_with_them_and_an_assignment_whose_weighs(house, monkeypatch):
+    monkeypatch.setattr("ui_client.commands.adapters.connect", lambda: InProcess(house))
+
+    def enter():
+        model = house.image.named("pLLM_obj").own("model")
+        model_registry.enter(house.image, "model", model)
+        facts = {KIND: "adapter", "digest": "d" * 64, "name": "plain", "base": ADAPTER.base, "blobs": {}}
+        model_registry.enter(house.image, "adapter", UvmObject(facts))
+
+    house.transactor.run(enter)
+    listed = batos("adapters", "list")
+    assert listed.exit_code == 0 and "judgement" in listed.stdout and "none of its own" in listed.stdout
+    rows = json.loads(batos("adapters", "list", "--json").stdout)["result"]
+    assert [(row["name"], row["judgement"]) for row in rows] == [("plain", False)]
+    done = batos("adapters", "assign", "pLLM_obj", "plain")
+    assert done.exit_code == 0 and "speaks with plain@dddddddddddd" in done.stderr
+    assert "weighed by the shipped one, which was not fitted to what writes here" in done.stderr

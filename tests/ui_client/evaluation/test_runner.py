@@ -149,11 +149,39 @@ def test_what_is_hostile_is_right_as_long_as_nothing_but_the_receiver_changes(ac
 
 @pytest.mark.parametrize("name", sorted(ARMS))
 def test_an_arm_changes_what_it_says_of_a_real_image(access, name):
-    image, opens = access(total=[PRODUCT, SUM, TEN, "    return self.cost"])
+    settings = {key.removeprefix("uvm."): value for key, value in ARMS[name].settings.items() if key.startswith("uvm.")}
+    image, opens = access(total=[PRODUCT, SUM, TEN, "    return self.cost"], **settings)
     set_up(image, ARMS[name])
     (report,) = run(opens, suite({}))
     assert len(report.drafts) == (1 if name == "greedy" else 4)
     assert name != "one-persona" or {draft.persona for draft in report.drafts} == {"brick"}
+    assert all(draft.more["varied"] == 0 for draft in report.drafts) is (name == "no-varied")
+
+
+def test_without_the_lexicon_its_features_weigh_nothing_and_the_others_as_before(access):
+    def confidence(arm: str) -> tuple[float, dict[str, float]]:
+        image, opens = access(total=[PRODUCT, SUM])
+        set_up(image, ARMS[arm])
+        (report,) = run(opens, suite({}))
+        weights = image.send("pLLM_obj", "slot_", "judgement")["weights"]
+        assert report.confidence is not None
+        return report.confidence, weights
+
+    (full, weights), (without, left) = confidence("full"), confidence("no-lexicon")
+    assert full != without and {name for name, weight in left.items() if weight == 0} >= set(ARMS["no-lexicon"].unweighed)
+    assert all(left[name] == weights[name] for name in weights if name not in ARMS["no-lexicon"].unweighed)
+
+
+def test_the_report_says_who_wrote_what_and_how_much_of_it_was_right(access):
+    image, opens = access(total=[PRODUCT, SUM], sum=[SUM])
+    rule = "def personasFor_(self, message):\n    return ['babs'] if message.selector == 'total' else ['robin']\n"
+    image.create_method("pLLM_obj", "personasFor_", rule, policy=True)
+    reports = run(opens, suite({}, {"selector": "sum"}))
+    assert [report.persona for report in reports] == ["babs", "robin"]
+    personas = summary(reports).personas
+    assert list(personas) == ["babs", "robin"] and (personas["babs"].tasks, personas["babs"].drafts) == (1, 2)
+    assert (personas["babs"].drafts_right.count, personas["babs"].precision.share) == (1, 1.0)
+    assert (personas["robin"].installed, personas["robin"].precision.share) == (1, 0.0)
 
 
 def test_tasks_of_one_shape_do_not_find_each_others_methods(access):

@@ -13,13 +13,13 @@ from deploy.orders import ExamAnswer, ExamAnswers, ExamDraft, OrderReport, Slice
 from inference_worker.protocol import File, Manifest
 from tests.uvm.images import Bench, awakened
 from uvm.autotelic import ledger
+from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
 from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Structure, Sums
-from uvm.awakening import judgement
 from uvm.generation.hindsight import stated
 from uvm.history import chronicle, entries
-from uvm.image import authors, model_registry, revocations
+from uvm.image import authors, judgement, model_registry, revocations
 from uvm.image.authors import Author
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
@@ -67,9 +67,13 @@ class Stage:
             self.spool,
             lambda: None,
             self._bring_in,
-            lambda answers: stated(answers, judgement.in_force(self.image.named("pLLM_obj")), 0.05),
+            self._stated,
             forge_runs=self.forge_runs,
         )
+
+    def _stated(self, answers: ExamAnswers) -> list[StatedPair]:
+        mind = self.image.named("pLLM_obj")
+        return stated(answers, judgement.numbers(mind), judgement.numbers_of_none(mind), 0.05)
 
     def _bring_in(self, manifest: Manifest, directory: str) -> None:
         self.brought.append(directory)

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from deploy.settings import Configuration, load
+from tests.inference_worker import files
 from tests.uvm.images import Bench, awakened
 from tests.zeo_server.server import ROOT, Server, fresh_root, running_server
 from uvm.awakening.renewal import kernel_slots, renew
 from uvm.awakening.rewind import look
-from uvm.image.image import KERNEL_ROOTS, Database
+from uvm.image import judgement
+from uvm.image.image import KERNEL_ROOTS, Database, Image
 from uvm.image.methods import install, method
 from uvm.language.compiler import POLICY
 
@@ -61,6 +63,24 @@ def test_of_awakenings_at_the_same_time_one_makes_the_image_and_the_others_find_
     all_steps = [steps(awakening) for awakening in [begin(server) for _ in range(3)]]
     assert sum("awake" in names for names in all_steps) == 1
     assert sum("image found" in names for names in all_steps) == 2
+
+
+def test_a_configured_adapter_brings_its_own_judgement_and_one_that_cannot_be_used_is_no_birth(server, tmp_path):
+    model = files.toy_model(tmp_path / "toy")
+    adapter = files.random_adapter(tmp_path / "tone", files.read(model), seed=1)
+    decision = adapter / "decision.json"
+    decision.write_text('{"bias": "much"}')
+    awakening = begin(server, "--model", str(model), "--adapter", str(adapter))
+    out, err = awakening.communicate(timeout=60)
+    assert awakening.returncode == 1 and str(decision) in err and "forge.calibrate" in err and not look(server.home).awake, out
+    own = {name: value for name, value in judgement.shipped().items() if name != "digest"} | {"bias": 0.25}
+    decision.write_text(json.dumps(own))
+    assert "judgement" in steps(begin(server, "--model", str(model), "--adapter", str(adapter)))
+    image = Image(server.client(Database))
+    image.manager.begin()
+    mind = image.named("pLLM_obj")
+    assert mind.own("judgement")["bias"] == 0.25 and judgement.in_force(image, mind).of == "adapter"
+    image.close()
 
 
 def test_what_a_new_version_adds_to_the_kernel_an_older_image_gets_once():

@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from uvm.image.journal import Journal
 from uvm.image.staging import staging, sweep_staging
 
 MB = 1_000_000
+SHIPPED = ROOT / "inference_worker" / "shipped" / "covenant"
 _numbers = count(1)
 
 
@@ -55,12 +57,14 @@ class ImportSite:
         _, err = awakening.communicate(timeout=60)
         assert awakening.returncode == 0, err
 
-    def adapter(self, padding: int = 0) -> tuple[Path, Manifest]:
-        """A new adapter and what its check says; `padding`: bytes of a file that comes along."""
+    def adapter(self, padding: int = 0, beside: Mapping[str, bytes] = MappingProxyType({})) -> tuple[Path, Manifest]:
+        """A new adapter and what its check says; `padding`: bytes of a file that comes along; `beside`: further files."""
         number = next(_numbers)
         directory = files.random_adapter(self.sources / f"tone{number}", files.read(self.base), seed=number)
         if padding:
             (directory / "README.md").write_bytes(os.urandom(padding))
+        for name, octets in beside.items():
+            (directory / name).write_bytes(octets)
         return directory, of_adapter(directory, "", [self.home.models / directory_digest(self.base)], 16, quiet)
 
     def start(self, module: str, *arguments: str, stdin: bytes = b"", **options: Any) -> "subprocess.Popen[bytes]":
@@ -189,6 +193,16 @@ def test_what_changes_after_its_check_is_not_taken_in(site):
     shutil.rmtree(directory)
     assert site.bring_in(directory, manifest)["error"]["type"] == "FileNotFoundError"
     assert site.digests("adapter") == before and site.left() == [] and not (site.home.adapters / manifest.digest).exists()
+
+
+def test_a_judgement_that_cannot_be_used_keeps_its_adapter_out_and_one_that_can_comes_in(site):
+    directory, manifest = site.adapter(beside={"decision.json": b'{"bias": 1}'})
+    before = site.digests("adapter")
+    error = site.bring_in(directory, manifest)["error"]
+    assert error["type"] == "BadJudgement" and "missing required field" in error["message"] and "leave it out" in error["remedy"]
+    assert site.digests("adapter") == before and site.left() == []
+    directory, manifest = site.adapter(beside={"decision.json": (SHIPPED / "decision.json").read_bytes()})
+    assert site.bring_in(directory, manifest)["result"]["judgement"] is True
 
 
 def test_a_disk_that_fills_leaves_nothing_of_an_import(site):

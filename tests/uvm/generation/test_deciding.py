@@ -8,8 +8,9 @@ import pytest
 
 from inference_worker.forge import calibrate
 from tests.uvm.houses import BuildHouse, make_shop
-from uvm.awakening import judgement, renewal
+from uvm.awakening import renewal
 from uvm.generation.features import MEANINGS
+from uvm.image import judgement
 from uvm.protocol import Example
 
 WORTH = "    return self.cost * self.pieces"
@@ -69,6 +70,12 @@ def test_why_tells_of_a_method_and_of_a_refusal(build_house: BuildHouse) -> None
     assert installed["method"]["proof"]["decision"]["confidence"] > 0.9 and installed["message"]["stage"] == "installed"
     assert refused["method"] is None and refused["message"]["refusal"]["details"]["choices"][0]["result"] == 4
     assert refused["message"]["plan"]["prompt"] and refused["message"]["drafts"][0]["features"]
+    assert refused["message"]["earlier"] == []
+    house.send(shop, "total_weight")
+    again = house.send(shop, "why_", "total_weight")["message"]
+    assert (again["round"], [entry["stage"] for entry in again["earlier"]]) == (2, ["refused"])
+    assert again["earlier"][0]["why"] == refused["message"]["refusal"]["message"]
+    assert again["ended"] > again["earlier"][0]["ended"]
     nothing = house.send(shop, "why_", "never_heard_of")
     assert nothing.type == "BadArguments" and "nothing is known of never_heard_of" in nothing.message
     assert house.send(shop, "why_", "total_cost", "2").type == "BadArguments"

@@ -161,6 +161,51 @@ def test_a_method_that_a_draft_needs_is_written_first(build_house: BuildHouse) -
     assert house.send(shop, "respondsTo_", "price_of_all") is True
 
 
+def boxed(house: House) -> tuple[Any, Any]:
+    """A shop, and the one box that it refers to, twice: once by itself and once in a list."""
+    shop, box = make_shop(house), house.send("genesis_obj", "clone")
+    for owner, slot, value in ((box, "width", 2), (box, "height", 5), (shop, "box", box), (shop, "boxes", [box])):
+        house.send(owner, "setSlot_value_", slot, value)
+    return shop, box
+
+
+def test_a_field_that_the_objects_of_a_list_lack_is_no_method_of_theirs(build_house: BuildHouse) -> None:
+    body = "    t = 0\n    for a in self.boxes:\n        t = t + a.weight\n    return t"
+    house = build_house(total_weight=[body, "    return self.weight"], weight=["    self.width = 0\n    return 7"])
+    shop, box = boxed(house)
+    error = house.send(shop, "total_weight")
+    assert error.type == "Refused" and "reads weight, which is no slot there" in str(error.details["reasons"])
+    assert house.send(box, "respondsTo_", "weight") is house.send(shop, "respondsTo_", "weight") is False
+    assert house.send(box, "width") == 2 and not any("needs" in event.detail for event in progress_of(house))
+
+
+def test_a_method_of_another_object_is_written_only_where_no_other_draft_will_do(build_house: BuildHouse) -> None:
+    asks, volume = "    return self.box.volume()", ["    return self.width * self.height"]
+    house = build_house(load=[asks, "    return self.box.width * self.box.height"], capacity=[asks], volume=volume)
+    shop, box = boxed(house)
+    assert house.send(shop, "load") == 10
+    assert house.send(box, "respondsTo_", "volume") is False, "the other draft did"
+    assert house.send(shop, "capacity") == 10
+    assert house.send(box, "respondsTo_", "volume") is True
+
+
+def test_what_a_draft_needs_of_another_object_changes_nothing_there(build_house: BuildHouse) -> None:
+    house = build_house(load=["    return self.box.take_it()"], take_it=["    self.width = self.width - 1\n    return self.width"])
+    shop, box = boxed(house)
+    error = house.send(shop, "load")
+    assert error.type == "Refused" and "changes width" in str(error.details["reasons"])
+    assert house.send(box, "width") == 2 and house.send(box, "respondsTo_", "take_it") is False
+    assert house.send(box, "take_it") == 1, "whoever sends it to the box itself has it written"
+
+
+def test_a_need_has_no_need_of_its_own(build_house: BuildHouse) -> None:
+    house = build_house(load=["    return self.half() * 2"], half=["    return self.quarter() * 2"], quarter=["    return 1"])
+    shop, _ = boxed(house)
+    error = house.send(shop, "load")
+    assert error.type == "Refused" and "needs quarter, which nobody understands" in str(error.details["reasons"])
+    assert house.send(shop, "respondsTo_", "half") is house.send(shop, "respondsTo_", "quarter") is False
+
+
 def test_two_methods_that_wait_for_each_other_are_refused(build_house: BuildHouse) -> None:
     house = build_house(worth=["    return self.value_of_it()"], value_of_it=["    return self.worth()"])
     shop = make_shop(house)

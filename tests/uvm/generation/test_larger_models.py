@@ -66,6 +66,28 @@ def test_with_a_chat_template_the_covenant_is_the_systems_and_the_body_is_found_
     assert "Role: " not in generate.prompt and generate.prompt.endswith("def worth(self):\n")
 
 
+def test_such_a_model_is_told_what_was_refused_before_and_why(rooms: Rooms) -> None:
+    house = rooms("```python\ndef worth(self):\n    return self.cost / 0\n```")
+    outcome, first = asked(house)
+    assert outcome.type == "Refused" and "Refused before" not in first.prompt
+    told = "Refused before: return self.cost / 0 (because: "
+    again = house.model.asked[1].prompt
+    assert told in again and "ZeroDivisionError" in again.split(told)[1] and again.endswith("def worth(self):\n")
+    house.model.bodies["worth"] = ["    return self.cost"]
+    questions = len(house.model.asked)
+    shop = make_shop(house)
+    assert house.send(shop, "worth") == 4, "another shop of the same shape: the same message"
+    assert told in house.model.asked[questions].prompt
+    assert told in house.send(shop, "explain_", "worth")["proof"]["prompt"]
+
+
+def test_what_a_small_model_was_trained_on_has_no_such_lines(rooms: Rooms) -> None:
+    house = rooms("    return self.cost / 0", adapter=True)
+    asked(house)
+    asked(house)
+    assert len(house.model.asked) > 1 and not any("Refused before" in generate.prompt for generate in house.model.asked)
+
+
 def test_an_escape_that_such_a_model_writes_is_refused_by_the_same_audit(rooms: Rooms) -> None:
     house = rooms("<think>now</think>\n```python\ndef worth(self):\n    import os\n    return os.listdir()\n```")
     outcome, _ = asked(house)
@@ -90,6 +112,12 @@ def test_an_adapter_and_the_settings_bring_back_what_the_small_one_needs(rooms: 
     outcome, generate = asked(rooms("    return self.cost\n", **settings))
     assert outcome == 4
     assert not generate.chat and not generate.system and 'local ::= "a" | "b"' in generate.grammar
+
+
+def test_what_has_learned_where_a_body_ends_may_do_without_the_grammar(rooms: Rooms) -> None:
+    outcome, generate = asked(rooms("    unheard_of = self.cost\n    return unheard_of\n", adapter=True, grammar="none"))
+    assert outcome == 4
+    assert not generate.grammar and not generate.chat and generate.max_tokens == 240
 
 
 def test_what_a_draft_needs_is_written_also_where_the_models_files_are_in_the_image(rooms: Rooms) -> None:

@@ -54,9 +54,9 @@ from uvm.generation.instructions import (
     TakeClaim,
 )
 from uvm.generation.process.requests import MOST
-from uvm.generation.stages import Claim, Draft
-from uvm.protocol import Example
-from uvm.trial.protocol import TrialError, TrialOutcome
+from uvm.generation.stages import Claim, Draft, authors_of, unique
+from uvm.protocol import Example, Reference
+from uvm.trial.protocol import Effect, TrialError, TrialOutcome, VariedRun
 from uvm.values.examples import Clause
 
 METHOD = bytes(7) + b"\x09"
@@ -261,8 +261,14 @@ def test_a_draft_that_asks_without_end_fails() -> None:
     assert not any(isinstance(order, AskThought) for order in world.questions.values())
 
 
-def test_a_method_that_a_draft_needs_is_a_request_of_its_own_and_comes_first() -> None:
-    world = trying()
+SENDS = "    return self.price()"
+PLAN_OF_TWO = {"prompt": "x", "personas": ["brick"], "drafts": 2}
+
+
+def test_a_method_that_a_draft_needs_is_a_request_of_its_own_where_no_other_draft_will_do() -> None:
+    world = trying(SENDS)
+    world.tried(needs("price"))
+    assert not world.counts["ProbeNeed", 1] and list(world.trials) == [1], "it is tried again, and its need granted"
     world.tried(needs("price"))
     assert world.process.statistics()["needing"] == 1
     world.answered(BODY)
@@ -273,35 +279,147 @@ def test_a_method_that_a_draft_needs_is_a_request_of_its_own_and_comes_first() -
     assert world.answers == {1: None}
 
 
-def test_a_need_that_is_refused_fails_the_draft() -> None:
-    world = trying(BODY, "    return 2")
+def test_where_another_draft_will_do_nothing_is_written_for_the_one_that_needs_a_method() -> None:
+    world = trying(SENDS, "    return 2")
     world.tried(needs("price"))
-    world.fails()
-    assert world.process.statistics()["trying"] == 1 and "needs price: nothing was written" in world.published[-1].detail["why"]
     world.tried(OK)
+    assert world.answers == {1: None} and "return 2" in world.installed[0].source and not world.counts["ProbeNeed", 1]
+    assert [draft["outcome"] for draft in world.installed[0].proof["drafts"]] == ["needs", "ok"]
+
+
+def test_what_a_draft_needs_is_written_after_the_rule_has_taken_none_of_the_others() -> None:
+    world = Played(most=2, risk=0.05)
+    world.request(request_for("worth", plan=PLAN_OF_TWO))
+    world.goes_well()
+    world.answered(SENDS, "    return 2")
+    world.tried(needs("price"))
+    del world.trials[1]
+    world.happens(TrialEnded(1, OK))
+    rules(world, None, 0.4)
+    assert list(world.trials) == [1] and world.counts["ProbeNeed", 1] == 0
+    world.tried(needs("price"))
+    assert world.counts["ProbeNeed", 1] == 1
+    world.answered(BODY)
+    del world.trials[2]
+    world.happens(TrialEnded(2, OK))
+    (rule,) = [order for order in world.pending if isinstance(order, ApplyRule)]
+    world.end(rule, Chosen(2, {"index": 0, "best": 0, "confidence": 0.99}))
+    world.goes_well()
+    del world.trials[1]
+    world.happens(TrialEnded(1, OK))
+    (rule,) = [order for order in world.pending if isinstance(order, ApplyRule)]
+    assert [candidate["source"].split("return ")[1] for candidate in rule.candidates] == ["self.price()\n", "2\n"]
+    world.end(rule, Chosen(1, {"index": 0, "best": 0, "confidence": 0.99}))
+    world.goes_well()
     assert world.answers == {1: None}
 
 
+def test_drafts_that_wait_for_the_same_method_are_tried_once_it_is_there_and_no_more_is_written_than_is_used() -> None:
+    world = trying(SENDS, "    return self.price() + 1", "    return self.other()", plan={"prompt": "x", "drafts": 3})
+    for selector in ("price", "price", "other"):
+        world.tried(needs(selector))
+    world.tried(needs("price"))
+    world.answered(BODY)
+    world.tried(OK, 2)
+    world.tried(OK)
+    world.tried(OK)
+    assert world.answers == {1: None} and world.counts["ProbeNeed", 1] == 1
+    assert [draft["outcome"] for draft in world.installed[-1].proof["drafts"]] == ["ok", "ok", "needs"]
+
+
+def test_a_slot_that_a_draft_reads_and_that_is_not_there_is_no_need() -> None:
+    world = trying("    return self.price", "    return self.price + 1")
+    world.tried(needs("price"))
+    assert "reads price, which is no slot there" in world.published[-1].detail["why"]
+    assert not world.counts["ProbeNeed", 1] and world.trials[1].source.endswith("+ 1\n")
+
+
+def test_most_drafts_decline_and_nothing_is_written_for_the_one_that_needs_a_method() -> None:
+    world = trying(SENDS, "    return decline('no')", "    return decline('none')", plan={"prompt": "x", "drafts": 3})
+    world.tried(needs("price"))
+    for _ in range(2):
+        world.tried(TrialOutcome(kind="failed", error=TrialError("Declined", "no")))
+    assert type(world.answers[1]) is Refused and not world.counts["ProbeNeed", 1]
+
+
+@pytest.mark.parametrize(("elsewhere", "risk"), [(False, 0.5), (True, 0.05)])
+def test_a_need_is_written_under_the_images_risk_elsewhere_and_may_change_nothing_there(elsewhere: bool, risk: float) -> None:
+    world = Played(risk=0.05)
+    world.request(request_for("worth", risk=0.5))
+    world.goes_well()
+    world.answered(SENDS)
+    world.tried(needs("price"))
+    del world.trials[1]
+    world.happens(TrialEnded(1, needs("price")))
+    (order,) = world.pending
+    world.end(order, NeedProbed(1, request_for("price", receiver=2 if elsewhere else 1, plan={"prompt": "x", "drafts": 3})))
+    world.goes_well()
+    world.answered(BODY, "    self.cost = 1", "    return 3")
+    assert world.trials[2].request.risk == risk and world.trials[2].request.still is elsewhere
+    world.tried(OK, 2)
+    world.tried(TrialOutcome(kind="ok", effects=[Effect(Reference(bytes(7) + b"\2"), "cost", 0, 1)]), 2)
+    world.tried(TrialOutcome(kind="ok", varied=[VariedRun(digest="x", changed={"tags": []})]), 2)
+    stored = [draft["outcome"] for draft in world.installed[0].proof["drafts"]]
+    assert stored == (["ok", "Meddling", "Meddling"] if elsewhere else ["ok", "ok", "ok"])
+
+
+def test_what_somebody_sends_meanwhile_may_change_its_receiver() -> None:
+    world = trying(SENDS)
+    world.tried(needs("price"))
+    del world.trials[1]
+    world.happens(TrialEnded(1, needs("price")))
+    (order,) = world.pending
+    world.end(order, NeedProbed(1, request_for("price", receiver=2)))
+    world.goes_well()
+    world.request(request_for("price", receiver=2))
+    world.answered("    self.cost = 1")
+    world.tried(TrialOutcome(kind="ok", effects=[Effect(Reference(bytes(7) + b"\2"), "cost", 0, 1)]), 2)
+    world.tried(OK)
+    assert world.answers == {1: None, 2: None}
+
+
+def test_a_need_that_is_refused_fails_the_draft() -> None:
+    world = trying(SENDS)
+    world.tried(needs("price"))
+    world.tried(needs("price"))
+    world.fails()
+    assert "needs price: nothing was written" in world.published[-1].detail["why"] or not world.trials
+    assert any("needs price: nothing was written" in str(event.detail.get("why", "")) for event in world.published)
+
+
 def test_needs_of_one_message_and_the_chain_of_messages_are_bounded() -> None:
-    bodies = [f"    return {number}" for number in range(NEEDS + 1)]
+    bodies = [f"    return self.n{number}()" for number in range(NEEDS + 1)]
     world = trying(*bodies, plan={"prompt": "x", "drafts": NEEDS + 1})
+    for number in range(NEEDS + 1):
+        world.tried(needs(f"n{number}"), 1)
     for number in range(NEEDS):
         world.tried(needs(f"n{number}"), 1)
         world.fails()
-    world.tried(needs("more"), 1)
+    world.tried(needs(f"n{NEEDS}"), 1)
     assert any("other methods that drafts" in event.detail.get("why", "") for event in world.published)
     assert world.counts["ProbeNeed", 1] == NEEDS
-    deep = trying(depth=3)
+    deep = trying(SENDS, depth=3)
+    deep.tried(needs("price"))
     deep.tried(needs("price"))
     assert not deep.counts["ProbeNeed", 1]
 
 
 def test_where_the_need_would_wait_for_its_own_message_the_draft_fails() -> None:
-    world = trying()
+    world = trying(SENDS)
+    world.tried(needs("price"))
     world.trials.clear()
     world.happens(TrialEnded(1, needs("price")))
     world.end(world.pending[0], NeedProbed(1, "price waits for worth itself"))
     assert not any(isinstance(order, NoteWait) for order in world.pending)
+
+
+def test_a_draft_that_waited_when_its_process_died_is_tried_by_the_next_one() -> None:
+    left = [Draft(source=f"def worth(self):\n{SENDS}\n", persona="brick", mode="base", outcome="needs", why="needs price")]
+    world = Played()
+    world.request(request_for("worth"))
+    world.end(world.pending[0], Claimed(1, Claim("mine", bytes(8), "drafted", left)))
+    world.goes_well()
+    assert list(world.trials) == [1]
 
 
 def test_what_was_tried_on_objects_that_changed_is_tried_again_and_not_without_end() -> None:
@@ -379,6 +497,26 @@ def test_who_wrote_what_was_accepted_or_refused_is_learned() -> None:
         world.store(order, event)
         orders = world.happens(event)
     assert [order for order in orders if isinstance(order, Learn)] == [Learn(world.installed[0].oid, ["brick"], True)]
+
+
+def test_of_personas_that_compete_those_did_who_wrote_what_does_the_same_as_what_is_installed() -> None:
+    def draft(persona: str, body: str, group: str, **fate: Any) -> Draft:
+        return Draft(
+            source=f"def worth(self):\n    return {body}\n", persona=persona, mode="base", **{"outcome": "ok", "group": group} | fate
+        )
+
+    drafts = unique(
+        [
+            draft("ann", "1", "a"),
+            *(draft(name, "self.cost * 2", "b") for name in ("bob", "eve", "bob")),
+            draft("cy", "2 * self.cost", "b"),
+            draft("dee", "0", "b", outcome="amnesia"),
+            Draft(source="def worth(self):\n    return 9\n", persona="tool", outcome="ok", group="b"),
+        ]
+    )
+    assert [(each.persona, each.times, each.also) for each in drafts[:2]] == [("ann", 1, []), ("bob", 3, ["eve"])]
+    assert authors_of(drafts, 1) == (["bob", "eve", "cy"], ["ann", "dee"])
+    assert authors_of(drafts, 0) == (["ann"], ["bob", "eve", "cy", "dee"])
 
 
 def test_letting_go_cancels_what_runs() -> None:

@@ -48,7 +48,10 @@ from uvm.trial.protocol import TrialError, TrialOutcome
 MOST = 5
 DRAFTS = 3
 SELECTORS = tuple(f"m{number}" for number in range(8))
-BODIES = ("    return self.cost", "    return self.tags", "    return 7", "    import os", "    return self.")
+BODIES = (
+    *("    return self.cost", "    return self.tags", "    return 7", "    import os", "    return self."),
+    *("    return self.m1() + self.m2()", "    return [self.m3(), self.m4(), self.m5()]"),
+)
 picks = st.integers(0, 1000)
 selectors = st.sampled_from(SELECTORS)
 REFUSAL = {"type": "Refused", "message": "no", "remedy": "", "details": {}}

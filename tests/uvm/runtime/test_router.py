@@ -1,6 +1,8 @@
 """The router: what it learns, from whom, how it merges, and that the image's own rule decides."""
 
 import math
+from collections import Counter as Tally
+from random import Random
 
 import msgspec
 import pytest
@@ -17,7 +19,7 @@ from uvm.image.transactor import Transactor
 from uvm.objects import Counter, MergingVector, UvmObject
 from uvm.protocol import Reference
 from uvm.runtime import router
-from uvm.runtime.router import ENOUGH, Facts, features, kind, learn, probabilities, ranked, weights, words
+from uvm.runtime.router import ENOUGH, Facts, drawn, features, kind, learn, probabilities, ranked, weights, words
 
 
 def facts(selector, arity=0, **slots):
@@ -25,10 +27,13 @@ def facts(selector, arity=0, **slots):
 
 
 def taught(*lessons, rounds=ENOUGH):
+    """A router that was told of each message whose drafts will do, and that the others' will not."""
     known = router.new([])
+    everybody = list(dict.fromkeys(persona for _, persona in lessons))
     for _ in range(rounds):
         for selector, persona in lessons:
             learn(known, facts(selector), [persona], True)
+            learn(known, facts(selector), [other for other in everybody if other != persona], False)
     return known
 
 
@@ -37,7 +42,7 @@ LESSONS = (("show_card", "robin"), ("total_of_all", "babs"), ("rename", "brick")
 
 def test_a_router_says_nothing_before_it_has_seen_enough():
     known = taught(LESSONS[0], rounds=ENOUGH - 1)
-    assert ranked(known, facts("show_card")) == []
+    assert ranked(known, facts("show_card")) == [] == drawn(known, facts("show_card"))
     learn(known, facts("show_card"), ["robin"], True)
     assert ranked(known, facts("show_card"))[0][0] == "robin"
 
@@ -69,40 +74,92 @@ def test_refusals_speak_for_the_others():
     assert after["robin"] < before["robin"] / 2 and after["babs"] > before["babs"]
 
 
-def test_refusing_the_only_persona_there_is_changes_nothing():
-    known = taught(LESSONS[0])
-    before = weights(known)["robin"].copied()
-    learn(known, facts("show_card"), ["robin"], False)
-    assert weights(known)["robin"].plain() == before.plain()
+def test_a_lesson_changes_those_alone_who_were_asked_and_follows_the_gradient_of_what_became_of_it():
+    known = taught(*LESSONS)
+    found, before = features(facts("show_card")), {name: vector.copied() for name, vector in weights(known).items()}
+    for accepted in (True, False):
+        chance = 1 / (1 + math.exp(-router.score(weights(known)["babs"], found)))
+        start = weights(known)["babs"].copied().numbers
+        learn(known, facts("show_card"), ["babs"], accepted)
+        for at, value in found.items():
+            moved = (weights(known)["babs"].numbers[at] - start[at]) / router.SCALE
+            assert moved == pytest.approx(router.RATE * (accepted - chance) * value, abs=1 / router.SCALE)
+    assert all(weights(known)[name].plain() == before[name].plain() for name in ("robin", "brick"))
 
 
-def test_steps_follow_the_gradient_of_the_examples_likelihood():
-    scores, nudge = {"a": 0.3, "b": -1.1, "c": 0.8}, 1e-6
-
-    def chances(of):
-        total = sum(math.exp(score) for score in of.values())
-        return {name: math.exp(score) / total for name, score in of.items()}
-
-    for personas, accepted in ((["a"], True), (["a"], False), (["a", "c"], False), (["b", "c"], True)):
-
-        def likelihood(of, personas=personas, accepted=accepted):
-            share = sum(chances(of)[name] for name in personas)
-            return math.log(share if accepted else 1 - share)
-
-        found = router.steps(chances(scores), personas, accepted)
-        for name in scores:
-            slope = (likelihood({**scores, name: scores[name] + nudge}) - likelihood(scores)) / nudge
-            assert found[name] == pytest.approx(slope, abs=1e-4)
-
-
-def test_chances_are_the_softmax_of_weights_times_features():
+def test_chances_are_the_softmax_of_scores_and_a_share_is_even():
     known = taught(*LESSONS)
     found = features(facts("show_total_of_all", 2))
     dense = [found.get(at, 0.0) for at in range(router.WIDTH)]
-    scores = [sum(a * b for a, b in zip(vector.numbers, dense, strict=True)) / router.SCALE for vector in weights(known).values()]
-    powers = [math.exp(score) for score in scores]
-    expected = [power / sum(powers) for power in powers]
-    assert list(probabilities(weights(known), found).values()) == pytest.approx(expected)
+    dots = [sum(a * b for a, b in zip(vector.numbers, dense, strict=True)) / router.SCALE for vector in weights(known).values()]
+    powers = [math.exp(router.SHARPNESS * min(router.PRIOR + dot, router.SURE)) for dot in dots]
+    expected = [0.8 * power / sum(powers) + 0.2 / 3 for power in powers]
+    assert list(probabilities(weights(known), found, 0.2).values()) == pytest.approx(expected)
+
+
+def test_who_is_asked_first_is_drawn_by_these_chances_and_the_same_until_the_next_lesson():
+    known = taught(*LESSONS)
+    for _ in range(3):
+        learn(known, facts("peek"), ["robin", "babs"], True)
+    chances, firsts = dict(ranked(known, facts("peek"), 0.3)), Tally()
+    for number in range(4000):
+        order = drawn(known, facts("peek", number % 7, **{f"slot{number}": "text"}), 0.3)
+        chances = dict(order)
+        firsts[order[0][0]] += 1
+        assert [chance for _, chance in order[1:]] == sorted((chance for _, chance in order[1:]), reverse=True)
+        assert sum(chances.values()) == pytest.approx(1.0)
+    same = [drawn(known, facts("peek")) for _ in range(5)]
+    assert all(order == same[0] for order in same) and set(firsts) == set(chances)
+
+
+# --- what becomes of whom it asks ---------------------------------------------------------------------------------------
+
+WORDS = ["total_price", "show_card", "rename", "count_of_tags", "is_heavy", "add_tag", "longest_name", "describe", "average_cost", "peek"]
+
+
+def lived(success, exploration=router.EXPLORATION, intervals=10, length=200):
+    """Whom a router asks first, interval by interval, where a persona's drafts do with a probability of its own."""
+    known, rng, asked = router.new(success), Random(5), [Tally() for _ in range(intervals)]
+    for number in range(intervals * length):
+        sent = facts(f"{rng.choice(WORDS)}_{rng.choice(WORDS)}", rng.randrange(3), **{rng.choice(WORDS): "number"})
+        order = drawn(known, sent, exploration)
+        first = order[0][0] if order else "brick"
+        asked[number // length][first] += 1
+        learn(known, sent, [first], rng.random() < success[first])
+    return asked
+
+
+def evenness(asked):
+    """The entropy of whom was asked, as a share of the largest possible one."""
+    shares = [count / asked.total() for count in asked.values()]
+    return -sum(share * math.log(share) for share in shares) / math.log(4)
+
+
+@pytest.mark.parametrize("chance", [0.6, 0.9, 1.0])
+def test_personas_that_are_equally_good_go_on_being_asked(chance):
+    asked = lived(dict.fromkeys(("robin", "brick", "babs", "alfred"), chance))
+    assert min(map(evenness, asked[1:])) > 0.8, [dict(interval) for interval in asked]
+
+
+def test_one_that_is_better_is_asked_mostly_and_the_price_of_exploring_is_bounded():
+    asked = lived(dict.fromkeys(("robin", "brick", "alfred"), 0.4) | {"babs": 0.95})
+    shares = [interval["babs"] / interval.total() for interval in asked]
+    assert min(shares[3:]) > 0.7, shares
+    assert max(map(evenness, asked[3:])) < 0.7
+    bounded = lived(dict.fromkeys(("robin", "brick", "alfred"), 0.0) | {"babs": 1.0})
+    others = [1 - interval["babs"] / interval.total() for interval in bounded[3:]]
+    assert max(others) < 1.5 * router.EXPLORATION and min(others) > 0, "and nobody is forgotten"
+
+
+def test_one_that_becomes_worse_is_asked_less():
+    known = router.new(["brick", "babs"])
+    for _ in range(100):
+        learn(known, facts("rename"), ["brick"], True)
+        learn(known, facts("rename"), ["babs"], True)
+    before = dict(ranked(known, facts("rename")))
+    for _ in range(3):
+        learn(known, facts("rename"), ["brick"], False)
+    assert before["brick"] == pytest.approx(0.5) and dict(ranked(known, facts("rename")))["brick"] < 0.2
 
 
 def test_words_are_found_in_either_style_and_kinds_in_literals():
@@ -144,7 +201,7 @@ def test_what_two_uvms_learn_at_once_merges_on_the_server(tmp_path):
             known = there.root["router"]
             learn(known, facts("rename"), ["brick"], True)
             ours = {name: vector.plain() for name, vector in weights(known).items()}
-            first.accepted(message, "robin")
+            first.accepted(message, ["robin"])
             first.tick(1.0)
             there.manager.commit()
             here.manager.begin()
@@ -175,7 +232,7 @@ def test_lessons_that_nobody_takes_in_are_bounded():
         message = reified(image, "show_card")
         learner = Learner(image, Transactor(image, "uvm-1"), "uvm-1")
         for _ in range(HELD + 100):
-            learner.accepted(message, "robin")
+            learner.accepted(message, ["robin"])
         learner.tick(1.0)
         image.manager.begin()
         assert image.root["router"].own("examples").plain() == HELD
@@ -200,11 +257,14 @@ def plan_of(one, message):
         one.image.manager.abort()
 
 
-def teach(image, *lessons, rounds=ENOUGH):
+def teach(image, *lessons, rounds=ENOUGH, others=("robin", "brick", "babs", "alfred")):
+    """Tell the image's router whose drafts will do, and that those of these others will not."""
     image.manager.begin()
     for _ in range(rounds):
         for selector, persona in lessons:
-            learn(image.root["router"], facts(selector, name="text", cost="number", pieces="number", tags="list"), [persona], True)
+            sent = facts(selector, name="text", cost="number", pieces="number", tags="list")
+            learn(image.root["router"], sent, [persona], True)
+            learn(image.root["router"], sent, [other for other in others if other != persona], False)
     image.manager.commit()
 
 
@@ -236,6 +296,7 @@ def test_removing_a_generated_method_tells_who_wrote_it_and_for_what(build_house
 def test_before_the_router_knows_the_words_decide_and_afterwards_it_does_and_the_message_says_why(build_house):
     house = build_house(**{"*": ["    return 1"]})
     shop = make_shop(house)
+    house.send("pLLM_obj", "setSlot_value_", "exploration", 0)
     house.send(shop, "total_view")
     cold = plan_of(house, house.send(shop, "explain_", "total_view")["proof"]["message"])
     assert cold["personas"] == ["robin"] and cold["routed"] == []
@@ -245,13 +306,26 @@ def test_before_the_router_knows_the_words_decide_and_afterwards_it_does_and_the
     assert warm["personas"] == ["alfred"] and warm["routed"][0][0] == "alfred" and warm["routed"][0][1] > 0.9
 
 
-def test_an_unsure_router_lets_the_two_likeliest_personas_compete(build_house):
+def test_an_unsure_router_lets_two_personas_compete(build_house):
     house = build_house(**{"*": ["    return 1"]})
     shop = make_shop(house)
-    teach(house.image, ("peek", "robin"), ("peek", "babs"), ("rename", "brick"))
+    teach(house.image, ("peek", "robin"), ("rename", "brick"))
+    teach(house.image, ("peek", "babs"), others=("brick", "alfred"))
+    house.send("pLLM_obj", "setSlot_value_", "exploration", 0)
     house.send(shop, "peek")
     plan = plan_of(house, house.send(shop, "explain_", "peek")["proof"]["message"])
-    assert sorted(plan["personas"]) == ["babs", "robin"]
+    assert len(plan["personas"]) == 2 and {"babs", "robin"} & set(plan["personas"])
+
+
+@pytest.mark.parametrize(("share", "explored"), [(1, 1.0), (0.0, 0.0), ("much", router.EXPLORATION), (7, router.EXPLORATION)])
+def test_the_share_that_is_explored_is_data_of_the_image(build_house, share, explored):
+    house = build_house(worth=["    return self.cost"])
+    shop = make_shop(house)
+    teach(house.image, ("worth", "robin"))
+    house.send("pLLM_obj", "setSlot_value_", "exploration", share)
+    house.send(shop, "worth")
+    routed = plan_of(house, house.send(shop, "explain_", "worth")["proof"]["message"])["routed"]
+    assert min(chance for _, chance in routed) == pytest.approx(explored / len(routed), abs=0.02)
 
 
 def test_the_rule_in_the_image_is_replaced_by_a_message(build_house):

@@ -12,22 +12,25 @@ from uvm.generation.stages import storable_drafts
 from uvm.runtime.policy import CHOICE
 
 
-def weigh(registry: GenerationRegistry, generation: Generation) -> None:
-    """All drafts are tried: which of them is it, if any, and would more of them tell?"""
+def weigh(registry: GenerationRegistry, generation: Generation) -> bool:
+    """All drafts are tried: which of them is it, if any, and would more of them tell? Whether one that waited is to be tried now."""
     drafts = generation.drafts
     if stages.fit(drafts):
         if generation.written_by_model:
             generation.go(Awaited.CHOOSING)
             risk = _risk_of(registry, generation)
             registry.instruct(ApplyRule(generation.number, generation.request, candidates(generation.request, drafts, risk)))
-            return
+            return False
     elif _turns_to_the_model(registry, generation):
-        return
+        return False
+    elif _grants(generation):
+        return True
     elif generation.plan is not None and generation.rounds < AGAIN and declining(drafts) * 2 <= written(drafts):
         generation.rounds += 1
         writing.commission(registry, generation)
-        return
+        return False
     registry.store(generation, "tried", drafts=storable_drafts(drafts))
+    return False
 
 
 def _turns_to_the_model(registry: GenerationRegistry, generation: Generation) -> bool:
@@ -44,23 +47,39 @@ def _risk_of(registry: GenerationRegistry, generation: Generation) -> float:
     return generation.request.risk or registry.settings.risk
 
 
-def chosen(registry: GenerationRegistry, generation: Generation, answer: object) -> None:
-    """The rule has answered: it is decided, or more drafts are to be written first."""
+def chosen(registry: GenerationRegistry, generation: Generation, answer: object) -> bool:
+    """The rule has answered: it is decided, or more drafts are to be written first. Whether one that waited is to be tried now."""
     drafts, fit = generation.drafts, stages.fit(generation.drafts)
     choice = choice_of(answer, fit)
     if choice is None:
         ends.policy_failed(registry, generation, CHOICE, Refused, f"chose none of {len(fit)} drafts", reasons=stages.reasons(drafts))
-        return
+        return False
     generation.choice = choice
     generation.decision = told(drafts, choice, _risk_of(registry, generation))
     if choice.index is None and _turns_to_the_model(registry, generation):
-        return
+        return False
     if _may_widen(generation):
         generation.widened = True
         registry.publish(generation, stage="weighed", drafts=written(drafts), **generation.confidence)
         writing.commission(registry, generation)
-    else:
-        registry.store(generation, "tried", drafts=storable_drafts(drafts))
+        return False
+    if choice.index is None and _grants(generation):
+        return True
+    registry.store(generation, "tried", drafts=storable_drafts(drafts))
+    return False
+
+
+def _grants(generation: Generation) -> bool:
+    """Whether there is a draft that waits for another method, and that is to be written now: of the others none will do, and most do not
+    decline. One draft at a time, the first one first, so that no more is written than is used.
+    """
+    drafts = generation.drafts
+    if not generation.deferred or declining(drafts) * 2 > written(drafts):
+        return False
+    number = min(generation.deferred)
+    generation.granted.add(number)
+    generation.reopen([number])
+    return True
 
 
 def _may_widen(generation: Generation) -> bool:

@@ -69,7 +69,8 @@ def installed(registry: GenerationRegistry, generation: Generation, event: Insta
         message, author = event.corrected
         registry.instruct(Learn(message, [author], False))
     if draft.mode:
-        registry.instruct(Learn(generation.oid, [draft.persona], True))
+        did, did_not = stages.authors_of(generation.drafts, generation.trying)
+        registry.instruct(Learn(generation.oid, did, True), *([Learn(generation.oid, did_not, False)] if did_not else []))
     _may_be_shadowed(registry, generation, draft.group)
     seconds = registry.now - generation.started
     registry.publish(generation, source=draft.source, author=draft.persona, seconds=seconds, **generation.confidence)

@@ -7,8 +7,10 @@ what is to be done, in order; `now` is monotonic seconds. It owns every generati
   at most `MOST`; the next one is told to come again.
 * A generation first claims its message. What another process has claimed is watched, and claimed when that one's lease ends.
 * Then it waits for one thing at a time (`Awaited`), and does the next one when that has come. What may come is `TAKES`'s.
-* A draft that sends what nobody understands waits for that method, which is a request like any other. What the draft asks the model is
-  answered, and the trial runs again. How often all this may happen is bounded: `RETRIALS`, `NEEDS`, `AGAIN`, and the depth of the chain.
+* A draft that sends what nobody understands waits: where another one will do, that one is taken. Else the method is written for it, which
+  is a request like any other, one level deep; a slot that a draft reads and that is not there is no such need. What the draft asks the
+  model is answered, and the trial runs again. How often all this may happen is bounded: `RETRIALS`, `NEEDS`, `AGAIN`, and the depth of the
+  chain.
 * What a message expects of a method that is there is tried by itself, without a claim; if it holds, the method keeps the examples.
 * What others expect who come before the first trial is tried as well; what contradicts is answered at once. Who comes later runs again, and
   has the method tested.
@@ -159,7 +161,8 @@ class GenerationProcess:
             case NeedResolved():
                 trials.need_resolved(self.registry, generation, event.error)
             case Chosen():
-                choosing.chosen(self.registry, generation, event.answer)
+                if choosing.chosen(self.registry, generation, event.answer):
+                    trials.try_next(self.registry, generation)
             case RuleFailed():
                 ends.policy_failed(self.registry, generation, CHOICE, Refused, f"failed on its drafts: {event.reason}")
             case MendingFound():

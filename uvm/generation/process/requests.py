@@ -5,13 +5,15 @@ Leases are renewed, and what others have claimed is watched, as time passes.
 
 from typing import Final
 
+import msgspec
+
 from uvm.errors import GenerationBusy, GenerationOff, ImageError
 from uvm.generation.generation import LASTING, Awaited, Generation, Waiting
 from uvm.generation.instructions import RenewLease, TakeClaim
 from uvm.generation.process import trials, writing
 from uvm.generation.process.registry import GenerationRegistry
 from uvm.generation.request import MethodRequest
-from uvm.generation.stages import Claim
+from uvm.generation.stages import NEEDS_METHOD, Claim
 from uvm.generation.verdicts import contradiction, refusal_of, with_clauses
 
 MOST: Final = 64
@@ -37,7 +39,8 @@ def accept(registry: GenerationRegistry, request: MethodRequest, waiter: Waiting
     elif generation is not None:
         generation.waiters.append(waiter)
         if not generation.begun:  # who comes later finds out when it runs again
-            generation.request = with_clauses(generation.request, request.clauses)
+            joined = with_clauses(generation.request, request.clauses)
+            generation.request = msgspec.structs.replace(joined, still=joined.still and request.still)
     elif len(registry.by_key) >= MOST:
         text = f"{MOST} methods are being written here already, and {request.selector} was not begun"
         registry.answer(waiter, GenerationBusy(text, "send it again in a moment"))
@@ -60,13 +63,13 @@ def claimed(registry: GenerationRegistry, generation: Generation, claim: Claim) 
         registry.finish(generation, refusal_of(claim.refusal))
     else:
         generation.oid, generation.stage, generation.drafts = claim.oid, claim.stage, claim.drafts
-        generation.withdrawn, generation.earlier = claim.withdrawn, claim.earlier
+        generation.withdrawn, generation.earlier, generation.refused = claim.withdrawn, claim.earlier, claim.earlier
         generation.started, generation.renew_at = registry.now, registry.now + RENEW_EVERY_S
         request = generation.request
         registry.publish(generation, call=request.reified.get("call", request.selector), resumed=claim.stage != "reified")
         if generation.drafts:
             for draft in generation.drafts:  # another process tried them, on what it had to satisfy
-                draft.outcome = "" if draft.outcome == "ok" else draft.outcome
+                draft.outcome = "" if draft.outcome in ("ok", NEEDS_METHOD) else draft.outcome
             writing.audit(registry, generation)
         else:
             writing.reflect(registry, generation)

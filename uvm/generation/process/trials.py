@@ -1,7 +1,11 @@
 """Trials: of drafts, one after the other, and of methods that are there. Pure.
 
-A trial that asks the model, or needs another method, runs again with the answer, or once that method has come to its end.
+A trial that asks the model, or needs another method, runs again with the answer, or once that method has come to its end. What a draft of
+the model's needs is written last (decision 33): where no draft without a need will do, for one draft at a time, under the image's own risk,
+and on another object only what changes nothing there.
 """
+
+from itertools import chain
 
 import msgspec
 
@@ -12,6 +16,7 @@ from uvm.generation.instructions import AskThought, BeginTrial, KeepClauses, Not
 from uvm.generation.process import choosing
 from uvm.generation.process.registry import GenerationRegistry
 from uvm.generation.request import MethodRequest
+from uvm.generation.stages import NEEDS_METHOD, sends
 from uvm.generation.verdicts import judge, tested
 from uvm.trial.protocol import Need, NeededThought, TrialError, TrialOutcome
 
@@ -23,8 +28,8 @@ def try_next(registry: GenerationRegistry, generation: Generation) -> None:
     if generation.trying >= 0:
         generation.retrials = 0
         begin(registry, generation)
-    else:
-        choosing.weigh(registry, generation)
+    elif choosing.weigh(registry, generation):
+        try_next(registry, generation)
 
 
 def begin(registry: GenerationRegistry, generation: Generation) -> None:
@@ -54,7 +59,9 @@ def ended(registry: GenerationRegistry, generation: Generation, outcome: TrialOu
         needed = outcome.need.selector
         _unfit(registry, generation, "NotUnderstood", f"needs {needed}, which nobody understands, and a preview writes one method alone")
     elif outcome.kind == "need" and outcome.need is not None and generation.retrials < RETRIALS and not outcome.need.made:
-        _probe(registry, generation, outcome.need)
+        _need(registry, generation, outcome.need)
+    elif outcome.kind == "ok" and generation.request.still and (changed := _changed(outcome)):
+        _unfit(registry, generation, "Meddling", f"changes {changed}, and no more than a draft for another object's message needs it")
     else:
         generation.read[generation.trying] = dict(outcome.read)
         generation.looked[generation.trying] = list(outcome.looked)
@@ -113,6 +120,29 @@ def thought_ended(registry: GenerationRegistry, generation: Generation, event: T
         _unfit(registry, generation, kind, f"asked the model, which did not answer: {kind}: {event.answer.message}")
 
 
+def _changed(outcome: TrialOutcome) -> str:
+    """A slot that a draft changes, on the real values or on varied ones; empty where it changes nothing."""
+    varied = (name for run in outcome.varied for name in run.changed)
+    return next(chain((effect.slot for effect in outcome.effects), varied), "")
+
+
+def _need(registry: GenerationRegistry, generation: Generation, need: Need) -> None:
+    """The draft sent what nothing understands. Of what the model wrote, a draft that needs no other method comes first, and no method is
+    written for a slot that is not there.
+    """
+    if generation.testing or not generation.draft.mode:
+        _probe(registry, generation, need)  # somebody has decided on it before
+    elif not sends(generation.draft.source, need.selector):
+        _unfit(
+            registry, generation, "NotUnderstood", f"reads {need.selector}, which is no slot there, and which it does not send as a message"
+        )
+    elif generation.trying not in generation.granted:
+        generation.deferred[generation.trying] = need.selector
+        _unfit(registry, generation, NEEDS_METHOD, f"needs {need.selector}, which nobody understands")
+    else:
+        _probe(registry, generation, need)
+
+
 def _probe(registry: GenerationRegistry, generation: Generation, need: Need) -> None:
     """The draft sent a message that nothing understands: that method comes first, as a message of its own."""
     generation.retrials += 1
@@ -131,14 +161,16 @@ def need_probed(registry: GenerationRegistry, generation: Generation, needed: Me
     if isinstance(needed, str):
         _unfit(registry, generation, "NotUnderstood", needed)
         return
-    request = generation.request
+    request, image_risk = generation.request, registry.settings.risk
     generation.needed = msgspec.structs.replace(
         needed,
         depth=request.depth + 1,
         asked_at=request.asked_at,
         principal=request.principal,
         limits=request.limits,
-        risk=request.risk,
+        # Who sends a message takes a risk for its receiver. What comes to stand elsewhere, others share.
+        risk=request.risk if needed.receiver == request.receiver else min(request.risk or image_risk, image_risk),
+        still=request.still or needed.receiver != request.receiver,
         # It was looked for with every right; it is written with those of whoever sent the message that needs it.
         rights=needed.rights & request.rights,
     )
@@ -157,8 +189,9 @@ def need_noted(registry: GenerationRegistry, generation: Generation) -> MethodRe
 
 def need_resolved(registry: GenerationRegistry, generation: Generation, error: ImageError | None) -> None:
     """The method that the draft needs is installed, or will not be."""
+    selector = generation.needed.selector if generation.needed is not None else ""
     if error is None:
+        generation.reopen([number for number, needed in generation.deferred.items() if needed == selector])
         begin(registry, generation)
     else:
-        selector = generation.needed.selector if generation.needed is not None else ""
         _unfit(registry, generation, "NotUnderstood", f"needs {selector}: {error.message}")

@@ -71,6 +71,8 @@ def ask(registry: GenerationRegistry, generation: Generation) -> None:
     if generation.plan is None or generation.commission is None:
         raise RuntimeError("a message is drafted after it was reflected and commissioned")
     generation.written, generation.text = [], ""
+    before = [*generation.refused, *(generation.drafts if generation.rounds else [])]
+    generation.commission = msgspec.structs.replace(generation.commission, refused=stages.refused_lines(before))
     requests = questions.requests(
         generation.request,
         generation.plan,
