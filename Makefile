@@ -32,8 +32,9 @@ autotelic: setup-dev  ## the whole autotelic loop with the real model, three gap
 	@$(PYTHON) -m tests.autotelic
 
 PROBATION ?= 25
-theseus: setup-dev  ## upgrades in a row of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run
-	@$(PYTHON) -m tests.theseus --probation $(PROBATION)
+SOAK ?= 0
+theseus: setup-dev  ## upgrades of a real service under load, good ones and bad ones; PROBATION=5 for a shorter run, SOAK=50 SEED=7 with kill -9 at random
+	@$(PYTHON) -m tests.theseus --probation $(PROBATION) --soak $(SOAK) $(if $(SEED),--seed $(SEED))
 
 down:  ## stop the service
 	@if [ -x .venv/bin/batos ]; then .venv/bin/batos down; fi

@@ -102,10 +102,15 @@ def uvm_profile(configuration: Configuration, workers: Iterable[str]) -> Profile
 
 
 def heartbeat_profile(configuration: Configuration) -> Profile:
-    """The heartbeat: a UVM that talks to the image's server alone, hands orders to the forge, and takes in what it made."""
-    home = configuration.home
+    """The heartbeat: a UVM that talks to the image's server alone, hands orders to the forge, takes in what it made, and wishes.
+
+    Of the wheels it may see the names.
+    """
+    home, wheels = configuration.home, Path(configuration.settings.upgrade.wheels)
     profile = _client_of_the_image(configuration)
-    return msgspec.structs.replace(profile, write=(*profile.write, home.path / "forge", home.path / "examiner"))
+    own = (home.path / "forge", home.path / "examiner", home.path / "wishes")
+    listed = (wheels.absolute(),) if configuration.settings.upgrade.wheels and wheels.is_dir() else ()
+    return msgspec.structs.replace(profile, write=(*profile.write, *own), listed=(*profile.listed, *listed))
 
 
 def forge_profile(configuration: Configuration) -> Profile:

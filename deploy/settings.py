@@ -262,9 +262,15 @@ class UpgradeSettings(Struct, frozen=True, forbid_unknown_fields=True):
     build_s: Annotated[Seconds, Meta(description="longest the building of an environment may take, seconds")] = 1800.0
     proof_s: Annotated[Seconds, Meta(description="longest the proof on a copy of the image may take, seconds")] = 300.0
     proof_memory_mb: Annotated[Megabytes, Meta(description="address space of each program that proves an environment, MB")] = 8192
+    proof_writes: Annotated[
+        bool, Meta(description="have a missing method written in the proof; false: where the image's own policy would refuse it")
+    ] = True
     switch_s: Annotated[Seconds, Meta(description="longest one process may take to be replaced and well, seconds")] = 60.0
     probation_s: Annotated[Seconds, Meta(description="how long a new environment must be well before it is kept, seconds")] = 60.0
     kept: Annotated[int, Meta(ge=1, le=100, description="environments kept besides those in use, to go back to")] = 2
+    image_a_day: Annotated[
+        int, Meta(ge=0, le=100, description="wishes of the image's own that are taken a day, from the directory of wheels alone; 0: none")
+    ] = 4
 
 
 class ConfinementSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,7 +22,11 @@ START_S = 90.0
 class Running:
     """The service; a context manager. `toml` is its configuration, `without` the programs that are left out."""
 
-    def __init__(self, home: Path, toml: str = "", *, without: Iterable[str] = ("inference", "upgrader")) -> None:
+    def __init__(
+        self, home: Path, toml: str = "", *, without: Iterable[str] = ("inference", "upgrader"), model: Path | None = None
+    ) -> None:
+        """`model`: a directory that the image takes in as its model when it is born; None, it has none."""
+        self._model = ("--model", str(model)) if model is not None else ()
         home.mkdir(parents=True, exist_ok=True)
         (home / "batos.toml").write_text(f"{toml}\n[metrics]\nbase_port = 0\n")
         self._without = frozenset(without)
@@ -44,7 +48,7 @@ class Running:
 
     def _awaken(self) -> None:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "uvm.awakening", "--wait", str(START_S)],
+            [sys.executable, "-P", "-m", "uvm.awakening", "--wait", str(START_S), *self._model],
             env=supervision.environment(self.configuration, dict(os.environ)),
             cwd=ROOT,
             capture_output=True,

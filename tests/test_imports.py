@@ -22,7 +22,7 @@ FLOORS = {
         "values",
         "image",
         "history",
-        "autotelic",
+        "autotelic wishes",
         "runtime",
         "trial inference transporter",
         "generation",
@@ -43,7 +43,8 @@ FLOORS = {
     ),
     "ui_client": (
         "client",
-        "report values morphs connection child story",
+        "report values morphs connection child story check",
+        "plank_checks",
         "terminal steps checks choices explanation export_files progress recovery model_choice imports",
         "message_arguments window startup wherefore proving",
         "evaluation",

@@ -8,13 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgspec import Struct
-
-from deploy import confinement, data_type, endpoint, environment, inspection, metrics
+from deploy import confinement, data_type, endpoint, inspection, metrics
 from deploy.endpoint import EndpointFault
 from deploy.settings import Configuration, SettingsError
-from deploy.upgrader import wheels
+from ui_client.check import Check
 from ui_client.connection import listens
+from ui_client.plank_checks import planks
 
 _NEEDED = {
     "ZODB": "the image",
@@ -44,21 +43,11 @@ _SHM_MB = 64
 _ENDPOINT_S = 5.0
 
 
-class Check(Struct, frozen=True):
-    """One answer. `essential`: without it the service does not do its work."""
-
-    name: str
-    well: bool
-    essential: bool
-    seen: str
-    remedy: str = ""
-
-
 def all_checks(configuration: Configuration) -> Iterator[Check]:
     """Every check, in the order in which a person reads them."""
     yield _python()
     yield from _packages(configuration)
-    yield from _upgrades(configuration)
+    yield from planks(configuration)
     yield from _places(configuration)
     yield from _sockets(configuration)
     yield from _endpoint(configuration)
@@ -98,24 +87,6 @@ def _packages(configuration: Configuration) -> Iterator[Check]:
         if version and "cpu" in (_version("torch") or "") and "cpu" not in version:
             finding = f"{version}: a CUDA build beside a CPU torch, which breaks transformers"
             yield Check(package, False, False, finding, f"pip uninstall {package}")
-
-
-def _upgrades(configuration: Configuration) -> Iterator[Check]:
-    """Which environment is in force, and what of it is older than what the configured directory has."""
-    home = configuration.home
-    current = environment.in_force(home)
-    seen = f"{environment.prefix_in_force(home)}, {f'of upgrade {current.upgrade}' if current else 'as it was set up'}"
-    outdated = environment.is_outdated(home)
-    remedy = "what the service was set up in changed after the last upgrade, and is in force again; upgrade anew" if outdated else ""
-    yield Check("environment", not outdated, False, seen, remedy)
-    for name, (has, newest) in sorted(wheels.newer(configuration).items()):
-        yield Check(
-            f"{name} is old",
-            False,
-            False,
-            f"{has}; {newest} is in {configuration.settings.upgrade.wheels}",
-            f"batos upgrade {name}=={newest}",
-        )
 
 
 def _places(configuration: Configuration) -> Iterator[Check]:

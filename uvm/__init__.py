@@ -16,6 +16,7 @@ The tour, in the order in which a message travels. Every room's `__init__` says 
 | `trial`, `inference` | where drafts are tried, and who writes them |
 | `awakening` | the first objects of an image, and whether an older one still boots |
 | `autotelic` | that the image stagnates, what is missing, and whether a better adapter is one |
+| `wishes` | that the image wishes for other versions of what it is made of |
 | `heartbeat` | what happens without a message |
 
 `objects` holds the classes that stored records name; its path never changes. `errors` and `rights` are words that all rooms use. No room

@@ -126,14 +126,18 @@ def made(configuration: Configuration) -> list[int]:
     return sorted(int(entry.name) for entry in top.iterdir() if entry.name.isdigit()) if top.is_dir() else []
 
 
-def prune(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, int]:
-    """Remove all environments but the newest `kept`, those in `used` and the one in force; the bytes that each freed, by number."""
-    home = configuration.home
-    spare = {environment.prefix_in_force(home), *used}
+def prunable(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, Path]:
+    """All environments but the newest `kept`, those in `used` and the one in force, by number."""
+    spare = {environment.prefix_in_force(configuration.home), *used}
     whole = [number for number in made(configuration) if (directory(configuration) / str(number) / _WHOLE).exists()]
     spare |= {directory(configuration) / str(number) for number in whole[len(whole) - kept :] if kept}
     prefixes = {number: directory(configuration) / str(number) for number in made(configuration)}
-    return {number: remove(configuration, prefix) for number, prefix in prefixes.items() if prefix not in spare}
+    return {number: prefix for number, prefix in prefixes.items() if prefix not in spare}
+
+
+def prune(configuration: Configuration, used: Sequence[Path], kept: int) -> dict[int, int]:
+    """Remove what is prunable; the bytes that each freed, by number."""
+    return {number: remove(configuration, prefix) for number, prefix in prunable(configuration, used, kept).items()}
 
 
 def clone(source: Path, target: Path) -> CloneCost:
@@ -142,7 +146,7 @@ def clone(source: Path, target: Path) -> CloneCost:
     old, new = os.fsencode(source), os.fsencode(target)
     for top, directories, files in os.walk(source):
         here, there = Path(top), target / Path(top).relative_to(source)
-        there.mkdir(mode=0o755)
+        there.mkdir(mode=0o755, exist_ok=here == source)  # a disk of its own may be mounted there
         for name in [name for name in directories if (here / name).is_symlink()]:
             _relink(here / name, there / name, source, target)
         for name in files:
@@ -222,6 +226,8 @@ def pip(prefix: Path, arguments: Sequence[str], ends: float) -> ToolRun:
 def _complaints(prefix: Path, ends: float) -> list[str]:
     """What `pip check` says is wrong in an environment; something may be before as well."""
     done = pip(prefix, ["check"], ends)
+    if done.status not in (0, 1):  # cut off: what it did not say is not well because of that
+        raise CandidateFailed(f"pip check ended with {done.status}", done.log)
     return [line for line in done.out.splitlines() if line and not line.startswith("No broken")]
 
 

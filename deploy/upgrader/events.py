@@ -71,9 +71,13 @@ class WishSeen(UpgradeEvent, frozen=True, kw_only=True):
 
 
 class WishRefused(UpgradeEvent, frozen=True, kw_only=True):
-    """A wish came that may not."""
+    """A wish came that may not. Of the image's own (`deploy.upgrader.door`) the rest is known as well; of a file that is none, nothing."""
 
     why: str
+    id: str = ""
+    asked_by: str = ""
+    reason: str = ""
+    wished: list[str] = []
 
 
 class CandidateBuilt(UpgradeEvent, frozen=True, kw_only=True):

@@ -18,7 +18,10 @@ MORE_ERRORS: Final = 0.02
 
 
 class Pulse(Struct, frozen=True):
-    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began."""
+    """What the bridge says at a moment: its process, the UVMs that it has with theirs, and what it counted since it began.
+
+    `waited_s`: seconds from arrival to answer, of which a message counts at most a tenth: one that waits for the model is not slow.
+    """
 
     bridge: int = 0
     uvms: Mapping[str, int] = {}

@@ -5,7 +5,7 @@ with the hashes of their wheels, or the number of an earlier upgrade whose envir
 pip, addresses and paths are refused, since no field takes them. `signature` is the HMAC-SHA256, in hexadecimal, of the canonical JSON
 of the other fields under the image's key, `upgrades/image.key`: who can not read that file cannot wish.
 
-Written by the `batos` command, read by the upgrader; each from one thread.
+Written by the `batos` command, and by the upgrader for the image (`deploy.upgrader.door`); read by the upgrader; each from one thread.
 """
 
 import hashlib
@@ -83,10 +83,11 @@ def wish(
     reason: str = "",
     must_hold: list[ExpectedReply] | None = None,
     dry_run: bool = False,
+    identifier: str = "",
 ) -> UpdateInstructions:
-    """A signed wish. Raises BadInstructions for what may not be wished."""
+    """A signed wish; `identifier`: its id, where it has one already. Raises BadInstructions for what may not be wished."""
     plain = {
-        "id": secrets.token_hex(8),
+        "id": identifier or secrets.token_hex(8),
         "at": int(time.time()),
         "asked_by": asked_by,
         "reason": reason,

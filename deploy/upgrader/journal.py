@@ -111,5 +111,5 @@ def every(home: Home) -> Iterator[UpgradeProcess]:
 
 
 def wished(home: Home, identifier: str) -> UpgradeProcess | None:
-    """The upgrade that carries out the wish of this id."""
-    return next((upgrade for upgrade in every(home) if upgrade.wish is not None and upgrade.wish.id == identifier), None)
+    """The upgrade that carries out the wish of this id, or refused it."""
+    return next((upgrade for upgrade in every(home) if upgrade.wish_id == identifier), None)

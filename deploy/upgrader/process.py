@@ -101,6 +101,7 @@ class UpgradeProcess:
         self.number = number
         self.stage: UpgradeStage = "new"
         self.wish: UpdateInstructions | None = None
+        self.refused: WishRefused | None = None
         self.stages: list[StageTime] = []
         self.why: list[str] = []
         self.log = ""
@@ -117,6 +118,23 @@ class UpgradeProcess:
         self.trials = 0
         self.failed_reverts = 0
         self.recorded = False
+
+    @property
+    def wish_id(self) -> str:
+        """The id of the wish that it carries out, or refused; empty where what came was none."""
+        return self.wish.id if self.wish else self.refused.id if self.refused else ""
+
+    @property
+    def asked_by(self) -> str:
+        """Who wished, as the wish says."""
+        return self.wish.asked_by if self.wish else self.refused.asked_by if self.refused else ""
+
+    @property
+    def wished(self) -> list[str]:
+        """What was wished for, `NAME==VERSION`."""
+        if self.wish:
+            return [f"{each.name}=={each.version}" for each in self.wish.requirements]
+        return self.refused.wished if self.refused else []
 
     @property
     def ended(self) -> bool:
@@ -137,7 +155,7 @@ class UpgradeProcess:
                 self.wish = wish
                 return self._build(event.at)
             case WishRefused(why=why):
-                self.why = [why]
+                self.refused, self.why = event, [why]
                 return self._end("refused", event.at)
             case CandidateBuilt():
                 self.built = event
@@ -264,15 +282,16 @@ class UpgradeProcess:
     def receipt(self) -> dict[str, Any]:
         """What the chronicle keeps of it: plain values, of bounded size."""
         identities = {"before": self.proved.real if self.proved else None, "after": self.awoke}
-        wish = self.wish
+        came = self.wish or self.refused
         return {
             "upgrade": self.number,
-            "wish": wish.id if wish else "",
+            "wish": self.wish_id,
             "outcome": self.stage,
             "why": "; ".join(self.why)[:LOG],
             "log": self.log,
-            "asked_by": wish.asked_by if wish else "",
-            "reason": wish.reason if wish else "",
+            "asked_by": self.asked_by,
+            "reason": came.reason if came else "",
+            "wished": self.wished,
             "changes": [
                 f"{each.name} {each.before or '-'} → {each.after or '-'} {' '.join(each.hashes)}".strip() for each in self._changes()
             ],

@@ -1,9 +1,10 @@
 """The proof of a new environment: a whole service on a copy of the image, run by it, beside the real one.
 
 The copy has the image's file and its blobs, those by links, in a home of its own, `proof/` in the real one. Everything that a start needs
-is done there by the programs of the new environment: the file is read record by record; the server, the bridge and a UVM are started
-under a supervisord of their own; the image is awakened, messages are answered, a method is offered, tried and run; and in the end every
-object and method is looked at once more. There is no model in it. The image itself is only read, and only its file.
+is done there by the programs of the new environment: the file is read record by record; server, bridge, worker and a UVM are started
+under a supervisord of their own; the image is awakened, messages are answered, a method is offered, tried and run, and a missing one is
+written: from a script, or by the engine itself where the model's own libraries change. In the end every object and method is looked at
+once more. The image itself is only read, and only its file.
 Called by the upgrader's one thread; what a killed upgrader left behind is ended and removed when the proof begins again.
 """
 
@@ -11,6 +12,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,32 +32,46 @@ from deploy.upgrader.events import DistributionChange, ImageIdentity
 from deploy.upgrader.instructions import ExpectedReply
 from deploy.upgrader.tools import ToolRun
 
-_PROGRAMS: Final = ("image", "bridge", "uvm-1")
+_PROGRAMS: Final = ("image", "bridge", "inference", "uvm-1")
+_SCRIPT: Final = "proof.json"
 _FICLONE: Final = 0x40049409
 _LEFT_S: Final = 5.0
+_LOOK_S: Final = 0.2
+_DOWN: Final = frozenset({"BACKOFF", "EXITED", "FATAL", "UNKNOWN"})
+"""States of a program that ended although nobody asked it to."""
+PROOF_BODY: Final = "    return self.proofPrice * 2"
+"""What a script answers to whatever it is asked: the body of the method that `ui_client.proving` misses."""
 _ALONE: Final = {
     "BATOS_METRICS_BASE_PORT": "0",
     "BATOS_UVM_PROCESSES": "1",
     "BATOS_BRIDGE_ENDPOINT": "",
     "BATOS_BRIDGE_EVENTS": "",
     "BATOS_BRIDGE_KEY": "",
+    "BATOS_INFERENCE_ADDRESS": "",
+    "BATOS_INFERENCE_WORKERS": "",
+    "BATOS_INFERENCE_PEERS": "",
+    "BATOS_INFERENCE_START": "lazy",
 }
-"""What the copy's service has otherwise than the real one: no address that others know, and one UVM."""
+"""What the copy's service has otherwise than the real one: no address that others know, no worker elsewhere, and one UVM."""
 
 
 class Proof:
     """A service on a copy of the image. Use it in a `with` statement: in the end the service is stopped, and the copy removed."""
 
-    def __init__(self, configuration: Configuration, interpreter: Interpreter, ends: float, say: Say) -> None:
-        """`ends`: monotonic seconds at which it must be done."""
+    def __init__(self, configuration: Configuration, interpreter: Interpreter, ends: float, say: Say, *, engine: bool) -> None:
+        """`ends`: monotonic seconds at which it must be done. `engine`: whether the model's engine itself is to write."""
         self._real = configuration
+        self._engine = engine
         self._interpreter = interpreter
         self._ends = ends
         self._say = say
         directory = configuration.home.path / "proof"
         files = {origin for origin in configuration.origins.values() if origin.startswith("/")}
         named = {"BATOS_CONFIG": files.pop()} if files else {}
-        self._settled = {**os.environ, **named, **_ALONE, "BATOS_HOME": str(directory)}
+        memory = {
+            "BATOS_INFERENCE_MEMORY_MB": str(configuration.settings.upgrade.proof_memory_mb)
+        }  # beside the real one, which has its own
+        self._settled = {**os.environ, **named, **_ALONE, **memory, "BATOS_HOME": str(directory)}
         self._copy = settings.load(self._settled, directory.parent)
 
     def __enter__(self) -> "Proof":
@@ -75,17 +91,42 @@ class Proof:
         self._say("reading every record of the copy")
         self._tool("zeo_server.image", "verify", "--json", failing="the copy of the image cannot be read whole")
         self._say("starting a service on the copy")
-        service.start(self._copy, self._programs(), self._settled)
+        service.start(self._copy, self.programs(), self._settled)
         self._tool("uvm.awakening", "--json", "--wait", "60", failing="the image does not awaken")
         identity = msgspec.json.decode(
             self._tool("uvm.awakening.identity", failing="the image does not say who it is").out, type=ImageIdentity
         )
-        self._say("sending messages")
-        self._messages(expected)
+        writes = self._real.settings.upgrade.proof_writes
+        if writes:
+            self._await_worker()
+        self._say(f"sending messages{', with one that nothing understands' if writes else ''}")
+        for line in self._messages(expected).splitlines():
+            self._say(line)
         service.stop(self._copy)
         self._say("looking at every object and method")
         self._check()
         return identity
+
+    def programs(self) -> list[supervision.Program]:
+        """Those of the copy's service, in the background. The worker writes from a script, where the engine itself is not to write."""
+        script = self._copy.home.path / _SCRIPT
+        script.write_text(json.dumps({"default": PROOF_BODY}))
+        more = {} if self._engine else {"inference": ("--engine", "fake", "--script", str(script))}
+        return [
+            msgspec.structs.replace(program, command=("/usr/bin/env", "nice", "-n", "10", *program.command, *more.get(program.name, ())))
+            for program in supervision.programs(self._copy, self._interpreter)
+            if program.name in _PROGRAMS
+        ]
+
+    def _await_worker(self) -> None:
+        """Wait until the worker listens: a miss would wait for one that never comes as long as it may. Raises CandidateFailed."""
+        socket = Path(self._copy.inference_endpoint.removeprefix("ipc://"))
+        while not socket.exists():
+            states = {status.name: status for status in service.statuses(self._copy)}
+            if states["inference"].state in _DOWN or time.monotonic() > self._ends:
+                why = f"the inference worker does not start: {states['inference'].state}"
+                raise CandidateFailed(f"a missing method was not written: {why}", self._log(ToolRun(None, "", "")))
+            time.sleep(_LOOK_S)
 
     def _check(self) -> None:
         done = self._run("uvm.awakening.rewind", "check")
@@ -96,11 +137,13 @@ class Proof:
         if not boots:
             raise CandidateFailed("the copy would not boot again", self._log(done))
 
-    def _messages(self, expected: list[ExpectedReply]) -> None:
+    def _messages(self, expected: list[ExpectedReply]) -> str:
         seconds = max(1.0, self._ends - time.monotonic() - _LEFT_S)
         text = msgspec.json.encode(expected).decode()
+        writes = self._real.settings.upgrade.proof_writes
+        writer = ("--written-by", "engine" if self._engine else "script") if writes else ()
         failing = "messages are not answered as they must be"
-        self._tool("ui_client.proving", "--seconds", f"{seconds:.0f}", failing=failing, stdin=text)
+        return self._tool("ui_client.proving", "--seconds", f"{seconds:.0f}", *writer, failing=failing, stdin=text).out
 
     def _tool(self, module: str, *arguments: str, failing: str, stdin: str = "") -> ToolRun:
         done = self._run(module, *arguments, stdin=stdin)
@@ -126,10 +169,6 @@ class Proof:
                 ends.append(f"{program}: {(self._copy.home.logs / f'{program}.log').read_text(errors='replace')[-1000:]}")
         return "\n".join([*ends, done.log])
 
-    def _programs(self) -> list[supervision.Program]:
-        programs = [program for program in supervision.programs(self._copy, self._interpreter) if program.name in _PROGRAMS]
-        return [msgspec.structs.replace(program, command=("/usr/bin/env", "nice", "-n", "10", *program.command)) for program in programs]
-
     def _modules(self, changes: list[DistributionChange]) -> list[str]:
         """What the changed distributions can be imported by. BAT OS itself is what the rest of the proof is about."""
         prefix = Path(self._interpreter.python).parent.parent
@@ -140,8 +179,19 @@ class Proof:
         with suppress(ServiceError):
             service.stop(self._copy)
         home = self._copy.home
+        _end_orphans(home.path)
         for directory in (home.path, home.run, home.scratch):
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _end_orphans(home: Path) -> None:
+    """Kill what still runs for that home: a supervisord that was killed leaves its programs behind."""
+    mark = b"BATOS_HOME=" + os.fsencode(home)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and entry.name != str(os.getpid()):
+            with suppress(OSError):  # it has ended, or is somebody else's
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    os.kill(int(entry.name), signal.SIGKILL)
 
 
 def top_modules(packages: Path, names: set[str]) -> set[str]:
@@ -164,7 +214,7 @@ def top_modules(packages: Path, names: set[str]) -> set[str]:
 def copy_image(source: Home, target: Home) -> None:
     """Copy an image that may be written meanwhile: first the file, then the blobs that its transactions name. Raises CandidateFailed."""
     try:
-        target.path.mkdir(mode=0o700)
+        target.path.mkdir(mode=0o700, exist_ok=True)  # a disk of its own may be mounted there
         target.ensure()
         _copy_file(source.image_file, target.image_file)
         _each_blob(source.blobs, target.blobs, _link_or_copy)

@@ -72,7 +72,7 @@ def pulse(status: dict[str, Any]) -> Pulse:
         uvms={uvm["uvm"]: uvm["pid"] for uvm in status["uvms"]},
         held=status["queue"]["held"],
         answered=metrics["seconds"]["count"],
-        waited_s=metrics["seconds"]["sum"],
+        waited_s=metrics["seconds"].get("brief_sum", metrics["seconds"]["sum"]),
         failed=sum(count for kind, count in replies.items() if kind not in _NO_FAILURE),
         deaths=metrics["uvms_lost"].get("no", 0),
         replayed=status["counters"].get("replays", 0),

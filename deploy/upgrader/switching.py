@@ -21,6 +21,7 @@ from deploy.upgrader.pulse import BridgeWatch
 
 _LOOK_S: Final = 0.3
 _STOP_S: Final = 60.0
+_SUPERVISOR: Final = b"supervisor.supervisord"
 
 
 class SwitchFailed(Exception):
@@ -62,8 +63,7 @@ class Switchboard:
 
     def prefixes(self) -> list[Path]:
         """The environments that anything of the service runs from."""
-        pythons = {running_from(status.pid) for status in service.statuses(self._configuration) if status.pid}
-        return sorted({Path(python).parent.parent for python in pythons if python})
+        return prefixes_in_use(self._configuration)
 
     def move(
         self,
@@ -141,12 +141,19 @@ class Switchboard:
         return [name for name in self.programs() if name not in there]
 
 
+def prefixes_in_use(configuration: Configuration) -> list[Path]:
+    """The environments that anything of the service runs from. Raises NotRunning."""
+    pythons = {running_from(status.pid) for status in service.statuses(configuration) if status.pid}
+    return sorted({Path(python).parent.parent for python in pythons if python})
+
+
 def running_from(pid: int) -> str:
-    """The Python that a process was started with; nothing for one that is not there."""
+    """The Python that a process was started with; nothing for one that is not there, or that supervisord has only forked."""
     if not pid:
         return ""
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().partition(b"\0")[0].decode()
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return "" if _SUPERVISOR in words else words[0].decode()
     except (OSError, UnicodeDecodeError):
         return ""
 

@@ -25,7 +25,7 @@ from deploy import logs, settings
 from deploy.home import Home
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError
-from deploy.upgrader import instructions, journal
+from deploy.upgrader import door, instructions, journal
 from deploy.upgrader.events import Event, RecordOutcome, UpgradeInstruction, UpgraderStarted, UpgradeStepFailed, WishRefused, WishSeen
 from deploy.upgrader.instructions import BadInstructions
 from deploy.upgrader.journal import UpgradeJournal
@@ -53,6 +53,8 @@ class Upgrader:
     """Takes wishes from a home. `works` carries out; `stopped` says that the process is to end."""
 
     def __init__(self, home: Home, works: InstructionCarrier, stopped: Callable[[], bool], pause_s: float = _PAUSE_S) -> None:
+        self.let_in: Callable[[], WishRefused | None] = lambda: None
+        """Has a wish of the image's own wait like anybody's, and says what was refused: `deploy.upgrader.door`."""
         self._home = home
         self._works = works
         self._stopped = stopped
@@ -75,6 +77,9 @@ class Upgrader:
 
     def look(self) -> bool:
         """Take a wish, if there is one, and carry it to its end; whether there was one."""
+        if refused := self.let_in():
+            self._begin(refused, b"", lambda: None)
+            return True
         path = self._home.upgrades / instructions.FILE
         content = b""
         event: WishSeen | WishRefused
@@ -88,13 +93,20 @@ class Upgrader:
         if isinstance(event, WishSeen) and journal.wished(self._home, event.wish.id) is not None:
             path.unlink(missing_ok=True)  # it was taken before, by an upgrader that ended before it could say so
             return True
-        number = max(journal.numbers(self._home), default=0) + 1
+        self._begin(event, content, lambda: _take_away(path, journal.directory_of(self._home, self._newest())))
+        return True
+
+    def _begin(self, event: WishSeen | WishRefused, content: bytes, taken: Callable[[], None]) -> None:
+        """A new upgrade, from what came on. `content`: the file of the wish; `taken`: once it is written down."""
+        number = self._newest() + 1
         record = UpgradeJournal(journal.directory_of(self._home, number))
         (record.directory / instructions.FILE).write_bytes(content)
         log.info("a wish", number=number, refused=event.why if isinstance(event, WishRefused) else "")
-        self._carry(UpgradeProcess(number), record, event, lambda: _take_away(path, record.directory))
+        self._carry(UpgradeProcess(number), record, event, taken)
         self._forget_oldest()
-        return True
+
+    def _newest(self) -> int:
+        return max(journal.numbers(self._home), default=0)
 
     def rollback_asked(self) -> str:
         """Who asks for an earlier environment now; such a wish is taken with that. Nobody: an empty text."""
@@ -224,4 +236,5 @@ def serve(configuration: Configuration, stop: Stop) -> None:
         works = Works(configuration, Switchboard(configuration, bridge, stopped), stopped)
         upgrader = Upgrader(configuration.home, works, stopped)
         works.rollback_asked = upgrader.rollback_asked
+        upgrader.let_in = lambda: door.let_in(configuration, time.time())
         watch(upgrader, configuration.home.upgrades, stop)

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+import msgspec
 from packaging.version import InvalidVersion, Version
 
 from deploy import environment
 from deploy.settings import Configuration
-from deploy.upgrader import candidate
+from deploy.upgrader import candidate, wheel_directory
 from deploy.upgrader.candidate import CandidateFailed
 from deploy.upgrader.instructions import BadInstructions, PinnedDistribution
+from deploy.upgrader.wheel_directory import NewerVersion
 
 _DOWNLOAD_S: Final = 600.0
 
@@ -40,18 +41,31 @@ def pinned(configuration: Configuration, requirement: str) -> PinnedDistribution
     return PinnedDistribution(name, version, hashes[:64])
 
 
-def newer(configuration: Configuration) -> dict[str, tuple[str, str]]:
-    """Distributions of which the directory has a newer version than is in force: by name, the version in force and the newest one there."""
+def newer(configuration: Configuration) -> dict[str, NewerVersion]:
+    """Distributions of which the directory has a newer version than is in force, by name."""
     installed = environment.distributions(environment.prefix_in_force(configuration.home))
-    found: dict[str, tuple[str, str]] = {}
-    for wheel, name, version in _wheels(configuration):
-        try:
-            has = Version(found[name][1] if name in found else installed[name])
-        except (KeyError, InvalidVersion):
-            continue
-        if version > has:
-            found[name] = (installed[name], wheel.name.split("-")[1])
-    return found
+    return wheel_directory.newer(configuration.settings.upgrade.wheels, installed)
+
+
+def outdated_at_index(configuration: Configuration, seconds: float) -> dict[str, NewerVersion]:
+    """Distributions of which the configured index has a newer version, by name; asks it for each that is installed.
+
+    Raises CandidateFailed where it does not answer in time, or not as pip does.
+    """
+    index = configuration.settings.upgrade.index
+    arguments = ["list", "--outdated", "--format", "json", *(["--index-url", index] if index != "pip" else [])]
+    done = candidate.pip(environment.prefix_in_force(configuration.home), arguments, time.monotonic() + seconds)
+    try:
+        listed = msgspec.json.decode(done.out, type=list[dict[str, str]])
+        seen = {environment.normalized(each["name"]): NewerVersion(each["version"], each["latest_version"]) for each in listed}
+    except (msgspec.DecodeError, KeyError) as error:
+        raise CandidateFailed(f"pip ended with {done.status}", done.log) from error
+    return dict(sorted(seen.items()))
+
+
+def in_directory(configuration: Configuration, name: str, version: str) -> list[str]:
+    """The hashes of the directory's wheels of that name and version. Raises BadInstructions for what is no version."""
+    return list(_hashes(configuration, name, version))
 
 
 def _hashes(configuration: Configuration, name: str, version: str) -> Iterator[str]:
@@ -59,20 +73,9 @@ def _hashes(configuration: Configuration, name: str, version: str) -> Iterator[s
         wanted = Version(version)
     except InvalidVersion as error:
         raise BadInstructions(f"{version!r} is no version") from error
-    for wheel, of, has in _wheels(configuration):
-        if of == environment.normalized(name) and has == wanted:
-            yield _digest(wheel)
-
-
-def _wheels(configuration: Configuration) -> Iterator[tuple[Path, str, Version]]:
-    """The wheels of the directory, with their normalized names and versions."""
-    directory = Path(configuration.settings.upgrade.wheels)
-    for wheel in sorted(directory.glob("*.whl")) if configuration.settings.upgrade.wheels else ():
-        try:
-            name, version, _, _ = parse_wheel_filename(wheel.name)
-        except (InvalidWheelFilename, InvalidVersion):
-            continue
-        yield wheel, str(name), version
+    for wheel in wheel_directory.wheels(configuration.settings.upgrade.wheels):
+        if wheel.name == environment.normalized(name) and wheel.version == wanted:
+            yield _digest(wheel.file)
 
 
 def _downloaded(configuration: Configuration, name: str, version: str) -> Iterator[str]:

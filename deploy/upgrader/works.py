@@ -46,7 +46,7 @@ from deploy.upgrader.events import (
     WatchProbation,
 )
 from deploy.upgrader.health import Pulse, between, changed, worse
-from deploy.upgrader.planks import OWN, back, plan
+from deploy.upgrader.planks import OWN, back, of_the_model, plan
 from deploy.upgrader.proof import Proof
 from deploy.upgrader.switching import Switchboard, SwitchFailed
 
@@ -126,8 +126,11 @@ class Works:
         wish, new = prove.wish, self._interpreter(prove.prefix)
         real = self._identity(environment.interpreter(self._configuration.home))
         changes = candidate.changes(environment.prefix_in_force(self._configuration.home), Path(prove.prefix), wish.requirements)
+        engine = of_the_model(change.name for change in changes)
         ends = began + self._limit(wish.within_s, "proof_s")
-        with Proof(self._configuration, new, ends, partial(self._say, number)) as proof:
+        if engine and not wish.within_s:
+            ends += self._configuration.settings.inference.start_timeout_s
+        with Proof(self._configuration, new, ends, partial(self._say, number), engine=engine) as proof:
             copy = proof.carry_out(changes, wish.must_hold)
         if copy.digest != real.digest:
             raise CandidateFailed(f"with the new environment the image is another one: {copy.digest}, and not {real.digest}")

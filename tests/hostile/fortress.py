@@ -30,6 +30,7 @@ MOVING = {
     "genesis_obj": {"objects", "clones", "messages", "methods"},
     "heartbeat_obj": {"last", "history"},
     "autotelic_obj": {"last", "mood", "gaps", "rounds", "forge"},
+    "upgrade_obj": {"newer", "wishes", "last"},
     "pLLM_obj": {"lessons"},
 }
 """Slots that the kernel changes by itself."""

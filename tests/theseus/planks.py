@@ -17,6 +17,7 @@ BEHAVIOUR = {
     "    signal.setitimer(signal.ITIMER_PROF, 0.02, 0.02)\n",
     "7.0": "if _REAL and 'uvm.machine' in sys.orig_argv:\n"  # sleeps ten times as long as it works
     "    signal.signal(signal.SIGPROF, lambda *_: time.sleep(0.05))\n    signal.setitimer(signal.ITIMER_PROF, 0.005, 0.005)\n",
+    "8.0": "if 'inference_worker' in sys.orig_argv:\n    os._exit(4)\n",  # breaks the worker, so that no method is written
     "6.0": "raise ImportError('not for this machine')\n",  # cannot be imported
 }
 """Version → what it does when it is imported."""

@@ -11,6 +11,7 @@ from deploy import service
 from deploy.upgrader import instructions, journal
 from deploy.upgrader.process import UpgradeProcess
 from deploy.upgrader.switching import running_from
+from tests.inference_worker.files import toy_model
 from tests.running import ROOT, Running
 from tests.theseus.planks import CRASH, make_planks
 
@@ -18,8 +19,11 @@ SETTINGS = """
 [upgrade]
 wheels = "{wheels}"
 probation_s = {probation_s}
-switch_s = 60
-proof_s = 240
+switch_s = 120
+proof_s = 600
+
+[heartbeat]
+interval_s = 2
 """
 
 
@@ -28,9 +32,9 @@ class Ship:
 
     def __init__(self, directory: Path, probation_s: float = 6.0) -> None:
         self.wheels = make_planks(directory / "wheels")
-        self.running = Running(
-            directory / "home", SETTINGS.format(wheels=directory / "wheels", probation_s=probation_s), without=("inference",)
-        )
+        settings = SETTINGS.format(wheels=directory / "wheels", probation_s=probation_s)
+        # A model without an engine: that it is asked is for the proof, whose worker writes from a script.
+        self.running = Running(directory / "home", settings, without=("inference",), model=toy_model(directory / "model"))
         self.configuration = self.running.configuration
         self.home = self.configuration.home
 
@@ -49,18 +53,20 @@ class Ship:
         answer = json.loads(done.stdout.splitlines()[-1])
         return done.returncode, answer.get("result", answer.get("error"))
 
-    def wish(self, wanted: instructions.UpdateInstructions) -> UpgradeProcess:
-        """What becomes of a wish that is put there by hand. On probation, what can crash is told to."""
-        crash = self.home.path / CRASH
+    def wish(self, wanted: instructions.UpdateInstructions, crash_after_s: float = 0.0) -> UpgradeProcess:
+        """What becomes of a wish that is put there by hand. So long into its probation, what can crash is told to."""
+        crash, well_since = self.home.path / CRASH, 0.0
         crash.unlink(missing_ok=True)
         instructions.put(self.home, wanted)
-        until = time.monotonic() + 500
+        until = time.monotonic() + 1500
         while time.monotonic() < until:
             process = journal.wished(self.home, wanted.id)
             if process is not None and process.settled:
                 return process
             if process is not None and process.stage == "probation":
-                crash.touch()
+                well_since = well_since or time.monotonic()
+                if time.monotonic() - well_since >= crash_after_s:
+                    crash.touch()
             time.sleep(0.1)
         raise AssertionError(f"the wish was not carried out; {self.running.log('upgrader')[-3000:]}")
 

@@ -16,6 +16,7 @@ from deploy.upgrader.instructions import PinnedDistribution
 from tests.theseus.ship import Ship
 from tests.theseus.traffic import Traffic
 from tests.theseus.wheel import NAME, wheel_hash
+from ui_client import Client
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -43,6 +44,8 @@ def test_a_plank_is_replaced_under_load_and_nothing_is_lost(ship: Ship) -> None:
         assert after[program] == str(prefix / "bin" / "python")
     assert after["upgrader"] == before["upgrader"] and after["image"] == before["image"]
     assert environment.prefix_in_force(ship.home) == prefix
+    log = (journal.directory_of(ship.home, 1) / "log").read_text()
+    assert "with one that nothing understands" in log and "no method was written" not in log
     receipt = told["receipt"]
     assert receipt["changes"] == [f"{NAME} - → 1.0 {wheel_hash(ship.wheels['1.0'])}"]
     assert receipt["identity"]["before"] == receipt["identity"]["after"]
@@ -61,6 +64,7 @@ def test_what_an_environment_shares_costs_nothing(ship: Ship) -> None:
     [
         (PinnedDistribution(NAME, "2.0", ["sha256:" + "a" * 64]), "building", "pip refused it"),
         (PinnedDistribution(NAME, "3.0", []), "proving", "does not awaken"),
+        (PinnedDistribution(NAME, "8.0", []), "proving", "a missing method was not written"),
         (PinnedDistribution(NAME, "5.0", []), "probation", "ended"),
     ],
 )
@@ -76,6 +80,40 @@ def test_what_is_not_well_is_as_it_was_afterwards(ship: Ship, requirement: Pinne
     assert traffic.check() == (0, 0)
     assert not (candidate.directory(ship.configuration) / str(process.number)).exists()
     assert ship.chronicle()[0]["why"] == "; ".join(process.why)
+
+
+def test_the_image_wishes_by_itself_and_learns_what_became_of_it(ship: Ship) -> None:
+    """Its heartbeat, confined, sees a newer plank, which breaks the writing of methods; it does not wish for that one again."""
+    before = ship.environments()
+    with ship.running.client() as client:
+        client.send("upgrade_obj", "setSlot_value_", "policy", {"enabled": True, "rest_s": 0})
+        ended = _wishes(ship, client, 1)
+        assert ended == [("reverted", ["batos-plank==8.0"], "")]
+        assert client.send("upgrade_obj", "newer") == {"batos-plank": ["1.0", "8.0"]}
+        client.send("upgrade_obj", "wishFor_", ["batos-plank==0.5"], "an older one")
+        ended = _wishes(ship, client, 2)
+        assert ended[1:] == [("refused", ["batos-plank==0.5"], client.send(client.send("upgrade_obj", "wishes")[1], "principal"))]
+        assert "not newer" in client.send(client.send("upgrade_obj", "wishes")[1], "why")
+        client.send("upgrade_obj", "setSlot_value_", "policy", {"enabled": False})
+    receipts = ship.chronicle()[:2]
+    assert [receipt["outcome"] for receipt in receipts] == ["refused", "reverted"]
+    assert receipts[1]["asked_by"] == "image/heartbeat" and "8.0 is in the directory of wheels" in receipts[1]["reason"]
+    assert ship.environments() == before
+
+
+def _wishes(ship: Ship, client: Client, count: int) -> list[tuple[str, list[str], str]]:
+    """The image's wishes, once there are so many that have ended."""
+    until = time.monotonic() + 600
+    while True:
+        wishes = client.send("upgrade_obj", "wishes")
+        states = [client.send(wish, "state") for wish in wishes]
+        if len(wishes) >= count and not {"waiting", "given"} & set(states):
+            return [
+                (state, client.send(wish, "requirements"), client.send(wish, "principal"))
+                for state, wish in zip(states, wishes, strict=True)
+            ]
+        assert time.monotonic() < until, (states, ship.running.log("heartbeat")[-2000:], ship.running.log("upgrader")[-2000:])
+        time.sleep(0.2)
 
 
 def test_a_wish_that_was_changed_after_it_was_signed_changes_nothing(ship: Ship) -> None:

@@ -17,9 +17,12 @@ PACE_S = 0.04
 class NotingTool(threading.Thread):
     """One client: number after number, each acknowledged before the next; from an object on to the next, so that none grows large."""
 
-    def __init__(self, running: Running, name: str) -> None:
+    def __init__(self, running: Running, name: str, *, patient: bool = False) -> None:
+        """`patient`: one that is refused looks whether it was carried out, and goes on; otherwise it ends there."""
         super().__init__(name=name, daemon=True)
         self._running = running
+        self._patient = patient
+        self.refusals: list[str] = []
         self._stop_noting = threading.Event()
         self._pages: list[object] = []
         self.acknowledged: list[int] = []
@@ -41,12 +44,14 @@ class NotingTool(threading.Thread):
                         client.send(page, "setSlot_value_", "noted", [], deadline=60)
                         self._pages.append(page)
                     length = client.send(self._pages[-1], "note_", number, deadline=60)
-                except (BridgeBusy, BridgeUnreachable) as error:
-                    self.failure = f"{number}: {error}"
-                    return
-                except RemoteError as error:
-                    self.failure = f"{number}: {error.type}: {error.message}"
-                    return
+                except (BridgeBusy, BridgeUnreachable, RemoteError) as error:
+                    if not self._patient:
+                        self.failure = f"{number}: {error}"
+                        return
+                    self.refusals.append(f"{number}: {error}"[:300])
+                    length = self._looked(client, number)
+                    if length is None:
+                        continue
                 self.waits.append((began, time.monotonic() - began))
                 if length != number % _PAGE + 1:
                     self.failure = f"{number} is the note {length} of its page"
@@ -54,6 +59,16 @@ class NotingTool(threading.Thread):
                 self.acknowledged.append(number)
                 number += 1
                 self._stop_noting.wait(max(0.0, PACE_S - (time.monotonic() - began)))
+
+    def _looked(self, client: Client, number: int) -> int | None:
+        """How many notes the page has, if this number is the newest one; None where it is not there, and is to be sent again."""
+        while not self._stop_noting.wait(1.0):
+            try:
+                noted = client.send(self._pages[-1], "noted", deadline=60)
+            except (BridgeBusy, BridgeUnreachable, RemoteError):
+                continue
+            return len(noted) if noted and noted[-1] == number else None
+        return None
 
     def noted(self, client: Client) -> list[int]:
         """What stands in its objects."""
@@ -73,9 +88,9 @@ class NotingTool(threading.Thread):
 class Traffic:
     """Several of them, begun and ended with a `with` statement; then `check` says what was lost, doubled or out of order."""
 
-    def __init__(self, running: Running, tools: int = 2) -> None:
+    def __init__(self, running: Running, tools: int = 2, *, patient: bool = False) -> None:
         self._running = running
-        self.tools = [NotingTool(running, f"tool-{number}") for number in range(tools)]
+        self.tools = [NotingTool(running, f"tool-{number}", patient=patient) for number in range(tools)]
 
     def __enter__(self) -> Self:
         for tool in self.tools:
@@ -88,7 +103,8 @@ class Traffic:
 
     def check(self) -> tuple[int, int]:
         """How many acknowledged notes are lost, and how many stand twice; all are in order, and nobody was refused."""
-        assert not [tool.failure for tool in self.tools if tool.failure]
+        failures = [tool.failure for tool in self.tools if tool.failure]
+        assert not failures, failures
         lost = doubled = 0
         with self._running.client() as client:
             for tool in self.tools:
@@ -97,6 +113,10 @@ class Traffic:
                 lost += len(set(tool.acknowledged) - set(noted))
                 doubled += len(noted) - len(set(noted))
         return lost, doubled
+
+    def refusals(self) -> list[str]:
+        """What patient ones were answered instead of being carried out."""
+        return [refusal for tool in self.tools for refusal in tool.refusals]
 
     def waits(self, since: float = 0.0) -> list[float]:
         """How long messages waited that were sent after a moment, shortest first."""

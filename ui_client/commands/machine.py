@@ -7,6 +7,7 @@ from rich.text import Text
 
 from deploy import settings
 from ui_client import checks, report, values
+from ui_client.check import Check
 from ui_client.report import Failure, Json, answering
 
 
@@ -52,7 +53,7 @@ def doctor(as_json: Json = False) -> None:
             report.result({"checks": performed})
 
 
-def _line(check: checks.Check) -> Text:
+def _line(check: Check) -> Text:
     mark, style = ("✓", "green") if check.well else ("✗", "red") if check.essential else ("!", "yellow")
     line = (
         Text(f"{mark} ", style=style).append(f"{check.name}: ", style="bold default").append(values.showable(check.seen), style="default")

@@ -15,7 +15,7 @@ from deploy.settings import Configuration
 from deploy.upgrader import candidate, instructions, journal, wheels
 from deploy.upgrader.instructions import BadInstructions, ExpectedReply, UpdateInstructions
 from deploy.upgrader.process import InvalidUpgradeEvent, UpgradeProcess
-from deploy.upgrader.switching import running_from
+from deploy.upgrader.switching import prefixes_in_use
 from ui_client import child, report, values
 from ui_client.report import Failure, Json, answering
 from ui_client.steps import Steps
@@ -239,7 +239,7 @@ def _upgrade(configuration: Configuration, number: int) -> UpgradeProcess:
 
 def _row(configuration: Configuration, process: UpgradeProcess) -> dict[str, Any]:
     wish, current = process.wish, environment.in_force(configuration.home)
-    what = ", ".join(f"{each.name} {each.version}" for each in wish.requirements) if wish else ""
+    what = ", ".join(each.replace("==", " ") for each in process.wished)
     if wish and wish.back_to is not None:
         what = f"back to {wish.back_to}"
     return {
@@ -248,7 +248,7 @@ def _row(configuration: Configuration, process: UpgradeProcess) -> dict[str, Any
         "stage": process.stage,
         "what": what + (" (dry run)" if wish and wish.dry_run else ""),
         "why": "; ".join(process.why),
-        "asked_by": wish.asked_by if wish else "",
+        "asked_by": process.asked_by,
         "in_force": process.number == (current.upgrade if current else 0),
         "kept": process.number in candidate.made(configuration),
     }
@@ -268,10 +268,9 @@ def _before(configuration: Configuration) -> int:
 
 def _used(configuration: Configuration) -> list[Path]:
     try:
-        pythons = [running_from(status.pid) for status in service.statuses(configuration) if status.pid]
+        return prefixes_in_use(configuration)
     except service.NotRunning:
         return []
-    return [Path(python).parent.parent for python in pythons if python]
 
 
 def _expect_upgrader(configuration: Configuration) -> None:

@@ -17,13 +17,14 @@ from ZODB.POSException import StorageError
 
 from deploy import logs, profiles
 from deploy.settings import SettingsError, load
+from uvm.awakening import renewal
 from uvm.errors import ImageError
 from uvm.history import chronicle
 from uvm.image import codex, pages
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.image import Image
 from uvm.image.large import loaded
-from uvm.image.shape import expect_known
+from uvm.image.shape import SHAPE, expect_known
 from uvm.image.transactor import TRIES, back_off
 from uvm.objects import UvmObject
 from uvm.startup import confine, wait_for_files
@@ -34,12 +35,13 @@ WRITER = "upgrader"
 def identity(image: Image) -> dict[str, Any]:
     """Who the image is, in its open transaction. Raises CodexBroken, ImageNewer."""
     inscribed = codex.verify(image)
-    born = sorted((name, image.oid_of(image.named(name)).hex()) for name in image.root["primordial"])
+    born = sorted((name, image.oid_of(image.named(name)).hex()) for name in image.root["primordial"] if name not in renewal.BROUGHT)
     text = json.dumps([inscribed, born], separators=(",", ":"))
     return {
         "digest": hashlib.sha256(text.encode()).hexdigest(),
         "codex": inscribed,
         "shape": expect_known(image),
+        "known": SHAPE,
         "names": len(image.names),
         "chronicle": _heads(image),
     }

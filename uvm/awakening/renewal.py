@@ -18,7 +18,13 @@ from uvm.image.methods import BORN, DECLINED, install, is_born, method, primitiv
 from uvm.language.audit import audit
 from uvm.objects import ABSENT, UvmObject
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
+from uvm.runtime.wishing import UPGRADES
+from uvm.wishes import book
+from uvm.wishes import policy as wishes
 
+BROUGHT = frozenset({autotelic.NAME, wishes.NAME})
+"""Primordial objects that a renewal brings to an image which was born without them; they are no part of who it is. A version that brings
+another one names it here."""
 _SHOWN = {"objects": "[<object>, …]"}
 """Primitives that stand where data stood; what a prompt shows of them."""
 
@@ -29,6 +35,8 @@ def kernel_slots(image: Image) -> Iterator[tuple[UvmObject, str]]:
     yield from ((image.named("pLLM_obj"), selector) for selector in PLLM)
     yield from ((image.named("genesis_obj"), selector) for selector in GENESIS)
     yield from ((image.root["message_traits"], selector) for selector in MESSAGES)
+    if (upgrade := book.holder(image)) is not None:
+        yield from ((upgrade, selector) for selector in UPGRADES)
 
 
 def policy(image: Image) -> Iterator[tuple[UvmObject, UvmObject]]:
@@ -83,6 +91,8 @@ def renew(image: Image) -> list[str]:
             added.append(selector)
     if ledger.ensure(image):
         added.append(autotelic.NAME)
+    if book.ensure(image):
+        added.append(wishes.NAME)
     if judgement.follow(image, image.named("pLLM_obj")):
         added.append(judgement.SLOT)
     if image.named(prompts.MIND).own(prompts.FULL) is ABSENT:

@@ -15,6 +15,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5, 30, 120, 600)
+BRIEF_S = 0.1
+"""What a message counts at most in `brief_sum`: a few that wait for the model say nothing of how fast the others are."""
 _BOUNDS = [*(str(float(bound)) for bound in _SECONDS), "+Inf"]
 
 
@@ -29,6 +31,7 @@ class Meters(Collector):
         self._events: Counter[str] = Counter()
         self._seconds = [0] * len(_BOUNDS)
         self._sum_seconds = 0.0
+        self._brief_seconds = 0.0
         self._held = 0
         registry.register(self)
 
@@ -42,6 +45,7 @@ class Meters(Collector):
         if seconds is not None:
             self._seconds[bisect_left(_SECONDS, seconds)] += 1
             self._sum_seconds += seconds
+            self._brief_seconds += min(seconds, BRIEF_S)
 
     def assigned(self, alone: bool) -> None:
         """A UVM was given a message."""
@@ -66,7 +70,7 @@ class Meters(Collector):
             "replies": dict(self._replies),
             "uvms_lost": dict(self._lost),
             "events": dict(self._events),
-            "seconds": {"count": sum(self._seconds), "sum": self._sum_seconds},
+            "seconds": {"count": sum(self._seconds), "sum": self._sum_seconds, "brief_sum": self._brief_seconds},
         }
 
     def collect(self) -> Iterable[Metric]:

@@ -23,6 +23,7 @@ from deploy import logs, metrics, profiles
 from deploy.orders import ExamAnswers, Spool
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
+from deploy.wishes import WishDoor
 from inference_worker.protocol import Manifest
 from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
@@ -47,6 +48,7 @@ from uvm.image.transactor import ImageAway, Publish, Transactor
 from uvm.objects import KIND, UvmObject
 from uvm.protocol import Change
 from uvm.startup import confine, wait_for_files, wait_until_awake
+from uvm.wishes.loop import WishLoop
 
 _HISTORY = 60
 _SESSION_S = 7 * 86_400
@@ -88,6 +90,7 @@ class Heartbeat:
         self._before = _Tallies({}, {}, Spoken())
         spool, forge_runs = Spool(configuration.home), configuration.settings.forge.process
         self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, self._stated, forge_runs=forge_runs)
+        self._wishes = WishLoop(image, self._transactor, WishDoor(configuration.home), self._check, configuration.settings.upgrade.wheels)
         self._structure = Structure()
         self._beaten = time.monotonic()
         self._count_at = 0.0
@@ -115,6 +118,7 @@ class Heartbeat:
             self._count_at = time.monotonic() + _COUNT_S
         composite = self._loop.beat(self._sums())
         COMPOSITE.set(math.nan if composite.cem is None else composite.cem)
+        self._wishes.beat()
         log.info("heartbeat", token=self._token, removed=removed, **{key: value for key, value in measured.items() if key != "token"})
         return measured
 
@@ -264,6 +268,7 @@ def main() -> int:
     logs.start("heartbeat", configuration.settings.logs.level)
     configuration.home.ensure()
     Spool(configuration.home).ensure()
+    WishDoor(configuration.home).ensure()
     stop = Stop()
     if not wait_for_files(configuration, stop):
         return 0 if stop.requested else 1

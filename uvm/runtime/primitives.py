@@ -21,6 +21,7 @@ from uvm.runtime.behaviour import primitive_of
 from uvm.runtime.personas import PERSONAS
 from uvm.runtime.prompting import PROMPTS
 from uvm.runtime.runtime import Primitive, Runtime, check_name, shown
+from uvm.runtime.wishing import UPGRADES
 from uvm.values.slot_values import checked, copied
 
 MAX_TOKENS = 512
@@ -334,4 +335,4 @@ PLLM: dict[str, Primitive] = {
 MESSAGES: dict[str, Primitive] = {"beWritten_": be_written}
 GENESIS: dict[str, Primitive] = {"objects": named_objects}
 
-PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS}
+PRIMITIVES: dict[str, Primitive] = {**TRAITS, **PLLM, **MESSAGES, **GENESIS, **UPGRADES}

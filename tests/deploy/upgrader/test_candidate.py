@@ -1,17 +1,24 @@
 """A clone shares its files and not its place; environments that nobody uses go, the others stay."""
 
 import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy import environment
+from deploy.home import Home
 from deploy.settings import Configuration, load
-from deploy.upgrader import candidate
+from deploy.upgrader import candidate, instructions
 from deploy.upgrader.candidate import CandidateFailed, clone
 from deploy.upgrader.events import DistributionChange
 from deploy.upgrader.instructions import PinnedDistribution
-from deploy.upgrader.proof import top_modules
+from deploy.upgrader.proof import copy_image, top_modules
+from tests.theseus.wheel import make_wheel, wheel_hash
 
 
 @pytest.fixture
@@ -108,3 +115,45 @@ def test_environments_are_never_in_the_home_which_the_images_server_writes(tmp_p
     inside = load({"BATOS_HOME": str(tmp_path), "BATOS_UPGRADE_ENVIRONMENTS": str(tmp_path / "environments")}, tmp_path)
     with pytest.raises(CandidateFailed, match="inside the home"):
         candidate.directory(inside)
+
+
+@contextmanager
+def no_file_larger_than(octets: int) -> Iterator[None]:
+    """Writing past so many bytes fails, here and in children, as on a full disk, whoever the tests run as."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (octets, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def real(configuration: Configuration, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    """A configuration with a real environment in force, which has pip, and a wheel of four megabytes in its directory."""
+    wheels, base = tmp_path / "wheels", tmp_path / "base"
+    wheels.mkdir()
+    make_wheel(wheels, "2.0", {"small.py": "VERSION = 2\n", "large.txt": "x" * 4_000_000}, "small")
+    subprocess.run([sys.executable, "-m", "venv", str(base)], check=True)
+    monkeypatch.setattr(sys, "prefix", str(base))
+    return load({"BATOS_HOME": str(configuration.home.path), "BATOS_UPGRADE_WHEELS": str(wheels)}, tmp_path)
+
+
+def test_a_disk_that_fills_while_pip_writes_leaves_nothing(real: Configuration, tmp_path: Path) -> None:
+    wheel = tmp_path / "wheels" / "small-2.0-py3-none-any.whl"
+    wish = instructions.wish(real.home, "tester", requirements=[PinnedDistribution("small", "2.0", [wheel_hash(wheel)])])
+    with no_file_larger_than(3_000_000), pytest.raises(CandidateFailed, match="pip refused it"):
+        candidate.build(real, 1, wish, lambda line: None, 120.0)
+    assert candidate.made(real) == []
+    prefix, cost = candidate.build(real, 1, wish, lambda line: None, 120.0)
+    assert candidate.made(real) == [1] and environment.distributions(prefix)["small"] == "2.0"
+    assert cost.octets > 4_000_000 and not environment.distributions(Path(sys.prefix)).get("small")
+
+
+def test_a_disk_that_fills_while_the_image_is_copied_fails_the_proof(tmp_path: Path) -> None:
+    image, copy = Home(tmp_path / "home"), Home(tmp_path / "proof")
+    image.ensure()
+    image.blobs.mkdir()
+    image.image_file.write_bytes(b"x" * 2_000_000)
+    with no_file_larger_than(1_000_000), pytest.raises(CandidateFailed, match="cannot be copied"):
+        copy_image(image, copy)

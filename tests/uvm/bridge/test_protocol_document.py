@@ -28,6 +28,7 @@ from uvm.machine import batch
 from uvm.rights import Limits
 from uvm.runtime import gate, runtime
 from uvm.runtime.primitives import GENESIS, MESSAGES, PLLM, TRAITS
+from uvm.runtime.wishing import UPGRADES
 from uvm.transporter import contracts, importer, methods, plan, survey, uploads
 from uvm.values import exact
 from uvm.values import slot_values as values
@@ -87,7 +88,7 @@ def table(heading: str) -> list[list[str]]:
 
 
 def test_every_primitive_has_its_line_with_as_many_arguments() -> None:
-    holders = {"traits_obj": TRAITS, "pLLM_obj": PLLM, "message": MESSAGES, "genesis_obj": GENESIS}
+    holders = {"traits_obj": TRAITS, "pLLM_obj": PLLM, "message": MESSAGES, "genesis_obj": GENESIS, "upgrade_obj": UPGRADES}
     rows = {(on, selector.strip("`")): arguments for on, selector, arguments, *_ in table("What the primordial objects understand")}
     assert set(rows) == {(on, selector) for on, primitives in holders.items() for selector in primitives}
     for (on, selector), cell in rows.items():

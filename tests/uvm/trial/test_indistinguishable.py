@@ -38,6 +38,7 @@ ARGUMENTS = {
     "mirror_": ["'slotNames'", "'names'", "'explain_', 'SELECTOR'", "'setSlot_value_', 'now', 1", "'SELECTOR'"],
     "routed_": ["one"],
     "fineTuneWith_": ["[{'prompt': 'a', 'answer': 'b'}]"],
+    "wishFor_": ["['small==2']", "'small'", "[]"],
     "beWritten_": ["{}", "1"],
 }
 """What each primitive is called with; one that is not here is called without arguments."""
