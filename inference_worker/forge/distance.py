@@ -16,7 +16,7 @@ from inference_worker.forge import dataset, train
 from inference_worker.forge.dataset import Tokenizer, TrainingExample
 
 PROMPTS: Final = 12
-"""Held prompts. They pass the model once at each checkpoint, without gradients: a third of a step of training, every ten."""
+"""Held prompts. They pass the model once at each checkpoint, without gradients: about half a step of training, every ten."""
 POSITIONS: Final = 16
 """Of each answer, at most, evenly spread."""
 _PAST_ORDERS: Final = 2**31 + 1
