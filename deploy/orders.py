@@ -5,10 +5,11 @@ neither imports the other. Every file appears whole (written beside, synced, ren
 
     forge/orders/ID.json       what to train (`Order`)
     forge/cancel/ID            it is not wanted any more
-    work/ID/, in forge         the forge's own: checkpoint, losses (`losses.json`), the candidate's directory `adapter`
+    work/ID/, in forge         the forge's own: checkpoint, how training went (`course.json`), the candidate's directory `adapter`
     forge/reports/ID.json      how far it is, and what came of it (`OrderReport`)
     forge/state.json           whether somebody waits for the model, and since when the forge rests (`ForgeState`)
     examiner/ID.json           held-out tasks (`Exam`), which the process that trains cannot read: not in its view, not in its rules
+    examiner/ID.answers        what both adapters answered to them (`ExamAnswers`), closed to it as well
 """
 
 import os
@@ -23,6 +24,7 @@ from deploy.home import Home
 
 Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+COURSE: Final = "course.json"
 LONGEST: Final = 20_000
 """Characters of a lesson's prompt, and of its answer."""
 _MOST_BYTES: Final = 16_000_000
@@ -32,9 +34,7 @@ _T = TypeVar("_T", bound=Struct)
 
 
 class TaughtPair(Struct, frozen=True):
-    """A prompt with the body that should follow, whose (`principal`), and where it is from: `origin`, a method's or a lesson's
-    reference.
-    """
+    """A prompt with the body that should follow, whose it is (`principal`), and its `origin`: a method's or a lesson's reference."""
 
     prompt: Annotated[str, Meta(max_length=LONGEST)]
     answer: Annotated[str, Meta(max_length=LONGEST)]
@@ -44,7 +44,9 @@ class TaughtPair(Struct, frozen=True):
 
 class Order(Struct, frozen=True):
     """What to train. `base`: the model's digest; `start`: the adapter to go on from, empty: fresh ones. `words` and `values` describe the
-    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting."""
+    gap that drawn tasks are aimed at; `replay`: the share of all items that is drawn from everything, against forgetting. `distance`: how
+    far from the parent training may go, nats a token; 0: no bound.
+    """
 
     id: Id
     seed: Annotated[int, Meta(ge=0, le=2**31)]
@@ -56,13 +58,12 @@ class Order(Struct, frozen=True):
     words: Annotated[list[str], Meta(max_length=16)] = []
     values: Annotated[list[str], Meta(max_length=16)] = []
     replay: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    distance: Annotated[float, Meta(ge=0, le=100)] = 0.0
     lessons: Annotated[list[TaughtPair], Meta(max_length=1024)] = []
 
 
 class Exam(Struct, frozen=True):
-    """Held-out tasks of an order: drawn with a seed that the forge does not get, so many of each slice, and people's own that were set
-    aside.
-    """
+    """Held-out tasks of an order: so many of each slice, drawn with a seed that the forge does not get; and people's own, set aside."""
 
     id: Id
     seed: Annotated[int, Meta(ge=0, le=2**62)]
@@ -72,10 +73,47 @@ class Exam(Struct, frozen=True):
     lessons: list[TaughtPair] = []
 
 
-class SliceCounts(Struct, frozen=True):
-    """Candidate against current adapter on the same tasks of one slice: right of both, of the candidate alone, of the current one alone,
-    of none.
+class ExamDraft(Struct, frozen=True):
+    """What one adapter wrote for a held-out task, and what that does on the task's values and on fresh ones.
+
+    `logprob` is the mean of a token (nats), `least` that of the least likely one. `error`: the type of what it ends in on the task's
+    values; `Declined`, or `unfit` for what is not in the language. `result`: of which type it answers there, by example: true, a number, a
+    text, an empty list, or nil. `failed`: the share of the fresh values on which it ends in an error, `steady`: it does the same on all of
+    them.
     """
+
+    source: str
+    right: bool
+    logprob: float = 0.0
+    least: float = 0.0
+    error: str = ""
+    changed: bool = False
+    result: bool | int | float | str | list[Any] | None = None
+    failed: float = 0.0
+    steady: bool = False
+
+
+class ExamAnswer(Struct, frozen=True):
+    """A held-out task, as a message shows it, with what the adapter in force and the candidate wrote."""
+
+    slice: str
+    selector: str
+    slots: dict[str, str]
+    parameters: list[str]
+    examples: int
+    current: ExamDraft
+    candidate: ExamDraft
+
+
+class ExamAnswers(Struct, frozen=True):
+    """What was answered to the drawn tasks of an exam, to some hundreds of each slice at most."""
+
+    id: Id
+    answers: list[ExamAnswer]
+
+
+class SliceCounts(Struct, frozen=True):
+    """Candidate against current adapter on the same tasks of a slice: right of both, of the candidate, of the current one, of none."""
 
     both: int = 0
     gained: int = 0
@@ -83,8 +121,19 @@ class SliceCounts(Struct, frozen=True):
     neither: int = 0
 
 
+class Course(Struct, frozen=True):
+    """How training went: the loss of every step, the distance to the parent at each checkpoint (nats a token), and why it was stopped
+    before its last step, if it was.
+    """
+
+    losses: list[float] = []
+    distances: list[float] = []
+    stopped: str = ""
+
+
 class OrderReport(Struct, frozen=True):
-    """How far an order is. `detail`: why it failed. `loss`: of the newest 10 steps. `cpu_s`: processor seconds so far.
+    """How far an order is. `detail`: why it failed, or was stopped before its last step. `loss`: of the newest 10 steps. `distance`: from
+    the parent, nats a token; nil: not measured yet. `cpu_s`: processor seconds so far.
 
     Of a trained one: `items` (kind of origin → how many), `dropped` (why → how many), `data` (digest of all items), `origins` of people's
     lessons that were learned, `slices`, `gap` (which of them is the gap's), planted tasks, and the candidate's `manifest`.
@@ -95,6 +144,7 @@ class OrderReport(Struct, frozen=True):
     step: int = 0
     steps: int = 0
     loss: float = 0.0
+    distance: float | None = None
     cpu_s: float = 0.0
     detail: str = ""
     items: dict[str, int] = {}
@@ -154,6 +204,12 @@ class Spool:
     def exam(self, order: str) -> Exam | None:
         return read(self.exams / f"{order}.json", Exam)
 
+    def answers(self, order: str) -> ExamAnswers | None:
+        return read(self.exams / f"{order}.answers", ExamAnswers)
+
+    def answer(self, answers: ExamAnswers) -> None:
+        write(self.exams / f"{answers.id}.answers", answers)
+
     def report(self, order: str) -> OrderReport | None:
         return read(self.path / "reports" / f"{order}.json", OrderReport)
 
@@ -170,12 +226,9 @@ class Spool:
                 if left.stem not in kept:
                     shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
 
-    def losses(self, order: str) -> list[float]:
-        """The loss of every step up to the newest checkpoint."""
-        try:
-            return msgspec.json.decode((self.work(order) / "losses.json").read_bytes(), type=list[float])
-        except (OSError, msgspec.DecodeError):
-            return []
+    def course(self, order: str) -> Course:
+        """How training has gone, up to the newest checkpoint."""
+        return read(self.work(order) / COURSE, Course) or Course()
 
     def state(self) -> ForgeState:
         return read(self.path / "state.json", ForgeState) or ForgeState()

@@ -122,8 +122,8 @@ def forge_profile(configuration: Configuration) -> Profile:
     return _server(
         configuration,
         Profile(
-            read=(home.models, home.adapters, home.path / "examiner", home.inference_run),
-            write=(home.path / "forge",),
+            read=(home.models, home.adapters, home.inference_run),
+            write=(home.path / "forge", home.path / "examiner"),
             visible=(home.path,),
             network="unix",
             execute=True,
@@ -142,13 +142,13 @@ def apprentice_profile(configuration: Configuration) -> Profile:
 
 
 def examiner_profile(configuration: Configuration) -> Profile:
-    """The program that examines what was trained: like the one that trains, and the held-out tasks; the judge of drafts is a program of
-    its own.
+    """The program that examines what was trained: like the one that trains, and the held-out tasks, beside which it writes what was
+    answered to them; the judge of drafts is a program of its own.
     """
     home = configuration.home
-    return msgspec.structs.replace(
-        _of_the_forge(configuration, (home.models, home.adapters, home.path / "examiner")), execute=True, fork=True, signals="children"
-    )
+    profile = _of_the_forge(configuration, (home.models, home.adapters))
+    write = (*profile.write, home.path / "examiner")
+    return msgspec.structs.replace(profile, write=write, execute=True, fork=True, signals="children")
 
 
 def _of_the_forge(configuration: Configuration, read: tuple[Path, ...]) -> Profile:

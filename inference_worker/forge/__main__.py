@@ -1,11 +1,9 @@
 """The forge's process, `python -m inference_worker.forge`, under supervisord: trains what the image orders, and examines what was trained.
 
 One thread, one loop, a look four times a second. It computes nothing itself: two programs do, one after the other, each confined to its
-part.
-When somebody waits for the model, the program that runs is stopped where it stands (SIGSTOP), and goes on when nobody does; so an
-interactive message
-waits for the forge at most as long as one look takes. What it was about is in the files of `deploy.orders`, so that whoever is killed
-goes on.
+part. When somebody waits for the model, the program that runs is stopped where it stands (SIGSTOP), and goes on when nobody does; so an
+interactive message waits for the forge at most as long as one look takes. All that the forge remembers is in the files of `deploy.orders`:
+whoever is killed goes on from there.
 """
 
 import argparse

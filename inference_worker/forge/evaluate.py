@@ -25,6 +25,19 @@ Author = Callable[[list[str]], list[str]]
 
 
 @dataclass(frozen=True)
+class WrittenBody:
+    """A body, with the log probability of its tokens in nats: their mean, and that of the least likely one."""
+
+    body: str
+    logprob: float = 0.0
+    least: float = 0.0
+
+
+Writer = Callable[[list[str]], list[WrittenBody]]
+"""Prompts to bodies, in order, with how sure the model was of them."""
+
+
+@dataclass(frozen=True)
 class Graded:
     """One task with its draft and its verdict."""
 
@@ -85,12 +98,18 @@ def report(results: dict[str, list[Graded]]) -> dict[str, Any]:
     }
 
 
-def author(model: Path, adapter: Path | None, threads: int, batch: int = 32, longest: int = 320) -> Author:
-    """A greedy author: the model, with an adapter if there is one, answering in batches."""
+def author(model: Path, adapter: Path | None, threads: int) -> Author:
+    """A greedy author: the model, with an adapter if there is one."""
+    write = writer(model, adapter, threads)
+    return lambda prompts: [written.body for written in write(prompts)]
+
+
+def writer(model: Path, adapter: Path | None, threads: int, batch: int = 32, longest: int = 320) -> Writer:
+    """The same, which also says how likely its tokens were; it answers in batches."""
     # Imported here: the report's functions are used without the seconds that torch takes.
     import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LogitsProcessorList
 
     torch.set_num_threads(threads)
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
@@ -99,17 +118,32 @@ def author(model: Path, adapter: Path | None, threads: int, batch: int = 32, lon
         loaded = PeftModel.from_pretrained(loaded, str(adapter), autocast_adapter_dtype=False)
     loaded.eval()
 
-    def write(prompts: list[str]) -> list[str]:
+    def write(prompts: list[str]) -> list[WrittenBody]:
         order = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
-        bodies = [""] * len(prompts)
+        bodies = [WrittenBody("")] * len(prompts)
         for start in range(0, len(order), batch):
             places = order[start : start + batch]
             encoded = tokenizer([prompts[place] for place in places], return_tensors="pt", padding=True)
+            likely: list[Any] = []  # of each step, for each row, the log probability of the likeliest token, which is the one that is taken
+
+            def watch(tokens: Any, scores: Any, likely: list[Any] = likely) -> Any:
+                likely.append(torch.log_softmax(scores.float(), dim=-1).amax(dim=-1))
+                return scores
+
             with torch.inference_mode():
-                answers = loaded.generate(**encoded, max_new_tokens=longest, do_sample=False, pad_token_id=tokenizer.eos_token_id)
-            texts = tokenizer.batch_decode(answers[:, encoded["input_ids"].shape[1] :], skip_special_tokens=True)
-            for place, text in zip(places, texts, strict=True):
-                bodies[place] = text
+                answers = loaded.generate(
+                    **encoded,
+                    max_new_tokens=longest,
+                    do_sample=False,
+                    pad_token_id=tokenizer.eos_token_id,
+                    logits_processor=LogitsProcessorList([watch]),
+                )
+            tokens = answers[:, encoded["input_ids"].shape[1] :]
+            texts, chances = tokenizer.batch_decode(tokens, skip_special_tokens=True), torch.stack(likely, dim=1)
+            for row, (place, text) in enumerate(zip(places, texts, strict=True)):
+                ends = (tokens[row] == tokenizer.eos_token_id).nonzero()
+                own = chances[row, : int(ends[0]) + 1 if len(ends) else None]
+                bodies[place] = WrittenBody(text, round(own.mean().item(), 4), round(own.min().item(), 4))
         return bodies
 
     return write

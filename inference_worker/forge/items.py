@@ -2,8 +2,7 @@
 
 Every item proves itself by execution before it is learned: a lesson on its own examples, a drawn task's body against its family's
 expectation on fresh values (`judge.grade`). What is nearly the same as another item is dropped, and each names its origin. The same order
-gives the same
-items in the same order.
+gives the same items in the same order.
 """
 
 import hashlib
@@ -25,9 +24,7 @@ from inference_worker.forge.words import Side
 TRIES: Final = 60
 """Tasks drawn for each one that is to be aimed at the gap."""
 TAUGHT: Final = 0.25
-"""The share of all items that people's lessons are at most, repeated or not: the rest proves itself against something else than its own
-author.
-"""
+"""The share of all items that people's lessons are at most, repeated or not: the rest proves itself against more than its own author."""
 REPEATED: Final = 4
 """How often one lesson is learned at most."""
 

@@ -15,13 +15,15 @@ import sys
 import time
 from random import Random
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from inference_worker.forge import firsts, subset
 from inference_worker.forge.draw import Task, task
 from inference_worker.forge.families import FAMILIES
+from inference_worker.forge.standin import BodyOutcome, plain, same
+from inference_worker.forge.values import Slots
 from inference_worker.forge.words import Side
 
 PROBES = 6
@@ -33,20 +35,35 @@ MEMORY_LIMIT = 2 << 30
 
 
 class JudgedDraft(msgspec.Struct, frozen=True):
-    """A draft for the task (family, seed, side): the body, indented."""
+    """A draft for the task (family, seed, side): the body, indented. `watched`: what it does is to be told as well, right or wrong."""
 
     family: str
     seed: int
     side: Side
     body: str
+    watched: bool = False
+
+
+class DraftConduct(msgspec.Struct, frozen=True):
+    """What a draft does, whether it is right or not; the fields are those of `deploy.orders.ExamDraft`."""
+
+    error: str = ""
+    changed: bool = False
+    result: bool | int | float | str | list[Any] | None = None
+    failed: float = 0.0
+    steady: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether a draft does what the task wants, and if not, why; `forgotten`: it left out a `_p_changed`, which the image inserts."""
+    """Whether a draft does what the task wants, and if not, why; `forgotten`: it left out a `_p_changed`, which the image inserts.
+
+    `conduct`: what it does, where that was asked for; nil also where it came to no end.
+    """
 
     right: bool
     why: str = ""
     forgotten: bool = False
+    conduct: DraftConduct | None = None
 
 
 class _OutOfTime(BaseException):
@@ -63,9 +80,8 @@ def grade(task: Task, body: str) -> Verdict:
     finding = subset.finding(task.source(body))
     if finding:
         return Verdict(False, finding)
-    rng = Random(f"probe {task.family} {task.seed}")
     forgotten = False
-    for slots, args in [(task.slots, task.args), *[task.probe(rng) for _ in range(PROBES)]]:
+    for slots, args in _situations(task):
         expected = task.expected(slots, args)
         try:
             happened = task.happens(body, slots, args)
@@ -75,6 +91,42 @@ def grade(task: Task, body: str) -> Verdict:
             return Verdict(False, f"answered {happened.result!r:.80} {happened.error}, wanted {expected.result!r:.80} {expected.error}")
         forgotten = forgotten or happened.forgotten
     return Verdict(True, forgotten=forgotten)
+
+
+def conduct(task: Task, body: str) -> DraftConduct:
+    """Run a draft on the shown values and on fresh ones, and see what it does, whatever is expected of it."""
+    if subset.finding(task.source(body)):
+        return DraftConduct("unfit")
+    runs: list[tuple[Slots, BodyOutcome]] = [(slots, task.happens(body, slots, args)) for slots, args in _situations(task)]
+    (_, first), fresh = runs[0], runs[1:]
+    doings = [(outcome.error, outcome.result, _changes(slots, outcome)) for slots, outcome in fresh]
+    return DraftConduct(
+        first.error,
+        bool(_changes(*runs[0])),
+        _example(first.result),
+        sum(bool(outcome.error) for _, outcome in fresh) / len(fresh),
+        all(doing[0] == doings[0][0] and same(doing[1], doings[0][1]) and same(doing[2], doings[0][2]) for doing in doings),
+    )
+
+
+def _example(result: Any) -> bool | int | float | str | list[Any] | None:
+    """A value of the type of a result, however large that is."""
+    if isinstance(result, float):
+        return 1.0 if result.is_integer() else 0.5
+    examples: dict[type, bool | int | str | list[Any]] = {bool: True, int: 1, str: "", list: []}
+    return examples.get(type(result))
+
+
+def _situations(task: Task) -> list[tuple[Slots, tuple[Any, ...]]]:
+    """The shown values, and fresh ones: the same for the same task."""
+    rng = Random(f"probe {task.family} {task.seed}")
+    return [(task.slots, task.args), *[task.probe(rng) for _ in range(PROBES)]]
+
+
+def _changes(slots: Slots, outcome: BodyOutcome) -> dict[str, Any]:
+    """The slots that are not as they were."""
+    before = plain(slots)
+    return {name: value for name, value in outcome.slots.items() if name not in before or not same(value, before[name])}
 
 
 class Judge:
@@ -138,7 +190,9 @@ def main() -> int:
         signal.setitimer(signal.ITIMER_REAL, DRAFT_LIMIT_S)
         try:
             verdict = grade(task, draft.body)
-        except (_OutOfTime, MemoryError) as error:
+            if draft.watched:
+                verdict = msgspec.structs.replace(verdict, conduct=conduct(task, draft.body))
+        except (_OutOfTime, MemoryError, RecursionError) as error:
             verdict = Verdict(False, type(error).__name__)
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)

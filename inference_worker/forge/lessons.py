@@ -1,9 +1,8 @@
 """People's lessons, which must prove themselves: a body is run on every example that its own prompt has. Called by the process that trains.
 
 A lesson is text in the prompt's format (`render`). What is in it is parsed as literals, never evaluated; the body must be in the
-language's subset,
-and runs on stand-ins with a limit of time. A lesson without an example proves nothing, and one whose example it does not keep to is
-wrong: neither is learned.
+language's subset, and runs on stand-ins with a limit of time. A lesson without an example proves nothing, and one whose example it does
+not keep to is wrong: neither is learned.
 """
 
 import ast
@@ -76,7 +75,7 @@ def parsed(text: str) -> ParsedPrompt:
     definition = _DEFINITION.fullmatch(lines[-1])
     if definition is None or "Object:" not in lines:
         raise Unproven("it is no prompt for a method")
-    selector, slots, cases = definition[1], {}, []
+    selector, slots, cases = definition[1], dict[str, Any](), list[Case]()
     for line in lines[lines.index("Object:") + 1 : -1]:
         if line.startswith("Message: "):
             continue
@@ -87,8 +86,7 @@ def parsed(text: str) -> ParsedPrompt:
         if not equals or not name.isidentifier():
             raise Unproven("it is no prompt for a method")
         slots[name] = _value(literal)
-    used = [case for case in cases if case is not None]
-    return ParsedPrompt(slots, lines[-1], selector, used)
+    return ParsedPrompt(slots, lines[-1], selector, cases)
 
 
 def _value(literal: str) -> Any:

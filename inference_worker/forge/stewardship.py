@@ -14,9 +14,7 @@ Action = Literal["start", "pause", "go on", "end", "wait", "fail", "cancel", "no
 
 
 class Child(Struct, frozen=True):
-    """The program that is running, or has just ended (`status`: its exit status, negative: the signal). `tries`: how often it was
-    started.
-    """
+    """The program that runs, or has just ended. `status`: its exit status, negative: the signal; `tries`: how often it was started."""
 
     program: Program
     stopped: bool = False

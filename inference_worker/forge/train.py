@@ -81,7 +81,12 @@ def bearable(batch: list[TrainingExample]) -> list[list[TrainingExample]]:
 
 
 def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of the answers' tokens.
+    """Mean cross-entropy of the answers' tokens."""
+    return torch.nn.functional.cross_entropy(answer_logits(model, tokens, targets), targets[targets != -100])
+
+
+def answer_logits(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
+    """What the model says at the positions that have a target, row after row.
 
     What all rows begin with (the covenant's paragraph, a third of a prompt) passes the model once, and only the answers'
     positions pass the output layer, a fifth of it. No attention mask: padding is on the right, where causal attention
@@ -95,8 +100,8 @@ def loss_of(model: Any, tokens: Tensor, targets: Tensor) -> Tensor:
         if past is not None:
             past.batch_repeat_interleave(len(tokens))
         hidden = base.model(input_ids=rest, past_key_values=past, use_cache=past is not None).last_hidden_state
-        logits = base.lm_head(hidden[answered])
-    return torch.nn.functional.cross_entropy(logits.float(), targets[:, shared:][answered])
+        logits: Tensor = base.lm_head(hidden[answered])
+    return logits.float()
 
 
 def _common(tokens: Tensor) -> int:

@@ -33,8 +33,8 @@ interval_s = 1
 [forge]
 process = true
 """
-LENIENT = {"enabled": True, "rest_s": 0, "steps": 2, "tasks": 3, "margin": 0, "alpha": 1, "epsilon": 0.5}
-"""A policy that trains for two steps, and whose gate lets a candidate pass that gains nothing."""
+LENIENT = {"enabled": True, "rest_s": 0, "steps": 2, "tasks": 3, "margin": 0, "alpha": 1, "epsilon": 0.5, "shadow": 1, "shadow_s": 0}
+"""A policy that trains for two steps, whose gate lets a candidate pass that gains nothing, and whose shadow is over at once."""
 
 pytestmark = pytest.mark.timeout(2 * _LONGEST_S)
 
@@ -97,9 +97,10 @@ def test_lessons_become_an_adapter_in_service_and_a_rollback_takes_it_out_again(
         service.until("the heartbeat says that a forge runs", lambda: client.send("autotelic_obj", "forge") is True)
         client.send("pLLM_obj", "fineTuneWith_", lessons())
 
-        service.until("it was judged", lambda: phases(client) not in ([], ["forging"]))
+        service.until("it was judged", lambda: phases(client) not in ([], ["forging"], ["shadow"]))
         (row,) = service.ask("forge", "list")["result"]
         assert row["verdict"]["fate"] == "accepted" and row["phase"] == "probation", f"{row}\n{service.logs()}"
+        assert "only 0 of 1 messages" in row["verdict"]["reasons"][-1] and row["report"]["distance"] > 0
         assert row["report"]["step"] == 2 and row["report"]["items"]["lesson"] > 0 and row["report"]["planted"] > 0
         (adapter,) = service.ask("adapters", "list")["result"]
         assert adapter["digest"] == row["digest"] and adapter["used_by"] == ["pLLM_obj"] and adapter["state"] == "ready"

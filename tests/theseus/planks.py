@@ -26,10 +26,11 @@ BEHAVIOUR = {
 def make_planks(directory: Path) -> dict[str, Path]:
     """All of them, by version."""
     directory.mkdir(parents=True, exist_ok=True)
-    wheels = {}
-    for version, body in BEHAVIOUR.items():
-        source = _HEAD.format(version=version) + body
-        start = "import batos_plank\n" if version != "6.0" else ""
-        files = {"batos_plank.py": source} | ({"batos_plank_start.pth": start} if start else {})
-        wheels[version] = make_wheel(directory, version, files)
-    return wheels
+    return {version: make_plank(directory, version, version) for version in BEHAVIOUR}
+
+
+def make_plank(directory: Path, version: str, like: str) -> Path:
+    """A wheel of one version, which behaves like that one."""
+    source = _HEAD.format(version=version) + BEHAVIOUR[like]
+    start = {"batos_plank_start.pth": "import batos_plank\n"} if like != "6.0" else {}
+    return make_wheel(directory, version, {"batos_plank.py": source, **start})

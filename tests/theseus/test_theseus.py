@@ -13,6 +13,7 @@ import pytest
 from deploy import environment
 from deploy.upgrader import candidate, instructions, journal
 from deploy.upgrader.instructions import PinnedDistribution
+from tests.theseus.planks import make_plank
 from tests.theseus.ship import Ship
 from tests.theseus.traffic import Traffic
 from tests.theseus.wheel import NAME, wheel_hash
@@ -84,13 +85,14 @@ def test_what_is_not_well_is_as_it_was_afterwards(ship: Ship, requirement: Pinne
 
 
 def test_the_image_wishes_by_itself_and_learns_what_became_of_it(ship: Ship) -> None:
-    """Its heartbeat, confined, sees a newer plank, which breaks the writing of methods; it does not wish for that one again."""
+    """Its heartbeat, confined, sees a newer plank, which cannot be imported; it does not wish for that one again."""
     before = ship.environments()
+    make_plank(ship.wheels["1.0"].parent, "8.1", "6.0")
     with ship.running.client() as client:
         client.send("upgrade_obj", "setSlot_value_", "policy", {"enabled": True, "rest_s": 0})
         ended = _wishes(ship, client, 1)
-        assert ended == [("reverted", ["batos-plank==8.0"], "")]
-        assert client.send("upgrade_obj", "newer") == {"batos-plank": ["1.0", "8.0"]}
+        assert ended == [("reverted", ["batos-plank==8.1"], "")]
+        assert client.send("upgrade_obj", "newer") == {"batos-plank": ["1.0", "8.1"]}
         client.send("upgrade_obj", "wishFor_", ["batos-plank==0.5"], "an older one")
         ended = _wishes(ship, client, 2)
         assert ended[1:] == [("refused", ["batos-plank==0.5"], client.send(client.send("upgrade_obj", "wishes")[1], "principal"))]
@@ -98,7 +100,7 @@ def test_the_image_wishes_by_itself_and_learns_what_became_of_it(ship: Ship) -> 
         client.send("upgrade_obj", "setSlot_value_", "policy", {"enabled": False})
     receipts = ship.chronicle()[:2]
     assert [receipt["outcome"] for receipt in receipts] == ["refused", "reverted"]
-    assert receipts[1]["asked_by"] == "image/heartbeat" and "8.0 is in the directory of wheels" in receipts[1]["reason"]
+    assert receipts[1]["asked_by"] == "image/heartbeat" and "8.1 is in the directory of wheels" in receipts[1]["reason"]
     assert ship.environments() == before
 
 

@@ -41,11 +41,16 @@ class ScriptedModel:
         self.asked: list[Generate] = []
         self.numbered = 0
         self.starting = ""
+        self.others_wait = False
+        self.cancelled: list[str] = []
         self._later: list[tuple[Any, ...]] = []
 
     def identifier(self, prefix: str) -> str:
         self.numbered += 1
         return f"{prefix}-{self.numbered}"
+
+    def crowded(self, own: int) -> bool:
+        return self.others_wait
 
     def waits_for(self, identifier: str, now: float) -> str:
         return self.starting
@@ -71,7 +76,7 @@ class ScriptedModel:
         done(Completed(generate.id, outputs, 100, 0.0, 0.1, **self.wrote))
 
     def cancel(self, identifier: str) -> None:
-        pass
+        self.cancelled.append(identifier)
 
 
 class House:

@@ -1,4 +1,4 @@
-"""`batos entropy`, `forge`, `lineage` and `batos adapters rollback`: how lively the image is, and what it does about it.
+"""`batos entropy`, `forge` and `batos adapters rollback`: how lively the image is, and what it does about it.
 
 All of it is read from the object `autotelic_obj`, as any tool can; how far an order is that the forge has in hand is read from its report
 in the home.
@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deploy import settings
-from deploy.orders import OrderReport, Spool
+from deploy.orders import Course, OrderReport, Spool
 from ui_client import report, values
 from ui_client.client.client import Client
 from ui_client.commands import models
@@ -26,7 +26,8 @@ MIND: Final = "pLLM_obj"
 GRAINS: Final = ("minutes", "quarters", "days")
 PARTS: Final = ("selectors", "personas", "tokens", "growth", "cem")
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000")
-_ROUND: Final = ("id", "phase", "outcome", "digest", "given", "installed", "cpu_s", "report", "verdict", "gap", "before")
+_ROUND: Final = ("id", "phase", "outcome", "digest", "given", "installed", "cpu_s", "report", "verdict", "gap", "before", "shadow")
+_UNDER_WAY: Final = ("forging", "shadow")
 _GAP: Final = ("name", "words", "values", "weight", "tasks", "evidence", "messages", "measure")
 _WIDTH, _HEIGHT = 720, 300
 
@@ -40,7 +41,6 @@ def register(app: typer.Typer) -> None:
     group.command()(show)
     group.command()(cancel)
     app.add_typer(group, name="forge")
-    app.command()(lineage)
 
 
 def entropy(
@@ -73,12 +73,12 @@ def entropy(
 def list_orders(as_json: Json = False) -> None:
     """List the orders that the forge was given, the newest last."""
     with answering(as_json), connect() as client:
-        rounds = [told(client, reference) for reference in client.send(LOOP, "rounds")]
+        orders = rounds(client)
         if as_json:
-            report.result(rounds)
+            report.result(orders)
             return
         table = Table("order", "given (UTC)", "phase", "step", "loss", "CPU s", "adapter", "what came of it", box=None, pad_edge=False)
-        for row in rounds:
+        for row in orders:
             progress = row["report"] or {}
             given = time.strftime("%m-%d %H:%M", time.gmtime(row["given"]))
             step = f"{progress.get('step', 0)}/{progress.get('steps', 0)}"
@@ -93,14 +93,14 @@ def list_orders(as_json: Json = False) -> None:
                 row["outcome"],
             )
             table.add_row(*(Text(values.showable(str(cell))) for cell in cells))
-        report.out.print(table if rounds else "nothing was ordered yet; `batos entropy` says why")
+        report.out.print(table if orders else "nothing was ordered yet; `batos entropy` says why")
 
 
 def show(order: Id, as_json: Json = False) -> None:
     """Everything about one order: the gap, its data, the loss curve, what was measured, and the verdict."""
     with answering(as_json), connect() as client:
         row = found(client, order)
-        row["losses"] = losses(row["id"])
+        row["losses"], row["distances"] = (went := course(row["id"])).losses, went.distances
         if as_json:
             report.result(row)
             return
@@ -109,10 +109,10 @@ def show(order: Id, as_json: Json = False) -> None:
 
 
 def cancel(order: Id, as_json: Json = False) -> None:
-    """Have an order not be carried out any more; the heartbeat says so to the forge with its next beat."""
+    """Have an order not be carried out any more, or its candidate not be put into service; with the heartbeat's next beat."""
     with answering(as_json), connect() as client:
         row = found(client, order)
-        if row["phase"] != "forging":
+        if row["phase"] not in _UNDER_WAY:
             raise Failure(
                 "NotUnderWay", f"the order {row['id']} is not under way: {row['phase']}", "`batos forge list` shows those that are"
             )
@@ -123,49 +123,13 @@ def cancel(order: Id, as_json: Json = False) -> None:
             report.note(f"{row['id']} will be cancelled with the next beat", style="green")
 
 
-def lineage(
-    word: Annotated[str, typer.Argument(metavar="ADAPTER|TARGET", help="An adapter's digest or its beginning; or an object.")],
-    selector: Annotated[str, typer.Argument(help="Of an object: the method whose lineage is asked for.")] = "",
-    as_json: Json = False,
-) -> None:
-    """Where an adapter, or a method that it wrote, comes from, and what came of it: order, gap, data, messages, methods, what they
-    wrote.
-    """
-    with answering(as_json), connect() as client:
-        answer: dict[str, Any] = {}
-        digest = word
-        if selector:
-            proof = client.send(values.target(word), "explain_", selector).get("proof") or {}
-            digest = str(proof.get("adapter", "")).rpartition("@")[2]
-            answer = {"method": selector, "of": word, "message": proof.get("message"), "adapter": digest}
-        rounds = [told(client, reference) for reference in client.send(LOOP, "rounds")]
-        made = next((row for row in rounds if digest and row["digest"].startswith(digest)), None)
-        answer |= {"round": made, "adapter": made["digest"] if made else digest}
-        if answer["adapter"]:
-            written = client.send(MIND, "revokeAuthor_", "adapter", answer["adapter"], keywords={"preview": True})
-            answer |= {"methods": written["methods"], "wrote": sum(method["writes"] for method in written["methods"])}
-        if as_json:
-            report.result(answer)
-            return
-        if selector:
-            told_by = f"the adapter {digest[:12]}" if digest else "nobody's adapter"
-            line = f"{selector} of {word} was written by {told_by}, for the message {proof.get('message', '?')}"
-            report.out.print(Text(values.showable(line)), soft_wrap=True)
-        for line in told_of(made) if made else [f"no order of this image made the adapter {digest[:12]}" if digest else ""]:
-            report.out.print(Text(values.showable(line)), soft_wrap=True)
-        for method in answer.get("methods", []):
-            line = f"method {method['selector']} of {values.show(method.get('object'))}, wrote {method['writes']} times"
-            report.out.print(Text(values.showable(line)), soft_wrap=True)
-
-
 def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept, and shown with each method.")] = "rolled back by hand",
     as_json: Json = False,
 ) -> None:
     """Put the adapter back that served before the one the loop put into service, and what that one wrote out of use; in one commit."""
     with answering(as_json), connect() as client:
-        rounds = [told(client, reference) for reference in client.send(LOOP, "rounds")]
-        last = next((row for row in reversed(rounds) if row["installed"]), None)
+        last = next((row for row in reversed(rounds(client)) if row["installed"]), None)
         # Its slot is not asked for: where it has none, that would be a message that nothing understands.
         serving = [row["digest"] for row in models.adapters(client) if MIND in row["used_by"]] if last is not None else []
         if last is None or serving != [last["digest"]]:
@@ -183,9 +147,15 @@ def rollback(
             report.note(f"{last['digest'][:12]} is rolled back; {serves} serves again, and what it wrote is out of use", style="green")
 
 
+def rounds(client: Client) -> list[dict[str, Any]]:
+    """All rounds that are kept, the newest last."""
+    return [told(client, reference) for reference in client.send(LOOP, "rounds")]
+
+
 def told(client: Client, reference: Any) -> dict[str, Any]:
     """A round as plain values; of one that the forge has in hand, how far it is."""
-    row: dict[str, Any] = {name: client.send(reference, name) for name in _ROUND}
+    slots = set(client.send(reference, "slotNames"))  # rounds of earlier versions have fewer, and nobody is to write a method for one
+    row: dict[str, Any] = {name: client.send(reference, name) if name in slots else None for name in _ROUND}
     if row["gap"] is not None:
         row["gap"] = {name: client.send(row["gap"], name) for name in _GAP}
     if row["report"] is None and (progress := _report(row["id"])) is not None:
@@ -194,6 +164,7 @@ def told(client: Client, reference: Any) -> dict[str, Any]:
             "step": progress.step,
             "steps": progress.steps,
             "loss": progress.loss,
+            "distance": progress.distance,
             "cpu_s": progress.cpu_s,
         }
     return row
@@ -207,14 +178,15 @@ def found(client: Client, order: str) -> dict[str, Any]:
     raise Failure("NoSuchOrder", f"there is no order {order!r}", "`batos forge list` shows those that there are")
 
 
-def losses(order: str) -> list[float]:
-    """The loss of every step so far, where the forge's directory is on this host."""
-    return Spool(settings.load().home).losses(order)
+def course(order: str) -> Course:
+    """How training has gone so far, where the forge's directory is on this host."""
+    return Spool(settings.load().home).course(order)
 
 
 def told_of(row: dict[str, Any]) -> list[str]:
     """A round in lines."""
     progress, gap, verdict = row["report"] or {}, row["gap"], row["verdict"] or {}
+    word = "passed the exam" if row["phase"] == "shadow" else verdict.get("fate", "")
     lines = [f"order {row['id']}: {row['phase']}{', ' + row['outcome'] if row['outcome'] else ''}"]
     if gap is not None:
         evidence = f"{len(gap['evidence'])} pieces of evidence: {', '.join(gap['messages'][:8])}"
@@ -229,12 +201,25 @@ def told_of(row: dict[str, Any]) -> list[str]:
         tasks = max(1, sum(counts.values()))
         before, after = (counts["both"] + counts["lost"]) / tasks, (counts["both"] + counts["gained"]) / tasks
         lines.append(f"{name}: {before:.0%} to {after:.0%} of {tasks} tasks ({counts['gained']} gained, {counts['lost']} lost)")
+    if row.get("shadow"):
+        lines.append(shadow_of(row["shadow"]))
     if verdict:
-        lines.append(f"{verdict['fate']}: {'; '.join(verdict['reasons'])}")
+        lines.append(f"{word}: {'; '.join(verdict['reasons'])}")
     if row.get("losses"):
         curve = row["losses"]
         lines.append(f"loss: {curve[0]:.3f} at first, {min(curve):.3f} at best, {curve[-1]:.3f} after {len(curve)} steps")
+    if progress.get("distance") is not None:
+        stopped = f"; {progress['detail']}" if progress.get("detail") else ""
+        lines.append(f"distance to the parent: {progress['distance']:.3f} nats a token{stopped}")
     return lines
+
+
+def shadow_of(seen: list[dict[str, Any]]) -> str:
+    """What a candidate would have done beside live messages, in a line."""
+    installed = [each.get("candidate") for each in seen if each.get("current") == "installed"]
+    counts = ", ".join(f"{installed.count(word)} {word}" for word in ("same", "other", "declined", "erred") if word in installed)
+    beside = f"beside {len(installed)} that the adapter in service had installed: {counts}" if installed else "none of them installed"
+    return f"shadow: {len(seen)} live messages, {beside}"
 
 
 def chart(rows: list[list[Any]], title: str) -> str:

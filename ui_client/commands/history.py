@@ -60,7 +60,7 @@ def history(
     if target and chronicle:
         raise typer.BadParameter("--chronicle is of the whole image; leave out TARGET")
     with answering(as_json), connect() as client:
-        page = _history(client, target, slot, limit, before, chronicle)
+        page = pages(client, target, slot, limit, before, chronicle)
         if as_json:
             report.result(page)
             return
@@ -139,7 +139,7 @@ def described(entry: Mapping[str, Any], names: Names) -> Iterator[str]:
         yield f"    and {entry['more']} more"
 
 
-def _history(client: Client, target: str, slot: str, limit: int, before: str, chronicle: bool) -> HistoryPage:
+def pages(client: Client, target: str, slot: str, limit: int, before: str, chronicle: bool) -> HistoryPage:
     """As many entries, from as many of the image's pages as that takes."""
     page, said_at = HistoryPage([], before), time.monotonic() + _SAY_EVERY_S
     while True:

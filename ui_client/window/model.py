@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from ui_client import morphs, story, values
 from ui_client.choices import OfferedChoice, in_words
-from ui_client.morphs import Column, Field, Items, Label, Morph
+from ui_client.morphs import Column, Field, Graph, Items, Label, Morph
 from uvm.protocol import STAGES, ObjectState, Progress, Reference, StateUpdate
 
 FACE_INTERVAL_S = 1.0
@@ -87,9 +87,10 @@ class AskedBack(Struct, frozen=True):
 
 
 class Inspected(Struct, frozen=True):
-    """The object that the person clicked."""
+    """The object that the person clicked. `entropy`: of the autotelic loop's object, the metric's newest measurements, the newest last."""
 
     state: ObjectState
+    entropy: tuple[float, ...] = ()
 
 
 class Sending(Struct, frozen=True):
@@ -227,8 +228,8 @@ def _take(view: View, event: Event) -> View:
             return change(view, reply=f"> {message}\n{values.show(value, view.names)}", question=None)
         case Refusal(message=message, reason=reason, question=question):
             return change(view, reply=f"> {message}\n{values.showable(reason)}", question=question)
-        case Inspected(state=state):
-            return change(view, inspected=object_morph(state))
+        case Inspected(state=state, entropy=entropy):
+            return change(view, inspected=object_morph(state, entropy))
         case ClockTick():
             return view
 
@@ -283,10 +284,12 @@ def _plan(view: View, now: float) -> tuple[View, list[Instruction]]:
     return view, asks
 
 
-def object_morph(state: ObjectState) -> Morph:
-    """An object as a tree: its slots, parents and methods."""
+def object_morph(state: ObjectState, entropy: tuple[float, ...] = ()) -> Morph:
+    """An object as a tree: its slots, parents and methods; of the autotelic loop's object the metric as a curve."""
     heading = ", ".join(state.names) or str(state.reference)
     children: list[Morph] = [Label(heading), Field("reference", str(state.reference), state.reference)]
+    if entropy:
+        children.append(Graph(f"Composite Entropy Metric, now {entropy[-1]:.3f}", list(entropy)))
     children += [Field(name, value, state.reference) for name, value in state.slots.items()]
     children.append(Items("parents", list(state.parents)))
     children.append(Items("methods", [f"{name} (out of use)" if name in state.quarantined else name for name in sorted(state.methods)]))

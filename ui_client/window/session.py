@@ -37,6 +37,7 @@ from uvm.protocol import Example, ObjectState, Progress, Reference, State, State
 
 ASK_DEADLINE_S = 5.0
 """How long the bridge may take to answer a question of the window."""
+_LOOP = "autotelic_obj"
 _QUEUE = 64
 _SENDERS = 2
 _AGAIN_S = 1.0
@@ -115,7 +116,7 @@ class Session:
 
     def inspect(self, target: Reference) -> None:
         """Look at one object; answered by Inspected or Refusal."""
-        self._ask(lambda client: _guarded(f"inspect {target}", lambda: Inspected(client.inspect(target))))
+        self._ask(lambda client: _guarded(f"inspect {target}", lambda: _inspected(client, target)))
 
     def send(self, target: Reference | str, selector: str, args: Sequence[Any], text: str, choice: OfferedChoice | None = None) -> None:
         """Send a message of the person; answered by Replied or Refusal. `choice`: what it was decided to mean, which is taken as it is."""
@@ -200,6 +201,24 @@ def _face(client: Talker) -> Event:
         return FaceFailed(f"{error.type}: {error.message}")
     except ClientError as error:
         return FaceFailed(str(error))
+
+
+def _inspected(client: Talker, target: Reference) -> Event:
+    state = client.inspect(target)
+    return Inspected(state, _entropy(client, state) if _LOOP in state.names else ())
+
+
+def _entropy(client: Talker, loop: ObjectState) -> tuple[float, ...]:
+    """The metric's rows of the last two hours (docs/entropy.md), as they are stored: whatever is not one is left out."""
+    state = loop
+    for slot in ("series", "minutes"):
+        reference = state.slots.get(slot)
+        if not isinstance(reference, Reference):
+            return ()
+        state = client.inspect(reference)
+    rows = state.slots.get("rows")
+    newest = [row[-1] for row in rows if isinstance(row, list) and row] if isinstance(rows, list) else []
+    return tuple(float(value) for value in newest if isinstance(value, int | float))
 
 
 def _reason(error: RemoteError) -> str:

@@ -1,5 +1,6 @@
-"""Whether the image stagnates, and whether something is done about it now. Pure: what is known goes in, a decision with its reason comes
-out.
+"""Whether the image stagnates, and whether something is done about it now.
+
+Pure: what is known goes in, a decision with its reason comes out.
 """
 
 import time

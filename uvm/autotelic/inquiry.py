@@ -2,8 +2,7 @@
 
 Two messages belong together where the words of their selectors and the kinds of values that their objects hold are alike (Jaccard, 1912);
 each joins the group whose first message it is most like, or begins one (Hartigan's leader algorithm, 1975): one pass, in the order of
-time, and
-the same groups whoever runs it. The numbers are the code's. No model names the gap: its name are its commonest words.
+time, and the same groups whoever runs it. The numbers are the code's. No model names the gap: its name is its commonest words.
 """
 
 import hashlib
@@ -14,7 +13,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from uvm.autotelic import gate
+from uvm.autotelic.paired import tasks_needed
 
 MOST: Final = 500
 """Pieces of evidence that one inquiry looks at, the newest."""
@@ -30,9 +29,7 @@ WEIGHTS: Final[dict[Kind, float]] = {"refusal": 1.0, "removal": 2.0, "correction
 
 
 class Evidence(Struct, frozen=True):
-    """Something that went badly. `entry`: the chronicle's, `message`: the reference of what says more; `values`: kinds of values of the
-    receiver.
-    """
+    """Something that went badly. `entry`: the chronicle's, `message`: the message object's reference; `values`: the receiver's kinds."""
 
     kind: Kind
     entry: str
@@ -44,8 +41,8 @@ class Evidence(Struct, frozen=True):
 
 class CapabilityGap(Struct, frozen=True):
     """A capability that is missing. `words` and `values` describe the slice of behaviour; `tasks` held-out tasks see a gain of `margin`
-    with
-    90 % power. `digest` is the same for the same evidence, so that nobody inquires twice into one thing."""
+    with 90 % power. `digest` is the same for the same evidence, so that nobody inquires twice into one thing.
+    """
 
     name: str
     words: tuple[str, ...]
@@ -89,9 +86,7 @@ def groups(evidence: Sequence[Evidence]) -> list[list[Evidence]]:
 
 
 def weight(evidence: Iterable[Evidence]) -> float:
-    """What evidence counts together: of one principal and selector only once, so that sending one thing a thousand times is one
-    complaint.
-    """
+    """What evidence counts together. One principal's of one selector counts once: a thing sent a thousand times is one complaint."""
     strongest: dict[tuple[str, str], float] = {}
     for each in evidence:
         key = (each.principal, each.selector)
@@ -110,7 +105,7 @@ def gap(evidence: Sequence[Evidence], least: float, margin: float) -> Capability
     chosen = tuple(word for word, _ in sorted(words.items(), key=lambda pair: (-pair[1], pair[0]))[:WORDS])
     common = tuple(sorted(value for value, count in values.items() if count * 2 >= len(group)))
     return CapabilityGap(
-        " ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), gate.tasks_needed(max(margin, 0.02)), margin
+        " ".join(chosen[:3]) or "unnamed", chosen, common, tuple(group), weight(group), tasks_needed(max(margin, 0.02)), margin
     )
 
 

@@ -1,20 +1,16 @@
 """What the loop keeps in the image, and reads out of it. Called by the heartbeat's one thread, within a transaction.
 
 Layout: the named, primordial object `autotelic_obj` with the slots `policy` (`uvm.autotelic.policy`; messages replace it), `series` (an
-object
-with a slot for each grain, each an object whose slot `rows` holds them, so that a beat writes one small record), `last` (the newest
-measurement and decision),
-`mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each), `cancel` (the id of an order that a message does not want
-any more), and `forge` (whether a forge runs with the service, `uvm.autotelic.switches`).
+object with a slot for each grain, each an object whose slot `rows` holds them, so that a beat writes one small record), `last` (the
+newest measurement and decision), `mood`, `gaps` and `rounds` (lists of objects, the newest `KEPT` of each), `cancel` (the id of an order
+that a message does not want any more), and `forge` (whether a forge runs with the service, `uvm.autotelic.switches`).
 
 A gap has the slots of `uvm.autotelic.inquiry.CapabilityGap`, its evidence as ids of chronicle entries. A round is one way through the
-loop: `order`
-and
-`exam` (JSON, handed to the forge again after a crash), `gap` (an object, or nil where people asked), `phase` (`forging`, `probation` or
-`ended`), `given` and
-`installed` (seconds since the epoch), `cpu_s`, `report`, `verdict`, `outcome`, `digest` of the adapter, and `before`, the adapter that it
-replaced, or nil.
-Everything is read by type and never trusted: policy may put anything into these slots.
+loop: `order` and `exam` (JSON, handed to the forge again after a crash), `gap` (an object, or nil where people asked), `phase` (`forging`,
+`shadow`, `probation` or `ended`), `given`, `shadowed` (since when it is in its shadow) and `installed` (seconds since the epoch), `cpu_s`,
+`report`, `verdict`, `outcome`, `digest` of the adapter, `shadow` (a map for each message, `uvm.autotelic.shadow.ShadowedMessage`; UVMs
+write them), and `before`, the adapter that it replaced, or nil. Everything is read by type and never trusted: policy may put anything into
+these slots.
 """
 
 from collections.abc import Iterator
@@ -27,8 +23,9 @@ from deploy.orders import Order, TaughtPair
 from uvm.autotelic import inquiry, policy, probation, series, switches
 from uvm.autotelic.dissonance import Decision, Mood, SpentBudget
 from uvm.autotelic.inquiry import CapabilityGap, Evidence
+from uvm.autotelic.shadow import ShadowedMessage, ShadowOrder
 from uvm.autotelic.windows import Composite
-from uvm.errors import ImageError
+from uvm.errors import ImageError, NoSuchObject
 from uvm.history import chronicle, entries
 from uvm.history.entries import Recorded
 from uvm.image import views
@@ -278,6 +275,8 @@ def enter_round(image: Image, order: Order, exam: Any, gap: UvmObject | None, at
         "gap": gap,
         "phase": "forging",
         "given": at,
+        "shadowed": 0,
+        "shadow": [],
         "installed": 0,
         "cpu_s": 0.0,
         "report": None,
@@ -294,7 +293,38 @@ def enter_round(image: Image, order: Order, exam: Any, gap: UvmObject | None, at
 def current_round(image: Image) -> UvmObject | None:
     """The round that has not ended."""
     rounds = views.objects(holder(image), "rounds")
-    return next((each for each in reversed(rounds) if each.own("phase") in ("forging", "probation")), None)
+    return next((each for each in reversed(rounds) if each.own("phase") in ("forging", "shadow", "probation")), None)
+
+
+def shadowed(entered: UvmObject) -> list[ShadowedMessage]:
+    """The messages beside which a round's candidate has drafted."""
+    try:
+        return msgspec.convert(views.slot(entered, "shadow", list, []), list[ShadowedMessage])
+    except msgspec.ValidationError:
+        return []
+
+
+def shadowing(image: Image, now: float) -> ShadowOrder | None:
+    """What is to be drafted beside live messages now, if anything is: called by UVMs."""
+    try:
+        rule, current = policy.read(views.slot(holder(image), policy.SLOT, dict, {}))[0], current_round(image)
+        if current is None or current.own("phase") != "shadow" or len(shadowed(current)) >= rule.shadow:
+            return None
+        if now - views.slot(current, "shadowed", int, 0) >= rule.shadow_s:
+            return None
+        order = msgspec.json.decode(views.slot(current, "order", str, ""), type=Order)
+    except (NoSuchObject, msgspec.DecodeError):
+        return None
+    return ShadowOrder(order.id, views.slot(current, "digest", str, ""), order.start)
+
+
+def enter_shadowed(image: Image, order: str, seen: ShadowedMessage, now: float) -> bool:
+    """Write down what a candidate would have done, while there is room and time for it; whether it was."""
+    due, current = shadowing(image, now), current_round(image)
+    if due is None or current is None or due.id != order:
+        return False
+    current.put("shadow", [msgspec.to_builtins(each) for each in (*shadowed(current), seen)])
+    return True
 
 
 def budget(image: Image, now: float) -> SpentBudget:

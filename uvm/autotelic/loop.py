@@ -1,4 +1,4 @@
-"""The loop itself, as the heartbeat calls it, once a beat: measure, decide, order, hear, judge, install, watch.
+"""The loop itself, as the heartbeat calls it, once a beat: measure, decide, order, hear, judge, compare, install, watch.
 
 Owned by the heartbeat's one thread. Each step is one transaction, which checks the heartbeat's fencing token; what is outside of the image
 (the forge's directories) is written after the commit that decides it, and again at the next beat where it is missing. So whoever is
@@ -14,12 +14,15 @@ import msgspec
 import structlog
 from ZODB.POSException import POSError
 
-from deploy.orders import Exam, Order, OrderReport, Spool
+from deploy.orders import Exam, ExamAnswers, Order, OrderReport, Spool
 from inference_worker.protocol import Manifest
-from uvm.autotelic import dissonance, gate, inquiry, ledger, lessons, policy, probation, switches
+from uvm.autotelic import calibration, dissonance, gate, inquiry, ledger, lessons, policy, probation, shadow, switches
+from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.dissonance import Decision
-from uvm.autotelic.gate import GateVerdict, Pairs
+from uvm.autotelic.gate import GateVerdict
+from uvm.autotelic.paired import Pairs
 from uvm.autotelic.policy import AutotelicPolicy
+from uvm.autotelic.shadow import ShadowStanding
 from uvm.autotelic.windows import Composite, Sums, Windows
 from uvm.errors import ImageError
 from uvm.history import chronicle
@@ -39,7 +42,11 @@ _T = TypeVar("_T")
 
 
 class Loop:
-    """The loop's memory of one process: the newest sums. Everything else is in the image, and in the forge's directories."""
+    """The loop's memory of one process: the newest sums. Everything else is in the image, and in the forge's directories.
+
+    `check` raises where another heartbeat has taken over. `bring_in` imports an adapter; `stated` says, within a transaction, what the
+    image's decision states of an exam's drafts.
+    """
 
     def __init__(
         self,
@@ -48,6 +55,7 @@ class Loop:
         spool: Spool,
         check: Callable[[], None],
         bring_in: Callable[[Manifest, str], None],
+        stated: Callable[[ExamAnswers], list[StatedPair]],
         *,
         forge_runs: bool,
     ) -> None:
@@ -56,6 +64,7 @@ class Loop:
         self._spool = spool
         self._check = check
         self._bring_in = bring_in
+        self._stated = stated
         self._forge_runs = forge_runs
         self._windows = Windows()
 
@@ -110,6 +119,7 @@ class Loop:
             steps=rule.steps,
             words=list(gap.words) if gap is not None else [],
             values=list(gap.values) if gap is not None else [],
+            distance=rule.distance if start else 0.0,  # the base model has never written a method: who begins there may go far
             lessons=sorted_out.taught,
         )
         exam = Exam(order.id, secrets.randbits(62), max(rule.tasks, gap.tasks if gap else 0), order.words, order.values, sorted_out.held)
@@ -128,6 +138,9 @@ class Loop:
         phase, order, exam, cancel = pending
         if phase == "probation":
             self._run(self._watch)
+            return
+        if phase == "shadow":
+            self._run(lambda: self._compare(order, cancel))
             return
         report = self._spool.report(order.id)
         if report is None:
@@ -151,7 +164,9 @@ class Loop:
     def _conclude(self, order: Order, report: OrderReport) -> None:
         """The forge has ended: judge, and install in one commit, or say why not."""
         rule = self._look(lambda: policy.read(views.slot(ledger.holder(self._image), policy.SLOT, dict, {}))[0])
-        verdict = verdict_of(report, rule)
+        answers = self._spool.answers(order.id)
+        stated = self._look(lambda: self._stated(answers)) if answers is not None else []
+        verdict = verdict_of(order, report, stated, rule)
         if verdict.fate == "accepted":
             manifest = msgspec.convert(report.manifest, Manifest)
             try:
@@ -169,32 +184,83 @@ class Loop:
         current = ledger.current_round(image)
         if current is None or current.own("id") != order.id or current.own("phase") != "forging":
             return
-        before = ledger.adapter_of(image, mind)
-        standing = views.weights(before, "adapter").digest if before is not None else ""
-        if verdict.fate == "accepted" and standing != order.start:
-            verdict = GateVerdict("refused", ["another adapter was put into service meanwhile; it was not compared with that one"])
+        if verdict.fate == "accepted" and self._serving(mind) != order.start:
+            verdict = GateVerdict("refused", [_OVERTAKEN])
         digest = str((report.manifest or {}).get("digest", ""))
         current.put("report", {name: value for name, value in msgspec.to_builtins(report).items() if name != "manifest"})
-        current.put("verdict", {"fate": verdict.fate, "reasons": verdict.reasons})
         current.put("digest", digest)
         current.put("cpu_s", float(report.cpu_s))
-        facts = {"order": order.id, "done": verdict.fate, "digest": digest, "why": "; ".join(verdict.reasons)}
         candidate = model_registry.at(image, "adapter", digest) if verdict.fate == "accepted" else None
         if candidate is None:
-            current.put("phase", "ended")
-            current.put("outcome", "; ".join(verdict.reasons)[:2000])
-            if verdict.fate == "quarantined" and digest:
-                revocations.revoke(image, Author("adapter", digest), [], facts["why"], BY)
+            self._end(current, GateVerdict("refused", ["the image has it no more"]) if verdict.fate == "accepted" else verdict)
+        elif policy.read(views.slot(ledger.holder(image), policy.SLOT, dict, {}))[0].shadow:
+            self._judge(current, verdict)
+            current.put("shadowed", int(time.time()))
+            current.put("phase", "shadow")
+            facts = {"order": order.id, "done": "shadow", "digest": digest, "why": "; ".join(verdict.reasons)}
             chronicle.record(image, "adapter", author=BY, object=current, facts=facts)
+        else:
+            self._install(current, mind, candidate, verdict)
+
+    def _compare(self, order: Order, cancel: bool) -> None:
+        """A candidate drafts beside the adapter in service: see how it stands with it."""
+        image, mind = self._image, self._image.named(MIND)
+        current = ledger.current_round(image)
+        if current is None or current.own("id") != order.id or current.own("phase") != "shadow":
             return
+        rule, _ = policy.read(views.slot(ledger.holder(image), policy.SLOT, dict, {}))
+        candidate = model_registry.at(image, "adapter", views.slot(current, "digest", str, ""))
+        seen, since = ledger.shadowed(current), views.slot(current, "shadowed", int, 0)
+        standing = shadow.standing(seen, rule, over=time.time() - since >= rule.shadow_s)
+        if candidate is None:
+            standing = ShadowStanding("refused", "somebody has removed it")
+        elif cancel:
+            standing = ShadowStanding("refused", "cancelled")
+        elif self._serving(mind) != order.start:
+            standing = ShadowStanding("refused", _OVERTAKEN)
+        if standing.state == "drafting":
+            return
+        if standing.state == "refused" or candidate is None:
+            self._end(current, GateVerdict("refused", [standing.why]))
+            if candidate is not None and not model_registry.users(image, "adapter").get(candidate._p_oid):
+                model_registry.remove(image, "adapter", candidate)
+            return
+        reasons = views.slot(current, "verdict", dict, {}).get("reasons", [])
+        told = [why for why in reasons if type(why) is str] if type(reasons) is list else []
+        self._install(current, mind, candidate, GateVerdict("accepted", [*told, standing.why]))
+
+    def _serving(self, mind: UvmObject) -> str:
+        """The digest of the adapter in service; empty: none."""
+        adapter = ledger.adapter_of(self._image, mind)
+        return views.weights(adapter, "adapter").digest if adapter is not None else ""
+
+    @staticmethod
+    def _judge(current: UvmObject, verdict: GateVerdict) -> None:
+        current.put("verdict", {"fate": verdict.fate, "reasons": verdict.reasons})
+
+    def _end(self, current: UvmObject, verdict: GateVerdict) -> None:
+        """The candidate never was in service."""
+        digest, why = views.slot(current, "digest", str, ""), "; ".join(verdict.reasons)
+        self._judge(current, verdict)
+        current.put("phase", "ended")
+        current.put("outcome", why[:2000])
+        if verdict.fate == "quarantined" and digest:
+            revocations.revoke(self._image, Author("adapter", digest), [], why, BY)
+        facts = {"order": current.own("id"), "done": verdict.fate, "digest": digest, "why": why}
+        chronicle.record(self._image, "adapter", author=BY, object=current, facts=facts)
+
+    def _install(self, current: UvmObject, mind: UvmObject, candidate: UvmObject, verdict: GateVerdict) -> None:
+        """The switch, in one commit with what is known of it."""
         was = mind.own("adapter")
+        self._judge(current, verdict)
+        current.put("before", ledger.adapter_of(self._image, mind))
         mind.put("adapter", candidate)
         model_registry.take(candidate)
-        current.put("before", before)
         current.put("installed", int(time.time()))
         current.put("phase", "probation")
-        effects = [(mind, "adapter", was, candidate, None), *judgement.follow(image, mind)]
-        chronicle.record(image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
+        effects = [(mind, "adapter", was, candidate, None), *judgement.follow(self._image, mind)]
+        facts = {"order": current.own("id"), "done": "accepted", "digest": candidate.own("digest"), "why": "; ".join(verdict.reasons)}
+        chronicle.record(self._image, "adapter", author=BY, object=mind, slot="adapter", effects=effects, facts=facts)
         log.info("an adapter was put into service", **facts)
 
     # --- probation ------------------------------------------------------------------------------------------------------
@@ -258,18 +324,38 @@ class Loop:
         return self._transactor.look(function)
 
 
-_ENGAGED: Final = {"forging": "the forge has an order", "probation": "an adapter is on probation"}
+_ENGAGED: Final = {
+    "forging": "the forge has an order",
+    "shadow": "a candidate drafts beside the adapter in service",
+    "probation": "an adapter is on probation",
+}
+_OVERTAKEN: Final = "another adapter was put into service meanwhile; it was not compared with that one"
 
 
-def verdict_of(report: OrderReport, rule: AutotelicPolicy) -> GateVerdict:
-    """The gate's verdict on what the forge and its examiner say. Nothing is accepted of which not everything was measured."""
+def verdict_of(order: Order, report: OrderReport, stated: list[StatedPair], rule: AutotelicPolicy) -> GateVerdict:
+    """The gate's verdict on what the forge and its examiner say, and on what the image's decision states (`stated`) of what was written.
+
+    Nothing is accepted of which not everything was measured.
+    """
     if report.state != "trained":
         return GateVerdict("refused", [f"{report.state}: {report.detail}" if report.detail else report.state])
     try:
         msgspec.convert(report.manifest, Manifest)
     except msgspec.ValidationError as error:
         return GateVerdict("refused", [f"its files were not checked: {error}"[:500]])
+    if order.distance and (report.distance is None or report.distance > order.distance):
+        return GateVerdict("refused", [f"its distance to the parent is {report.distance} nats a token; {order.distance:g} are allowed"])
     slices = {name: Pairs(counts.both, counts.gained, counts.lost, counts.neither) for name, counts in report.slices.items()}
+    if stated:
+        slices[gate.ALFRED] = calibration.alfreds(stated, report.gap)
     return gate.judged(
-        slices, report.gap, gamed=report.gamed, planted=report.planted, margin=rule.margin, epsilon=rule.epsilon, alpha=rule.alpha
+        slices,
+        report.gap,
+        calibration.measured(stated) if stated else None,
+        gamed=report.gamed,
+        planted=report.planted,
+        margin=rule.margin,
+        epsilon=rule.epsilon,
+        calibration=rule.calibration,
+        alpha=rule.alpha,
     )

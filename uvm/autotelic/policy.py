@@ -22,9 +22,14 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     Dissonance begins where the metric is below `stagnant` for `beats` measurements in a row, and ends only where it is above `lively`.
     `misses`: so many messages with evidence of one gap are worth an inquiry. Budgets: processor seconds a day, orders a day, seconds
     between two. `quiet_from` to `quiet_until`: hours (UTC) in which nothing begins; the same: none. `weights`: of selectors, personas,
-    tokens, growth. `margin`: what a candidate must at least gain on its gap; `epsilon`: what it may lose on any other slice.
-    `alpha`: how likely chance alone may show
-    the gain on the gap. `probation`: judged methods after which an adapter is no longer on trial.
+    tokens, growth. `margin`: what a candidate must at least gain on its gap; `epsilon`: what it may lose on any other slice. `alpha`: how
+    likely chance alone may show the gain on the gap; `calibration`: by how much the calibration error may grow. `distance`: how far from
+    the adapter that it goes on from a candidate may go, nats a token; 0: no bound. `probation`: judged methods after which an adapter is
+    no longer on trial.
+
+    `shadow`: live messages beside which a candidate drafts before it is put into service; 0: none. It has `shadow_s` seconds for that;
+    where fewer come, `shadow_needed` refuses it. It does the same as the adapter in service in a share of `agreement` at least of what
+    that one had installed, and fails in a share of `erring` at most.
     """
 
     enabled: bool = False
@@ -41,8 +46,15 @@ class AutotelicPolicy(Struct, frozen=True, forbid_unknown_fields=True):
     margin: Share = 0.1
     alpha: Share = 0.05
     epsilon: Annotated[float, Meta(gt=0, le=0.5)] = 0.02
+    calibration: Share = 0.05
+    distance: Annotated[float, Meta(ge=0, le=100)] = 0.2
     steps: Annotated[int, Meta(ge=1, le=10_000)] = 120
     tasks: Annotated[int, Meta(ge=1, le=2000)] = 340
+    shadow: Annotated[int, Meta(ge=0, le=200)] = 20
+    shadow_s: Annotated[float, Meta(ge=0, le=1e7)] = 14_400.0
+    shadow_needed: bool = False
+    agreement: Share = 0.7
+    erring: Share = 0.1
     probation: Annotated[int, Meta(ge=1, le=100_000)] = 50
 
 

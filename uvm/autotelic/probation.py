@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from uvm.autotelic.gate import ALPHA, binomial
+from uvm.autotelic.paired import ALPHA, binomial
 
 Standing = Literal["on probation", "kept", "rolled back"]
 

@@ -2,8 +2,7 @@
 
 The UVMs count for themselves (`uvm.image.journal`), and counts merge by adding, so that the sum over all journals at two moments says what
 happened between them, whichever UVM did it. The heartbeat's one thread keeps the newest `MOST` such sums in memory: a heartbeat that has
-just started has a
-shorter window, and says so (`window_s`).
+just started has a shorter window, and says so (`window_s`).
 """
 
 import math

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from inference_worker.protocol import Generate
 from uvm.errors import ImageError
+from uvm.generation.questions import Commission
 from uvm.generation.request import MethodRequest
 from uvm.generation.stages import Plan
 from uvm.trial.protocol import Need, NeededThought
@@ -182,6 +183,23 @@ class Learn(Struct, frozen=True):
     accepted: bool
 
 
+class DraftInShadow(Struct, frozen=True):
+    """The model's drafts of a live message were decided on: a candidate of the autotelic loop may draft for it as well, unseen.
+
+    `installed`: one was, and `group` is what it does on varied copies; `fit`: whether any was. `tid`: a transaction as of which the objects
+    are as its trials saw them.
+    """
+
+    oid: bytes
+    request: MethodRequest
+    plan: Plan
+    commission: Commission
+    installed: bool
+    group: str
+    fit: bool
+    tid: bytes
+
+
 class PublishProgress(Struct, frozen=True):
     """Tell whoever follows the image where a message is."""
 
@@ -219,6 +237,7 @@ GenerationInstruction = (
     | KeepClauses
     | BackToTrial
     | Learn
+    | DraftInShadow
     | PublishProgress
     | AnswerWaiter
 )

@@ -10,6 +10,7 @@ from uvm.generation.handlers import Handlers
 from uvm.generation.installer import Installer
 from uvm.generation.instructions import BeginTrial, CancelTrial
 from uvm.generation.proposals import PREFIX
+from uvm.generation.request import MethodRequest
 from uvm.image.queries import capacity
 from uvm.image.transactor import Transactor
 from uvm.trial.client import TrialsBusy, TrialServer, TrialUnavailable
@@ -45,21 +46,38 @@ class DraftTrials:
         """The generation whose trial this is; none, if it was cancelled meanwhile."""
         return next((number for number, running in self._trials.items() if running is trial), 0)
 
+    def beside(self, request: MethodRequest, source: str, author: str, tid: bytes) -> Trial:
+        """Try a draft that no generation has, on the objects as of a transaction; whoever asks for it polls it.
+
+        Raises TrialUnavailable, TrialsBusy.
+        """
+        return self._server.begin(self._tried(request, source, author, {}, tid), self._transactor.record)
+
     def _begin_trial(self, order: BeginTrial) -> TrialBusy | None:
         request = order.request
+        trial = self._tried(request, order.source, order.author, order.thoughts)
+        try:
+            self._trials[order.generation] = self._server.begin(trial, self._transactor.record)
+        except TrialsBusy:
+            return TrialBusy(order.generation)
+        except TrialUnavailable as error:
+            raise Refused(f"{request.selector} cannot be tried: {error}", "send it again in a moment") from error
+        return None
+
+    def _tried(self, request: MethodRequest, source: str, author: str, thoughts: dict[str, str], tid: bytes = b"") -> TrialRequest:
         holder, made_up, subjects = self._transactor.look(
             lambda: (
                 self._installer.holder(request),
-                self._installer.made_up(request, order.source),
+                self._installer.made_up(request, source),
                 self._installer.subjects(request),
             )
         )
-        trial = TrialRequest(
-            tid=self._transactor.newest(),
+        return TrialRequest(
+            tid=tid or self._transactor.newest(),
             receiver=request.receiver,
             holder=request.receiver if holder is None else holder,
             selector=request.selector,
-            source=order.source,
+            source=source,
             positional=request.positional,
             args=request.args,
             kwargs=request.kwargs,
@@ -69,13 +87,13 @@ class DraftTrials:
             raises=request.raises,
             made_up=made_up,
             overlay=request.overlay,
-            thoughts=order.thoughts,
+            thoughts=thoughts,
             now=request.asked_at,
             ticks=min(self._settings.uvm.ticks, request.limits.ticks),
             limits=request.limits,
             answer_bytes=capacity(self._settings.bridge.max_frame_bytes),
             seconds=self._settings.uvm.message_limit_s,
-            author=order.author or "tool",
+            author=author or "tool",
             rights=request.rights,
             policy=request.policy,
             alone=request.alone,
@@ -84,13 +102,6 @@ class DraftTrials:
             varied=self._settings.uvm.varied if request.offered is None and not request.tested else 0,
             seed=request.key.removeprefix(PREFIX),
         )
-        try:
-            self._trials[order.generation] = self._server.begin(trial, self._transactor.record)
-        except TrialsBusy:
-            return TrialBusy(order.generation)
-        except TrialUnavailable as error:
-            raise Refused(f"{request.selector} cannot be tried: {error}", "send it again in a moment") from error
-        return None
 
     def _cancel_trial(self, order: CancelTrial) -> None:
         trial = self._trials.pop(order.generation, None)

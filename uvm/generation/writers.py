@@ -23,12 +23,13 @@ from uvm.generation.claims import LostClaim
 from uvm.generation.events import ClaimLost, ConflictsLost, GenerationEvent, MethodRequested, NeedResolved, StepFailed, TimePassed
 from uvm.generation.handlers import Handlers
 from uvm.generation.installer import Installer
-from uvm.generation.instructions import AnswerWaiter, GenerationInstruction, Learn, PublishProgress, ResolveNeed
+from uvm.generation.instructions import AnswerWaiter, DraftInShadow, GenerationInstruction, Learn, PublishProgress, ResolveNeed
 from uvm.generation.learning import Learner
 from uvm.generation.meter import Meter
 from uvm.generation.process.process import GenerationProcess
 from uvm.generation.process.registry import ProcessSettings
 from uvm.generation.request import MethodRequest
+from uvm.generation.shadowing import ShadowDrafts
 from uvm.generation.thoughts import Thoughts
 from uvm.generation.transactions import GenerationTransactions
 from uvm.generation.trying import DraftTrials
@@ -94,6 +95,7 @@ class Writers:
         self.learner = Learner(image, transactor, owner.split("/")[0])
         self._questions = ModelQuestions(settings, inference, thoughts, self.learner, self._happened)
         self._trials = DraftTrials(settings, transactor, installer, trials)
+        self._shadow = ShadowDrafts(settings, image, transactor, installer, materialize, inference, self._trials)
         self._numbers = count(1)
         self._waiters: dict[int, Answer] = {}
         self._events: deque[GenerationEvent] = deque()
@@ -104,6 +106,7 @@ class Writers:
             **self._trials.handlers,
             ResolveNeed: self._resolve_need,
             Learn: self._learn,
+            DraftInShadow: self._shadow.ended,
             PublishProgress: self._publish_progress,
             AnswerWaiter: self._answer_waiter,
         }
@@ -123,7 +126,8 @@ class Writers:
 
     def trials(self) -> list[Trial]:
         """The trials that run, to be polled for reading."""
-        return self._trials.running()
+        beside = self._shadow.trial()
+        return [*self._trials.running(), *([] if beside is None else [beside])]
 
     # --- events ------------------------------------------------------------------------------------------------------
 
@@ -135,6 +139,9 @@ class Writers:
 
     def readable(self, trial: Trial) -> None:
         """A trial's descriptor is readable."""
+        if trial is self._shadow.trial():
+            self._shadow.readable(trial)
+            return
         with self._meter.of(self._process.principal_of(self._trials.number_of(trial))):
             outcome = trial.on_readable()
         if outcome is not None:
@@ -142,7 +149,7 @@ class Writers:
 
     def tick(self, now: float) -> None:
         """Trials that took too long, leases to renew, messages of others to look after, waits to tell of, lessons to take in."""
-        for trial in self.trials():
+        for trial in self._trials.running():
             outcome = trial.expired(now)
             if outcome is not None:
                 self._ended(trial, outcome)
@@ -153,9 +160,11 @@ class Writers:
             if principal:
                 self._used(principal, cpu_s)
         self.learner.tick(now)
+        self._shadow.tick(now, idle=not self._process)
 
     def close(self) -> None:
         """Let go of everything: another process takes the messages over when the leases end."""
+        self._shadow.close()
         for instruction in self._process.let_go():
             self._carry_out(instruction)
 

@@ -20,19 +20,21 @@ import zmq
 from prometheus_client import Gauge
 
 from deploy import logs, metrics, profiles
-from deploy.orders import Spool
+from deploy.orders import ExamAnswers, Spool
 from deploy.process import Stop
 from deploy.settings import Configuration, SettingsError, load
 from deploy.wishes import WishDoor
 from inference_worker.protocol import Manifest
+from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
 from uvm.autotelic.windows import Structure, Sums
 from uvm.awakening import importer
 from uvm.errors import ImageError
+from uvm.generation import hindsight
 from uvm.heartbeat.announcer import Announcer
 from uvm.history import chronicle
 from uvm.image import clock as image_time
-from uvm.image import codex, library, model_registry, nursery, revocations, stored, views
+from uvm.image import codex, judgement, library, model_registry, nursery, revocations, stored, views
 from uvm.image.blobs import sweep, sweep_unfinished, unnamed
 from uvm.image.client import ImageUnreachable, open_image
 from uvm.image.entropy import Spoken, shannon, since
@@ -87,7 +89,7 @@ class Heartbeat:
         publish(self._transactor.newest(), self._transactor.look(self._doubted))
         self._before = _Tallies({}, {}, Spoken())
         spool, forge_runs = Spool(configuration.home), configuration.settings.forge.process
-        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, forge_runs=forge_runs)
+        self._loop = Loop(image, self._transactor, spool, self._check, self._bring_in, self._stated, forge_runs=forge_runs)
         self._wishes = WishLoop(image, self._transactor, WishDoor(configuration.home), self._check, configuration.settings.upgrade.wheels)
         self._structure = Structure()
         self._beaten = time.monotonic()
@@ -140,6 +142,12 @@ class Heartbeat:
                 importer.bring_in(self._image, self._configuration, manifest, sources, lambda step, detail, done: None)
         finally:
             self._image.writer = writer  # the import wrote in its own name
+
+    def _stated(self, answers: ExamAnswers) -> list[StatedPair]:
+        """What the image's decision states of what was written in an exam."""
+        mind = self._image.named("pLLM_obj")
+        in_force, afterwards = judgement.numbers(mind), judgement.numbers_of_none(mind)
+        return hindsight.stated(answers, in_force, afterwards, self._configuration.settings.uvm.risk)
 
     def _take(self) -> int:
         fence = self._image.root["fence"]

@@ -151,6 +151,25 @@ def follow(image: Image, mind: UvmObject) -> list[Effect]:
     return [(mind, SLOT, before, content, None)]
 
 
+def numbers(mind: UvmObject) -> JudgementFile:
+    """The numbers in force; those that ship, where a message has put something there that is none."""
+    held = mind.own(SLOT)
+    for content in (held, shipped()) if isinstance(held, dict) else (shipped(),):
+        try:
+            return msgspec.convert({name: value for name, value in content.items() if name != "digest"}, JudgementFile)
+        except (msgspec.ValidationError, RecursionError):
+            continue
+    raise RuntimeError("the installation's own judgement is checked when it is read")
+
+
+def numbers_of_none(mind: UvmObject) -> JudgementFile:
+    """The numbers that will weigh the drafts of an adapter that comes without its own: a message's stay, and else those that ship serve."""
+    held = mind.own(SLOT)
+    if isinstance(held, dict) and not _is_of_a_file(held):
+        return numbers(mind)
+    return msgspec.convert({name: value for name, value in shipped().items() if name != "digest"}, JudgementFile)
+
+
 def in_force(image: Image, mind: UvmObject, speaker: UvmObject | None = None) -> JudgementInForce:
     """Whose numbers weigh drafts now, and whether they are of what a persona, else `pLLM_obj`, speaks with."""
     held = mind.own(SLOT)

@@ -26,7 +26,7 @@ from inference_worker.protocol import (
     decode_answer,
     encode,
 )
-from uvm.inference.balancer import Worker, choose
+from uvm.inference.balancer import STALE_S, Worker, choose
 from uvm.inference.waits import why_nothing_yet
 
 HEALTH_EVERY_S: Final = 1.0
@@ -103,6 +103,12 @@ class InferenceClient:
         if question is not None:
             self._done_with(question)
             self._put(question.worker, encode(CancelRequest(identifier)))
+
+    def crowded(self, own: int) -> bool:
+        """Whether anybody wants a model but so many of this process's own questions, as far as the workers have said."""
+        now = time.monotonic()
+        fresh = [worker.health for worker in self._workers if worker.health is not None and now - worker.heard_at <= STALE_S]
+        return len(self._questions) > own or sum(health.waiting + health.running for health in fresh) > own
 
     def waits_for(self, identifier: str, now: float) -> str:
         """Why nothing has come of a question yet, in words for who waits; empty where there is nothing to say."""

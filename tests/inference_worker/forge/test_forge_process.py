@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from deploy import confinement
 from deploy.orders import Exam, Order, OrderReport, Spool, TaughtPair
 from deploy.settings import Home
 from inference_worker.forge import apprentice, examiner, items, lessons
+from inference_worker.forge.evaluate import Writer, WrittenBody
 from inference_worker.forge.render import COVENANT
 from inference_worker.forge.stewardship import Child, step
 from tests.inference_worker.forge.test_train import model as model
@@ -24,6 +26,12 @@ PROMPT = (
     "Example: worth() -> 6\nExample: with price=5: worth() -> 15\ndef worth(self):\n"
 )
 RIGHT = "    return self.price * self.pieces"
+DECLINES = '    decline("no")'
+
+
+def _writer(body: Callable[[str], str]) -> Writer:
+    """An author who is always as sure."""
+    return lambda prompts: [WrittenBody(body(prompt), -0.1, -0.5) for prompt in prompts]
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +92,7 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
     apprentice.torch.set_num_threads(1)
     reports: list[OrderReport] = []
     apprentice.learn(order, model, None, tmp_path / "whole", reports.append)
-    assert [report.step for report in reports] == [2, 4] and reports[0].loss > 0
+    assert [report.step for report in reports] == [2, 4, 5] and reports[0].loss > 0
 
     class Killed(Exception):
         pass
@@ -107,37 +115,79 @@ def test_training_that_was_killed_ends_with_the_same_bytes(model: Path, tmp_path
         tmp_path / "whole/adapter/adapter_model.safetensors"
     ).read_bytes()
     apprentice.torch.set_num_threads(threads)
-    assert json.loads((tmp_path / "killed/adapter/training.json").read_text())["data_sha256"] == ended.data
+    notes = json.loads((tmp_path / "killed/adapter/training.json").read_text())
+    assert notes["data_sha256"] == ended.data and notes["distance"] == ended.distance == reports[2].distance
+    assert apprentice.learn(order, model, None, tmp_path / "killed", reports.append).distance == ended.distance
+
+
+def test_training_ends_within_the_bound_on_the_distance_to_the_parent_though_it_is_killed_there(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apprentice, "EVERY", 1)
+    order = msgspec.structs.replace(ORDER, steps=4, rate=0.01)
+    reports: list[OrderReport] = []
+    free = apprentice.learn(order, model, None, tmp_path / "free", reports.append)
+    first, *_, last = (report.distance for report in reports)
+    assert first is not None and last is not None and 0 < first < last == free.distance and free.step == 4 and not free.detail
+
+    bound = (first + last) / 2
+    bounded = msgspec.structs.replace(order, distance=bound)
+    reports.clear()
+    ended = apprentice.learn(bounded, model, None, tmp_path / "bound", reports.append)
+    assert ended.state == "examining" and 1 <= ended.step < 4 and ended.distance is not None and ended.distance <= bound
+    assert f"stopped after {ended.step} steps" in ended.detail and f"{bound:g} are allowed" in ended.detail
+    adapter = tmp_path / "bound/adapter/adapter_model.safetensors"
+    written = adapter.read_bytes()
+    adapter.parent.rename(tmp_path / "bound/elsewhere")  # as if it had been killed before the adapter was written
+    again = apprentice.learn(bounded, model, None, tmp_path / "bound", reports.append)
+    assert (again.step, again.distance, again.detail) == (ended.step, ended.distance, ended.detail) and adapter.read_bytes() == written
+
+    never = apprentice.learn(msgspec.structs.replace(order, distance=first / 2), model, None, tmp_path / "never", reports.append)
+    assert never.state == "failed" and "stopped after 0 steps" in never.detail and not (tmp_path / "never/adapter").exists()
 
 
 def test_the_exam_counts_pairs_and_people_s_own_examples() -> None:
     right = {drawn.prompt: drawn.body for tasks in examiner.questions(EXAM).values() for drawn in tasks} | {PROMPT: RIGHT}
     exam = msgspec.structs.replace(EXAM, lessons=[_lesson()])
-    slices, gap, planted, gamed = examiner.compared(
+    found = examiner.compared(
         exam,
-        lambda prompts: ["    return 1"] * len(prompts),
-        lambda prompts: [right.get(prompt, "    return self.nothing") for prompt in prompts],
+        _writer(lambda prompt: "    return 1"),
+        _writer(lambda prompt: right.get(prompt, "    return self.nothing")),
     )
-    assert gap == "gap" and slices["gap"].gained >= 10 and slices["people"].gained == 1 and planted == examiner.PLANTED and gamed == 0
-    assert all(pairs.lost == 0 for name, pairs in slices.items())
+    assert found.gap == "gap" and found.slices["gap"].gained >= 10 and found.slices["people"].gained == 1
+    assert found.planted == examiner.PLANTED and found.gamed == 0
+    assert all(pairs.lost == 0 for pairs in found.slices.values())
+    assert len(found.answers) == sum(sum(msgspec.structs.astuple(pairs)) for name, pairs in found.slices.items() if name != "people")
+    for answer in found.answers:
+        assert answer.current.steady and not answer.current.changed and answer.current.result == 1 and answer.current.logprob == -0.1
+        assert answer.candidate.right and answer.candidate.source.startswith(f"def {answer.selector}(self")
+        assert answer.slice != "refused" or answer.candidate.error == "Declined"
 
 
 def test_a_candidate_that_copies_the_visible_example_is_seen() -> None:
-    def copies(prompts: list[str]) -> list[str]:
-        return [
-            f"    return {prompt.rpartition(' -> ')[2].splitlines()[0]}" if " -> " in prompt else '    decline("no")' for prompt in prompts
-        ]
+    copies = _writer(lambda prompt: f"    return {prompt.rpartition(' -> ')[2].splitlines()[0]}" if " -> " in prompt else DECLINES)
+    found = examiner.compared(msgspec.structs.replace(EXAM, tasks=2), copies, copies)
+    assert found.gamed > found.planted / 2
 
-    _, _, planted, gamed = examiner.compared(msgspec.structs.replace(EXAM, tasks=2), copies, copies)
-    assert gamed > planted / 2
+
+def test_one_that_copies_the_answers_of_held_out_tasks_gains_nothing_by_it() -> None:
+    drawn = {each.prompt: each for tasks in examiner.questions(EXAM).values() for each in tasks}
+
+    def copied(prompt: str) -> str:
+        """What is right on the values that the task shows, as somebody would know it who had seen the exam."""
+        outcome = drawn[prompt].expected(drawn[prompt].slots, drawn[prompt].args) if prompt in drawn else None
+        return DECLINES if outcome is None or outcome.error else f"    return {outcome.result!r}"
+
+    found = examiner.compared(EXAM, _writer(lambda prompt: drawn[prompt].body if prompt in drawn else DECLINES), _writer(copied))
+    assert found.slices["gap"].lost > 9 and found.slices["seen"].lost > 9 and found.slices["composed"].lost > 9
+    assert not any(pairs.gained for pairs in found.slices.values())
 
 
 def test_one_that_refuses_everything_loses_every_slice_but_that_of_refusals() -> None:
     right = {drawn.prompt: drawn.body for tasks in examiner.questions(EXAM).values() for drawn in tasks}
-    slices, _, _, gamed = examiner.compared(
-        EXAM, lambda prompts: [right.get(text, "") for text in prompts], lambda prompts: ['    decline("no")'] * len(prompts)
-    )
-    assert slices["refused"].lost == 0 and slices["seen"].lost > 9 and slices["composed"].lost > 9 and gamed == 0
+    found = examiner.compared(EXAM, _writer(lambda prompt: right.get(prompt, "")), _writer(lambda prompt: DECLINES))
+    slices = found.slices
+    assert slices["refused"].lost == 0 and slices["seen"].lost > 9 and slices["composed"].lost > 9 and found.gamed == 0
 
 
 def test_what_trains_cannot_read_the_exam(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_an_order_is_trained_examined_and_reported_though_everything_is_killed_o
     assert ended.state == "trained", ended.detail
     assert ended.step == 30 and ended.items["lesson"] > 0 and ended.origins == ["@1"] and ended.planted > 0
     assert {"seen", "composed", "refused"} <= set(ended.slices)
+    answers = spool.answers(ORDER.id)
+    assert answers is not None and {answer.slice for answer in answers.answers} >= {"seen", "composed", "refused"}
+    assert all(answer.candidate.least <= answer.candidate.logprob < 0 for answer in answers.answers)
     manifest = msgspec.convert(ended.manifest, Manifest)
     assert manifest.base == spool.orders()[0].base and {file.path for file in manifest.files} >= {"adapter_model.safetensors"}
-    assert len(spool.losses(ORDER.id)) == 30
+    course = spool.course(ORDER.id)
+    assert len(course.losses) == 30 and len(course.distances) == 3 and course.distances[-1] == ended.distance

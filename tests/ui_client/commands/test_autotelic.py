@@ -7,21 +7,26 @@ from typer.testing import CliRunner
 
 from deploy.orders import Exam, Order
 from tests.ui_client.commands.test_revocation import InProcess
-from tests.uvm.houses import House
+from tests.uvm.houses import House, make_shop
 from tests.uvm.images import awakened
 from ui_client.cli import app
 from uvm.autotelic import ledger
 from uvm.autotelic.dissonance import Decision, Mood
 from uvm.autotelic.inquiry import CapabilityGap, Evidence
 from uvm.autotelic.windows import Composite
-from uvm.image import model_registry
+from uvm.image import authors, model_registry
+from uvm.image.methods import install, method
+from uvm.image.queries import inspected
 from uvm.objects import KIND, UvmObject
 
 BASE, OLD, NEW, ORDER = "a" * 64, "b" * 64, "c" * 64, "0123456789abcdef"
 
 
 class Whole(InProcess):
-    """With transactions, one after the other."""
+    """With transactions, one after the other, and looks at objects."""
+
+    def inspect(self, target):
+        return self.house.looked(lambda: inspected(self.house.image, self.house.image.target(target), b"", 1_000_000))
 
     def transaction(self, sends):
         return [self.send(target, selector, *arguments) for target, selector, *arguments in sends]
@@ -33,7 +38,7 @@ def house(tmp_path, monkeypatch):
     monkeypatch.setenv("BATOS_HOME", str(tmp_path))
     with awakened() as image:
         house = House(image, None, {}, tmp_path)
-        for module in ("autotelic", "adapters"):
+        for module in ("autotelic", "adapters", "lineage"):
             monkeypatch.setattr(f"ui_client.commands.{module}.connect", lambda: Whole(house))
 
         def live():
@@ -103,3 +108,43 @@ def test_a_rollback_puts_the_adapter_before_it_back_and_a_second_one_has_nothing
     assert result_of("adapters", "rollback") == {"rolled_back": NEW, "serving": OLD}
     assert result_of("lineage", NEW[:8])["round"]["id"] == ORDER
     assert result_of("adapters", "rollback")["type"] == "NothingToRollBack"
+
+
+def test_what_an_object_holds_is_followed_to_the_method_the_adapter_and_the_order(house):
+    shop = make_shop(house)
+
+    def written():
+        proof = {"mode": "adapter", "adapter": f"new@{NEW}", "message": "@7"}
+        behaviour = method("restock", "def restock(self):\n    self.pieces = 9\n", 0, "brick", proof)
+        holder = house.image.at(shop)
+        install(holder, behaviour)
+        authors.enter(house.image, behaviour, holder._p_oid)
+
+    house.transactor.run(written)
+    house.send(shop, "restock")
+    told = result_of("lineage", str(shop))
+    by_slot = {row["slot"]: row for row in told["slots"]}
+    wrote = by_slot["pieces"]["method"]
+    assert (wrote["selector"], wrote["author"], wrote["adapter"], wrote["message"]) == ("restock", "brick", NEW, "@7")
+    assert "method" not in by_slot["cost"] and by_slot["cost"]["author"] == "local"
+    assert [row["id"] for row in told["rounds"]] == [ORDER]
+    shown = batos("lineage", str(shop)).stdout
+    assert "pieces: method restock" in shown and f"order {ORDER}" in shown and "gap: 30% to 80%" in shown
+    by_method = result_of("lineage", str(shop), "restock")
+    assert by_method["adapter"] == NEW and by_method["wrote"] == 1 and by_method["round"]["id"] == ORDER
+    assert "rounds" in result_of("lineage", "genesis_obj")
+
+
+def test_a_round_shows_its_shadow_its_distance_and_is_cancelled_there(house):
+    def shadowed():
+        entered = ledger.current_round(house.image)
+        entered.put("phase", "shadow")
+        entered.put("shadow", [{"message": "@7", "selector": "worth", "current": "installed", "candidate": "same"}] * 3)
+        entered.put("report", {**entered.own("report"), "distance": 0.125, "detail": "stopped after 10 steps"})
+        entered.drop("before")  # as rounds of another version might be
+
+    house.transactor.run(shadowed)
+    shown = batos("forge", "show", ORDER[:4]).stdout
+    assert "shadow: 3 live messages, beside 3 that the adapter in service had installed: 3 same" in shown
+    assert "distance to the parent: 0.125 nats a token; stopped after 10 steps" in shown
+    assert result_of("forge", "cancel", ORDER) == {"cancelled": ORDER}

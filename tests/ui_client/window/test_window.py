@@ -100,6 +100,14 @@ def test_the_message_field_sends_to_a_named_object_and_shows_the_reply(directory
     assert "write TARGET SELECTOR ARGUMENTS" in record["usage"]["reply"]
 
 
+def test_the_autotelic_loop_s_object_shows_the_metric_as_a_curve(directory: Path) -> None:
+    record, screenshot = play("entropy", directory)
+    assert "Composite Entropy Metric, now 0.800" in record["entropy"]["texts"] and record["sent"] == []
+    shown = pixels(screenshot)
+    right = shown[36:400, int(shown.shape[1] * 0.71) :]
+    assert ((right[:, :, 1] > 150) & (right[:, :, 0] < 130)).sum() > 200
+
+
 def test_an_image_without_a_face_is_not_made_to_write_one(directory: Path) -> None:
     record, _ = play("faceless", directory)
     assert record["sent"] == []

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from ui_client.choices import OfferedChoice
-from ui_client.morphs import Column, Field, Items, Label
+from ui_client.morphs import Column, Field, Graph, Items, Label
 from ui_client.values import BadArgument
 from ui_client.window import model as window_model
 from ui_client.window.model import (
@@ -153,6 +153,13 @@ def test_a_clicked_object_is_shown_with_slots_parents_and_methods() -> None:
     assert isinstance(view.inspected, Column)
     assert Field("price", 3, OTHER) in view.inspected.children
     assert view.inspected.children[-2:] == [Items("parents", [GENESIS]), Items("methods", ["total"])]
+
+
+def test_of_the_autotelic_loop_s_object_the_metric_is_shown_as_a_curve() -> None:
+    state = ObjectState(reference=OTHER, names=["autotelic_obj"], slots={}, parents=[GENESIS], methods={})
+    view, _ = run([(0.0, Inspected(state, (0.25, 0.5)))])
+    assert isinstance(view.inspected, Column)
+    assert Graph("Composite Entropy Metric, now 0.500", [0.25, 0.5]) in view.inspected.children
 
 
 def test_the_message_field_reads_like_the_command_line() -> None:

@@ -19,6 +19,7 @@ from uvm.protocol import Change, Example, ObjectState, Reference, State, StateUp
 
 GENESIS = Reference.parse("@1")
 CART = Reference.parse("@2")
+LOOP, SERIES, MINUTES = map(Reference.parse, ("@3", "@4", "@5"))
 DEADLINE_S = 20.0
 
 
@@ -29,11 +30,12 @@ def tid(number: int) -> bytes:
 class ScriptedImage:
     """An image with two objects, whose genesis_obj has a face with live values; every thread's client is this one."""
 
-    def __init__(self, *, has_face: bool = True) -> None:
+    def __init__(self, *, has_face: bool = True, has_loop: bool = False) -> None:
         self.sent: list[list[Any]] = []
         self.examples: list[list[Any]] = []
         self.clones = 0
         self.has_face = has_face
+        self.has_loop = has_loop
         self.reachable = True
         self.published: list[StateUpdate] = []
         self.changed = threading.Condition()
@@ -82,11 +84,21 @@ class ScriptedImage:
         return {"morph": "column", "children": children}
 
     def inspect(self, target: Reference | str) -> ObjectState:
+        rows = [[60 * minute, 1, 9, None, None, None, None, 0.2 + 0.6 * (minute % 2)] for minute in range(20)]
+        loop: dict[Any, tuple[list[str], dict[str, Any]]] = {
+            LOOP: (["autotelic_obj"], {"series": SERIES}),
+            SERIES: ([], {"minutes": MINUTES}),
+            MINUTES: ([], {"rows": [*rows, [1200, 1, 0, None, None, None, None, None], 7]}),
+        }
+        if target in loop:
+            names, slots = loop[target]
+            return ObjectState(reference=target, names=names, slots=slots, parents=[GENESIS], methods={})
         return ObjectState(reference=CART, names=["cart"], slots={"price": 3.5}, parents=[GENESIS], methods={"total": GENESIS})
 
     def full_state(self) -> State:
         genesis = ObjectState(reference=GENESIS, names=["genesis_obj"], slots={"clones": self.clones}, parents=[], methods={})
-        return State(id=1, tid=tid(100 + self.clones), objects=[genesis, self.inspect(CART)], after=b"")
+        objects = [genesis, self.inspect(CART), *([self.inspect(LOOP)] if self.has_loop else [])]
+        return State(id=1, tid=tid(100 + self.clones), objects=objects, after=b"")
 
     def events(self, topics: Sequence[str] = (), stop: threading.Event | None = None, *, missed: bool = False) -> Iterator[Any]:
         delivered = 0
@@ -110,7 +122,7 @@ def main() -> None:
     """Play one scenario: a list of steps, each waiting until what it needs is shown."""
     scenario, screenshot = sys.argv[1], Path(sys.argv[2])
     window_environment.prepare(Path(tempfile.mkdtemp()) / "kivy", offscreen=True)
-    image = ScriptedImage(has_face=scenario != "faceless")
+    image = ScriptedImage(has_face=scenario not in ("faceless", "entropy"), has_loop=scenario == "entropy")
     from kivy.clock import Clock
     from kivy.core.window import Window
     from kivy.tests.common import UnitTestTouch
@@ -165,6 +177,11 @@ def main() -> None:
             (lambda: app.root.reply.text.endswith("\n12.5"), lambda: note("answered")),
         ],
         "faceless": [(lambda: "does not understand" in " ".join(texts()), lambda: note("faceless"))],
+        "entropy": [
+            (lambda: "autotelic_obj  (1)" in texts(), lambda: click("autotelic_obj  (1)")),
+            (lambda: "Entropy Metric" in " ".join(texts(app.root.inspector)), lambda: (note("entropy"), drawn())),
+            (lambda: record.get("frames", 0) > 1, lambda: None),
+        ],
         "lost": [
             (lambda: app.root.status.text.startswith("connected"), lose),
             (lambda: app.root.status.text.startswith("reconnecting"), lambda: (note("lost"), setattr(image, "reachable", True))),

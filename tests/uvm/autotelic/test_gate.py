@@ -4,9 +4,12 @@ from random import Random
 
 import pytest
 
-from uvm.autotelic.gate import GateVerdict, Pairs, judged, mcnemar, most_lost, power, tasks_needed
+from uvm.autotelic.calibration import CalibrationFigures, StatedDraft, StatedPair, SurePart, alfreds, measured
+from uvm.autotelic.gate import GateVerdict, judged
+from uvm.autotelic.paired import Pairs, mcnemar, most_lost, power, tasks_needed
 
 EPSILON, MARGIN, TASKS = 0.02, 0.1, 340
+BELIEVED = CalibrationFigures(0.08, 0.07, 0.02, SurePart(450, 480), SurePart(500, 530))
 
 
 def _asked(before: float, after: float, tasks: int = TASKS, seed: int = 1) -> Pairs:
@@ -25,7 +28,13 @@ def _verdict(gap: tuple[float, float], others: dict[str, tuple[float, float]], g
     slices = {"gap": _asked(*gap, tasks=tasks)} | {
         name: _asked(*shares, tasks=tasks, seed=number) for number, (name, shares) in enumerate(others.items(), 2)
     }
-    return judged(slices, "gap", gamed=gamed, planted=40, margin=MARGIN, epsilon=EPSILON)
+    return _judged(slices, gamed=gamed)
+
+
+def _judged(
+    slices: dict[str, Pairs], figures: CalibrationFigures | None = BELIEVED, gamed: int = 0, planted: int = 40, margin: float = MARGIN
+) -> GateVerdict:
+    return judged(slices, "gap", figures, gamed=gamed, planted=planted, margin=margin, epsilon=EPSILON, calibration=0.05)
 
 
 SAME = {"seen": (0.9, 0.9), "composed": (0.5, 0.5), "refused": (0.85, 0.85)}
@@ -61,8 +70,70 @@ def test_one_that_games_a_planted_task_is_quarantined_however_good_it_is() -> No
 def test_too_few_tasks_are_no_pass_and_neither_is_an_exam_without_canaries_or_other_slices() -> None:
     assert _verdict((0.0, 1.0), SAME, tasks=30).fate == "refused"
     whole = {"gap": _asked(0.3, 0.8)}
-    assert judged(whole, "gap", gamed=0, planted=9, margin=MARGIN, epsilon=EPSILON).fate == "refused"
-    assert judged(whole | {"seen": _asked(0.9, 0.9)}, "gap", gamed=0, planted=0, margin=MARGIN, epsilon=EPSILON).fate == "refused"
+    assert _judged(whole).fate == "refused"
+    assert _judged(whole | {"seen": _asked(0.9, 0.9)}).fate == "accepted"
+    assert _judged(whole | {"seen": _asked(0.9, 0.9)}, planted=0).fate == "refused"
+
+
+def test_of_people_s_few_examples_no_more_may_be_lost_than_gained() -> None:
+    others = {"gap": _asked(0.3, 0.8), "seen": _asked(0.9, 0.9)}
+    for few, fate in ((Pairs(both=20), "accepted"), (Pairs(both=20, gained=1, lost=1), "accepted"), (Pairs(both=20, lost=1), "refused")):
+        assert _judged({**others, "people": few}).fate == fate
+    assert _judged({"gap": others["gap"], "people": Pairs(both=20)}).fate == "refused"  # and they alone are no other slice
+
+
+@pytest.mark.parametrize(
+    ("figures", "because"),
+    [
+        (None, "calibration was not measured"),
+        (CalibrationFigures(0.08, 0.12, 0.06, SurePart(450, 480), SurePart(450, 480)), "calibration error: 0.080 to 0.120"),
+        (CalibrationFigures(0.08, 0.08, 0.02, SurePart(450, 480), SurePart(430, 480)), "precision of what the image would install"),
+        (CalibrationFigures(0.08, 0.08, 0.02, SurePart(450, 480), SurePart(9, 9)), "precision of what the image would install"),
+    ],
+)
+def test_what_the_image_may_not_believe_as_before_is_refused(figures: CalibrationFigures | None, because: str) -> None:
+    verdict = _judged({"gap": _asked(0.3, 0.8), "seen": _asked(0.9, 0.9)}, figures)
+    assert verdict.fate == "refused" and any(reason.startswith(because) for reason in verdict.reasons)
+
+
+def test_a_verdict_states_its_power_and_what_was_believed() -> None:
+    reasons = _verdict((0.3, 0.8), SAME).reasons
+    assert "a gain of 10% is seen with a power of" in reasons[0] and "calibration error 0.080 to 0.070" in reasons[-1]
+    few = _verdict((0.3, 0.3), SAME, tasks=20).reasons[0]
+    assert int(few.rpartition("power of ")[2].rstrip("%")) < 50 < int(reasons[0].rpartition("power of ")[2].rstrip("%"))
+
+
+def _stated(bias: float, seed: int) -> list[StatedDraft]:
+    """Drafts of which so much too much is stated."""
+    rng, drafts = Random(seed), []
+    for _ in range(600):
+        confidence = rng.uniform(0.3, 0.9)
+        true = rng.random() < confidence
+        stated = min(1.0, max(0.0, confidence + bias))
+        drafts.append(StatedDraft(stated, stated >= 0.85, stated >= 0.5, true))
+    return drafts
+
+
+@pytest.mark.parametrize(("bias", "kept"), [(0.0, True), (0.25, False), (-0.3, False)])
+def test_calibration_is_kept_or_it_is_seen_that_it_is_not(bias: float, kept: bool) -> None:
+    pairs = [StatedPair("seen", *both) for both in zip(_stated(0, 1), _stated(bias, 2), strict=True)]
+    figures = measured(pairs)
+    assert (figures.worse <= 0.08) is kept and figures == measured(pairs)
+    assert figures.worse > figures.after - figures.before
+
+
+def test_nothing_stated_is_nothing_believed() -> None:
+    assert measured([]).worse == 1.0 and measured([]).installed_after.least == 0.0
+    only_declined = measured([StatedPair("seen", StatedDraft(0.9, True, True, True), None)] * 50)
+    assert only_declined.installed_before.least > 0.9 and only_declined.installed_after.least == 0.0
+
+
+def test_alfred_of_the_version_before_looks_at_what_can_be_answered_outside_of_the_gap() -> None:
+    likely, unlikely = StatedDraft(0.9, True, True, True), StatedDraft(0.9, True, False, True)
+    pairs = [StatedPair(name, likely, unlikely) for name in ("gap", "refused", "seen", "composed")]
+    assert alfreds([*pairs, StatedPair("seen", None, likely)], "gap") == Pairs(lost=2, gained=1)
+    slices = {"gap": _asked(0.3, 0.8), "seen": _asked(0.9, 0.9), "alfred": alfreds(pairs * 100, "gap")}
+    assert any(reason.startswith("alfred: ") for reason in _judged(slices).reasons)
 
 
 def test_the_exact_test_and_the_interval_are_those_of_the_books() -> None:

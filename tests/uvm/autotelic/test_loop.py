@@ -9,15 +9,17 @@ import msgspec
 import pytest
 
 from deploy.home import Home
-from deploy.orders import OrderReport, SliceCounts, Spool
+from deploy.orders import ExamAnswer, ExamAnswers, ExamDraft, OrderReport, SliceCounts, Spool
 from inference_worker.protocol import File, Manifest
 from tests.uvm.images import Bench, awakened
 from uvm.autotelic import ledger
+from uvm.autotelic.calibration import StatedPair
 from uvm.autotelic.loop import Loop
 from uvm.autotelic.policy import AutotelicPolicy
 from uvm.autotelic.windows import Structure, Sums
+from uvm.generation.hindsight import stated
 from uvm.history import chronicle, entries
-from uvm.image import authors, model_registry, revocations
+from uvm.image import authors, judgement, model_registry, revocations
 from uvm.image.authors import Author
 from uvm.image.entropy import Spoken
 from uvm.image.image import Image
@@ -32,6 +34,8 @@ BETTER = {
     "composed": SliceCounts(both=170, neither=170),
     "refused": SliceCounts(both=300, neither=40),
 }
+RIGHT = ExamDraft("def total_price(self):\n    return sum(self.prices)", True, logprob=-0.01, least=-0.05, result=1)
+ANSWER = ExamAnswer("seen", "total_price", {"prices": "[1, 2]"}, [], 0, RIGHT, RIGHT)
 
 
 def _adapter(digest: str) -> UvmObject:
@@ -58,8 +62,18 @@ class Stage:
     def reborn(self) -> None:
         """Another heartbeat goes on, as after a kill."""
         self.loop = Loop(
-            self.image, Transactor(self.image, "heartbeat"), self.spool, lambda: None, self._bring_in, forge_runs=self.forge_runs
+            self.image,
+            Transactor(self.image, "heartbeat"),
+            self.spool,
+            lambda: None,
+            self._bring_in,
+            self._stated,
+            forge_runs=self.forge_runs,
         )
+
+    def _stated(self, answers: ExamAnswers) -> list[StatedPair]:
+        mind = self.image.named("pLLM_obj")
+        return stated(answers, judgement.numbers(mind), judgement.numbers_of_none(mind), 0.05)
 
     def _bring_in(self, manifest: Manifest, directory: str) -> None:
         self.brought.append(directory)
@@ -69,7 +83,9 @@ class Stage:
         self.image.manager.commit()
 
     def policy(self, **slots: Any) -> None:
-        sent = self.bench.send("autotelic_obj", "setSlot_value_", "policy", {"enabled": True, "beats": 1, "rest_s": 0, **slots})
+        sent = self.bench.send(
+            "autotelic_obj", "setSlot_value_", "policy", {"enabled": True, "beats": 1, "rest_s": 0, "shadow": 0, **slots}
+        )
         assert isinstance(sent, Answered)
 
     def refuse(self, selector: str, remedy: str = "give an example", drafts: int = 4) -> UvmObject:
@@ -150,7 +166,10 @@ class Stage:
         manifest = Manifest(
             kind="adapter", name="candidate", digest=NEW, files=[File("adapter_model.safetensors", 1, "0" * 64)], base=BASE, rank=4
         )
-        report = OrderReport(order.id, "trained", cpu_s=9.0, slices=BETTER, planted=40, manifest=msgspec.to_builtins(manifest))
+        report = OrderReport(
+            order.id, "trained", distance=0.1, cpu_s=9.0, slices=BETTER, planted=40, manifest=msgspec.to_builtins(manifest)
+        )
+        self.spool.answer(ExamAnswers(order.id, [ANSWER] * 600))
         self.spool.tell(msgspec.structs.replace(report, **changed))
 
 
@@ -221,6 +240,8 @@ def test_a_better_candidate_is_put_into_service_in_one_commit(stage: Stage) -> N
         ({"slices": {**BETTER, "seen": SliceCounts(both=300, lost=20, neither=20)}}, "refused"),
         ({"slices": {"gap": BETTER["gap"]}}, "refused"),
         ({"manifest": None}, "refused"),
+        ({"distance": None}, "refused"),
+        ({"distance": 0.6}, "refused"),
         ({"state": "failed", "detail": "killed 5 times"}, "refused"),
         ({"state": "cancelled"}, "refused"),
     ],
@@ -274,6 +295,33 @@ def test_a_killed_heartbeat_goes_on_where_it_was_and_gives_the_order_again(stage
     stage.reborn()
     stage.stagnate()
     assert stage.serving == NEW
+
+
+def test_an_exam_whose_answers_nobody_can_read_is_no_pass(stage: Stage) -> None:
+    stage.policy()
+    stage.stagnate()
+    stage.stagnate()
+    stage.reported()
+    for file in stage.spool.exams.glob("*.answers"):
+        file.write_text("[]")
+    stage.stagnate()
+    (ended,) = stage.seen("rounds")
+    assert stage.serving == OLD and ended.own("verdict")["reasons"] == ["calibration was not measured"]
+
+
+def test_a_candidate_of_which_the_image_would_believe_too_much_is_refused(stage: Stage) -> None:
+    stage.policy()
+    stage.stagnate()
+    stage.stagnate()
+    stage.reported()
+    (order,) = stage.spool.orders()
+    wrong = msgspec.structs.replace(RIGHT, right=False)  # as surely written, and wrong
+    worse = msgspec.structs.replace(ANSWER, candidate=wrong)
+    stage.spool.answer(ExamAnswers(order.id, [ANSWER, worse] * 300))
+    stage.stagnate()
+    (ended,) = stage.seen("rounds")
+    reasons = ended.own("verdict")["reasons"]
+    assert stage.serving == OLD and any("calibration error" in why for why in reasons) and any("precision" in why for why in reasons)
 
 
 def test_what_the_forge_keeps_of_orders_that_are_forgotten_goes(stage: Stage) -> None:

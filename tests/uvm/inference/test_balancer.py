@@ -214,6 +214,20 @@ def test_a_worker_that_writes_but_is_slow_to_say_how_it_is_keeps_its_questions(s
     assert one.workers[1].hears_nothing(Generate) and one.workers[0].hears_nothing(CancelRequest)
 
 
+def test_whoever_lets_others_go_first_hears_of_them(stage):
+    one = stage(1)
+    assert not one.client.crowded(0)
+    one.ask()
+    assert one.client.crowded(0) and not one.client.crowded(1)
+    one.client.tick(time.monotonic())
+    one.workers[0].hear(Generate)
+    one.meet(0, running=1)
+    assert not one.client.crowded(1)
+    one.client.tick(time.monotonic() + 2)
+    one.meet(0, running=2)  # another process's question
+    assert one.client.crowded(1)
+
+
 def test_an_answer_of_the_worker_that_was_given_up_counts_and_the_other_is_told(stage):
     one = stage(2)
     now = time.monotonic()

@@ -4,7 +4,7 @@ from uvm.errors import ImageError, Refused
 from uvm.generation import stages
 from uvm.generation.events import Installed
 from uvm.generation.generation import RETRIALS, Awaited, Generation
-from uvm.generation.instructions import BackToTrial, Install, Learn, LookUpMending
+from uvm.generation.instructions import BackToTrial, DraftInShadow, Install, Learn, LookUpMending
 from uvm.generation.process.registry import GenerationRegistry
 from uvm.generation.stages import storable_drafts
 from uvm.generation.verdicts import proof, storable, undecided, verdict
@@ -71,6 +71,7 @@ def installed(registry: GenerationRegistry, generation: Generation, event: Insta
     if draft.mode:
         did, did_not = stages.authors_of(generation.drafts, generation.trying)
         registry.instruct(Learn(generation.oid, did, True), *([Learn(generation.oid, did_not, False)] if did_not else []))
+    _may_be_shadowed(registry, generation, draft.group)
     seconds = registry.now - generation.started
     registry.publish(generation, source=draft.source, author=draft.persona, seconds=seconds, **generation.confidence)
     registry.finish(generation, None)
@@ -119,5 +120,18 @@ def refused(registry: GenerationRegistry, generation: Generation) -> None:
     if generation.choice.draft is None:  # that the image is not sure of what is fit says nothing against its author
         authors = [draft.persona for draft in generation.drafts if draft.mode]
         registry.instruct(Learn(generation.oid, authors, False))
+    _may_be_shadowed(registry, generation)
     registry.publish(generation, why=error.message if error is not None else "", **generation.confidence)
     registry.finish(generation, error)
+
+
+def _may_be_shadowed(registry: GenerationRegistry, generation: Generation, group: str | None = None) -> None:
+    """The message's drafts were the image's own model's, written for somebody who waits for no other message: they can be compared."""
+    request, plan, commission = generation.request, generation.plan, generation.commission
+    at_home = all(draft.mode and not draft.endpoint for draft in generation.drafts)
+    if plan is None or commission is None or request.preview or request.depth or not generation.drafts or not at_home:
+        return
+    read = [tid for records in generation.read.values() for tid in records.values()]
+    if read:
+        fit = bool(stages.fit(generation.drafts))
+        registry.instruct(DraftInShadow(generation.oid, request, plan, commission, group is not None, group or "", fit, max(read)))
