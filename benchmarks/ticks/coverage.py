@@ -30,6 +30,7 @@ ELSEWHERE: Final = {
     "primitive beWritten_": "ends the attempt",
     "primitive routed_": "needs a message object; charged per persona",
     "primitive fineTuneWith_": "needs a persona; costs what setSlot_value_ costs",
+    "primitive wishFor_": "needs upgrade_obj, and the right to change it; costs what setSlot_value_ costs",
     **{f"primitive {selector}": "for tools alone; charged by what it looks at" for selector in {**PERSONAS, **PROMPTS, **AUTHORS}},
     **{f"primitive {selector}": "reads the books; charged by what it looks at" for selector in {**EVERYWHERE, **wherefore.EVERYWHERE}},
 }

@@ -254,7 +254,7 @@ def test_the_named_objects_are_listed_once_each_and_shown_in_prompts_as_data(ben
     for name in ("shop", "also shop"):
         bench.answer(bench.small, "nameAs_", name)
     listed = bench.answer("genesis_obj", "objects")
-    assert listed.count(bench.small) == 1 and len(listed) == 9
+    assert listed.count(bench.small) == 1 and len(listed) == 10
     bench.answer(bench.small, "forgetName_", "shop")
     assert bench.small in bench.answer("genesis_obj", "objects")
     bench.answer(bench.small, "forgetName_", "also shop")
