@@ -126,12 +126,8 @@ class Tools:
 
     def read(self, take: Take, brief: bool) -> None:
         """A turn of reading: receive what is there, and look at some of it."""
-        for _ in range(BRIEF_ROUND if brief else ROUND):
-            if not self._inbox:
-                # What comes meanwhile is in it too: a larger turn costs less a message.
-                self._receive()
-                if not self._inbox:
-                    return
+        self._receive()
+        for _ in range(min(BRIEF_ROUND if brief else ROUND, len(self._inbox))):
             received = self._inbox.take()
             self._inbox_bytes -= received.size
             self._look_at(received, take)
