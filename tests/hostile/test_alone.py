@@ -27,17 +27,21 @@ def test_each_layer_alone_holds_what_it_is_said_to_hold_and_nothing_is_said_too_
         assert {verdict.name for verdict in seen if verdict.layer == layer and verdict.outcome == "through"} == names
 
 
-def test_each_is_held_by_the_guards_and_by_the_trial_child(seen: list[Verdict]) -> None:
+@pytest.fixture
+def confined(seen: list[Verdict]) -> list[Verdict]:
+    """What was seen on a host that can confine a trial."""
     if not any(verdict.layer == "trial child" for verdict in seen):
         pytest.skip("this host lacks a layer of confinement without which no trial runs either")
+    return seen
+
+
+def test_each_is_held_by_the_guards_and_by_the_trial_child(confined: list[Verdict]) -> None:
     for layer in ("guards", "trial child"):
-        assert sorted(verdict.name for verdict in seen if verdict.layer == layer) == sorted(escape.name for escape in corpus())
+        assert sorted(verdict.name for verdict in confined if verdict.layer == layer) == sorted(escape.name for escape in corpus())
 
 
-def test_the_table_in_the_document_is_this_one(seen: list[Verdict]) -> None:
-    if not any(verdict.layer == "trial child" for verdict in seen):
-        pytest.skip("this host lacks a layer of confinement without which no trial runs either")
-    assert alone.table(seen) in DOCUMENT.read_text()
+def test_the_table_in_the_document_is_this_one(confined: list[Verdict]) -> None:
+    assert alone.table(confined) in DOCUMENT.read_text()
 
 
 def test_what_was_rewritten_in_the_language_is_held_by_the_guards_alone() -> None:
